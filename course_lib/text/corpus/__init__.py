@@ -1,0 +1,28 @@
+"""From crawled pages to training documents: parse, normalise, filter, deduplicate, scrub, split, mix."""
+
+from course_lib.text.corpus.dedup import (
+    candidate_probability,
+    clusters,
+    exact_duplicates,
+    fingerprint,
+    jaccard,
+    lsh,
+    minhash,
+    near_duplicates,
+    shingles,
+    similar_pairs,
+)
+from course_lib.text.corpus.document import Document, decode, plays, words
+from course_lib.text.corpus.languages import language
+from course_lib.text.corpus.markup import drop_furniture, furniture, normalise, parse
+from course_lib.text.corpus.personal import scrub
+from course_lib.text.corpus.pipeline import Cleaned, Step, clean
+from course_lib.text.corpus.quality import RULES, failed_rules, filter_documents
+from course_lib.text.corpus.splits import contamination, mixture, ngrams, split
+
+__all__ = [
+    "RULES", "Cleaned", "Document", "Step", "candidate_probability", "clean", "clusters", "contamination", "decode",
+    "drop_furniture", "exact_duplicates", "failed_rules", "filter_documents", "fingerprint", "furniture", "jaccard",
+    "language", "lsh", "minhash", "mixture", "near_duplicates", "ngrams", "normalise", "parse", "plays", "scrub",
+    "shingles", "similar_pairs", "split", "words",
+]  # fmt: skip

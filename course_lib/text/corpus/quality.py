@@ -1,0 +1,132 @@
+"""Quality rules: small functions that say keep (True) or drop, with the reason in their first line.
+
+Thresholds are those of Gopher (Rae et al. 2021, appendix A), C4 (Raffel et al. 2020) and FineWeb (Penedo et al. 2024)
+where the reason names one of them, else scaled to the short pages of the small web.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from course_lib.text.corpus.document import Document, words
+from course_lib.text.corpus.languages import HAN, LETTER, language
+
+Rule = Callable[[str], bool]
+FUNCTION_WORDS = frozenset("the be to of and that have with".split()) | frozenset("的是在了有不我他")
+CHATTER = re.compile(r"lorem ipsum|enable javascript|page not found|[{}]", re.IGNORECASE)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines that aren't blank."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def share(items: Iterable[bool]) -> float:
+    """The share of items that are true; 0 of none."""
+    items = list(items)
+    return sum(items) / max(1, len(items))
+
+
+def sensible_length(text: str, least: int = 12, most: int = 100_000) -> bool:
+    """A page of a few words is a menu or an empty shell; one without end is a log. (Gopher: 50 to 100,000 words.)"""
+    return least <= len(words(text)) <= most
+
+
+def sensible_words(text: str, shortest: float = 3, longest: float = 10) -> bool:
+    """Words of prose have 3 to 10 letters on average; shorter is codes and numbers, longer is addresses. (Gopher.)"""
+    spelled = [word for word in words(text) if not HAN.match(word)]
+    return len(spelled) * 2 < len(words(text)) or shortest <= sum(map(len, spelled)) / max(1, len(spelled)) <= longest
+
+
+def mostly_words(text: str, least: float = 0.8) -> bool:
+    """A page on which many items hold no letter is a table, a price list or a counter. (Gopher: 80 % with a letter.)"""
+    return share(bool(LETTER.search(item)) for item in text.split()) >= least
+
+
+def few_symbols(text: str, most: float = 0.1) -> bool:
+    """Hashes and ellipses in every other place are tags and teasers. (Gopher: at most 0.1 per word.)"""
+    return text.count("#") + text.count("...") <= most * len(words(text))
+
+
+def few_bullets(text: str, most: float = 0.9) -> bool:
+    """A page of bullet points alone is a menu or a product list. (Gopher: at most 90 % of lines.)"""
+    return share(line.lstrip().startswith(("-", "*", "•")) for line in lines_of(text)) <= most
+
+
+def few_cut_lines(text: str, most: float = 0.3) -> bool:
+    """Lines that end in an ellipsis are the beginnings of other pages. (Gopher: at most 30 %.)"""
+    return share(line.rstrip().endswith("...") for line in lines_of(text)) <= most
+
+
+def has_function_words(text: str, least: int = 2) -> bool:
+    """Sentences need small words like "the" and "of"; lists of keywords don't have them. (Gopher: 2 of 8.)"""
+    return len(FUNCTION_WORDS.intersection(words(text))) >= least
+
+
+def lines_vary(text: str, most: float = 0.3) -> bool:
+    """The same line again and again is spam or a broken template. (Gopher: at most 30 % repeated lines.)"""
+    lines = lines_of(text)
+    return len(set(lines)) >= (1 - most) * len(lines)
+
+
+def phrases_vary(text: str, most: Mapping[int, float] = {2: 0.20, 3: 0.18, 4: 0.16}) -> bool:  # noqa: B006
+    """One phrase that fills much of the page is keyword stuffing. (Gopher: characters in the top 2-, 3-, 4-gram.)"""
+    ws = words(text)
+    n_letters = sum(map(len, ws))
+    for n, limit in most.items():
+        phrases = Counter(tuple(ws[i : i + n]) for i in range(len(ws) - n + 1))
+        phrase, count = phrases.most_common(1)[0] if phrases else ((), 0)
+        if count > 1 and count * sum(map(len, phrase)) > limit * n_letters:
+            return False
+    return True
+
+
+def not_shouting(text: str, most: float = 0.3) -> bool:
+    """ALL CAPITALS sells something. (Ours: at most 30 % of the letters.)"""
+    return share(letter.isupper() for letter in LETTER.findall(text)) <= most
+
+
+def lines_end(text: str, least: float = 0.12) -> bool:
+    """Sentences end in a stop; menus and tables don't. (FineWeb: at least 12 % of lines; C4 asks it of every line.)"""
+    return share(line.rstrip().endswith(tuple('.!?"。！？”')) for line in lines_of(text)) >= least
+
+
+def no_chatter(text: str) -> bool:
+    """Placeholder text, error messages and code aren't what the page was written for. (C4: lorem ipsum, braces.)"""
+    return not CHATTER.search(text)
+
+
+def known_language(text: str, languages: Sequence[str] = ("en", "zh")) -> bool:
+    """A language of which there is too little to learn it only costs room."""
+    return language(text) in languages
+
+
+RULES: tuple[Rule, ...] = (
+    sensible_length, known_language, mostly_words, sensible_words, few_symbols, few_bullets, few_cut_lines,
+    lines_vary, phrases_vary, not_shouting, lines_end, no_chatter, has_function_words,
+)  # fmt: skip
+
+
+def failed_rules(text: str, rules: Iterable[Rule] = RULES) -> list[str]:
+    """The names of all rules that would drop this text.
+
+    >>> failed_rules("BUY NOW BUY NOW")
+    ['sensible_length', 'phrases_vary', 'not_shouting', 'lines_end', 'has_function_words']
+    """
+    return [rule.__name__ for rule in rules if not rule(text)]
+
+
+def filter_documents(
+    documents: Iterable[Document], rules: Sequence[Rule] = RULES
+) -> tuple[list[Document], dict[str, str]]:
+    """The documents that pass every rule, and for the others URL -> name of the first rule that dropped them."""
+    kept, dropped = [], {}
+    for document in documents:
+        culprit = next((rule.__name__ for rule in rules if not rule(document.text)), None)
+        if culprit:
+            dropped[document.url] = culprit
+        else:
+            kept.append(document)
+    return kept, dropped
