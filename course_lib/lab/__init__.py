@@ -1,0 +1,1 @@
+"""What only notebooks need: checks, interactive figures, plots, quizzes, progress and the course map."""

@@ -1,0 +1,196 @@
+"""Compare a learner's result with the wanted one, and say in words where and how they differ."""
+
+import math
+import reprlib
+from collections.abc import Mapping, Sequence, Set
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Wrong(Exception):
+    """The sentence a learner should read about a wrong answer: what is wrong, and why."""
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
+_short.maxlist = _short.maxtuple = _short.maxset = _short.maxfrozenset = 12
+_short.maxdict = 8
+
+
+def describe(value: Any) -> str:
+    """Name a value in a few words, by type, shape or content.
+
+    >>> describe(torch.zeros(2, 3))
+    'a tensor of shape (2, 3)'
+    >>> describe([1, 2])
+    'the list [1, 2]'
+    """
+    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+        return f"a {'tensor' if isinstance(value, Tensor) else 'numpy array'} of shape {tuple(value.shape)}"
+    if isinstance(value, Tensor):
+        return f"the tensor {number(value.item())}"
+    if value is None or isinstance(value, bool | str | bytes):
+        return _short.repr(value)
+    if isinstance(value, Number):
+        return number(value)
+    return f"the {type(value).__name__} {_short.repr(value)}"
+
+
+def number(value: Number) -> str:
+    """Write a number with at most six digits that matter."""
+    return f"{value:.6g}" if isinstance(value, float) else _short.repr(value)
+
+
+def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
+    """Raise `Wrong`, naming types, shapes or values, unless `got` equals `want`.
+
+    Floats may differ by `tolerance`, relative to the larger of 1 and the wanted size. A tuple may stand for a list
+    and a tensor of one number for a number; a list never stands for a tensor.
+
+    >>> expect([1, 2, 3], [1, 2, 4], "the ids")
+    Traceback (most recent call last):
+    ...
+    course_lib.lab.checks.compare.Wrong: the ids, position 2: got 3, expected 4.
+    """
+    if isinstance(want, Tensor | np.ndarray) and want.ndim:
+        _expect_array(got, torch.as_tensor(want), what, tolerance)
+    elif isinstance(want, Mapping):
+        _expect_mapping(got, want, what, tolerance)
+    elif isinstance(want, Set):
+        _expect_set(got, want, what)
+    elif isinstance(want, Sequence) and not isinstance(want, str | bytes):
+        _expect_sequence(got, want, what, tolerance)
+    elif isinstance(want, str | bytes):
+        _expect_text(got, want, what)
+    elif isinstance(_scalar(want), Number) and not isinstance(_scalar(want), bool):
+        _expect_number(_scalar(got), _scalar(want), what, tolerance)
+    elif not _same(_scalar(got), _scalar(want)):
+        raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)}.")
+
+
+def _scalar(value: Any) -> Any:
+    """Turn a tensor or array without axes into its number."""
+    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
+
+
+def _same(got: Any, want: Any) -> bool:
+    """Compare two objects that are neither numbers nor containers; what cannot be compared differs."""
+    if isinstance(want, bool) or want is None:
+        return got is want
+    try:
+        return bool(got == want)
+    except Exception:
+        return False
+
+
+def _expect_number(got: Any, want: Any, what: str, tolerance: float) -> None:
+    if isinstance(got, bool) or not isinstance(got, Number):
+        raise Wrong(f"{what}: got {describe(got)}, expected a number ({number(want)}).")
+    if got != got and want == want:
+        raise Wrong(f"{what}: got NaN (not a number), expected {number(want)}. 0/0, inf - inf and 0 * log(0) make NaN.")
+    both_nan = got != got and want != want
+    if not both_nan and got != want and not abs(got - want) <= tolerance * max(1.0, abs(want)):
+        raise Wrong(f"{what}: got {number(got)}, expected {number(want)}.{_number_hint(got, want, tolerance)}")
+
+
+def _number_hint(got: Any, want: Any, tolerance: float) -> str:
+    """Recognise the right number with the wrong sign or in the wrong unit of logarithm."""
+    if isinstance(got, complex) or isinstance(want, complex) or not want or not math.isfinite(want):
+        return ""
+    for factor, hint in (
+        (-1, " The size is right, the sign is not."),
+        (math.log(2), " That is the right amount counted with the other logarithm (nats against bits)."),
+        (1 / math.log(2), " That is the right amount counted with the other logarithm (nats against bits)."),
+    ):
+        if abs(got - factor * want) <= tolerance * abs(want):
+            return hint
+    return ""
+
+
+def _expect_text(got: Any, want: str | bytes, what: str) -> None:
+    if type(got) is not type(want):
+        raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)} (a {type(want).__name__}).")
+    if got != want:
+        where = next((i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w), min(len(got), len(want)))
+        place = f" They differ from position {where} on." if len(want) > 12 else ""
+        raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)}.{place}")
+
+
+def _expect_set(got: Any, want: Set, what: str) -> None:
+    if not isinstance(got, Set):
+        raise Wrong(f"{what}: got {describe(got)}, expected a set.")
+    if missing := want - got:
+        raise Wrong(f"{what}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+    if extra := got - want:
+        raise Wrong(f"{what}: {_listed(extra)} should not be there.")
+
+
+def _expect_mapping(got: Any, want: Mapping, what: str, tolerance: float) -> None:
+    if not isinstance(got, Mapping):
+        raise Wrong(f"{what}: got {describe(got)}, expected a dict.")
+    _expect_set(got.keys(), want.keys(), f"{what}, keys")
+    for key in want:
+        expect(got[key], want[key], f"{what}, entry {_short.repr(key)}", tolerance)
+
+
+def _expect_sequence(got: Any, want: Sequence, what: str, tolerance: float) -> None:
+    if not isinstance(got, Sequence) or isinstance(got, str | bytes):
+        hint = " (`.tolist()` turns it into one)" if isinstance(got, Tensor | np.ndarray) else ""
+        raise Wrong(f"{what}: got {describe(got)}, expected a {type(want).__name__}{hint}.")
+    if len(got) != len(want):
+        raise Wrong(f"{what}: {len(got)} items, expected {len(want)}. Got {describe(got)}, expected {describe(want)}.")
+    for i, (g, w) in enumerate(zip(got, want, strict=True)):
+        expect(g, w, f"{what}, position {i}", tolerance)
+
+
+def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
+    if isinstance(got, np.ndarray):
+        got = torch.as_tensor(got)
+    if not isinstance(got, Tensor):
+        hint = " (`torch.tensor(...)` turns it into one)" if isinstance(got, list | tuple) else ""
+        raise Wrong(f"{what}: got {describe(got)}, expected a tensor of shape {tuple(want.shape)}{hint}.")
+    if got.shape != want.shape:
+        raise Wrong(_shape_message(got, want, what, tolerance))
+    if want.is_floating_point() != got.is_floating_point():
+        raise Wrong(f"{what}: numbers of type {got.dtype}, expected {want.dtype}.")
+    got, want = got.detach().cpu().double(), want.detach().cpu().double()
+    if int(bad := (got.isnan() & ~want.isnan()).sum()):
+        raise Wrong(f"{what}: {bad} of {got.numel()} numbers are NaN. 0/0, inf - inf and 0 * log(0) make NaN.")
+    off = ~_close(got, want, tolerance)
+    if off.any():
+        place = tuple(off.nonzero()[0].tolist())
+        raise Wrong(
+            f"{what}: right shape, but {int(off.sum())} of {off.numel()} numbers differ; the first at {list(place)}: "
+            f"got {number(got[place].item())}, expected {number(want[place].item())}.{_array_hint(got, want, tolerance)}"
+        )
+
+
+def _close(got: Tensor, want: Tensor, tolerance: float) -> Tensor:
+    """Compare number by number; the error allowed grows with the largest wanted number, as rounding errors do."""
+    scale = want[want.isfinite()].abs().max().clamp(min=1.0) if want.isfinite().any() else 1.0
+    return ((got - want).abs() <= tolerance * scale) | (got == want) | (got.isnan() & want.isnan())
+
+
+def _shape_message(got: Tensor, want: Tensor, what: str, tolerance: float) -> str:
+    message = f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}."
+    if got.ndim >= 2 and got.mT.shape == want.shape and _close(got.mT.double(), want.double(), tolerance).all():
+        return message + " The numbers are right, but the last two axes are swapped."
+    if got.numel() == want.numel() and _close(got.flatten().double(), want.flatten().double(), tolerance).all():
+        return message + " The numbers are right, only their shape is not."
+    return message
+
+
+def _array_hint(got: Tensor, want: Tensor, tolerance: float) -> str:
+    """Recognise a table that is transposed, negated or scaled by one factor."""
+    if got.ndim >= 2 and got.shape == got.mT.shape and _close(got.mT, want, tolerance).all():
+        return " The last two axes are swapped."
+    if not want.any():
+        return ""
+    factor = ((got * want).nansum() / (want * want).nansum()).item()
+    if not math.isfinite(factor) or abs(factor) < 1e-6 or not _close(got, factor * want, tolerance).all():
+        return ""
+    return " Every sign is turned round." if abs(factor + 1) < 1e-4 else f" All are {factor:.4g} times what they should be."

@@ -1,0 +1,229 @@
+"""Checkers: small judges that call the learner's function, never break the notebook, and say what is wrong and why.
+
+A lesson's module of checkers holds functions `judge(attempt)` under `@checker`. A judge calls the learner's object
+through `attempt(...)`, compares with an outside truth, and raises `Wrong` with the sentence the learner should read.
+"""
+
+import ctypes
+import dis
+import functools
+import inspect
+import itertools
+import linecache
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from course_lib.lab import progress
+from course_lib.lab.checks.compare import Wrong, describe, expect
+
+__all__ = ["Attempt", "Verdict", "Wrong", "checker", "describe", "expect"]
+
+SECONDS = 5.0  # for one call of the learner's function
+ITEMS = 100_000  # taken from a generator before it counts as endless
+MARKS = {"not attempted": "[ ]", "wrong": "[x]", "ok": "[ok]"}
+
+
+class NotAttempted(Exception):
+    """The skeleton is still untouched."""
+
+
+class TookTooLong(BaseException):
+    """Raised inside the learner's code when its time is up; no `except Exception` there swallows it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: `status` is "not attempted", "wrong" or "ok". A notebook shows the printed message only."""
+
+    status: str
+    message: str
+
+    def _ipython_display_(self) -> None:
+        """Show nothing: the message has been printed already."""
+
+
+def checker(judge: Callable[["Attempt"], None]) -> Callable[[Any], Verdict]:
+    """Turn `judge(attempt)` into a check that prints one short paragraph and returns a `Verdict`.
+
+    The check never raises, with two exceptions: KeyboardInterrupt, and a refused function whose name ends in
+    `_solution`, so that a wrong solution fails the build.
+    """
+    name = judge.__name__
+
+    @functools.wraps(judge)
+    def check(answer: Any) -> Verdict:
+        verdict = _verdict(judge, answer)
+        message = f"{MARKS[verdict.status]} {name}: {verdict.message}"
+        if str(getattr(answer, "__name__", "")).endswith("_solution"):
+            if verdict.status != "ok":
+                raise AssertionError(message)
+            print(message)
+        else:
+            print(message)
+            progress.checked(judge.__module__.rpartition(".")[2], name, verdict.status)
+        return verdict
+
+    check.is_checker = True
+    return check
+
+
+def _verdict(judge: Callable[["Attempt"], None], answer: Any) -> Verdict:
+    attempt = Attempt(answer)
+    try:
+        attempt.require_callable(judge.__name__)
+        praise = judge(attempt)
+    except NotAttempted:
+        return Verdict("not attempted", "not attempted yet. Fill in the function above and run the cell again.")
+    except Wrong as reason:
+        return Verdict("wrong", str(reason))
+    except Exception as error:  # the judge stumbled over a result of a kind that it did not foresee
+        return Verdict(
+            "wrong",
+            f"your function returned {describe_safely(attempt.result)}, which the check cannot work with "
+            f"({type(error).__name__}: {error}). Is it the kind of object that the exercise asks for?",
+        )
+    return Verdict("ok", praise or "right.")
+
+
+def describe_safely(value: Any) -> str:
+    """Describe a value whose own methods may be broken."""
+    try:
+        return describe(value)
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+
+
+class Attempt:
+    """The learner's object, to be called by a judge. `answer` is the object itself, `result` what it returned last."""
+
+    def __init__(self, answer: Any):
+        self.answer = answer
+        self.result: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it with copies of the arguments, for at most `SECONDS`; a generator is turned into a list.
+
+        Tensors that require a gradient, modules and generators of random numbers are handed over as they are.
+        """
+        args, kwargs = _copy(args), _copy(kwargs)
+        result = self._run(args, kwargs)
+        if result is None and not self.is_skeleton():
+            raise Wrong(f"your function returned None {_called(args, kwargs)}. Is a `return` missing?")
+        if result is None or result is ... or result is NotImplemented:
+            raise NotAttempted
+        return result
+
+    def in_place(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it with the arguments themselves, for a function that is meant to change them; None is a fair result."""
+        if self.is_skeleton():
+            raise NotAttempted
+        return self._run(args, kwargs)
+
+    def _run(self, args: tuple, kwargs: dict) -> Any:
+        self._require_signature(args, kwargs)
+        try:
+            with time_limit(SECONDS):
+                self.result = self.answer(*args, **kwargs)
+                if isinstance(self.result, Iterator):
+                    self.result = list(itertools.islice(self.result, ITEMS))
+        except NotImplementedError:
+            raise NotAttempted from None
+        except TookTooLong:
+            raise Wrong(
+                f"your function was still running after {SECONDS:.0f} seconds {_called(args, kwargs)}, so it was stopped. "
+                "Is there a loop that never ends?"
+            ) from None
+        except (Exception, SystemExit) as error:
+            raise Wrong(f"your function stopped with {_told(error, self.answer)}\n    It was {_called(args, kwargs)}.") from None
+        return self.result
+
+    def require_callable(self, name: str) -> None:
+        """Refuse a result where the function itself is wanted."""
+        if self.answer is None or self.answer is ... or self.answer is NotImplemented:
+            raise NotAttempted
+        if not callable(self.answer):
+            raise Wrong(f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: check.{name}({name}).")
+
+    def is_skeleton(self) -> bool:
+        """True for a function whose body does nothing (`...`, `pass` or a docstring)."""
+        code = getattr(inspect.unwrap(self.answer), "__code__", None)
+        idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+        return code is not None and all(step.opname in idle for step in dis.get_instructions(code))
+
+    def _require_signature(self, args: tuple, kwargs: dict) -> None:
+        try:
+            signature = inspect.signature(self.answer)
+        except (TypeError, ValueError):
+            return  # some built-in functions do not tell
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(self.answer, "__name__", "your function")
+            wanted = len(args) + len(kwargs)
+            plural = "" if wanted == 1 else "s"
+            raise Wrong(f"{name}{signature} does not take the {wanted} argument{plural} of this exercise: {error}.") from None
+
+
+def _copy(value: Any) -> Any:
+    """Copy containers, tensors and arrays, which the learner might change; hand over everything else as it is."""
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.clone()
+    if type(value) is dict:
+        return {key: _copy(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(_copy(item) for item in value)
+    return value.copy() if isinstance(value, np.ndarray | bytearray) or hasattr(value, "most_common") else value
+
+
+def _called(args: tuple, kwargs: dict) -> str:
+    """Say how the learner's function was called."""
+    values = [describe_safely(value) for value in args] + [f"{key} = {describe_safely(value)}" for key, value in kwargs.items()]
+    return "called with " + (", ".join(values) if values else "no arguments")
+
+
+def _told(error: BaseException, answer: Any) -> str:
+    """Tell an error with the line of the learner's code where it happened."""
+    told = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[0][:300]
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    own = inspect.getfile(answer) if inspect.isclass(answer) and answer.__module__ != "__main__" else getattr(code, "co_filename", None)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    if not frames:
+        return told + "."
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
+    return f"{told}\n    line {frames[-1].lineno} of the cell:  {line}"
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TookTooLong` in this thread if the block runs longer, again and again until it ends.
+
+    Python code is stopped between two bytecodes, in any thread and on any system; one long call into C (a giant
+    matrix product) is stopped only when it returns.
+    """
+    ended, thread = threading.Event(), ctypes.c_ulong(threading.get_ident())
+    lock = threading.Lock()
+
+    def watch() -> None:
+        wait = seconds
+        while not ended.wait(wait):
+            with lock:
+                if not ended.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TookTooLong))
+            wait = 0.2
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        with lock:
+            ended.set()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
+        watcher.join()

@@ -1,0 +1,1 @@
+"""One module of interactive figures per lesson; `frames` holds what they share."""

@@ -1,0 +1,145 @@
+"""Interactive figures that need no kernel: frames made beforehand, shown one at a time, wired in the browser alone.
+
+Frames are HTML: `image(fig, alt=...)` makes one from a matplotlib figure, `card(html)` from text or a table. The same
+widget works in a live notebook and in the static book.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+SHORTEST_ALT = 20
+
+
+def require_alt(alt: str) -> str:
+    """Return the alternative text, or raise if it says too little to stand for a figure."""
+    if not isinstance(alt, str) or len(alt.strip()) < SHORTEST_ALT:
+        raise ValueError(
+            f"alternative text of at least {SHORTEST_ALT} characters is needed, to tell what the figure shows to those "
+            f"who cannot see it; got {alt!r}"
+        )
+    return " ".join(alt.split())
+
+
+def png(fig: Figure, dpi: int = 144, colours: int = 64) -> tuple[bytes, int]:
+    """Draw a figure as a small PNG with few colours and close it; return the bytes and the width to show it at."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=dpi)
+    plt.close(fig)
+    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue(), round(picture.width * 72 / dpi)
+
+
+def image(fig: Figure, alt: str, dpi: int = 144, colours: int = 64) -> str:
+    """Turn a matplotlib figure into an HTML image with alternative text, and close the figure."""
+    alt = require_alt(alt)
+    data, width = png(fig, dpi, colours)
+    return (
+        f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(data).decode()}" '
+        f'width="{width}" style="max-width: 100%; height: auto; border-radius: 6px">'
+    )
+
+
+def card(content: str) -> str:
+    """Put HTML on a light card that reads well in a light and in a dark theme."""
+    style = "background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb; border-radius: 6px; padding: 10px 14px; line-height: 1.5"
+    return f'<div style="{style}">{content}</div>'
+
+
+class Explorer(widgets.VBox):
+    """A column of widgets with a still picture of itself for places that show no widgets."""
+
+    def __init__(self, children: Sequence[widgets.Widget], still: str):
+        super().__init__(children)
+        self.still = still
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle["text/html"] = self.still
+        return bundle
+
+
+def slideshow(frames: Sequence[str], labels: Sequence[object], name: str, play: bool = True, start: int = 0, interval: int = 900) -> Explorer:
+    """Show one frame at a time, chosen by a slider called `name` (and played every `interval` milliseconds).
+
+    `start` is the frame that the still shows: choose the one that makes the point alone.
+    """
+    texts = _labels(frames, labels, start)
+    stack = _stack(frames, start)
+    slider = _slider(texts, name, start)
+    widgets.jslink((slider, "index"), (stack, "selected_index"))
+    controls = [slider]
+    if play:
+        player = widgets.Play(value=start, min=0, max=len(frames) - 1, interval=interval)
+        widgets.jslink((player, "value"), (slider, "index"))
+        controls.insert(0, player)
+    return Explorer([widgets.HBox(controls), stack], frames[start])
+
+
+def grid(frames: Sequence[Sequence[str]], axes: Mapping[str, Sequence[object]], start: tuple[int, int] = (0, 0)) -> Explorer:
+    """Show one frame of a table, chosen by two sliders: `axes` gives their two names and labels, rows first."""
+    if len(axes) != 2:
+        raise ValueError(f"a grid has two axes, got {len(axes)}: {list(axes)}")
+    (row_name, rows), (column_name, columns) = axes.items()
+    row_texts = _labels(frames, rows, start[0])
+    column_texts = [_labels(row, columns, start[1]) for row in frames][0]
+    inner = [_stack(row, start[1]) for row in frames]
+    outer = widgets.Stack(inner, selected_index=start[0])
+    row_slider, column_slider = _slider(row_texts, row_name, start[0]), _slider(column_texts, column_name, start[1])
+    widgets.jslink((row_slider, "index"), (outer, "selected_index"))
+    for stack in inner:
+        widgets.jslink((column_slider, "index"), (stack, "selected_index"))
+    return Explorer([row_slider, column_slider, outer], frames[start[0]][start[1]])
+
+
+def choose(frames: Sequence[str], labels: Sequence[object], name: str, start: int = 0) -> Explorer:
+    """Show one frame at a time, chosen by buttons with the labels on them."""
+    texts = _labels(frames, labels, start)
+    style = widgets.ToggleButtonsStyle(description_width="initial", button_width="auto")
+    buttons = widgets.ToggleButtons(options=texts, index=start, description=name, style=style)
+    stack = _stack(frames, start)
+    widgets.jslink((buttons, "index"), (stack, "selected_index"))
+    return Explorer([buttons, stack], frames[start])
+
+
+def _labels(frames: Sequence[object], labels: Sequence[object], start: int) -> list[str]:
+    """Check that frames and labels belong together and return the labels as text."""
+    texts = [str(label) for label in labels]
+    if len(frames) != len(texts) or not texts:
+        raise ValueError(f"{len(frames)} frames need as many labels, got {len(texts)}: {texts}")
+    if len(set(texts)) != len(texts):
+        raise ValueError(f"labels must differ from each other, got {texts}")
+    if not 0 <= start < len(frames):
+        raise ValueError(f"start {start} is not the index of one of {len(frames)} frames")
+    return texts
+
+
+def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
+    """Put frames on top of each other; an image among them must have alternative text."""
+    for i, frame in enumerate(frames):
+        if not isinstance(frame, str):
+            raise TypeError(f"frame {i} is a {type(frame).__name__}, not HTML: make it by image(fig, alt=...) or card(html)")
+        if frame.count("<img") != frame.count("<img alt=\"") or '<img alt=""' in frame:
+            raise ValueError(f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)")
+    first = widgets.HTML(frames[0], layout=widgets.Layout(width="100%"))
+    others = [widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]]  # shared: smaller files
+    return widgets.Stack([first, *others], selected_index=start)
+
+
+def _slider(texts: list[str], name: str, start: int) -> widgets.SelectionSlider:
+    return widgets.SelectionSlider(
+        options=texts,
+        index=start,
+        description=name,
+        continuous_update=True,
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="min(460px, 100%)"),
+    )

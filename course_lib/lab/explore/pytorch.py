@@ -1,0 +1,215 @@
+"""Interactive figures of lesson 01: how shapes are aligned, how a step size feels, and a network that learns to draw."""
+
+import html
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import torch
+from ipywidgets import Widget
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from course_lib.lab.explore import frames
+from course_lib.lab.plots import BLUE, GREY, RED
+
+GREEN = "#0a6b58"  # dark enough for text on white
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Broadcasting
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of two aligned shapes: the lengths (None where a shape has no such axis) and what broadcasting does."""
+
+    a: int | None
+    b: int | None
+
+    @property
+    def result(self) -> int | None:
+        """Return the length after broadcasting, or None where the two lengths clash."""
+        a, b = self.a or 1, self.b or 1
+        return max(a, b) if a == b or 1 in (a, b) else None
+
+    @property
+    def verdict(self) -> str:
+        """Say in words what happens along this axis."""
+        if self.result is None:
+            return f"{self.a} and {self.b} differ and neither is 1: error"
+        if self.a == self.b:
+            return "equal: fine as it is"
+        who, length = ("a", self.a) if self.b == self.result else ("b", self.b)
+        why = "has no such axis" if length is None else "has length 1"
+        return f"{who} {why}: repeated {self.result} times"
+
+
+def align(a: tuple[int, ...], b: tuple[int, ...]) -> list[Axis]:
+    """Pair the axes of two shapes from the right, the last axis first.
+
+    >>> [(axis.a, axis.b, axis.result) for axis in align((2, 3), (3,))]
+    [(3, 3, 3), (2, None, 2)]
+    """
+    n = max(len(a), len(b))
+    padded = [(None,) * (n - len(shape)) + tuple(shape) for shape in (a, b)]
+    return [Axis(*lengths) for lengths in reversed(list(zip(*padded, strict=True)))]
+
+
+BROADCASTS = {
+    "a row: (2, 3) + (3,)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20, 30])),
+    "a column: (2, 3) + (2, 1)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([[10], [20]])),
+    "both stretch: (3, 1) + (4,)": (torch.tensor([[0], [10], [20]]), "+", torch.tensor([1, 2, 3, 4])),
+    "an error: (2, 3) + (2,)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20])),
+    "the silent trap: (3, 3) / (3,)": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([4, 5, 10])),
+    "the cure: (3, 3) / (3, 1)": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([[4], [5], [10]])),
+}
+BROADCAST_STEPS = ("write both shapes flush right", "compare the last axis", "compare the axis before", "compute")
+
+
+def broadcasting() -> Widget:
+    """Step through broadcasting: shapes flush right, axis by axis, which one stretches, and the result or the error."""
+    pictures = [[_broadcast_frame(*case, step) for step in range(len(BROADCAST_STEPS))] for case in BROADCASTS.values()]
+    return frames.grid(pictures, {"shapes": list(BROADCASTS), "step": list(BROADCAST_STEPS)})
+
+
+def _broadcast_frame(a: Tensor, sign: str, b: Tensor, step: int) -> str:
+    axes = align(tuple(a.shape), tuple(b.shape))
+    looked_at = axes[:step]
+    clash = any(axis.result is None for axis in looked_at)
+    sides = [_grid(a, looked_at, "a", BLUE), f"<b style='font-size:1.5em'>{sign}</b>", _grid(b, looked_at, "b", RED)]
+    if step > len(axes):
+        sides += ["<b style='font-size:1.5em'>=</b>", _error(a, sign, b) if clash else _result(a, sign, b)]
+    row = "".join(sides)
+    tables = f"<div style='display:flex;align-items:center;gap:18px;flex-wrap:wrap;margin-top:16px;min-height:140px'>{row}</div>"
+    return frames.card(_axes_table(axes, len(looked_at)) + tables)
+
+
+def _axes_table(axes: list[Axis], seen: int) -> str:
+    """Draw both shapes flush right, the verdict below each axis that was compared already."""
+    cells = ["<span></span>"] + [f"<span style='color:{GREY}'>axis {-1 - i}</span>" for i in reversed(range(len(axes)))]
+    for name, colour in (("a", BLUE), ("b", RED)):
+        lengths = [getattr(axis, name) for axis in reversed(axes)]
+        cells += [f"<b style='color:{colour}'>{name}</b>"] + [f"<b>{'·' if n is None else n}</b>" for n in lengths]
+    said = [axes[i].verdict if i < seen else "" for i in reversed(range(len(axes)))]
+    bad = [i < seen and axes[i].result is None for i in reversed(range(len(axes)))]
+    cells += ["<span></span>"] + [
+        f"<span style='min-height:3em;color:{RED if wrong else GREEN}'>{text}</span>"
+        for text, wrong in zip(said, bad, strict=True)
+    ]
+    columns = f"2em repeat({len(axes)}, 11em)"
+    return f"<div style='display:grid;grid-template-columns:{columns};gap:2px 12px'>{''.join(cells)}</div>"
+
+
+def _grid(x: Tensor, looked_at: list[Axis], name: str, colour: str) -> str:
+    """Draw a table of numbers; the copies that broadcasting imagines along the axes looked at so far are pale."""
+    own = [1] * (2 - x.ndim) + list(x.shape)
+    full = list(own)
+    for i, axis in enumerate(looked_at[:2]):
+        if axis.result is not None:
+            full[1 - i] = axis.result
+    values = x.reshape(own).expand(full)
+    ghosts = [[row >= own[0] or column >= own[1] for column in range(full[1])] for row in range(full[0])]
+    return _cells(values, ghosts, f"{name}, shape {tuple(x.shape)}", colour)
+
+
+def _cells(values: Tensor, ghosts: list[list[bool]], title: str, colour: str) -> str:
+    boxes = []
+    for numbers, pale in zip(values.tolist(), ghosts, strict=True):
+        for number, ghost in zip(numbers, pale, strict=True):
+            look = "border:1px dashed;opacity:.55" if ghost else f"border:1px solid;background:{colour}22"
+            text = f"{number:.2f}" if isinstance(number, float) else number
+            boxes.append(f"<span style='{look};border-color:{colour};padding:4px 0;text-align:center'>{text}</span>")
+    columns = f"grid-template-columns:repeat({values.shape[1]},2.7em)"
+    return f"<div><div style='color:{colour}'>{title}</div><div style='display:grid;gap:3px;{columns}'>{''.join(boxes)}</div></div>"
+
+
+def _result(a: Tensor, sign: str, b: Tensor) -> str:
+    values = a + b if sign == "+" else a / b
+    picture = _cells(values, [[False] * values.shape[1]] * len(values), f"result, shape {tuple(values.shape)}", GREEN)
+    if sign == "+":
+        return picture
+    sums = ", ".join(f"{total:.2f}" for total in values.sum(-1).tolist())
+    return f"{picture}<div>rows sum to<br><b>{sums}</b></div>"
+
+
+def _error(a: Tensor, sign: str, b: Tensor) -> str:
+    try:
+        _result(a, sign, b)
+    except RuntimeError as error:
+        return f"<div style='color:{RED};max-width:22em'><b>RuntimeError</b><br>{html.escape(str(error))}</div>"
+    raise ValueError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} broadcast; there is no error to show")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Gradient descent
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def descend(x: Tensor, y: Tensor, rate: float, steps: int = 30) -> tuple[Tensor, Tensor]:
+    """Walk downhill on the mean squared error of the line w*x + b from (0, 0); return the (w, b) path and the losses.
+
+    >>> path, losses = descend(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0]), rate=0.5, steps=1)
+    >>> path[1].tolist(), losses.tolist()
+    ([1.5, 2.0], [5.0, 0.625])
+    """
+    path = torch.zeros(steps + 1, 2, dtype=torch.float64)
+    x, y = x.double(), y.double()
+    for i in range(steps):
+        error = path[i, 0] * x + path[i, 1] - y
+        path[i + 1] = path[i] - rate * 2 * torch.stack([(error * x).mean(), error.mean()])
+    losses = ((path[:, :1] * x + path[:, 1:] - y) ** 2).mean(1)
+    return path, losses
+
+
+def descent(x: Tensor, y: Tensor, rates: list[float]) -> Widget:
+    """Slide the learning rate; see the path over the loss surface of a line, and the loss after each step."""
+    pictures = [_descent_frame(x, y, rate) for rate in rates]
+    return frames.slideshow(pictures, [f"{rate:g}" for rate in rates], name="learning rate")
+
+
+def _descent_frame(x: Tensor, y: Tensor, rate: float) -> str:
+    path, losses = descend(x, y, rate)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=[1.25, 1], layout="constrained")
+    _draw_surface(left, x, y)
+    left.plot(*path.T, "o-", color=RED, markersize=4, linewidth=1.3)
+    left.plot(*path[0], "s", color=RED, markersize=8)
+    left.set(xlabel="w", ylabel="b", title="the path over the loss", xlim=(-1.5, 3.5), ylim=(-2, 4))
+    right.plot(losses, "o-", color=RED, markersize=4, linewidth=1.3)
+    right.set(xlabel="step", ylabel="loss (log scale)", yscale="log", ylim=(1e-3, 1e4), title="the loss at each step")
+    verdict = "diverges" if losses[-1] > losses[0] else f"loss {losses[-1]:.2g} after {len(losses) - 1} steps"
+    fig.suptitle(f"learning rate {rate:g}: {verdict}")
+    return frames.image(fig, alt=f"Gradient descent on a line's loss surface with learning rate {rate:g}: {verdict}.")
+
+
+def _draw_surface(ax: plt.Axes, x: Tensor, y: Tensor) -> None:
+    """Draw the contours of the mean squared error over w and b, and a star at the best pair."""
+    w, b = torch.linspace(-1.5, 3.5, 120), torch.linspace(-2, 4, 120)
+    loss = ((w[None, :, None] * x + b[:, None, None] - y) ** 2).mean(-1)
+    ax.contourf(w, b, loss.log10(), levels=14, cmap="Blues")
+    columns = torch.stack([x, torch.ones_like(x)], dim=1)
+    ax.plot(*torch.linalg.lstsq(columns, y[:, None]).solution[:, 0], "*", color="white", markeredgecolor="black", markersize=16)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A drawing that is learned
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
+    """Slide through training: the noisy `points` (N, 2) and the line that the network draws at each stored step."""
+    pictures = []
+    for step, line in snapshots.items():
+        fig = draw({f"after {step} steps": line}, points)
+        pictures.append(frames.image(fig, alt=f"The network's drawing after {step} training steps, over the noisy points."))
+    return frames.slideshow(pictures, [str(step) for step in snapshots], name="training step")
+
+
+def draw(lines: dict[str, Tensor], points: Tensor) -> Figure:
+    """Draw each line (N, 2) in its own panel over the same points."""
+    fig, axes = plt.subplots(1, len(lines), figsize=(2.6 * len(lines) + 0.4, 3.3), squeeze=False, layout="constrained")
+    for ax, (title, line) in zip(axes[0], lines.items(), strict=True):
+        ax.plot(*points.T, ".", color=GREY, markersize=2.5)
+        ax.plot(*line.T, color=RED, linewidth=2)
+        ax.set(title=title, aspect="equal", xlim=(-2, 2), ylim=(-2.3, 2.3), xticks=[], yticks=[])
+    return fig
