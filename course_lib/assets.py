@@ -42,7 +42,7 @@ def smollm2() -> Path:
 
 
 def minilm() -> Path:
-    """Return the folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json, vocab.txt (a BERT encoder)."""
+    """Return the folder of all-MiniLM-L6-v2, a BERT encoder: config.json, model.safetensors, vocab.txt and so on."""
     return _verified_folder("minilm") / "model"
 
 

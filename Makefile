@@ -1,0 +1,62 @@
+# From Bytes to Reasoning. `make` lists the targets. Needs Python 3.11 or newer, nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python that really runs; name another with `make lab PYTHON=...`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c "" 2>/dev/null && echo $$p && exit; done; echo python3)
+PIP_FLAGS ?=
+LAB_FLAGS ?=
+ONLY ?=
+OPEN ?= yes
+
+# Threads that wait must sleep: two busy-waiting threads on two shared cores are slower than one.
+export OMP_WAIT_POLICY ?= PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help lab test models notebooks book handout clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile | expand -t 18
+
+lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in JupyterLab
+	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models  ## lint, unit and parity tests, every notebook, browser tests
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests $(wildcard notebooks/*.ipynb) \
+	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
+
+models: $(VENV)/.models  ## fetch the two real models (180 MB)
+
+notebooks: $(VENV)/.all $(VENV)/.plays  ## run the changed texts in notebooks/src into notebooks (ONLY="02 03" for some)
+	$(BIN)/python tools/notebooks.py $(ONLY)
+
+book: $(VENV)/.all  ## build the static book and open it (OPEN= to build only)
+	$(BIN)/python book/build.py $(if $(OPEN),--open)
+
+handout: $(VENV)/.all  ## copies of the notebooks without solutions and outputs, in build/handout
+	$(BIN)/python tools/notebooks.py --handout build/handout
+
+clean:  ## remove what was built (to install everything anew as well: rm -r .venv)
+	rm -rf build book/_build .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.made:
+	@$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.lab: pyproject.toml constraints.txt tools/lab_settings.py | $(VENV)/.made
+	$(INSTALL) -e .
+	@$(BIN)/python tools/lab_settings.py
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.lab
+	$(INSTALL) -e '.[test,parity,book]'
+	@touch $@
+
+$(VENV)/.plays $(VENV)/.models: $(VENV)/.%: data/assets.txt data/assets.json $(VENV)/.lab
+	$(BIN)/python -m course_lib.assets $*
+	@touch $@

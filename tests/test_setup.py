@@ -1,0 +1,111 @@
+"""The set-up: a clear word about a wrong Python, one truth about packages, and the targets that the README names."""
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = dict(line.split("==") for line in CONSTRAINTS)
+EXTRAS = ["test", "parity", "book"]
+
+
+@pytest.fixture(scope="module")
+def check_python():
+    spec = importlib.util.spec_from_file_location("check_python", ROOT / "tools" / "check_python.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_old_python_is_named(check_python):
+    message = check_python.problem((3, 8, 10), "/usr/bin/python3", [])
+    assert "Python 3.11 or newer is needed, this is 3.8.10 at /usr/bin/python3" in message
+
+
+def test_missing_venv_is_named(check_python):
+    message = check_python.problem((3, 12, 1), "/usr/bin/python3", ["ensurepip"])
+    assert "no ensurepip" in message and "apt-get install python3.12-venv" in message
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 2), (4, 0, 0)])
+def test_good_python_has_no_problem(check_python, version):
+    assert check_python.problem(version, sys.executable, []) == ""
+
+
+def test_check_python_runs_here():
+    result = subprocess.run([sys.executable, ROOT / "tools" / "check_python.py"], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_check_python_has_no_new_syntax():
+    """No f-strings, annotations or walrus, which Python 2.7 does not know; ast refuses what came after 3.4."""
+    source = (ROOT / "tools" / "check_python.py").read_text()
+    tree = ast.parse(source, feature_version=(3, 4))
+    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.Starred, ast.Nonlocal)
+    assert not [node for node in ast.walk(tree) if isinstance(node, newer)]
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation]
+    assert source.isascii()
+
+
+def required_packages() -> set[str]:
+    """Return every package that course_lib and its extras pull in, by the metadata of what is installed."""
+    seen, waiting = set(), [("course_lib", frozenset(EXTRAS))]
+    while waiting:
+        name, extras = key = waiting.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+            if not requirement.marker or any(requirement.marker.evaluate({"extra": e}) for e in extras or {""}):
+                waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return {name for name, _ in seen} - {"course_lib"}
+
+
+AS_PINNED = sys.version_info[:2] == (3, 11) and sys.platform == "linux"
+
+
+@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
+def test_constraints_pin_exactly_what_is_pulled_in():
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in CONSTRAINTS)
+    assert set(PINS) == required_packages()
+
+
+@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
+def test_constraints_are_what_is_installed():
+    installed = {name: importlib.metadata.version(name).split("+")[0] for name in PINS}
+    assert installed == PINS
+
+
+def test_constraints_satisfy_the_project():
+    wanted = PROJECT["dependencies"] + [line for extra in EXTRAS for line in PROJECT["optional-dependencies"][extra]]
+    for requirement in map(Requirement, wanted):
+        assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
+    assert PINS["torch"] == "2.13.0"
+
+
+def test_conda_installs_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
+    assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
+    assert set(EXTRAS) == set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("target", ["help", "lab", "test", "models", "notebooks", "book", "handout", "clean"])
+def test_makefile_has(target):
+    dry_run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+    assert dry_run.returncode == 0, dry_run.stderr
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert re.search(rf"^  make {target} +\w", listed, re.M)
