@@ -1,0 +1,104 @@
+"""HTML to text, page furniture, Unicode: hand-written pages, and properties on any string."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.text import corpus
+from course_lib.text.corpus import Document
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("", ""),
+        ("plain &lt;text&gt; &amp; more", "plain <text> & more"),
+        ("<p>One<br>two</p><p>three", "One\ntwo\nthree"),
+        ("<p>a <b>bold</b>\n   word</p>", "a bold word"),
+        ("<ul><li>one<li>two</ul>", "one\ntwo"),
+        ("<table><tr><td>Tea<td>3</table>", "Tea\n3"),
+        ("<script>if (a < b) { run(); }</script><p>Text", "Text"),
+        ("<style>p { color: red }</style>Text<!-- a comment -->", "Text"),
+        ("<html><head><title>T</title></head><body>Text</body></html>", "Text"),
+        ("<nav><ul><li>Home<li>News</nav><p>Text", "Text"),
+        ('<div class="cookie-banner"><p>We use <b>cookies</b></p></div><p>Text', "Text"),
+        ('<div id="site_nav">Home</div><div class="story">Text</div><div role="navigation">Up</div>', "Text"),
+        ('<div class="navigation"><div>A<div>B</div></div>C</div>D', "D"),
+        ('<p class="address">Text', "Text"),  # "ad" is furniture as a word, not as a piece of one
+        ("<nav><a href='/'>Home<main><p>Text</main><footer>Imprint</footer>", "Text"),  # the menu is never closed
+        ("<p>a</div></span>b</p>c", "a\nb\nc"),  # ends of what was never opened
+        ("<b><i>crossed</b> tags</i>", "crossed tags"),
+    ],
+)
+def test_parse(html, text):
+    assert corpus.parse(html) == text
+
+
+@given(st.text())
+def test_parse_takes_any_string(html):
+    assert isinstance(corpus.parse(html), str)
+
+
+@given(st.text(st.characters(blacklist_characters="<&\r\x00", blacklist_categories=["Cs", "Zs", "Zl", "Zp", "Cc"])))
+def test_parse_keeps_text_without_markup(text):
+    assert corpus.parse(f"<p>{text}</p>") == text
+
+
+@pytest.mark.parametrize("bad", [b"<p>bytes</p>", None, 3])
+def test_parse_refuses_what_is_not_text(bad):
+    with pytest.raises(TypeError, match="html"):
+        corpus.parse(bad)
+
+
+def test_bytes_get_a_hint_and_bad_bytes_a_place():
+    with pytest.raises(TypeError, match=r"corpus.decode\(html\)"):
+        corpus.parse(b"<p>")
+    with pytest.raises(ValueError, match="byte 0xff at offset 2 of 4"):
+        corpus.decode(b"ab\xffc")
+
+
+def test_furniture_is_what_a_site_repeats():
+    pages = [Document(f"https://a.org/{i}", f"Welcome to A\nStory {i}.\nThe end.") for i in range(10)]
+    pages += [Document(f"https://b.org/{i}", f"Note {i}.\nThe end.") for i in range(4)]
+    cleaned = corpus.drop_furniture(pages)
+    assert [d.text for d in cleaned[:2]] == ["Story 0.", "Story 1."]
+    assert cleaned[10].text == "Note 0.\nThe end."  # four pages are too few to tell
+    assert corpus.furniture(pages)["a.org"] == {"Welcome to A", "The end."}
+    with pytest.raises(ValueError, match="share must be in"):
+        corpus.furniture(pages, share=0)
+
+
+def test_furniture_counts_pages_and_not_lines():
+    chorus = Document("https://a.org/song", "\n".join(["La la la"] * 50))
+    others = [Document(f"https://a.org/{i}", f"Verse {i}") for i in range(9)]
+    assert corpus.drop_furniture([chorus, *others])[0] == chorus
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("cafe\u0301", "caf\u00e9"),
+        ("\u201cIt\u2019s\u201d\u2026", '"It\'s"...'),
+        ("a\u00a0b\u3000c\u2009d\te", "a b c d e"),
+        ("zero\u200bwid\u2060th\ufeff so\u00adft", "zerowidth soft"),
+        ("a\r\nb\rc\u2028d", "a\nb\nc\nd"),
+        ("  a  \n\n\n\n b ", "a\n\nb"),
+        ("x\u00b2 \u00bd \ufb01", "x\u00b2 \u00bd \ufb01"),  # NFKC would make it x2 1/2 fi
+        ("e\u200b\u0301", "\u00e9"),
+        ("bell\x07\x00", "bell"),
+        ("\U0001f469\u200d\U0001f33e", "\U0001f469\u200d\U0001f33e"),
+        ("“你好……”", '"你好......"'),
+    ],
+)
+def test_normalise(text, plain):
+    assert corpus.normalise(text) == plain
+
+
+@given(st.text())
+def test_normalise_twice_changes_nothing_and_gives_nfc(text):
+    once = corpus.normalise(text)
+    assert corpus.normalise(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert not set(once) & set("\u00a0\u200b\ufeff\r\t\x00\u2019")
