@@ -1,0 +1,341 @@
+"""Build the notebooks from their text twins, and make handouts from the notebooks.
+
+    python tools/notebooks.py            build each notebook whose twin (or quoted source) has changed
+    python tools/notebooks.py 02 03      only these
+    python tools/notebooks.py --all      build also what has not changed
+    python tools/notebooks.py --check    build nothing; fail if a notebook is out of step with its twin
+    python tools/notebooks.py --handout build/handout    copies without solutions and outputs
+
+A build fills quotes into the twin, executes it, and writes the normalised result in one step, or nothing at all if a
+cell fails.
+"""
+
+import argparse
+import ast
+import asyncio
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import re
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+CELL_SECONDS = 600
+WIDGETS = "application/vnd.jupyter.widget-state+json"
+FENCE = re.compile(r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```[ \t]*$")
+RUNS_IN = re.compile(r"runs in (?:about |under )?(\d+) (second|minute)s?")
+
+
+# Quotes -------------------------------------------------------------------------------------------------------------
+
+
+def quoted_source(name: str) -> str:
+    """The source of a function, class or method, `package.module.object`, without its docstrings."""
+    module, rest = name, []
+    while True:
+        try:
+            thing: Any = importlib.import_module(module)
+            break
+        except ModuleNotFoundError as missing:
+            if missing.name is None or not module.startswith(missing.name) or "." not in module:
+                raise
+            module, _, last = module.rpartition(".")
+            rest.insert(0, last)
+    for part in rest:
+        thing = getattr(thing, part)
+    return without_docstrings(textwrap.dedent(inspect.getsource(thing)))
+
+
+def without_docstrings(source: str) -> str:
+    """Cut the docstrings of functions and classes out of a source text; everything else stays as it is typed."""
+    lines = source.rstrip().splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            for i in range(text.lineno - 1, text.end_lineno):
+                lines[i] = None
+            if len(node.body) > 1 and text.end_lineno < len(lines) and lines[text.end_lineno] == "":
+                lines[text.end_lineno] = None  # the empty line below a docstring
+            if len(node.body) == 1:
+                lines[text.lineno - 1] = " " * text.col_offset + "..."
+    return "\n".join(line for line in lines if line is not None)
+
+
+def fill_quotes(twin: str) -> str:
+    """Put the library's source into every cell of a twin that says `:quote: package.module.object`."""
+
+    def filled(cell: re.Match) -> str:
+        name = re.search(r"(?m)^:?quote: *(\S+)", cell["head"])
+        if name is None:
+            return cell[0]
+        head = cell[0][: cell.start("body") - cell.start()]
+        return f"{head}{quoted_source(name[1].strip(chr(39) + chr(34)))}\n```"
+
+    return FENCE.sub(filled, twin)
+
+
+# Twins --------------------------------------------------------------------------------------------------------------
+
+
+def read_twin(twin: Path) -> NotebookNode:
+    """Read a text twin as a notebook without outputs, with ids that depend on the cells' text only."""
+    text = re.sub(r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8"))  # the header is made anew below
+    notebook = jupytext.reads(text, fmt="md:myst")
+    seen: set[str] = set()
+    for cell in notebook.cells:
+        cell.id = stable_id(cell, seen)
+    notebook.metadata = NotebookNode(
+        kernelspec=dict(KERNEL), language_info={"name": "python"}, course={"twin": digest(twin)}
+    )
+    notebook.nbformat_minor = 5
+    return notebook
+
+
+def stable_id(cell: NotebookNode, seen: set[str]) -> str:
+    """An id that an edit elsewhere in the notebook does not change."""
+    digits = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()
+    number = 0
+    while (name := digits[number : number + 8]) in seen:
+        number += 1
+    seen.add(name)
+    return name
+
+
+def digest(twin: Path) -> str:
+    """A fingerprint of a twin, quotes filled in."""
+    return hashlib.sha256(fill_quotes(twin.read_text(encoding="utf-8")).encode()).hexdigest()[:16]
+
+
+def target(twin: Path) -> Path:
+    """The notebook that belongs to a twin."""
+    return twin.parent.parent / f"{twin.stem}.ipynb"
+
+
+def in_step(twin: Path) -> bool:
+    """True if the notebook was built from the twin as it is now."""
+    notebook = target(twin)
+    if not notebook.exists() or fill_quotes(text := twin.read_text(encoding="utf-8")) != text:
+        return False
+    return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("twin") == digest(twin)
+
+
+# Building -----------------------------------------------------------------------------------------------------------
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels with the interpreter that runs this tool, whatever kernels are installed."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name=KERNEL["display_name"], language="python")
+
+
+def execute(notebook: NotebookNode, folder: Path) -> list[float]:
+    """Execute a notebook in place, in `folder`; return the seconds that each cell took."""
+    seconds, started = [0.0] * len(notebook.cells), {}
+
+    def begin(cell: NotebookNode, cell_index: int) -> None:
+        started[cell_index] = time.perf_counter()
+
+    def end(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        seconds[cell_index] = time.perf_counter() - started[cell_index]
+
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_manager_class=ThisPython,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        on_cell_execute=begin,
+        on_cell_executed=end,
+    )
+    settings = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0"}
+    environment = settings | os.environ | {"COURSE_PROGRESS": "off"}
+    asyncio.run(_execute(client, environment))
+    return seconds
+
+
+async def _execute(client: NotebookClient, environment: dict[str, str]) -> None:
+    await client.async_execute(env=environment)
+
+
+def build(twin: Path) -> str:
+    """Build the notebook of one twin; return a report of a few lines."""
+    text = twin.read_text(encoding="utf-8")
+    if (filled := fill_quotes(text)) != text:
+        write_atomically(twin, filled)
+    notebook = read_twin(twin)
+    begin = time.perf_counter()
+    seconds = execute(notebook, twin.parent.parent)
+    total = time.perf_counter() - begin
+    normalise(notebook)
+    write_atomically(target(twin), as_text(notebook))
+    return report(target(twin), notebook, total, seconds)
+
+
+def report(file: Path, notebook: NotebookNode, total: float, seconds: list[float]) -> str:
+    """Say how long a notebook took against the budget that it prints, which cells were slow, and how big it is."""
+    promised = RUNS_IN.search(notebook.cells[0].source)
+    budget = f"{promised[1]} {promised[2]}s promised" if promised else "no budget promised in its first cell"
+    slowest = sorted(range(len(seconds)), key=lambda i: -seconds[i])[:3]
+    told = [f"    {seconds[i]:5.1f} s  {first_line(notebook.cells[i])}" for i in slowest if seconds[i] >= 1]
+    size = file.stat().st_size / 1e6
+    return "\n".join([f"{file.name}: {total:.1f} s ({budget}), {size:.2f} MB, {len(seconds)} cells", *told])
+
+
+def first_line(cell: NotebookNode) -> str:
+    """The first line of a cell that is not empty, shortened."""
+    return next((line.strip()[:90] for line in cell.source.splitlines() if line.strip()), "(empty cell)")
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a file in one step, so that it is never half-written."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+# Normalising --------------------------------------------------------------------------------------------------------
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Take out of an executed notebook what differs between two runs of the same source."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = join_streams(cell.outputs)
+    notebook.metadata = NotebookNode({key: notebook.metadata[key] for key in notebook.metadata if key != "language_info"})
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata["language_info"] = {"name": "python"}
+    if WIDGETS in notebook.metadata.get("widgets", {}):
+        normalise_widgets(notebook)
+
+
+def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join neighbouring pieces of printed text, which arrive in pieces of chance size."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def normalise_widgets(notebook: NotebookNode) -> None:
+    """Number widgets in the order of their making, and drop what their state does not set."""
+    state = notebook.metadata["widgets"][WIDGETS]["state"]
+    for model in state.values():
+        model["state"] = {key: value for key, value in model["state"].items() if value is not None}
+    names = {old: f"w{number:04}" for number, old in enumerate(state)}
+    pattern = re.compile("|".join(map(re.escape, names)) or "(?!)")
+    text = pattern.sub(lambda match: names[match[0]], nbformat.writes(notebook))
+    notebook.update(nbformat.reads(text, as_version=4))
+
+
+def as_text(notebook: NotebookNode) -> str:
+    """The notebook as JSON, keys sorted."""
+    nbformat.validate(notebook)
+    return json.dumps(nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+# Handout ------------------------------------------------------------------------------------------------------------
+
+
+def handout(notebook: NotebookNode) -> NotebookNode:
+    """A copy for a class: no solutions, no outputs."""
+    copy = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    copy.cells = [cell for cell in copy.cells if "solution" not in cell.metadata.get("tags", [])]
+    for cell in copy.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    copy.metadata.pop("widgets", None)
+    return copy
+
+
+# The command --------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="numbers of the notebooks (all by default)")
+    parser.add_argument("--all", action="store_true", help="build also what has not changed")
+    parser.add_argument("--check", action="store_true", help="build nothing; fail if a notebook is out of step")
+    parser.add_argument("--handout", metavar="DIR", type=Path, help="write copies without solutions and outputs")
+    options = parser.parse_args(arguments)
+    twins = choose(options.numbers)
+    if options.check:
+        return check(twins)
+    if options.handout:
+        return write_handouts(twins, options.handout)
+    return build_all([twin for twin in twins if options.all or not in_step(twin)])
+
+
+def choose(numbers: list[str]) -> list[Path]:
+    """The twins with these numbers, or all."""
+    twins = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.md"))
+    for number in numbers:
+        if not any(twin.name.startswith(f"{number}_") for twin in twins):
+            raise SystemExit(f"there is no notebooks/src/{number}_*.md; there are: {', '.join(twin.stem for twin in twins) or 'none'}")
+    return [twin for twin in twins if not numbers or twin.name[:2] in numbers]
+
+
+def check(twins: list[Path]) -> int:
+    """Name the notebooks that are out of step."""
+    stale = [twin.stem for twin in twins if not in_step(twin)]
+    print("\n".join(f"{name}: out of step with its twin; run `make notebooks`" for name in stale) or f"{len(twins)} notebooks in step")
+    return 1 if stale else 0
+
+
+def build_all(twins: list[Path]) -> int:
+    """Build notebooks one after the other; a failing one is reported and left as it was."""
+    failed = 0
+    for twin in twins:
+        print(f"{twin.stem} ...", flush=True)
+        try:
+            print(build(twin), flush=True)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            failed += 1
+            print(f"{twin.stem}: NOT BUILT\n{error}", flush=True)
+    if not twins:
+        print("every notebook is in step with its twin")
+    return 1 if failed else 0
+
+
+def write_handouts(twins: list[Path], folder: Path) -> int:
+    """Write a handout of every notebook that is built."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for twin in twins:
+        notebook = nbformat.read(target(twin), as_version=4)
+        write_atomically(folder / target(twin).name, as_text(handout(notebook)))
+        print(f"{folder / target(twin).name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
