@@ -1,0 +1,52 @@
+"""Files that are never half-written, and JSON files that notice damage."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all: into a temporary file of the same folder, which is then renamed.
+
+    If the disk is full (OSError), an older file of that name stays as it was and the temporary file is removed.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
+    """Save content as one JSON file that also says what it is, its version, and the checksum of the content."""
+    fields = {"kind": kind, "version": version, "sha256": _checksum(content), "content": content}
+    write_atomically(path, json.dumps(fields, ensure_ascii=False, indent=1).encode())
+
+
+def read_json(path: str | Path, kind: str, version: int) -> Any:
+    """The content that `write_json` saved. Raises ValueError with the file's name if it is damaged or another kind."""
+    try:
+        fields = json.loads(Path(path).read_bytes())
+        found = fields["kind"], fields["version"]
+        intact = fields["sha256"] == _checksum(fields["content"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a {kind} file, or it is damaged ({error}). Save it again.") from None
+    if found != (kind, version):
+        raise ValueError(f"{path} holds {found[0]} version {found[1]}, not {kind} version {version}. Save it again.")
+    if not intact:
+        raise ValueError(f"{path} is damaged: its content does not match its checksum. Save it again.")
+    return fields["content"]
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,24 @@
+"""Byte-pair encoding: learn a vocabulary from text, turn text into token ids and ids back into text.
+
+Ids 0-255 are the bytes themselves, then come the merges in the order in which they were learnt, then special tokens.
+Sources: Sennrich, Haddow, Birch 2016 (BPE for words); Radford et al. 2019, section 2.2 (on bytes, split by a pattern);
+DeepSeek LLM 2024, section 2.1 (digits split singly).
+"""
+
+from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN, WORD_PATTERN, split
+from course_lib.text.bpe.tokenizer import Tokenizer, merge
+from course_lib.text.bpe.training import count_pairs, learn_merges, most_frequent, train, train_naive
+
+__all__ = [
+    "DIGITS_PATTERN",
+    "GPT2_PATTERN",
+    "WORD_PATTERN",
+    "Tokenizer",
+    "count_pairs",
+    "learn_merges",
+    "merge",
+    "most_frequent",
+    "split",
+    "train",
+    "train_naive",
+]
