@@ -39,7 +39,9 @@ NOTEBOOKS = ROOT / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 600
 WIDGETS = "application/vnd.jupyter.widget-state+json"
-FENCE = re.compile(r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```[ \t]*$")
+FENCE = re.compile(
+    r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```[ \t]*$"
+)
 RUNS_IN = re.compile(r"runs in (?:about |under )?(\d+) (second|minute)s?")
 
 
@@ -67,7 +69,10 @@ def without_docstrings(source: str) -> str:
     """Cut the docstrings of functions and classes out of a source text; everything else stays as it is typed."""
     lines = source.rstrip().splitlines()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and ast.get_docstring(node) is not None
+        ):
             text = node.body[0]
             for i in range(text.lineno - 1, text.end_lineno):
                 lines[i] = None
@@ -228,7 +233,9 @@ def normalise(notebook: NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = join_streams(cell.outputs)
-    notebook.metadata = NotebookNode({key: notebook.metadata[key] for key in notebook.metadata if key != "language_info"})
+    notebook.metadata = NotebookNode(
+        {key: notebook.metadata[key] for key in notebook.metadata if key != "language_info"}
+    )
     notebook.metadata["kernelspec"] = dict(KERNEL)
     notebook.metadata["language_info"] = {"name": "python"}
     if WIDGETS in notebook.metadata.get("widgets", {}):
@@ -260,7 +267,12 @@ def normalise_widgets(notebook: NotebookNode) -> None:
 def as_text(notebook: NotebookNode) -> str:
     """The notebook as JSON, keys sorted."""
     nbformat.validate(notebook)
-    return json.dumps(nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return (
+        json.dumps(
+            nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook)), indent=1, ensure_ascii=False, sort_keys=True
+        )
+        + "\n"
+    )
 
 
 # Handout ------------------------------------------------------------------------------------------------------------
@@ -301,14 +313,19 @@ def choose(numbers: list[str]) -> list[Path]:
     twins = sorted((NOTEBOOKS / "src").glob("[0-9][0-9]_*.md"))
     for number in numbers:
         if not any(twin.name.startswith(f"{number}_") for twin in twins):
-            raise SystemExit(f"there is no notebooks/src/{number}_*.md; there are: {', '.join(twin.stem for twin in twins) or 'none'}")
+            raise SystemExit(
+                f"there is no notebooks/src/{number}_*.md; there are: {', '.join(twin.stem for twin in twins) or 'none'}"
+            )
     return [twin for twin in twins if not numbers or twin.name[:2] in numbers]
 
 
 def check(twins: list[Path]) -> int:
     """Name the notebooks that are out of step."""
     stale = [twin.stem for twin in twins if not in_step(twin)]
-    print("\n".join(f"{name}: out of step with its twin; run `make notebooks`" for name in stale) or f"{len(twins)} notebooks in step")
+    print(
+        "\n".join(f"{name}: out of step with its twin; run `make notebooks`" for name in stale)
+        or f"{len(twins)} notebooks in step"
+    )
     return 1 if stale else 0
 
 

@@ -66,9 +66,18 @@ def _figure(draw: Callable) -> Callable:
     """Let a function that draws into `ax` also make, title and show a figure of its own when it gets `alt`."""
 
     @wraps(draw)
-    def drawn(*args, title: str = "", alt: str | None = None, ax: Axes | None = None, size: tuple[float, float] | None = None, **kwargs):
+    def drawn(
+        *args,
+        title: str = "",
+        alt: str | None = None,
+        ax: Axes | None = None,
+        size: tuple[float, float] | None = None,
+        **kwargs,
+    ):
         if (alt is None) == (ax is None):
-            raise ValueError(f"{draw.__name__} needs either alt=... (draw and show a figure) or ax=... (draw into these axes)")
+            raise ValueError(
+                f"{draw.__name__} needs either alt=... (draw and show a figure) or ax=... (draw into these axes)"
+            )
         if alt is not None:
             require_alt(alt)
         axes = ax if ax is not None else plt.subplots(figsize=size)[1]
@@ -133,7 +142,7 @@ def _spread(heights: Sequence[float], gap: float) -> list[float]:
     [0.45, 0.55, 0.9]
     """
     groups = [[height] for height in sorted(heights)]
-    centre = [height for height, in groups]
+    centre = [height for (height,) in groups]
     i = 0
     while i + 1 < len(groups):
         reach = (len(groups[i]) + len(groups[i + 1])) * gap / 2
@@ -162,7 +171,13 @@ def bars(
     ax.set(xlabel=x, ylabel=y)
 
 
-def _bars(ax: Axes, values: Mapping[str, float | Sequence[float]], colours: Sequence[str], form: str, hatches: Sequence[str] | None = None) -> None:
+def _bars(
+    ax: Axes,
+    values: Mapping[str, float | Sequence[float]],
+    colours: Sequence[str],
+    form: str,
+    hatches: Sequence[str] | None = None,
+) -> None:
     runs = [np.atleast_1d(np.asarray(value, float)) for value in values.values()]
     means = np.array([run.mean() for run in runs])
     drawn = ax.barh(range(len(runs)), means, color=colours, height=0.66)
@@ -175,7 +190,14 @@ def _bars(ax: Axes, values: Mapping[str, float | Sequence[float]], colours: Sequ
             ax.plot(run, [i] * len(run), "o", color=BLACK, markersize=3)
         end = max(run.max(), 0) if means[i] >= 0 else min(run.min(), 0)
         side = 1 if means[i] >= 0 else -1
-        ax.text(end + side * 0.012 * widest, i, form.format(means[i]), va="center", ha="left" if side > 0 else "right", fontsize=9.5)
+        ax.text(
+            end + side * 0.012 * widest,
+            i,
+            form.format(means[i]),
+            va="center",
+            ha="left" if side > 0 else "right",
+            fontsize=9.5,
+        )
     ax.set_yticks(range(len(runs)), list(values))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
@@ -185,14 +207,27 @@ def _bars(ax: Axes, values: Mapping[str, float | Sequence[float]], colours: Sequ
 
 @_figure
 def ladder(
-    scores: Mapping[str, float | Sequence[float]], *, ax: Axes, neural: Collection[str], x: str = "bits per byte of held-out text (less is better)"
+    scores: Mapping[str, float | Sequence[float]],
+    *,
+    ax: Axes,
+    neural: Collection[str],
+    x: str = "bits per byte of held-out text (less is better)",
 ) -> None:
     """Draw the course's ladder: bits per byte of every model, the worst on top; neural nets filled, the others hatched."""
     if unknown := set(neural) - set(scores):
         raise ValueError(f"{sorted(unknown)} called neural, but there is no such score among {list(scores)}")
     ranked = dict(sorted(scores.items(), key=lambda item: -float(np.mean(item[1]))))
-    _bars(ax, ranked, [BLUE if name in neural else "#9a8f7a" for name in ranked], "{:.2f}", ["" if name in neural else "///" for name in ranked])
-    handles = [plt.Rectangle((0, 0), 1, 1, color=BLUE), plt.Rectangle((0, 0), 1, 1, facecolor="#9a8f7a", hatch="///", edgecolor="white")]
+    _bars(
+        ax,
+        ranked,
+        [BLUE if name in neural else "#9a8f7a" for name in ranked],
+        "{:.2f}",
+        ["" if name in neural else "///" for name in ranked],
+    )
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=BLUE),
+        plt.Rectangle((0, 0), 1, 1, facecolor="#9a8f7a", hatch="///", edgecolor="white"),
+    ]
     ax.legend(handles, ["neural net", "no neural net"], loc="lower right", fontsize=9)
     ax.set(xlabel=x)
 
@@ -238,11 +273,15 @@ def _write_numbers(ax: Axes, table: np.ndarray, picture, form: str) -> None:
     for (row, column), value in np.ndenumerate(table):
         red, green, blue, _ = picture.cmap(picture.norm(value))
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-        ax.text(column, row, form.format(value), ha="center", va="center", fontsize=8.5, color=BLACK if light else "white")
+        ax.text(
+            column, row, form.format(value), ha="center", va="center", fontsize=8.5, color=BLACK if light else "white"
+        )
 
 
 @_figure
-def histogram(values: Mapping[str, ArrayLike], *, ax: Axes, x: str, y: str = "share", bins: int | Sequence[float] = 30) -> None:
+def histogram(
+    values: Mapping[str, ArrayLike], *, ax: Axes, x: str, y: str = "share", bins: int | Sequence[float] = 30
+) -> None:
     """Draw the shares of values `{name: values}` over common bins, as outlines named in a legend."""
     everything = np.concatenate([np.ravel(np.asarray(value, float)) for value in values.values()])
     edges = np.histogram_bin_edges(everything, bins)

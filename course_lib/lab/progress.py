@@ -51,7 +51,9 @@ def load() -> dict[str, dict]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         aside = file.with_suffix(".damaged.json")
         os.replace(file, aside)
-        print(f"The record of your progress could not be read ({error}). It was set aside as {aside}; a new one is begun.")
+        print(
+            f"The record of your progress could not be read ({error}). It was set aside as {aside}; a new one is begun."
+        )
         return empty
 
 
@@ -88,7 +90,12 @@ def checked(lab: str, name: str, status: str) -> None:
         return
     key = f"{lab}.{name}"
     before = load()["exercises"].get(key, {})
-    note("exercises", key, tries=before.get("tries", 0) + (not before.get("done")), done=before.get("done") or status == "ok")
+    note(
+        "exercises",
+        key,
+        tries=before.get("tries", 0) + (not before.get("done")),
+        done=before.get("done") or status == "ok",
+    )
     if status == "ok" and not before.get("how"):
         ask_how(key)
 

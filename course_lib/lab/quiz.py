@@ -19,7 +19,9 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     radio = widgets.RadioButtons(options=texts, index=None, layout=widgets.Layout(width="auto"))
     stack = widgets.Stack([widgets.HTML(_feedback(right, said)) for _, right, said in options], selected_index=None)
     widgets.jslink((radio, "index"), (stack, "selected_index"))
-    radio.observe(lambda change: change.new is not None and progress.answered(key, question, options[change.new][1]), "index")
+    radio.observe(
+        lambda change: change.new is not None and progress.answered(key, question, options[change.new][1]), "index"
+    )
     box = widgets.VBox([widgets.HTML(f"<b>{html.escape(question)}</b>"), radio, stack])
     bundle = box._repr_mimebundle_()
     plain = "\n".join([question, *(f"  ( ) {text}" for text in texts)])
@@ -30,7 +32,9 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
 def _require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:
     right = sum(bool(correct) for _, correct, _ in options)
     if right != 1 or len(options) < 2:
-        raise ValueError(f"quiz {key!r} has {len(options)} options, {right} of them right; at least 2 and exactly 1 are needed")
+        raise ValueError(
+            f"quiz {key!r} has {len(options)} options, {right} of them right; at least 2 and exactly 1 are needed"
+        )
     if len({text for text, _, _ in options}) != len(options):
         raise ValueError(f"quiz {key!r} offers the same option twice")
     for text, _, said in options:

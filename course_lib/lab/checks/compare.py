@@ -193,4 +193,8 @@ def _array_hint(got: Tensor, want: Tensor, tolerance: float) -> str:
     factor = ((got * want).nansum() / (want * want).nansum()).item()
     if not math.isfinite(factor) or abs(factor) < 1e-6 or not _close(got, factor * want, tolerance).all():
         return ""
-    return " Every sign is turned round." if abs(factor + 1) < 1e-4 else f" All are {factor:.4g} times what they should be."
+    return (
+        " Every sign is turned round."
+        if abs(factor + 1) < 1e-4
+        else f" All are {factor:.4g} times what they should be."
+    )

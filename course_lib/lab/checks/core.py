@@ -141,7 +141,9 @@ class Attempt:
                 "Is there a loop that never ends?"
             ) from None
         except (Exception, SystemExit) as error:
-            raise Wrong(f"your function stopped with {_told(error, self.answer)}\n    It was {_called(args, kwargs)}.") from None
+            raise Wrong(
+                f"your function stopped with {_told(error, self.answer)}\n    It was {_called(args, kwargs)}."
+            ) from None
         return self.result
 
     def require_callable(self, name: str) -> None:
@@ -149,7 +151,9 @@ class Attempt:
         if self.answer is None or self.answer is ... or self.answer is NotImplemented:
             raise NotAttempted
         if not callable(self.answer):
-            raise Wrong(f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: check.{name}({name}).")
+            raise Wrong(
+                f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: check.{name}({name})."
+            )
 
     def is_skeleton(self) -> bool:
         """True for a function whose body does nothing (`...`, `pass` or a docstring)."""
@@ -168,7 +172,9 @@ class Attempt:
             name = getattr(self.answer, "__name__", "your function")
             wanted = len(args) + len(kwargs)
             plural = "" if wanted == 1 else "s"
-            raise Wrong(f"{name}{signature} does not take the {wanted} argument{plural} of this exercise: {error}.") from None
+            raise Wrong(
+                f"{name}{signature} does not take the {wanted} argument{plural} of this exercise: {error}."
+            ) from None
 
 
 def _copy(value: Any) -> Any:
@@ -184,7 +190,9 @@ def _copy(value: Any) -> Any:
 
 def _called(args: tuple, kwargs: dict) -> str:
     """Say how the learner's function was called."""
-    values = [describe_safely(value) for value in args] + [f"{key} = {describe_safely(value)}" for key, value in kwargs.items()]
+    values = [describe_safely(value) for value in args] + [
+        f"{key} = {describe_safely(value)}" for key, value in kwargs.items()
+    ]
     return "called with " + (", ".join(values) if values else "no arguments")
 
 
@@ -192,7 +200,11 @@ def _told(error: BaseException, answer: Any) -> str:
     """Tell an error with the line of the learner's code where it happened."""
     told = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[0][:300]
     code = getattr(inspect.unwrap(answer), "__code__", None)
-    own = inspect.getfile(answer) if inspect.isclass(answer) and answer.__module__ != "__main__" else getattr(code, "co_filename", None)
+    own = (
+        inspect.getfile(answer)
+        if inspect.isclass(answer) and answer.__module__ != "__main__"
+        else getattr(code, "co_filename", None)
+    )
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
     if not frames:
         return told + "."

@@ -67,7 +67,9 @@ class Explorer(widgets.VBox):
         return bundle
 
 
-def slideshow(frames: Sequence[str], labels: Sequence[object], name: str, play: bool = True, start: int = 0, interval: int = 900) -> Explorer:
+def slideshow(
+    frames: Sequence[str], labels: Sequence[object], name: str, play: bool = True, start: int = 0, interval: int = 900
+) -> Explorer:
     """Show one frame at a time, chosen by a slider called `name` (and played every `interval` milliseconds).
 
     `start` is the frame that the still shows: choose the one that makes the point alone.
@@ -84,7 +86,9 @@ def slideshow(frames: Sequence[str], labels: Sequence[object], name: str, play: 
     return Explorer([widgets.HBox(controls), stack], frames[start])
 
 
-def grid(frames: Sequence[Sequence[str]], axes: Mapping[str, Sequence[object]], start: tuple[int, int] = (0, 0)) -> Explorer:
+def grid(
+    frames: Sequence[Sequence[str]], axes: Mapping[str, Sequence[object]], start: tuple[int, int] = (0, 0)
+) -> Explorer:
     """Show one frame of a table, chosen by two sliders: `axes` gives their two names and labels, rows first."""
     if len(axes) != 2:
         raise ValueError(f"a grid has two axes, got {len(axes)}: {list(axes)}")
@@ -126,11 +130,15 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
     """Put frames on top of each other; an image among them must have alternative text."""
     for i, frame in enumerate(frames):
         if not isinstance(frame, str):
-            raise TypeError(f"frame {i} is a {type(frame).__name__}, not HTML: make it by image(fig, alt=...) or card(html)")
-        if frame.count("<img") != frame.count("<img alt=\"") or '<img alt=""' in frame:
+            raise TypeError(
+                f"frame {i} is a {type(frame).__name__}, not HTML: make it by image(fig, alt=...) or card(html)"
+            )
+        if frame.count("<img") != frame.count('<img alt="') or '<img alt=""' in frame:
             raise ValueError(f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)")
     first = widgets.HTML(frames[0], layout=widgets.Layout(width="100%"))
-    others = [widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]]  # shared: smaller files
+    others = [
+        widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]
+    ]  # shared: smaller files
     return widgets.Stack([first, *others], selected_index=start)
 
 
