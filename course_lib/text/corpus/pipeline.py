@@ -23,20 +23,28 @@ class PageLike(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did: documents and bytes that are left after it, and URL -> why it was dropped."""
+    """What one step did: the documents that are left after it, and URL -> why it was dropped for the others."""
 
     name: str
-    documents: int
-    n_bytes: int
+    documents: tuple[Document, ...]
     dropped: Mapping[str, str]
+
+    @property
+    def n_bytes(self) -> int:
+        """The UTF-8 bytes of all texts together."""
+        return sum(document.n_bytes for document in self.documents)
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The training documents and the steps that led to them."""
+    """The steps from the crawl to the training documents."""
 
-    documents: tuple[Document, ...]
     steps: tuple[Step, ...]
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """What is left at the end: the training documents."""
+        return self.steps[-1].documents
 
     @property
     def dropped(self) -> dict[str, tuple[str, str]]:
@@ -49,7 +57,7 @@ class Cleaned:
         for step in self.steps:
             counts = Counter(reason.split(" of ")[0] for reason in step.dropped.values())
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.most_common(3))
-            left = f"{step.documents:,} | {step.n_bytes / 1000:,.0f}"
+            left = f"{len(step.documents):,} | {step.n_bytes / 1000:,.0f}"
             rows.append(f"| {step.name} | {left} | {len(step.dropped):,} | {reasons} |")
         return "\n".join(rows)
 
@@ -77,11 +85,11 @@ def clean(pages: Iterable[PageLike], rules: Sequence[Rule] = RULES, threshold: f
     """
     documents = [Document(page.url, decode(page.html) if isinstance(page.html, bytes) else page.html) for page in pages]
     require_unique_urls(documents)
-    steps = [Step("crawl", len(documents), size(documents), {})]
+    steps = [Step("crawl", tuple(documents), {})]
     for name, stage in stages(rules, threshold).items():
         documents, dropped = stage(documents)
-        steps.append(Step(name, len(documents), size(documents), dropped))
-    return Cleaned(tuple(documents), tuple(steps))
+        steps.append(Step(name, tuple(documents), dropped))
+    return Cleaned(tuple(steps))
 
 
 def with_text(documents: Iterable[Document], change: Callable[[str], str]) -> list[Document]:
@@ -96,7 +104,3 @@ def without(
     kept = [document for document in documents if document.url not in copies]
     return kept, {url: f"{relation} {original}" for url, original in copies.items()}
 
-
-def size(documents: Iterable[Document]) -> int:
-    """The UTF-8 bytes of all texts together."""
-    return sum(document.n_bytes for document in documents)
