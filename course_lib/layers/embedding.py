@@ -1,0 +1,30 @@
+"""Tokens in, tokens out: one table of vectors serves both ends of the model."""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Embedding(nn.Embedding):
+    """A table with one row of `d_model` numbers per token: looked up on the way in, compared with on the way out.
+
+    `table(ids)` turns tokens into vectors. `table.logits(x)` scores every token by the dot product of its row with
+    `x`: the "tied head", which saves a second table (Press and Wolf 2017, arXiv 1608.05859).
+    """
+
+    def logits(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
+        """Score each of the `V` tokens as the next one."""
+        return F.linear(x, self.weight)
+
+
+def check_ids(ids: Int[Tensor, "B T"], vocab_size: int) -> None:
+    """Raise a ValueError that names the numbers if a token is outside the vocabulary.
+
+    >>> import torch
+    >>> check_ids(torch.tensor([[1, 7]]), vocab_size=5)
+    Traceback (most recent call last):
+    ValueError: token 7 is outside the vocabulary of 5 tokens (0 to 4)
+    """
+    if ids.numel() and not (0 <= ids.min() and ids.max() < vocab_size):
+        worst = ids.max() if ids.max() >= vocab_size else ids.min()
+        raise ValueError(f"token {worst} is outside the vocabulary of {vocab_size} tokens (0 to {vocab_size - 1})")

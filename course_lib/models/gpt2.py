@@ -1,0 +1,116 @@
+"""GPT-2 (Radford et al. 2019): the decoder-only transformer that the rest of the course grows from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.layers.attention import SelfAttention
+from course_lib.layers.embedding import Embedding, check_ids
+from course_lib.layers.mlp import MLP
+from course_lib.layers.norm import LayerNorm
+
+
+@dataclass(frozen=True)
+class GPT2Settings:
+    """The numbers that make one GPT-2 differ from another. `d_ff` 0 means the paper's four times `d_model`.
+
+    >>> GPT2Settings(d_model=100, n_heads=3)
+    Traceback (most recent call last):
+    ValueError: d_model 100 is not divisible by n_heads 3
+    """
+
+    vocab_size: int = 50257
+    max_seq_len: int = 1024
+    d_model: int = 768
+    n_layers: int = 12
+    n_heads: int = 12
+    d_ff: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        if self.d_ff < 0:
+            raise ValueError(f"d_ff {self.d_ff} is negative")
+        object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
+
+
+SMALL = GPT2Settings()                                              # 124,439,808 parameters
+MEDIUM = GPT2Settings(d_model=1024, n_layers=24, n_heads=16)        # 354,823,168
+LARGE = GPT2Settings(d_model=1280, n_layers=36, n_heads=20)         # 774,030,080
+XL = GPT2Settings(d_model=1600, n_layers=48, n_heads=25)            # 1,557,611,200
+
+
+class Block(nn.Module):
+    """One layer: look around (attention), then think (MLP); each adds its result to the stream it has read."""
+
+    def __init__(self, settings: GPT2Settings) -> None:
+        super().__init__()
+        self.norm_1 = LayerNorm(settings.d_model)
+        self.attention = SelfAttention(settings.d_model, settings.n_heads)
+        self.norm_2 = LayerNorm(settings.d_model)
+        self.mlp = MLP(settings.d_model, settings.d_ff)
+
+    def forward(self, x: Float[Tensor, "B T C"], cache=None) -> Float[Tensor, "B T C"]:
+        x = x + self.attention(self.norm_1(x), cache)
+        return x + self.mlp(self.norm_2(x))
+
+
+class GPT2(nn.Module):
+    """Predict the next token at every position: `model(ids)` gives the logits.
+
+    With `caches` (one per layer, see `inference.cache`), `ids` continue what the caches hold. Differs from the paper:
+    no dropout, since our models read their text about once.
+    """
+
+    def __init__(self, settings: GPT2Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.token_embedding = Embedding(settings.vocab_size, settings.d_model)
+        self.position_embedding = nn.Embedding(settings.max_seq_len, settings.d_model)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.n_layers))
+        self.norm = LayerNorm(settings.d_model)
+        init_weights(self)
+
+    def forward(self, ids: Int[Tensor, "B T"], caches: Sequence | None = None) -> Float[Tensor, "B T V"]:
+        positions = self.positions(ids, past=caches[0].length if caches else 0)
+        x = self.token_embedding(ids) + self.position_embedding(positions)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, caches[layer] if caches else None)
+        return self.token_embedding.logits(self.norm(x))
+
+    def positions(self, ids: Int[Tensor, "B T"], past: int) -> Int[Tensor, "T"]:
+        """Number the new tokens, counting on from `past`; raise a ValueError for a token or place the model lacks."""
+        check_ids(ids, self.settings.vocab_size)
+        end = past + ids.shape[1]
+        if end > self.settings.max_seq_len:
+            raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
+        return torch.arange(past, end, device=ids.device)
+
+
+def init_weights(model: GPT2) -> None:
+    """Draw all matrices from N(0, 0.02); the ones that write into the stream from N(0, 0.02 / sqrt(2 n_layers)).
+
+    Each layer writes twice, so without the smaller draw the stream would grow with depth (GPT-2 paper, section 2.3).
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 2:
+            writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
+            nn.init.normal_(parameter, std=0.02 / (2 * model.settings.n_layers) ** 0.5 if writes else 0.02)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count the numbers that training can change; shared ones once.
+
+    >>> with torch.device("meta"):          # shapes without memory
+    ...     count_parameters(GPT2(SMALL))
+    124439808
+    """
+    return sum(parameter.numel() for parameter in model.parameters())

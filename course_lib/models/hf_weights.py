@@ -1,0 +1,51 @@
+"""Our names for a model's weights and Hugging Face's, translated both ways."""
+
+import re
+
+from torch import Tensor
+
+GPT2_NAMES = {      # ours -> theirs, inside `transformer.`; {} is the number of the layer
+    "token_embedding": "wte",
+    "position_embedding": "wpe",
+    "norm": "ln_f",
+    "blocks.{}.norm_1": "h.{}.ln_1",
+    "blocks.{}.norm_2": "h.{}.ln_2",
+    "blocks.{}.attention.qkv": "h.{}.attn.c_attn",
+    "blocks.{}.attention.out": "h.{}.attn.c_proj",
+    "blocks.{}.mlp.up": "h.{}.mlp.c_fc",
+    "blocks.{}.mlp.down": "h.{}.mlp.c_proj",
+}
+
+
+def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which keeps the four matrices of a layer the other way up."""
+    theirs = {"lm_head.weight": state["token_embedding.weight"]}
+    for name, tensor in state.items():
+        theirs["transformer." + rename(name, GPT2_NAMES)] = turn(name, tensor)
+    return theirs
+
+
+def gpt2_from_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a `GPT2LMHeadModel` for our GPT2. The head is left out: it is the token embedding."""
+    back = {theirs: ours for ours, theirs in GPT2_NAMES.items()}
+    names = {name: rename(name.removeprefix("transformer."), back) for name in state if name != "lm_head.weight"}
+    return {ours: turn(ours, state[theirs]) for theirs, ours in names.items()}
+
+
+def turn(our_name: str, tensor: Tensor) -> Tensor:
+    """Transpose the matrices of a layer (theirs are stored as input x output), and nothing else."""
+    return tensor.T.contiguous() if "blocks" in our_name and tensor.ndim == 2 else tensor
+
+
+def rename(name: str, table: dict[str, str]) -> str:
+    """Translate one parameter's name, `module.weight` or `module.bias`.
+
+    >>> rename("blocks.3.mlp.up.bias", GPT2_NAMES)
+    'h.3.mlp.c_fc.bias'
+    """
+    module, _, kind = name.rpartition(".")
+    layer = re.search(r"\d+", module)
+    pattern = re.sub(r"\d+", "{}", module, count=1)
+    if pattern not in table:
+        raise ValueError(f"no other name is known for the weight {name!r}")
+    return f"{table[pattern].format(layer.group() if layer else '')}.{kind}"

@@ -1,0 +1,73 @@
+"""Save a model and get it back: the numbers as safetensors, everything else as JSON beside them.
+
+`save("runs/poet.json", model)` writes `runs/poet-<hash>.safetensors`, then `runs/poet.json`, which names it. The
+second file appears by one rename, so a reader finds the old checkpoint or the new one, never a mixture, whenever the
+power fails. No pickle: loading a checkpoint runs no code from it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from course_lib.files import read_json, write_atomically, write_json
+
+KIND, VERSION = "model checkpoint", 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, or is missing, damaged or of another model. The message names the file."""
+
+
+def save(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
+    """Write the model's settings and weights, and `notes` (anything JSON can hold: seed, steps, command, scores).
+
+    Raises CheckpointError if the disk is full or may not be written; an older checkpoint there is then still whole.
+    """
+    path = Path(path)
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    digest = hashlib.sha256(weights).hexdigest()
+    about = {
+        "model": type(model).__name__,
+        "settings": asdict(model.settings),
+        "weights": {"file": f"{path.stem}-{digest[:8]}.safetensors", "bytes": len(weights), "sha256": digest},
+        "notes": notes or {},
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path.with_name(about["weights"]["file"]), weights)
+        write_json(path, KIND, VERSION, about)
+    except OSError as error:
+        raise CheckpointError(f"could not save {path}: {error.strerror}. What was there before is untouched") from error
+    for old in path.parent.glob(f"{path.stem}-{'[0-9a-f]' * 8}.safetensors"):
+        if old.name != about["weights"]["file"]:
+            old.unlink()
+
+
+def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
+    """Read a checkpoint into the empty model that `build(settings)` makes; return the model and the notes.
+
+    As in `load("poet.json", lambda settings: GPT2(GPT2Settings(**settings)))`. Raises CheckpointError for a file that
+    is missing, cut short or changed by so much as one bit, and for weights that do not fit the model.
+    """
+    try:
+        about = read_json(path, KIND, VERSION)
+        weights = Path(path).with_name(about["weights"]["file"]).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"could not read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    wanted = about["weights"]
+    if hashlib.sha256(weights).hexdigest() != wanted["sha256"]:
+        found = f"{len(weights)} bytes, of which some are wrong; {wanted['bytes']} were written"
+        raise CheckpointError(f"{Path(path).with_name(wanted['file'])} is damaged: {found}")
+    try:
+        model = build(about["settings"])
+        model.load_state_dict(safetensors.torch.load(weights))
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} holds a {about['model']}, which does not fit: {error}") from error
+    return model, about["notes"]

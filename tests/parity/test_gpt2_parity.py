@@ -1,0 +1,61 @@
+"""Our GPT-2 against Hugging Face's, on random weights: same logits, same gradients, same files."""
+
+import pytest
+import torch
+
+from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf
+
+transformers = pytest.importorskip("transformers")
+
+SETTINGS = [
+    GPT2Settings(vocab_size=50, max_seq_len=16, d_model=24, n_layers=2, n_heads=4),
+    GPT2Settings(vocab_size=7, max_seq_len=5, d_model=6, n_layers=1, n_heads=1),
+    GPT2Settings(vocab_size=101, max_seq_len=33, d_model=30, n_layers=3, n_heads=5, d_ff=17),
+    GPT2Settings(vocab_size=300, max_seq_len=12, d_model=21, n_layers=5, n_heads=7, d_ff=100),
+]
+
+
+def hugging_face(settings: GPT2Settings):
+    config = transformers.GPT2Config(
+        vocab_size=settings.vocab_size, n_positions=settings.max_seq_len, n_embd=settings.d_model, n_layer=settings.n_layers,
+        n_head=settings.n_heads, n_inner=settings.d_ff, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config).eval()
+    for parameter in model.parameters():         # biases and norms too, which a fresh model leaves at 0 and 1
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_logits_and_gradients_equal_hugging_face(settings):
+    torch.manual_seed(0)
+    theirs, ours = hugging_face(settings), GPT2(settings)
+    ours.load_state_dict(gpt2_from_hf(theirs.state_dict()))
+    ids = torch.randint(settings.vocab_size, (3, settings.max_seq_len))
+    got, want = ours(ids), theirs(ids).logits
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    got.logsumexp(-1).mean().backward()
+    want.logsumexp(-1).mean().backward()
+    gradients = gpt2_from_hf({name: p.grad for name, p in theirs.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_weights_travel_both_ways(settings, tmp_path):
+    torch.manual_seed(1)
+    theirs, ours = hugging_face(settings), GPT2(settings)
+    missing = theirs.load_state_dict(gpt2_to_hf(ours.state_dict()))
+    assert not missing.missing_keys and not missing.unexpected_keys
+    theirs.save_pretrained(tmp_path)
+    opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    ids = torch.randint(settings.vocab_size, (1, settings.max_seq_len))
+    torch.testing.assert_close(opened(ids).logits, ours(ids), rtol=1e-5, atol=1e-5)
+    for name, tensor in gpt2_from_hf(opened.state_dict()).items():
+        assert torch.equal(tensor, ours.state_dict()[name]), name
+
+
+def test_an_unknown_weight_is_named():
+    with pytest.raises(ValueError, match="'h.0.attn.masked_bias'"):
+        gpt2_from_hf({"transformer.h.0.attn.masked_bias": torch.zeros(1)})
