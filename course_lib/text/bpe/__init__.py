@@ -6,6 +6,7 @@ DeepSeek LLM 2024, section 2.1 (digits split singly).
 """
 
 from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN, WORD_PATTERN, split
+from course_lib.text.bpe.published import printable_bytes, smollm2
 from course_lib.text.bpe.tokenizer import Tokenizer, merge
 from course_lib.text.bpe.training import count_pairs, learn_merges, most_frequent, train, train_naive
 
@@ -18,6 +19,8 @@ __all__ = [
     "learn_merges",
     "merge",
     "most_frequent",
+    "printable_bytes",
+    "smollm2",
     "split",
     "train",
     "train_naive",

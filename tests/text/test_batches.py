@@ -1,0 +1,135 @@
+"""Batches: targets are the next tokens, nothing is lost, nothing depends on where a run was cut."""
+
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from course_lib.text.batches import IGNORE, pack, pad, same_document, stream, windows
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+documents = st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_size=6)
+
+
+@given(count=st.integers(1, 12), length=st.integers(1, 7), batch_size=st.integers(1, 5), rest=st.integers(1, 7))
+def test_each_token_once_per_epoch_and_targets_follow_inputs(count, length, batch_size, rest):
+    tokens = torch.arange(count * length + min(rest, length))
+    inputs, targets = zip(*islice(windows(tokens, batch_size, length), count), strict=True)     # batch_size epochs
+    inputs, targets = torch.cat(inputs), torch.cat(targets)
+    assert torch.equal(targets, inputs + 1)
+    for epoch in inputs.view(batch_size, -1):
+        assert torch.equal(epoch.sort().values, torch.arange(count * length))
+
+
+def test_epochs_are_shuffled_and_differ():
+    first, second = islice(windows(torch.arange(101), 100, 1), 2)
+    assert not torch.equal(first[0], second[0]) and not torch.equal(first[0].flatten(), torch.arange(100))
+
+
+def test_same_seed_same_batches_another_seed_others():
+    batches = [next(windows(torch.arange(1001), 8, 10, seed=seed))[0] for seed in (3, 3, 4)]
+    assert torch.equal(batches[0], batches[1]) and not torch.equal(batches[0], batches[2])
+
+
+@given(step=st.integers(0, 40))
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(step):
+    tokens = torch.arange(61)
+    whole = next(islice(windows(tokens, 4, 6, seed=1), step, None))
+    resumed = next(windows(tokens, 4, 6, seed=1, start_step=step))
+    assert torch.equal(whole[0], resumed[0]) and torch.equal(whole[1], resumed[1])
+
+
+def test_small_integers_become_long():
+    inputs, targets = next(windows(torch.arange(50, dtype=torch.uint8), 2, 4))
+    assert inputs.dtype == targets.dtype == torch.long
+
+
+def test_streams_that_cannot_be_cut():
+    with pytest.raises(ValueError, match="a window of 8 inputs needs 9 tokens; the stream has 8"):
+        next(windows(torch.arange(8), 1, 8))
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, not 0"):
+        next(windows(torch.arange(8), 0, 4))
+    with pytest.raises(TypeError, match="not list"):
+        next(windows([1, 2, 3], 1, 2))
+    with pytest.raises(TypeError, match="torch.float32"):
+        next(windows(torch.rand(9), 1, 2))
+    with pytest.raises(TypeError, match="shape|\\(3, 3\\)"):
+        next(windows(torch.zeros(3, 3, dtype=torch.long), 1, 2))
+
+
+# ------------------------------------------------------------------------------------------------------------ packing
+@given(documents=documents, length=st.integers(1, 8))
+def test_packed_rows_hold_the_stream_and_its_successor(documents, length):
+    tokens = stream(documents, end_token=0)
+    if len(tokens) < 2:
+        return
+    packed = pack(documents, length, end_token=0)
+    kept = packed.documents.flatten() >= 0
+    assert torch.equal(packed.inputs.flatten()[kept], tokens[:-1])
+    assert torch.equal(packed.targets.flatten()[kept], tokens[1:])
+    assert (packed.targets.flatten()[~kept] == IGNORE).all()
+
+
+@given(documents=documents, length=st.integers(1, 8))
+def test_separate_documents_never_meet(documents, length):
+    if sum(map(len, documents)) + len(documents) < 2:
+        return
+    packed = pack(documents, length, end_token=0, separate=True)
+    for owner in range(len(documents)):
+        mine = packed.documents == owner
+        document = torch.tensor([*documents[owner], 0])
+        inputs, targets = packed.inputs[mine], packed.targets[mine]
+        assert torch.equal(inputs, document[: len(inputs)]) and len(document) - len(inputs) in (0, 1)
+        assert torch.equal(targets[targets != IGNORE], document[1:])
+    seen = same_document(packed.documents)
+    for row, query, key in seen.nonzero():
+        assert key <= query and packed.documents[row, query] == packed.documents[row, key]
+
+
+def test_positions_restart_with_each_document_and_each_row():
+    packed = pack([[5, 6], [7], [8, 9, 8]], length=4, end_token=0)
+    assert packed.documents.tolist() == [[0, 0, 0, 1], [1, 2, 2, 2]]
+    assert packed.positions.tolist() == [[0, 1, 2, 0], [0, 0, 1, 2]]
+
+
+def test_with_the_mask_a_document_reads_the_same_packed_or_alone():
+    """Attention over a packed row, masked, equals attention over the document by itself."""
+    vectors = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    packed = pack([[5, 6, 7], [8, 9, 10, 11]], length=9, end_token=0, separate=True)
+    x, mask = vectors[packed.inputs], same_document(packed.documents)
+    together = F.scaled_dot_product_attention(x, x, x, attn_mask=mask)[packed.documents == 1]
+    alone = vectors[torch.tensor([[8, 9, 10, 11]])]
+    torch.testing.assert_close(together[:4], F.scaled_dot_product_attention(alone, alone, alone, is_causal=True)[0])
+
+
+def test_nothing_to_pack():
+    with pytest.raises(ValueError, match="1 documents hold 1 tokens"):
+        pack([[]], length=4, end_token=0)
+    with pytest.raises(ValueError, match="length must be"):
+        pack([[1, 2]], length=0, end_token=0)
+
+
+# ------------------------------------------------------------------------------------------------------------ padding
+@given(sequences=documents, side=st.sampled_from(["left", "right"]), extra=st.integers(0, 3))
+def test_padding_changes_no_token(sequences, side, extra):
+    length = max(map(len, sequences)) + extra
+    tokens, mask = pad(sequences, pad_token=0, side=side, length=length)
+    assert tokens.shape == mask.shape == (len(sequences), length)
+    assert [row[keep].tolist() for row, keep in zip(tokens, mask, strict=True)] == sequences
+    assert (tokens[~mask] == 0).all()
+    if length:
+        ends = mask[:, -1 if side == "left" else 0]
+        assert ends.tolist() == [len(sequence) > 0 for sequence in sequences]
+
+
+def test_padding_that_cannot_be():
+    with pytest.raises(ValueError, match="longest sequence has 3 tokens, which do not fit into length 2"):
+        pad([[1, 2, 3]], 0, length=2)
+    with pytest.raises(ValueError, match="'left' or 'right', not 'middle'"):
+        pad([[1]], 0, side="middle")
+    with pytest.raises(ValueError, match="no sequences"):
+        pad([], 0)
