@@ -1,18 +1,47 @@
-"""Interactive figures of lesson 01: how shapes are aligned, how a step size feels, and a network that learns to draw."""
+"""Figures of lesson 01: the axes of a tensor, how shapes are aligned, how a step size feels, a network that learns to draw."""
 
 import html
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from ipywidgets import Widget
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLUE, GREY, RED
 
 GREEN = "#0a6b58"  # dark enough for text on white
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Axes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def axes(batch: Tensor) -> Figure:
+    """Draw a tensor of shape (B, T, C) as B sheets of numbers, one behind the other, with its axes named."""
+    n_batch, n_tokens, n_channels = batch.shape
+    fig, ax = plt.subplots(figsize=(5.6, 3.1))
+    for (b, t, c), number in np.ndenumerate(batch.numpy()):
+        left, bottom = 1.3 * b + c, 1.1 * b - t
+        sheet = {"facecolor": ("#dcebf5", "#fbe6d8", "#dff0ea")[b % 3], "edgecolor": "#444444", "zorder": -2 * b}
+        ax.add_patch(plt.Rectangle((left, bottom), 1, 1, **sheet))
+        ax.text(left + 0.5, bottom + 0.5, f"{number:g}", ha="center", va="center", zorder=-2 * b + 1)
+    low, right = 1 - n_tokens, n_channels
+    for name, tail, head, place, side in (
+        (f"T = {n_tokens} tokens", (-0.3, 1), (-0.3, low), (-0.5, (1 + low) / 2), "right"),
+        (f"C = {n_channels} channels", (0, low - 0.3), (right, low - 0.3), (right / 2, low - 0.8), "center"),
+        (f"B = {n_batch} sequences", (right + 0.3, low), (right + 1.6, low + 1.1), (right + 1.1, low + 0.3), "left"),
+    ):
+        ax.annotate("", xy=head, xytext=tail, arrowprops={"arrowstyle": "->", "color": RED, "linewidth": 2})
+        ax.text(*place, name, color=RED, ha=side, va="center", fontweight="bold")
+    ax.set(xlim=(-2.6, right + 4.6), ylim=(low - 1.2, 1.1 * n_batch + 0.1), aspect="equal")
+    ax.axis("off")
+    return fig
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -76,7 +105,9 @@ def broadcasting() -> Widget:
 def _broadcast_frame(a: Tensor, sign: str, b: Tensor, step: int) -> str:
     axes = align(tuple(a.shape), tuple(b.shape))
     looked_at = axes[:step]
-    clash = any(axis.result is None for axis in looked_at)
+    clash = axes[0].result is None
+    if clash:
+        looked_at = looked_at[:1]  # torch gives up at the first pair that does not fit
     sides = [_grid(a, looked_at, "a", BLUE), f"<b style='font-size:1.5em'>{sign}</b>", _grid(b, looked_at, "b", RED)]
     if step > len(axes):
         sides += ["<b style='font-size:1.5em'>=</b>", _error(a, sign, b) if clash else _result(a, sign, b)]
@@ -137,7 +168,7 @@ def _error(a: Tensor, sign: str, b: Tensor) -> str:
     try:
         _result(a, sign, b)
     except RuntimeError as error:
-        return f"<div style='color:{RED};max-width:22em'><b>RuntimeError</b><br>{html.escape(str(error))}</div>"
+        return f"<div style='color:{RED};max-width:15em'><b>RuntimeError</b><br>{html.escape(str(error))}</div>"
     raise ValueError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} broadcast; there is no error to show")
 
 
@@ -162,6 +193,11 @@ def descend(x: Tensor, y: Tensor, rate: float, steps: int = 30) -> tuple[Tensor,
     return path, losses
 
 
+def lowest(x: Tensor, y: Tensor) -> Tensor:
+    """Solve for the pair (w, b) whose line w*x + b has the least squared error."""
+    return torch.linalg.lstsq(torch.stack([x, torch.ones_like(x)], dim=1), y[:, None]).solution[:, 0]
+
+
 def descent(x: Tensor, y: Tensor, rates: list[float]) -> Widget:
     """Slide the learning rate; see the path over the loss surface of a line, and the loss after each step."""
     pictures = [_descent_frame(x, y, rate) for rate in rates]
@@ -174,9 +210,11 @@ def _descent_frame(x: Tensor, y: Tensor, rate: float) -> str:
     _draw_surface(left, x, y)
     left.plot(*path.T, "o-", color=RED, markersize=4, linewidth=1.3)
     left.plot(*path[0], "s", color=RED, markersize=8)
-    left.set(xlabel="w", ylabel="b", title="the path over the loss", xlim=(-1.5, 3.5), ylim=(-2, 4))
+    left.set(xlabel="w", ylabel="b", title="the path over the loss", xlim=(-1, 3), ylim=(-1.5, 3.5))
     right.plot(losses, "o-", color=RED, markersize=4, linewidth=1.3)
-    right.set(xlabel="step", ylabel="loss (log scale)", yscale="log", ylim=(1e-3, 1e4), title="the loss at each step")
+    right.axhline(((lowest(x, y) @ torch.stack([x, torch.ones_like(x)]) - y) ** 2).mean(), color=GREY, linestyle="--")
+    right.text(len(losses) - 1, 0.11, "lowest possible", color=GREY, ha="right", va="top")
+    right.set(xlabel="step", ylabel="loss (log scale)", yscale="log", ylim=(0.02, 2e4), title="the loss at each step")
     verdict = "diverges" if losses[-1] > losses[0] else f"loss {losses[-1]:.2g} after {len(losses) - 1} steps"
     fig.suptitle(f"learning rate {rate:g}: {verdict}")
     return frames.image(fig, alt=f"Gradient descent on a line's loss surface with learning rate {rate:g}: {verdict}.")
@@ -184,11 +222,10 @@ def _descent_frame(x: Tensor, y: Tensor, rate: float) -> str:
 
 def _draw_surface(ax: plt.Axes, x: Tensor, y: Tensor) -> None:
     """Draw the contours of the mean squared error over w and b, and a star at the best pair."""
-    w, b = torch.linspace(-1.5, 3.5, 120), torch.linspace(-2, 4, 120)
+    w, b = torch.linspace(-1, 3, 120), torch.linspace(-1.5, 3.5, 120)
     loss = ((w[None, :, None] * x + b[:, None, None] - y) ** 2).mean(-1)
     ax.contourf(w, b, loss.log10(), levels=14, cmap="Blues")
-    columns = torch.stack([x, torch.ones_like(x)], dim=1)
-    ax.plot(*torch.linalg.lstsq(columns, y[:, None]).solution[:, 0], "*", color="white", markeredgecolor="black", markersize=16)
+    ax.plot(*lowest(x, y), "*", color="white", markeredgecolor="black", markersize=16)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -196,20 +233,40 @@ def _draw_surface(ax: plt.Axes, x: Tensor, y: Tensor) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
-    """Slide through training: the noisy `points` (N, 2) and the line that the network draws at each stored step."""
-    pictures = []
-    for step, line in snapshots.items():
-        fig = draw({f"after {step} steps": line}, points)
-        pictures.append(frames.image(fig, alt=f"The network's drawing after {step} training steps, over the noisy points."))
-    return frames.slideshow(pictures, [str(step) for step in snapshots], name="training step")
+def knight(n: int) -> tuple[Tensor, Tensor]:
+    """Walk along the outline of a chess knight: n positions t (n, 1) from -1 to 1, and the points (n, 2) reached there.
+
+    The outline is the glyph of the font that matplotlib brings along, centred and scaled to a height of 4.
+    """
+    corners = max(TextPath((0, 0), "\N{BLACK CHESS KNIGHT}", size=1).to_polygons(), key=len)
+    low, high = corners.min(0), corners.max(0)
+    corners = (corners - (low + high) / 2) * 4 / (high - low)[1]
+    walked = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
+    t = np.linspace(-1, 1, n)
+    points = np.stack([np.interp((t + 1) / 2, walked / walked[-1], corners[:, i]) for i in (0, 1)], axis=1)
+    return torch.tensor(t[:, None], dtype=torch.float32), torch.tensor(points, dtype=torch.float32)
 
 
 def draw(lines: dict[str, Tensor], points: Tensor) -> Figure:
-    """Draw each line (N, 2) in its own panel over the same points."""
-    fig, axes = plt.subplots(1, len(lines), figsize=(2.6 * len(lines) + 0.4, 3.3), squeeze=False, layout="constrained")
-    for ax, (title, line) in zip(axes[0], lines.items(), strict=True):
-        ax.plot(*points.T, ".", color=GREY, markersize=2.5)
-        ax.plot(*line.T, color=RED, linewidth=2)
-        ax.set(title=title, aspect="equal", xlim=(-2, 2), ylim=(-2.3, 2.3), xticks=[], yticks=[])
+    """Draw each line (N, 2) in its own panel over the same points (M, 2)."""
+    fig, panels = plt.subplots(1, len(lines), figsize=(1.9 * len(lines) + 0.4, 2.9), squeeze=False)
+    for ax, (title, line) in zip(panels[0], lines.items(), strict=True):
+        ax.plot(*points.T, ".", color=GREY, markersize=2)
+        ax.plot(*line.T, color=RED, linewidth=1.8)
+        ax.set(aspect="equal", xlim=(-1.9, 1.9), ylim=(-2.3, 2.3))
+        ax.set_title(title, loc="center", fontsize=10)
+        ax.axis("off")
     return fig
+
+
+def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
+    """Slide through training: the noisy `points` (M, 2) and the line (N, 2) that the network draws after each stored step."""
+    pictures = [
+        frames.image(
+            draw({f"after {step} steps": line}, points),
+            alt=f"The line that the network draws after {step} training steps, over the noisy points of the knight.",
+            colours=16,
+        )
+        for step, line in snapshots.items()
+    ]
+    return frames.slideshow(pictures, list(snapshots), name="training step", start=len(pictures) - 1)
