@@ -1,0 +1,94 @@
+"""Build the static book from the executed notebooks: `python book/build.py [--open]`.
+
+The pages and notebooks are copied to `book/_build/source`, where three things are changed that only the book needs: the
+start page gets its lessons, links between notebooks lead to pages, and a folded solution says that it is one.
+Every warning of Sphinx is an error.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import webbrowser
+from itertools import groupby
+from pathlib import Path
+
+import vendor
+from sphinx.cmd.build import main as sphinx_build
+
+from course_lib.lab import course_map
+
+BOOK = Path(__file__).parent
+NOTEBOOKS = BOOK.parent / "notebooks"
+OUTPUT = BOOK / "_build"
+
+
+def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:
+    """Build the book into `output/html` and return its start page. Raises RuntimeError where Sphinx finds a fault."""
+    vendor.fetch()
+    source, html = output / "source", output / "html"
+    stage(source, notebooks)
+    strict = ["-n", "-W", "--keep-going", "-q"]
+    if sphinx_build([*strict, "-b", "html", "-d", str(output / "doctrees"), str(source), str(html)]):
+        raise RuntimeError("the book has faults: they are listed above")
+    return html / "index.html"
+
+
+def stage(source: Path, notebooks: Path) -> None:
+    """Put everything that the book is made of into one folder."""
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*"))
+    (source / "notebooks").mkdir()
+    present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
+    for lesson in present:
+        notebook = json.loads((notebooks / lesson.file).read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            adapt(cell)
+        (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
+    start = (BOOK / "index.md").read_text(encoding="utf-8")
+    (source / "index.md").write_text(start.replace("%LESSONS%", lessons_as_myst(present)), encoding="utf-8")
+
+
+def adapt(cell: dict) -> None:
+    """Change one cell of a notebook's copy for the book."""
+    for output in cell.get("outputs", []):
+        if "text/html" in output.get("data", {}):
+            html = "".join(output["data"]["text/html"])
+            output["data"]["text/html"] = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', html)
+    if "solution" in cell["metadata"].get("tags", []):
+        cell["metadata"]["mystnb"] = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+
+
+def lessons_as_myst(present: list[course_map.Lesson]) -> str:
+    """Return the start page's list of all lessons, and the table of contents of those that are there."""
+    lines, contents = [], []
+    for part, group in groupby(course_map.lessons(), key=lambda lesson: lesson.part_title):
+        rows = list(group)
+        lines.append(f"### {part}\n")
+        for lesson in rows:
+            name = f"[{lesson.title}](notebooks/{lesson.file})" if lesson in present else f"{lesson.title} *(to come)*"
+            lines.append(f"- {lesson.number} {name}: {lesson.promise}")
+        lines.append("")
+        files = [f"notebooks/{lesson.file}" for lesson in rows if lesson in present]
+        if files:
+            contents += ["```{toctree}", ":hidden:", f":caption: {part}", "", *files, "```", ""]
+    return "\n".join(lines + contents)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build the static book.")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="where to build it (default: book/_build)")
+    parser.add_argument("--open", action="store_true", help="show it in a browser")
+    arguments = parser.parse_args()
+    try:
+        start = build(arguments.output.resolve())
+    except RuntimeError as error:
+        sys.exit(str(error))
+    print(f"the book is in {start}")
+    if arguments.open:
+        webbrowser.open(start.as_uri())
+
+
+if __name__ == "__main__":
+    main()

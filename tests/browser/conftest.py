@@ -1,0 +1,57 @@
+"""A headless Chromium for the browser tests, and the book that they open."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+
+
+@pytest.fixture(scope="package")
+def browser():
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    if chromium is None:
+        answer = pytest.fail if os.environ.get("CI") else pytest.skip
+        answer("no Chromium on this machine (Debian: apt-get install chromium): the browser tests did not run")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page. When the test is over: nothing was asked of another machine, and no script on the page failed."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    requests, faults = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    page.close()
+    assert requests and [url for url in requests if leaves_this_machine(url)] == []
+    assert faults == []
+
+
+def leaves_this_machine(url: str) -> bool:
+    """Tell whether opening an address asks another machine for something."""
+    parts = urlsplit(url)
+    return parts.scheme not in ("file", "data", "blob", "about") and parts.hostname != "127.0.0.1"
+
+
+@pytest.fixture(scope="package")
+def book(tmp_path_factory):
+    """The book, freshly built; its folder."""
+    output = tmp_path_factory.mktemp("book")
+    command = [sys.executable, ROOT / "book" / "build.py", "--output", output]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return output / "html"
