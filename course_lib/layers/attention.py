@@ -1,51 +1,141 @@
 """Self-attention: every token looks back and takes from the tokens before it what it needs."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
 class Cache(Protocol):
     """What attention asks of a cache: store the new keys and values, hand back all of them."""
 
+    length: int
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
-def causal_attention(
-    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"], v: Float[Tensor, "B H S D"]
-) -> Float[Tensor, "B H T D"]:
-    """Give each query the average of the values it may see, weighted by softmax of its scores q.k / sqrt(D).
+def visible_keys(
+    T: int, S: int, window: int | None = None, padding: Bool[Tensor, "B S"] | None = None, device=None
+) -> Bool[Tensor, "T S"] | Bool[Tensor, "B 1 T S"]:
+    """Tell which of the `S` keys each of the last `T` tokens may see: none after it, of those only the last `window`,
+    and none that is `padding`. A token always sees itself, even where it is padding, so that no row is empty.
 
-    The last query stands at the last key, so with a cache (`S > T`) query `t` sees the keys up to `S - T + t`.
-    No mask is built where torch's fused kernel needs none. Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+    >>> visible_keys(T=3, S=4, window=2).int()      # one token is in the cache, three are new
+    tensor([[1, 1, 0, 0],
+            [0, 1, 1, 0],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+    query, key = torch.arange(S - T, S, device=device)[:, None], torch.arange(S, device=device)
+    visible = key <= query
+    if window is not None:
+        visible &= key > query - window
+    if padding is not None:
+        visible = visible & ~padding[:, None, None, :] | (key == query)
+    return visible
+
+
+def attention_weights(
+    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B G S D"], visible: Bool[Tensor, "*B T S"] | None = None
+) -> Float[Tensor, "B H T S"]:
+    """Write out the whole table of weights, softmax(q.k / sqrt(D)) over the visible keys: to look at, not to train by.
+
+    Heads may share keys: with `G` of them for `H` heads of queries, each serves `H / G` neighbouring heads.
+    Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+    """
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -torch.inf)
+    return scores.softmax(-1)
+
+
+def causal_attention(
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B G S D"],
+    v: Float[Tensor, "B G S D"],
+    window: int | None = None,
+    padding: Bool[Tensor, "B S"] | None = None,
+) -> Float[Tensor, "B H T D"]:
+    """Give each query the average of the values it may see (`visible_keys`), weighted by `attention_weights`.
+
+    Torch's fused kernel never holds the table of weights (Dao et al. 2022, arXiv 2205.14135). It gets a mask only where
+    it cannot do without: for padding, a window, or several new tokens on top of a cache.
     """
     T, S = q.shape[-2], k.shape[-2]
     if T > S:
         raise ValueError(f"{T} queries cannot stand at the last of {S} keys")
-    if T in (1, S):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
-    mask = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if T == 1 and window is not None:       # nothing to mask: the keys outside the window are not even read
+        k, v = k[..., -window:, :], v[..., -window:, :]
+        padding = padding if padding is None else padding[:, -window:]
+    narrow = window is not None and window < S
+    mask = None
+    if padding is not None or (T > 1 and (T < S or narrow)):
+        mask = visible_keys(T, k.shape[-2], window, padding, q.device)
+    shared = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=shared)
 
 
 class SelfAttention(nn.Module):
-    """Causal attention with `n_heads` heads of `d_model / n_heads` dimensions each, as in GPT-2."""
+    """Causal attention with `n_heads` heads of `d_model / n_heads` dimensions each.
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    GPT-2's as it stands. With `n_kv_heads` below `n_heads`, neighbouring heads share their keys and values:
+    grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245), or multi-query with 1 (Shazeer 2019, arXiv
+    1911.02150). `window` bounds how far a token looks back, itself included. `position(x, start)` marks queries and
+    keys with their places before they meet, as rotary positions do; `start` is the place of the first token of `x`.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        window: int | None = None,
+        position: Callable[[Tensor, int], Tensor] | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        if n_heads < 1 or d_model % n_heads:
-            raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")
-        self.n_heads = n_heads
-        self.qkv = nn.Linear(d_model, 3 * d_model)
-        self.out = nn.Linear(d_model, d_model)
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        check_sizes(d_model, n_heads, n_kv_heads, window)
+        self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_model // n_heads
+        self.window, self.position = window, position
+        self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.d_head, bias=bias)
+        self.out = nn.Linear(d_model, d_model, bias=bias)
 
-    def forward(self, x: Float[Tensor, "B T C"], cache: Cache | None = None) -> Float[Tensor, "B T C"]:
-        B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_heads, C // self.n_heads).permute(2, 0, 3, 1, 4)
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        """Let the tokens look back; `padding` covers the tokens in the cache too."""
+        q, k, v = self.project(x, start=0 if cache is None else cache.length)
         if cache is not None:
             k, v = cache.append(k, v)
-        mixed = causal_attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).reshape(B, T, C))
+        mixed = causal_attention(q, k, v, self.window, padding)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def project(
+        self, x: Float[Tensor, "B T C"], start: int = 0
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B G T D"], Float[Tensor, "B G T D"]]:
+        """Make each head's queries, keys and values, positions marked."""
+        heads = self.qkv(x).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+        q, k, v = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
+        if self.position is not None:
+            q, k = self.position(q, start), self.position(k, start)
+        return q, k, v
+
+    @torch.no_grad()
+    def weights(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B H T T"]:
+        """Tell how much each token listens to each other one, head by head: what `forward` uses but never shows."""
+        q, k, _ = self.project(x)
+        return attention_weights(q, k, visible_keys(x.shape[1], x.shape[1], self.window, device=x.device))
+
+
+def check_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
+    """Raise a ValueError that names the numbers if the heads cannot be cut or shared evenly, or the window is empty."""
+    if n_heads < 1 or d_model % n_heads:
+        raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")
+    if n_kv_heads < 1 or n_heads % n_kv_heads:
+        raise ValueError(f"n_heads {n_heads} is not divisible by n_kv_heads {n_kv_heads}")
+    if window is not None and window < 1:
+        raise ValueError(f"a window of {window} tokens leaves nothing to look at")
