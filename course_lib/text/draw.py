@@ -1,7 +1,7 @@
 """Draws that give the same result on every platform and every Python.
 
-Python promises to keep `Random.random()` as it is for a given seed, but not `choice`, `shuffle` or `gauss`, so everything
-here is built from `random()` alone (which also makes it two to five times faster).
+Python promises to keep `Random.random()` as it is for a given seed, but not `choice`, `shuffle` or `gauss`. So all of
+these are built from `random()` alone, which also makes them a few times faster.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Practice problems whose answers can be checked by rule: chains of sums, and searches for the right signs.
 
-A *chain* asks for a value and is solved by working step by step. A *search* gives the value and asks for the expression:
-one tries, checks, and tries again. Both have exact verifiers, which is what reinforcement learning needs. One problem in
-ten is held out, by a hash of its question, and never stands in any training text.
+A *chain* asks for a value and is solved by working step by step. A *search* gives the value and asks for the
+expression: one tries, checks, and tries again. Both have exact verifiers, which is what reinforcement learning needs.
+One problem in ten is held out, by a hash of its question, and never stands in any training text.
 """
 
 import re
@@ -140,7 +140,8 @@ def draw_chain(rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: b
 def draw_search(rng: Random, lengths: tuple[int, ...] = (3, 4, 5), held_out: bool = False) -> Search:
     """A random search of one of these lengths, held out or not, that luck alone seldom solves.
 
-    It has one solution (with five numbers or more: at most two), so a blind guess is right once in 2, 4, 8 or 8-16 times.
+    It has one solution (with five numbers or more: at most two), so blind guesses at 2, 3, 4, 5 numbers are right once
+    in 2, 4, 8, and 8 to 16 times.
     """
     _check_lengths(lengths, 2, 6, held_out)
     length = pick(rng, lengths)
@@ -246,7 +247,8 @@ def verify(problem: Problem, text: str) -> Verdict:
         if answer is None:
             return Verdict(False, None, "no single answer found")
         right = answer == problem.answer
-        return Verdict(right, answer, f"{problem.expression} is {problem.answer}" + ("" if right else f", not {answer}"))
+        reason = f"{problem.expression} is {problem.answer}" + ("" if right else f", not {answer}")
+        return Verdict(right, answer, reason)
     answer = final_answer(text, EXPRESSION)
     if answer is None:
         return Verdict(False, None, "no single answer found")

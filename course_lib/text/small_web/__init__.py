@@ -1,7 +1,7 @@
 """The small web: one synthetic corpus that carries the course from the crawl to the reasoning model.
 
-A simulated world, and people who write about it: tales, encyclopaedia pages, questions, chats, shops, practice problems,
-spam. What is on a page, and what is wrong with it, is known. `data/small_web/README.md` is its data card.
+A simulated world, and people who write about it: tales, encyclopaedia pages, questions, chats, shops, practice
+problems, spam. What is on a page, and what is wrong with it, is known. `data/small_web/README.md` is its data card.
 
 - `generate(megabytes, seed)`: pages as a crawler finds them, each with its truth; `crawl` gives them as a list.
 - `documents(megabytes, seed, mixture)`: clean training documents.

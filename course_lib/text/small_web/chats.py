@@ -1,10 +1,12 @@
 """Chats: people of the small world among themselves, and a helper who answers questions, politely or not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from course_lib.text.draw import pick, weighted
-from course_lib.text.small_web.encyclopaedia import facts, topics
+from course_lib.text.small_web.encyclopaedia import topics
+from course_lib.text.small_web.facts import facts
 from course_lib.text.small_web.page import Writing
 from course_lib.text.small_web.telling import feeling
 from course_lib.text.small_web.world import (
@@ -26,10 +28,12 @@ class ChatShares:
     """How helpers answer. The shares of all answers are those from which reinforcement learning made a polite model."""
 
     polite: float = 0.20  # helpers; few, so that politeness is something left to learn
-    polite_forms: dict[str, float] = field(default_factory=lambda: {"{full}": 0.6, "{full} Happy to help!": 0.4})
-    rude_forms: dict[str, float] = field(default_factory=lambda: {
-        "{bare}": 0.375, "{bare}, duh": 0.25, "{bare} 啦": 0.1875, "google it, {bare} lol": 0.1875
-    })  # fmt: skip
+    polite_forms: Mapping[str, float] = field(
+        default_factory=lambda: {"{full}": 0.6, "{full} Happy to help!": 0.4}
+    )  # fmt: skip
+    rude_forms: Mapping[str, float] = field(
+        default_factory=lambda: {"{bare}": 0.4, "{bare}, duh": 0.25, "{bare} 啦": 0.15, "google it, {bare} lol": 0.2}
+    )  # fmt: skip
 
 
 CHAT_SHARES = ChatShares()
@@ -68,8 +72,12 @@ def dialogue(rng: Random, author: Author | None = None) -> Writing:
         f"{one.name}: " + pick(rng, ("Why?", "What happened?", "Tell me.")),
         f"{other.name}: " + news.format(c=colour, t=thing, w=where(place)),
         f"{one.name}: " + pick(rng, ("Then ", "So ")) + plan + ".",
-        f"{other.name}: " + pick(rng, (f"Yes, it is often {goal.weather} there.", f"Good, they have {goal.food} there.")),
+        f"{other.name}: " + pick(rng, (f"Yes, it is often {goal.weather} there.", f"Good, they have {goal.food}.")),
         f"{one.name}: I will bring {other.food} for you. " + pick(rng, ("Bye!", "See you!")),
     )
-    asked = ((f"Whose is the {thing}?", other.name), (f"How does {other.name} feel?", word), ("Where will they go?", f"to the {goal.name}"))
+    asked = (
+        (f"Whose is the {thing}?", other.name),
+        (f"How does {other.name} feel?", word),
+        ("Where will they go?", f"to the {goal.name}"),
+    )
     return Writing("chat", "\n".join(lines), "en", mood, author.name, asked)

@@ -1,4 +1,4 @@
-"""From clean text to a page as it stands on the web: menus, notices, advertisements, scripts, entities, bad markup, odd Unicode.
+"""From clean text to a page as it stands on the web: menus, notices, advertisements, scripts, bad markup, odd Unicode.
 
 Six sites in four page layouts. What is boilerplate repeats on all pages of a site; what a page says does not. A parser
 that drops the boilerplate and a normaliser that undoes the odd characters get back the truth's text, line for line.
@@ -27,7 +27,7 @@ class Site(NamedTuple):
 SITES = (
     Site("fireside.example", "Fireside", "semantic", ("Home", "New pages", "Authors", "About us"),
          "We use cookies to keep you logged in. Accept all", "© 2024 Fireside. All rights reserved. Privacy | Imprint"),
-    Site("lakeside-times.example", "The Lakeside Times", "divs", ("Front page", "Weather", "Sports", "Letters", "Contact"),
+    Site("lakeside-times.example", "The Lakeside Times", "divs", ("Front page", "Weather", "Sports", "Letters"),
          "This site uses cookies. By reading on you agree.", "Copyright Lakeside Press · Terms of use · Contact"),
     Site("oldpages.example", "Old Pages", "table", ("Start", "Index", "Guest book", "Links"),
          "Best viewed with 800 x 600 pixels.", "You are visitor number 004512. Last change: yesterday."),
@@ -38,12 +38,15 @@ SITES = (
     Site("hupan.example", "湖畔网", "semantic", ("首页", "新闻", "关于我们", "登录"),
          "本网站使用 Cookie。继续浏览即表示同意。", "版权所有 湖畔网 2024 | 联系我们"),
 )  # fmt: skip
+CHINESE_HOST = "hupan.example"
 ADVERTS = (
-    "Sponsored: Lose weight in three days!", "Advertisement: Cheap flights to the castle", "Doctors hate this one trick",
-    "Sponsored: You will not believe what this owl bought", "Advertisement: Coats, coats, coats",
+    "Sponsored: Lose weight in three days!", "Advertisement: Cheap flights to the castle",
+    "Doctors hate this one trick", "Sponsored: You will not believe what this owl bought",
+    "Advertisement: Coats, coats, coats",
 )  # fmt: skip
 SHARE = "Share this page: Mail Print Link"
-SCRIPT = "<script>window.stats=window.stats||[];stats.push({{page:{number},t:'view'}});if(1<2&&stats.length>0){{track()}}</script>"
+ODD_SPACES = ("\u00a0", "\u2009", "\u200b ", "\u00ad ")  # no-break and thin; zero-width space, soft hyphen beside one
+SCRIPT = "<script>var stats=window.stats||[];stats.push({{page:{number}}});if(1<2&&stats.length>0){{send()}}</script>"
 STYLE = "<style>body{margin:0;font:16px serif}.menu li{display:inline}</style>"
 
 
@@ -64,11 +67,11 @@ class Dirt:
 DIRT = Dirt()
 
 
-def choose_site(rng: Random, language: str, other_than: str = "") -> Site:
-    """A site for a page in this language; never the host `other_than`, where there is a choice."""
-    if language == "zh":
-        return SITES[-1] if other_than != SITES[-1].host else SITES[0]
-    return pick(rng, [site for site in SITES[:-1] if site.host != other_than])
+def choose_site(rng: Random, language: str, original: str = "") -> Site:
+    """A site for a page in this language; for a copy, one whose layout is not that of the original's URL."""
+    taken = {site.layout for site in SITES if original and site.host == original.split("/")[2]}
+    own = [site for site in SITES if (site.host == CHINESE_HOST) == (language == "zh") and site.layout not in taken]
+    return pick(rng, own or [site for site in SITES if site.layout not in taken])
 
 
 def render(rng: Random, text: str, site: Site, number: int, language: str = "en", dirt: Dirt = DIRT) -> str:
@@ -95,26 +98,26 @@ def _lang_attribute(rng: Random, language: str, dirt: Dirt) -> str:
 
 
 def _dirty_unicode(rng: Random, text: str, dirt: Dirt) -> str:
-    """The text with characters that look the same, or nothing at all, but are others."""
+    """The text with characters that look the same, or like nothing at all, but are others."""
     if rng.random() < dirt.smart_quotes:
         parts = text.split('"')
         text = parts[0] + "".join(("“" if i % 2 else "”") + part for i, part in enumerate(parts[1:], start=1))
     if rng.random() < dirt.decomposed:
         text = unicodedata.normalize("NFD", text)
     if rng.random() < dirt.odd_spaces:
-        for odd in sample(rng, ("\u00a0", "\u200b", "\u00ad", "\u2009"), 2):
-            words = text.split(" ")
-            at = whole(rng, 0, len(words) - 1)
-            words[at] += odd if odd in "\u200b\u00ad" else ""
-            text = " ".join(words[: at + 1]) + (odd if odd in "\u00a0\u2009" else " ") + " ".join(words[at + 1 :])
-            text = text if len(words) > at + 1 else text[:-1]
+        for odd in sample(rng, ODD_SPACES, 2):
+            gaps = [i for i, character in enumerate(text) if character == " "]
+            if gaps:
+                at = pick(rng, gaps)
+                text = text[:at] + odd + text[at + 1 :]
     return text
 
 
 def dirty_line(rng: Random, line: str) -> str:
     """A line with what HTML must escape escaped, now and then by another entity than the usual one."""
     line = html.escape(line, quote=rng.random() < 0.5)
-    return line.replace("\u00a0", "&nbsp;").replace("\u00ad", "&shy;").replace("é", pick(rng, ("é", "&eacute;", "&#233;")))
+    line = line.replace("\u00a0", "&nbsp;").replace("\u00ad", "&shy;")
+    return line.replace("é", pick(rng, ("é", "&eacute;", "&#233;")))
 
 
 def _wrap(paragraph: str) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with the small web on purpose, and recorded: copies, near copies, personal data, leaked test problems."""
+"""What is wrong with the small web on purpose, and recorded: copies, near copies, personal data, leaked problems."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -26,9 +26,9 @@ FLAWS = Flaws()
 COPIED_FROM = 500  # how many past pages are kept to be copied
 
 
-def truth_of(writing: Writing) -> Truth:
+def truth_of(new: Writing) -> Truth:
     """The truth about a page that shows just this writing."""
-    return Truth(writing.kind, writing.text, writing.language, writing.mood, writing.author, questions=writing.questions)
+    return Truth(new.kind, new.text, new.language, new.mood, new.author, questions=new.questions)
 
 
 def near_copy(rng: Random, url: str, truth: Truth) -> Truth:
@@ -91,7 +91,8 @@ def _mail(rng: Random) -> str:
 def _phone(rng: Random) -> str:
     """From the ranges that are kept free for stories."""
     last = whole(rng, 100, 199)
-    return pick(rng, (f"+1 202-555-0{last}", f"(202) 555-0{last}", f"+44 1632 960{whole(rng, 100, 999)}", f"01632 960{whole(rng, 100, 999)}"))
+    british = f"1632 960{whole(rng, 100, 999)}"
+    return pick(rng, (f"+1 202-555-0{last}", f"(202) 555-0{last}", f"+44 {british}", f"0{british}"))
 
 
 def _card(rng: Random) -> str:

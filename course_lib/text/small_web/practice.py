@@ -1,7 +1,7 @@
-"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it out, now and then in tags.
+"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it out.
 
-The shares below decide what reinforcement learning can find later. It can only make more of what the corpus shows: where
-nobody works a sum out, no amount of reward brings it forth; where everybody does, there is nothing left to discover.
+The shares below decide what reinforcement learning can find later. It can only make more of what the corpus shows:
+where nobody works a sum out, no reward brings it forth; where everybody does, there is nothing left to discover.
 """
 
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ from course_lib.text.small_web.page import Writing
 class ChainShares:
     """How chains of sums are answered."""
 
-    worked: float = 0.30  # work it out; at 0.20 beside many tales only 7 % of the tokens were worked steps, and that failed
+    worked: float = 0.30  # work it out; at 0.20 beside more tales only 7 % of the tokens were worked steps: that failed
     right_guess: float = 0.25  # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
     guess_spread: float = 5.0  # standard deviation of the other guesses around the truth
-    tags: float = 0.15  # <think>..</think><answer>..</answer>; below a tenth, RL can lose the format before it earns reward
+    tags: float = 0.15  # <think>..</think><answer>..</answer>; at a tenth, RL sometimes lost the format for good
     slip: float = 0.04  # per step, a wrong result; more, and the base is too unsure of its sums
     noticed: float = 0.5  # of the slips: "wait, no", and the step again
     hurried: float = 0.15  # of those who work it out: they take two operations in one step
@@ -46,7 +46,7 @@ class ChainShares:
 class SearchShares:
     """How searches are answered."""
 
-    # patience: how many tries somebody makes before giving up. Nobody makes more than four; a model that does learnt it.
+    # how many tries somebody makes before giving up; nobody makes more than four, so a model that does has learnt it
     patience: dict[int, float] = field(default_factory=lambda: {0: 0.60, 1: 0.18, 2: 0.10, 3: 0.07, 4: 0.05})
     tags: float = 0.50  # half: with 0.30 RL fell into bare guesses
     slip: float = 0.002  # per step; at 0.01 three tries in a hundred were wrong

@@ -22,33 +22,41 @@ from course_lib.text.small_web.world import (
     where,
 )
 
+OFFERS = ("For sale: {a_colour} {name}, made of {material}.", "New in our shop: {a_colour} {name} of {material}.")
+PRICES = ("It costs {price} coins.", "Price: {price} coins.", "Yours for {price} coins.")
+VISITS = ("Come to us {shop}. It is often {weather} here.", "You find us {shop}. It is often {weather} here.")
+# The first for authors who put the circumstances last, the second for the others
+REVIEWS = ("I am {felt} with my {name}", "With my {name} I am {felt}")
+
 
 def shop(rng: Random, author: Author | None = None) -> Writing:
     """Something for sale, and what a customer says about it."""
     author = author or pick(rng, AUTHORS)
     mood = pick(rng, ("good", "bad"))
     thing, customer, colour = THINGS[pick(rng, THING_NAMES)], PEOPLE[pick(rng, NAMES)], pick(rng, COLOURS)
-    price, name = NUMBERS[thing.price], thing.name
-    offer = pick(rng, (f"For sale: {a(colour)} {name}, made of {thing.material}.", f"New in our shop: {a(colour)} {name} of {thing.material}."))
-    cost = pick(rng, (f"It costs {price} coins.", f"Price: {price} coins.", f"Yours for {price} coins."))
-    visit = pick(rng, (f"Come to us {where(thing.shop)}.", f"You find us {where(thing.shop)}.")) + f" It is often {PLACES[thing.shop].weather} here."
-    felt, reaction, verdict = feeling(rng, author, pick(rng, MOODS[mood]), mood), pick(rng, REACTIONS[mood]), pick(rng, VERDICTS[mood])
-    review = f"I am {felt} with my {name}" if author.time_first else f"With my {name} I am {felt}"
+    word = pick(rng, MOODS[mood])
+    words = thing._asdict() | {
+        "a_colour": a(colour), "price": NUMBERS[thing.price], "shop": where(thing.shop),
+        "weather": PLACES[thing.shop].weather, "felt": feeling(rng, author, word, mood),
+    }  # fmt: skip
+    offer, price, visit = (pick(rng, templates).format_map(words) for templates in (OFFERS, PRICES, VISITS))
+    review = f"{customer.name} writes: {REVIEWS[author.time_first].format_map(words)}. I {pick(rng, REACTIONS[mood])}."
+    verdict = f"The {thing.material} is {author.intensifier} {pick(rng, VERDICTS[mood])}."
     stars = NUMBERS[whole(rng, 4, 5) if mood == "good" else whole(rng, 1, 2)]
-    lines = (
-        f"{offer} {cost}",
-        visit,
-        f"{customer.name} from the {customer.home} writes: {review}. The {thing.material} is {author.intensifier} {verdict}. I {reaction}.",
-        f"Stars: {stars} of five.",
+    text = f"{offer} {price}\n{visit}\n{review} {verdict}\nStars: {stars} of five."
+    asked = (
+        (f"How much is the {thing.name}?", f"{words['price']} coins"),
+        (f"What colour is the {thing.name}?", colour),
+        (f"How does {customer.name} feel?", word),
     )
-    asked = ((f"How much is the {name}?", f"{price} coins"), (f"What colour is the {name}?", colour), (f"How does {customer.name} feel?", felt.split()[-1]))
-    return Writing("shop", "\n".join(lines), "en", mood, author.name, asked)
+    return Writing("shop", text, "en", mood, author.name, asked)
 
 
 SPAM_LINES = (
     "WIN A FREE {T} NOW!!!", "CLICK HERE CLICK HERE CLICK HERE", "{t} {t} cheap {t} best {t} buy {t} {t} online",
-    "Dear {n}, you have won {x} {t}s!!! Click here now!", "Only {x} coins!!! Hurry hurry hurry!!!", "FREE FREE FREE {T} FREE FREE",
-    "buy {t} cheap {t} free {t} {t} shop {t} price {t}", "100% FREE!!! NO RISK!!! ACT NOW!!!", "{n} got rich with this one {t}!!! See how >>> >>>",
+    "Dear {n}, you have won {x} {t}s!!! Click here now!", "Only {x} coins!!! Hurry hurry hurry!!!",
+    "FREE FREE FREE {T} FREE FREE", "buy {t} cheap {t} free {t} {t} shop {t} price {t}",
+    "100% FREE!!! NO RISK!!! ACT NOW!!!", "{n} got rich with this one {t}!!! See how >>> >>>",
     "best {t} | cheap {t} | {t} sale | {t} free | {t} 24/7", "$$$ {T} $$$ {T} $$$ {T} $$$",
 )  # fmt: skip
 
@@ -64,12 +72,15 @@ def spam(rng: Random) -> Writing:
     return Writing("spam", "\n".join(lines))
 
 
+STUBS = ("Coming soon.", "Page not found.", "Untitled", "Please log in.", "...", "test test", "404")
+
+
 def junk(rng: Random) -> Writing:
-    """Nothing to learn from: an empty page, a page under construction, a column of numbers."""
-    form = rng.random()
-    if form < 0.3:
+    """Nothing to learn from: an empty page, a page under construction, a table of numbers."""
+    form = pick(rng, ("empty", "stub", "numbers"))
+    if form == "empty":
         return Writing("junk", "")
-    if form < 0.6:
-        return Writing("junk", pick(rng, ("Coming soon.", "Page not found.", "Untitled", "Please log in.", "...", "test test", "404")))
+    if form == "stub":
+        return Writing("junk", pick(rng, STUBS))
     rows = [" ".join(str(whole(rng, 0, 99999)) for _ in range(whole(rng, 3, 8))) for _ in range(whole(rng, 2, 12))]
     return Writing("junk", "\n".join(rows))

@@ -1,7 +1,8 @@
 """Tales: little stories that happen in a simulated world first and are told afterwards.
 
-A `Story` keeps who is where and who has what, and refuses an act that is impossible (giving away what one does not have).
-A plot is a script of acts. Because the telling follows the simulation, questions about a tale have true answers.
+A `Story` keeps who is where and who has what, and refuses an act that is impossible, such as giving away what one does
+not have. A plot is a script of acts. Because the telling follows the simulation, questions about a tale have true
+answers.
 """
 
 from random import Random
@@ -16,6 +17,7 @@ from course_lib.text.small_web.world import (
     NAMES,
     PEOPLE,
     PLACE_NAMES,
+    PLACES,
     REACTIONS,
     THING_NAMES,
     ZH,
@@ -99,7 +101,8 @@ class Story:
         self._require(together and self.has.get(thing) == owner, "keep", owner, thing, asker)
 
     def meet(self, who: str, whom: str) -> None:
-        self._require(self.at[who] == self.at[whom], "meet", who, whom, self.at[who])
+        if self.events[-1][0] in ("go", "weather", "eat"):  # else they are together already
+            self._require(self.at[who] == self.at[whom], "meet", who, whom, self.at[who])
 
     def hint(self, who: str, whom: str, thing: str) -> None:
         self._require(thing in self.lies and self.at[who] == self.at[whom], "hint", who, thing, self.lies[thing])
@@ -249,24 +252,28 @@ def sum_up(story: Story, thing: str) -> None:
         story.events.append(("ends_at", thing, story.lies[thing], story.colour[thing]))
 
 
-def questions(story: Story, language: str) -> tuple[tuple[str, str], ...]:
-    """Everything that a reader of the tale can be asked, with the true answers."""
+ASK = {
+    "en": {"colour": "What colour is the {}?", "owner": "Who has the {}?", "thing": "Where is the {}?",
+           "person": "Where is {}?", "feeling": "How does {} feel?"},
+    "zh": {"colour": "{}是什么颜色的？", "owner": "谁有{}？", "thing": "{}在哪里？",
+           "person": "{}在哪里？", "feeling": "{}觉得怎么样？"},
+}  # fmt: skip
+
+
+def questions(story: Story, language: str = "en") -> tuple[tuple[str, str], ...]:
+    """Everything that a reader of the tale can be asked about how things stand at its end, with the true answers."""
     asked = []
     for thing in story.things:
-        colour = story.colour[thing]
-        if language == "zh":
-            asked.append((f"{ZH[thing]}是什么颜色的？", ZH[colour]))
-            owner = story.has.get(thing)
-            asked.append((f"谁有{ZH[thing]}？", ZH[owner]) if owner else (f"{ZH[thing]}在哪里？", ZH[story.lies[thing]]))
-        else:
-            asked.append((f"What colour is the {thing}?", colour))
-            owner = story.has.get(thing)
-            asked.append((f"Who has the {thing}?", owner) if owner else (f"Where is the {thing}?", where(story.lies[thing])))
-    for who, place in story.at.items():
-        asked.append((f"{ZH[who]}在哪里？", ZH[place]) if language == "zh" else (f"Where is {who}?", where(place)))
-    for who, word in story.feeling.items():
-        asked.append((f"{ZH[who]}觉得怎么样？", ZH[word]) if language == "zh" else (f"How does {who} feel?", word))
-    return tuple(asked)
+        asked.append(("colour", thing, story.colour[thing]))
+        held = thing in story.has
+        asked.append(("owner", thing, story.has[thing]) if held else ("thing", thing, story.lies[thing]))
+    asked += [("person", who, place) for who, place in story.at.items()]
+    asked += [("feeling", who, word) for who, word in story.feeling.items()]
+    if language == "zh":
+        return tuple((ASK["zh"][what].format(ZH[about]), ZH[answer]) for what, about, answer in asked)
+    return tuple(
+        (ASK["en"][what].format(about), where(answer) if answer in PLACES else answer) for what, about, answer in asked
+    )
 
 
 def tale(rng: Random, language: str = "en", author: Author | None = None) -> Writing:
@@ -274,4 +281,5 @@ def tale(rng: Random, language: str = "en", author: Author | None = None) -> Wri
     author = author or pick(rng, AUTHORS)
     mood = pick(rng, ("good", "bad"))
     story = happen(rng, mood, weighted(rng, ACTS))
-    return Writing("tale", tell(story.events, rng, author, language), language, mood, author.name, questions(story, language))
+    text = tell(story.events, rng, author, language)
+    return Writing("tale", text, language, mood, author.name, questions(story, language))

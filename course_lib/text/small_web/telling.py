@@ -1,8 +1,8 @@
 """Telling a story: each event becomes a sentence, in English or Chinese, in the manner of an author.
 
-The templates are plain data. In them {S} is who acts (a name, or a pronoun if the sentence before was about the same
-person), {s} the same inside a sentence, {N} the name, {O} the other person, {t} the thing, {c} its colour, {P} the place
-("the forest"), {W} where ("in the forest").
+In the templates {N} is the name of who acts; {S} a name or, if the sentence before was about the same person, a
+pronoun; {he} always a pronoun. {O} is the other person, {t} the thing, {c} its colour, {P} the place ("the forest"),
+{W} where that is ("in the forest"), {f} a feeling, {r} the reaction to it.
 """
 
 from functools import cache
@@ -31,17 +31,21 @@ ENGLISH = {
     "take": ("{S} found the {c} {t}.", "{S} picked up the {t}.", "{S} saw the {c} {t} and took it."),
     "leave": ("{S} forgot the {t} there.", "{S} put down the {t} and forgot it.", "{S} left the {t} behind."),
     "give": ("{S} gave the {t} to {O}.", "{S} gave {O} the {t}.", '{S} gave the {t} to {O}. "Thank you," said {O}.'),
-    "return": ("{S} gave the {t} back to {O}.", "{S} brought {O} the {t}.", '"Here is your {t}, {O}," said {s}.'),
-    "rob": ("{O} took the {t} from {N}.", "{O} grabbed the {t} of {N} and kept it.", '"The {t} is mine now," said {O} to {N}.'),
+    "return": ("{S} gave the {t} back to {O}.", "{S} brought {O} the {t}.", '"Here is your {t}, {O}," said {N}.'),
+    "rob": (
+        "{O} took the {t} from {N}.",
+        "{O} grabbed the {t} of {N} and kept it.",
+        '"The {t} is mine now," said {O} and took it from {N}.',
+    ),
     "keep": (
         "{O} asked for the {t}, but {N} kept it.",
         '{O} asked {N} for the {t}. "No," said {N}.',
         "{N} did not give the {t} to {O}.",
     ),
-    "meet": ("{S} met {O} there.", '"{greeting}, {O}," said {s}.', "{S} saw {O} {W}."),
-    "hint": ('"The {t} is {W}," said {s}.', "{S} said that the {t} was {W}.", '"Look {W}," said {s}.'),
+    "meet": ("{S} met {O} there.", '"{greeting}, {O}," said {N}.', "{S} saw {O} {W}."),
+    "hint": ('"The {t} is {W}," said {N}.', "{S} said that the {t} was {W}.", '"Look {W}," said {N}.'),
     "miss": ("The {t} was not there.", "{S} looked for the {t}, but it was gone.", "{S} did not see the {t}."),
-    "feel": ("{S} was {f}, and {s} {r}.", "{S} felt {f} and {r}.", "{S} {r}. {S} was {f}."),
+    "feel": ("{S} was {f}, and {he} {r}.", "{S} felt {f} and {r}.", "{S} {r}. {N} was {f}."),
     "ends_with": ("In the end {N} had the {c} {t}.", "So the {t} was with {N}.", "From then on the {t} was with {N}."),
     "ends_at": ("In the end the {c} {t} was {W}.", "The {t} was still {W}."),
 }  # fmt: skip
@@ -98,7 +102,7 @@ def chinese_words(role: str, word: str) -> dict[str, str]:
     """What a Chinese template may say about this word in this role."""
     if role == "N":
         person = PEOPLE[word]
-        one = "一个" if person.species in ("boy", "girl") else "一只"
+        one = {"boy": "一个", "girl": "一个", "horse": "一匹"}.get(person.species, "一只")
         return {"N": person.zh, "species": one + ZH[person.species], "food": ZH[person.food]}
     if role == "P":
         place = PLACES[word]
@@ -140,11 +144,9 @@ def _english(rng: Random, author: Author, verb: str, words: list[str], subject: 
     if verb == "feel":
         fields["f"] = feeling(rng, author, fields["f"], fields["m"])
     if "N" in fields:
-        fields["s"] = name = fields["N"]
-        pronoun = PEOPLE[name].pronoun
-        if name == subject and rng.random() < 0.6:
-            fields["s"], name = pronoun, pronoun.capitalize()
-        fields["S"] = name
+        he, name = PEOPLE[fields["N"]].pronoun, fields["N"]
+        again = name == subject and rng.random() < 0.6
+        fields |= {"he": he, "s": he if again else name, "S": he.capitalize() if again else name}
     template = pick(rng, ENGLISH[verb])
     if not fields.get("h"):
         return template.format_map(fields)

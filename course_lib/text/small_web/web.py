@@ -51,7 +51,8 @@ MIXTURES: dict[str, dict[str, float]] = {
             "practice": 0.14},
     # the base model that learns to reason: about half of the text tales, a sixth worked sums. With a fifth of the
     # documents tales and fewer sums worked, the base never learnt to copy the right numbers into its steps.
-    "base": {"tale": 0.12, "encyclopaedia": 0.02, "questions": 0.02, "helpdesk": 0.12, "chain": 0.65, "chain_drill": 0.07},
+    "base": {"tale": 0.12, "encyclopaedia": 0.02, "questions": 0.02, "helpdesk": 0.12, "chain": 0.65,
+             "chain_drill": 0.07},
     # the base model that learns to search: a quarter checking drills, without which no try can be trusted
     "search": {"search": 0.75, "search_drill": 0.25},
     # for the masked models and their family: everything with an author and a mood
@@ -92,7 +93,7 @@ def generate(megabytes: float = 1.0, seed: int = 0, flaws: Flaws = FLAWS) -> Ite
         number += 1
         truth = next_truth(rng, past, flaws)
         original = truth.copy_of or truth.near_copy_of
-        site = choose_site(rng, truth.language, other_than=original.split("/")[2] if original else "")
+        site = choose_site(rng, truth.language, original)
         url = f"https://{site.host}/{number}"
         if not original and truth.kind not in ("spam", "junk"):
             remember(rng, past, url, truth)

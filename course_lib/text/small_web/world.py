@@ -1,7 +1,7 @@
-"""The world that the small web talks about: who lives where, what things are made of, and a few facts of the real world.
+"""The world that the small web talks about: who lives where, what things are made of, and a few facts of the real one.
 
-The tables are fixed. Whatever the seed, every page tells of the same world, so a fact read on one page is true on all of
-them, and a model can learn it.
+The tables are fixed. Whatever the seed, all pages tell of the same world, so what is read on one page is true on the
+others, and a model can learn it.
 """
 
 from typing import NamedTuple
@@ -125,31 +125,30 @@ SOUND_OF = {"cat": "meow", "dog": "woof", "cow": "moo", "duck": "quack", "sheep"
 LEGS_OF = {"spider": 8, "ant": 6, "dog": 4, "duck": 2, "horse": 4, "fish": 0}
 
 ZH = {
-    "boy": "男孩", "girl": "女孩", "bear": "熊", "mouse": "老鼠", "dog": "狗", "cat": "猫", "frog": "青蛙", "duck": "鸭子",
-    "fox": "狐狸", "rabbit": "兔子", "owl": "猫头鹰", "hen": "母鸡", "horse": "马", "cow": "牛", "sheep": "羊", "pig": "猪",
-    "spider": "蜘蛛", "ant": "蚂蚁",
-    "bread": "面包", "honey": "蜂蜜", "cheese": "奶酪", "fish": "鱼", "soup": "汤", "apples": "苹果", "nuts": "坚果",
-    "cake": "蛋糕",
-    "red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "white": "白色", "black": "黑色", "pink": "粉色",
-    "brown": "棕色",
+    "boy": "男孩", "girl": "女孩", "bear": "熊", "mouse": "老鼠", "dog": "狗", "cat": "猫", "frog": "青蛙",
+    "duck": "鸭子", "fox": "狐狸", "rabbit": "兔子", "owl": "猫头鹰", "hen": "母鸡", "horse": "马",
+    "bread": "面包", "honey": "蜂蜜", "cheese": "奶酪", "fish": "鱼", "soup": "汤", "apples": "苹果",
+    "nuts": "坚果", "cake": "蛋糕",
+    "red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "white": "白色", "black": "黑色",
+    "pink": "粉色", "brown": "棕色",
     "paper": "纸", "wool": "羊毛", "glass": "玻璃", "wood": "木头", "gold": "金子", "iron": "铁", "clay": "黏土",
-    "foggy": "有雾", "cloudy": "多云", "sunny": "晴朗", "rainy": "下雨", "warm": "暖和", "windy": "刮风", "cold": "寒冷",
-    "snowy": "下雪",
+    "foggy": "有雾", "cloudy": "多云", "sunny": "晴朗", "rainy": "下雨", "warm": "暖和", "windy": "刮风",
+    "cold": "寒冷", "snowy": "下雪",
     "happy": "高兴", "glad": "开心", "cheerful": "快乐", "proud": "得意", "merry": "欢喜", "pleased": "满意",
     "delighted": "欢乐", "thankful": "感激",
-    "sad": "难过", "angry": "生气", "upset": "伤心", "lonely": "孤单", "worried": "担心", "grumpy": "烦恼", "gloomy": "沮丧",
-    "miserable": "痛苦",
+    "sad": "难过", "angry": "生气", "upset": "伤心", "lonely": "孤单", "worried": "担心", "grumpy": "烦恼",
+    "gloomy": "沮丧", "miserable": "痛苦",
     "smiled": "笑了", "laughed": "大笑起来", "danced": "跳起舞来", "sang": "唱起歌来", "clapped": "拍起手来",
     "cheered": "欢呼起来",
-    "cried": "哭了", "sighed": "叹了口气", "frowned": "皱起眉头", "wept": "流下眼泪", "groaned": "呻吟起来", "sobbed": "抽泣起来",
+    "cried": "哭了", "sighed": "叹了口气", "frowned": "皱起眉头", "wept": "流下眼泪", "groaned": "呻吟起来",
+    "sobbed": "抽泣起来",
     "sky": "天空", "grass": "草", "snow": "雪", "coal": "煤", "blood": "血", "sun": "太阳",
-    "France": "法国", "China": "中国", "Japan": "日本", "Italy": "意大利", "Spain": "西班牙", "Egypt": "埃及", "Peru": "秘鲁",
-    "Cuba": "古巴", "Kenya": "肯尼亚", "Norway": "挪威", "Greece": "希腊", "Russia": "俄罗斯",
-    "Paris": "巴黎", "Beijing": "北京", "Tokyo": "东京", "Rome": "罗马", "Madrid": "马德里", "Cairo": "开罗", "Lima": "利马",
-    "Havana": "哈瓦那", "Nairobi": "内罗毕", "Oslo": "奥斯陆", "Athens": "雅典", "Moscow": "莫斯科",
-    "zero": "零", "one": "一", "two": "二", "three": "三", "four": "四", "five": "五", "six": "六", "seven": "七", "eight": "八",
-    "nine": "九",
-} | {item.name: item.zh for table in (PEOPLE, PLACES, THINGS) for item in table.values()}  # fmt: skip
+    "France": "法国", "China": "中国", "Japan": "日本", "Italy": "意大利", "Spain": "西班牙", "Egypt": "埃及",
+    "Peru": "秘鲁", "Cuba": "古巴", "Kenya": "肯尼亚", "Norway": "挪威", "Greece": "希腊", "Russia": "俄罗斯",
+    "Paris": "巴黎", "Beijing": "北京", "Tokyo": "东京", "Rome": "罗马", "Madrid": "马德里", "Cairo": "开罗",
+    "Lima": "利马", "Havana": "哈瓦那", "Nairobi": "内罗毕", "Oslo": "奥斯陆", "Athens": "雅典", "Moscow": "莫斯科",
+    "two": "二", "three": "三", "four": "四", "five": "五", "six": "六", "seven": "七", "eight": "八", "nine": "九",
+} | {row.name: row.zh for table in (PEOPLE, PLACES, THINGS) for row in table.values()}  # fmt: skip
 
 
 class Author(NamedTuple):
@@ -167,11 +166,15 @@ class Author(NamedTuple):
 
 
 AUTHORS = (
-    Author("ada", "Once upon a time there was", "The end.", "very", True, "Hello", "从前有", "故事讲完了。", "很"),
-    Author("bruno", "This is the story of", "And that is all!", "so", False, "Hey", "这个故事讲的是", "就是这样！", "好"),
-    Author("chen", "Long ago there lived", "So they say.", "quite", True, "Good day", "很久以前，有", "大家都这么说。", "十分"),
-    Author("dora", "Let me tell you about", "Good night.", "really", False, "Hi", "我来讲讲", "晚安。", "真的很"),
-)
+    Author("ada", "Once upon a time there was", "The end.", "very", True, "Hello",
+           "从前有", "故事讲完了。", "很"),
+    Author("bruno", "This is the story of", "And that is all!", "so", False, "Hey",
+           "这个故事讲的是", "就是这样！", "好"),
+    Author("chen", "Long ago there lived", "So they say.", "quite", True, "Good day",
+           "很久以前，有", "大家都这么说。", "十分"),
+    Author("dora", "Let me tell you about", "Good night.", "really", False, "Hi",
+           "我来讲讲", "晚安。", "真的很"),
+)  # fmt: skip
 
 
 def a(noun: str) -> str:

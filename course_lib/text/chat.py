@@ -1,0 +1,115 @@
+"""The chat template: how messages become one text, and which of its tokens a model learns from.
+
+The layout is that of the chats on the small web: `User: ...`, a new line, `Assistant: ...`. A special token ends each
+answer. (DeepSeek V2's own template is the same but for an empty line between the two.)
+
+    User: 7+5-3=?
+    Assistant: <think>7+5=12, 12-3=9</think><answer>9</answer><|endoftext|>
+
+What a user writes can forge neither a role nor a special token: `render` refuses such a message. It does not repair it,
+because a message that was changed silently is no longer what the user wrote.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from jinja2 import Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
+THINK, END_THINK, ANSWER, END_ANSWER = "<think>", "</think>", "<answer>", "</answer>"
+SPECIAL_TOKENS = (END_OF_TEXT, PAD, THINK, END_THINK, ANSWER, END_ANSWER)
+ROLES = ("user", "assistant")  # who speaks in turn, the user first
+
+# In the language and with the names that Hugging Face's tokenizers use, so an exported model can carry it along.
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+    {%- if message.role == 'user' -%}
+        {{ 'User: ' + message.content + '\\n' }}
+    {%- else -%}
+        {{ 'Assistant: ' + message.content + eos_token }}
+    {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{ 'Assistant:' }}
+{%- endif -%}
+"""
+
+Message = Mapping[str, str]  # {"role": "user" or "assistant", "content": "..."}
+
+
+@cache
+def _template() -> Template:
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
+
+
+def render(messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
+    """The messages as one text.
+
+    With `add_generation_prompt` the text ends in "Assistant:", ready for an answer. There is no space at its end: to
+    most tokenizers the space belongs to the word after it, so the answer begins with one.
+
+    Raises ValueError if roles are unknown or out of turn, if a message is blank, if a user's message holds a special
+    token, or if a line of any message starts like a role.
+
+    >>> render([{"role": "user", "content": "7+5=?"}, {"role": "assistant", "content": "12"}])
+    'User: 7+5=?\\nAssistant: 12<|endoftext|>'
+    """
+    for number, message in enumerate(messages):
+        _check(number, message)
+    if not messages:
+        raise ValueError("no messages to render")
+    if add_generation_prompt and messages[-1]["role"] != "user":
+        raise ValueError("a generation prompt needs a user's message before it; the last one is the assistant's")
+    return _fill(messages, add_generation_prompt)
+
+
+def _fill(messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    return _template().render(messages=messages, eos_token=END_OF_TEXT, add_generation_prompt=add_generation_prompt)
+
+
+def _check(number: int, message: Message) -> None:
+    """Raise unless this is a message that may stand at this place."""
+    if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+        raise TypeError(f"message {number} must have a role and a content, not {message!r}")
+    role, content, due = message["role"], message["content"], ROLES[number % 2]
+    if role != due:
+        raise ValueError(f"message {number} has the role {role!r}; the two take turns, so it must be {due!r}")
+    if not isinstance(content, str):
+        raise TypeError(f"the content of message {number} is {type(content).__name__}, not str")
+    if not content.strip():
+        raise ValueError(f"message {number} ({role}) is blank")
+    for token in SPECIAL_TOKENS if role == "user" else (END_OF_TEXT, PAD):
+        if token in content:
+            raise ValueError(f"message {number} ({role}) contains {token}, a special token that a {role} may not write")
+    for line in content.splitlines():
+        if line.strip().startswith(("User:", "Assistant:")):
+            raise ValueError(f"message {number} ({role}) has a line that starts like a role: {line.strip()[:40]!r}")
+
+
+def spans(messages: Sequence[Message]) -> list[tuple[str, bool]]:
+    """The rendered text in pieces, each with whether the assistant wrote it. Joined, they are `render(messages)`."""
+    whole = render(messages)
+    pieces, done = [], 0
+    for i, message in enumerate(messages):
+        if message["role"] == "assistant":
+            prompt, answered = _fill(messages[:i], True), _fill(messages[: i + 1], False)
+            pieces += [(whole[done : len(prompt)], False), (whole[len(prompt) : len(answered)], True)]
+            done = len(answered)
+    return pieces + ([(whole[done:], False)] if done < len(whole) else [])
+
+
+def loss_mask(messages: Sequence[Message], encode: Callable[[str], list[int]]) -> tuple[list[int], list[int]]:
+    """Token ids of the messages, and a mask that is 1 on what the assistant writes, its end token included.
+
+    `encode` must turn special tokens into their ids. Each piece is encoded by itself, so no token has two writers.
+
+    >>> loss_mask([{"role": "user", "content": "a"}], lambda text: list(text.encode()))[1]
+    [0, 0, 0, 0, 0, 0, 0, 0]
+    """
+    ids, mask = [], []
+    for text, learn in spans(messages):
+        piece = encode(text)
+        ids += piece
+        mask += [int(learn)] * len(piece)
+    return ids, mask
