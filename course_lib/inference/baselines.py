@@ -47,7 +47,8 @@ class NGram:
             raise ValueError(f"order {order} is not between 1 and {LONGEST_CONTEXT + 1}")
         if not any(documents):
             raise ValueError(f"{len(documents)} documents hold no text to count")
-        self.tables = [self.count(documents, length) for length in range(order)]
+        longest = max(len(document.encode()) for document in documents)
+        self.tables = [self.count(documents, length) for length in range(min(order, longest))]
 
     @staticmethod
     def count(documents: Sequence[str], length: int) -> tuple[np.ndarray, ...]:

@@ -45,11 +45,13 @@ def nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = None) -> 
     token is counted once, in the first window that holds it; so all but the first few have at least `max_seq_len -
     stride` tokens before them.
     """
-    room = min(model.settings.max_seq_len, len(ids) - 1)
-    stride = stride or max(1, room // 2)
+    room = model.settings.max_seq_len
+    stride = max(1, room // 2) if stride is None else stride
     if not 1 <= stride <= room:
-        raise ValueError(f"stride {stride} is not between 1 and the window's {room} tokens")
-    inputs, targets = windows(ids, room, stride)
+        raise ValueError(f"stride {stride} is not between 1 and max_seq_len {room}")
+    if len(ids) < 2:
+        return 0.0
+    inputs, targets = windows(ids, length=min(room, len(ids) - 1), stride=min(stride, len(ids) - 1))
     total = 0.0
     for x, y in zip(inputs.split(16), targets.split(16), strict=True):
         total += F.cross_entropy(model(x).flatten(0, 1), y.flatten(), ignore_index=-100, reduction="sum").item()

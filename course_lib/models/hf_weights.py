@@ -18,7 +18,7 @@ GPT2_NAMES = {      # ours -> theirs, inside `transformer.`; {} is the number of
 
 
 def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which keeps the four matrices of a layer the other way up."""
+    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which stores the matrices of a layer transposed."""
     theirs = {"lm_head.weight": state["token_embedding.weight"]}
     for name, tensor in state.items():
         theirs["transformer." + rename(name, GPT2_NAMES)] = turn(name, tensor)

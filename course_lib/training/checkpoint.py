@@ -6,6 +6,7 @@ power fails. No pickle: loading a checkpoint runs no code from it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -37,15 +38,23 @@ def save(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
         "weights": {"file": f"{path.stem}-{digest[:8]}.safetensors", "bytes": len(weights), "sha256": digest},
         "notes": notes or {},
     }
+    json.dumps(about)                       # notes that JSON cannot hold are refused before anything is written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path.with_name(about["weights"]["file"]), weights)
         write_json(path, KIND, VERSION, about)
     except OSError as error:
         raise CheckpointError(f"could not save {path}: {error.strerror}. What was there before is untouched") from error
-    for old in path.parent.glob(f"{path.stem}-{'[0-9a-f]' * 8}.safetensors"):
-        if old.name != about["weights"]["file"]:
-            old.unlink()
+    finally:
+        remove_all_but_the_named(path)
+
+
+def remove_all_but_the_named(path: Path) -> None:
+    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one that failed."""
+    kept = read_json(path, KIND, VERSION)["weights"]["file"] if path.exists() else None
+    for weights in path.parent.glob(f"{path.stem}-{'[0-9a-f]' * 8}.safetensors"):
+        if weights.name != kept:
+            weights.unlink()
 
 
 def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:

@@ -144,5 +144,5 @@ def progress_bar(steps: int) -> tqdm:
 
 def show(bar: tqdm, history: History) -> None:
     speed = history.tokens[-1] / history.seconds[-1]
-    bar.set_postfix_str(f"loss {history.loss[-1]:.2f} nats/token, {speed:,.0f} tokens/s", refresh=False)
+    bar.set_postfix_str(f"loss {history.loss[-1]:.2f} nats/token, {speed:,.0f} tokens/s")
     bar.update()

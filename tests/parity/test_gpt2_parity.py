@@ -18,8 +18,8 @@ SETTINGS = [
 
 def hugging_face(settings: GPT2Settings):
     config = transformers.GPT2Config(
-        vocab_size=settings.vocab_size, n_positions=settings.max_seq_len, n_embd=settings.d_model, n_layer=settings.n_layers,
-        n_head=settings.n_heads, n_inner=settings.d_ff, bos_token_id=0, eos_token_id=0,
+        vocab_size=settings.vocab_size, n_positions=settings.max_seq_len, n_embd=settings.d_model,
+        n_layer=settings.n_layers, n_head=settings.n_heads, n_inner=settings.d_ff, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     model = transformers.GPT2LMHeadModel(config).eval()
     for parameter in model.parameters():         # biases and norms too, which a fresh model leaves at 0 and 1
