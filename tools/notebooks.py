@@ -172,7 +172,7 @@ def execute(notebook: NotebookNode, folder: Path) -> list[float]:
         on_cell_execute=begin,
         on_cell_executed=end,
     )
-    settings = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0"}
+    settings = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", "COURSE_QUIET": "1"}
     environment = settings | os.environ | {"COURSE_PROGRESS": "off"}
     asyncio.run(_execute(client, environment))
     return seconds
@@ -314,7 +314,7 @@ def choose(numbers: list[str]) -> list[Path]:
     for number in numbers:
         if not any(twin.name.startswith(f"{number}_") for twin in twins):
             raise SystemExit(
-                f"there is no notebooks/src/{number}_*.md; there are: {', '.join(twin.stem for twin in twins) or 'none'}"
+                f"there is no notebooks/src/{number}_*.md, only: {', '.join(twin.stem for twin in twins) or 'none'}"
             )
     return [twin for twin in twins if not numbers or twin.name[:2] in numbers]
 

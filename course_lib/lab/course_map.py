@@ -17,12 +17,14 @@ from IPython.display import display
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+current = ""  # the lesson whose map was shown last: the notebook that is being run
 START, END = "<!-- course map -->", "<!-- end of course map -->"
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook of the course. `minutes` is working time; `lab` names its module of checkers and figures."""
+    """One notebook of the course. `minutes` is working time; `lab` names its module of checkers and figures,
+    `short` is the title that fits on the map."""
 
     number: str
     slug: str
@@ -33,6 +35,7 @@ class Lesson:
     part: int
     part_title: str
     lab: str = ""
+    short: str = ""
 
     @property
     def file(self) -> str:
@@ -70,8 +73,8 @@ def lesson(number: str) -> Lesson:
 
 def show(here: str = "") -> None:
     """Show the map in a notebook; the lesson numbered `here` is marked as "you are here"."""
-    if here:
-        lesson(here)
+    global current
+    current = lesson(here).number if here else ""
     display({"text/html": as_html(here), "text/plain": as_text(here)}, raw=True)
 
 
@@ -84,21 +87,24 @@ def as_text(here: str = "") -> str:
 
 def as_html(here: str = "") -> str:
     """The map as HTML: one row per part, a link per finished lesson."""
+    column = "display: inline-block; vertical-align: top"
     rows = "".join(
-        f'<div style="margin: 4px 0"><span style="display: inline-block; width: 15em; font-weight: 600; color: #444">'
-        f"{html.escape(title)}</span>{''.join(_chip(row, here) for row in group)}</div>"
+        f'<div style="margin: 4px 0"><div style="{column}; width: 23%; padding-top: 3px; font-weight: 600">'
+        f'{html.escape(title)}</div><div style="{column}; width: 76%">'
+        f"{''.join(_chip(row, here) for row in group)}</div></div>"
         for title, group in groupby(lessons(), key=lambda row: row.part_title)
     )
     return (
-        '<div role="navigation" aria-label="Map of the course" style="background-color: #fbfaf7; color: #222; '
-        f'border: 1px solid #d9d5cb; border-radius: 8px; padding: 10px 14px; font-size: 13px; line-height: 1.5">{rows}</div>'
+        '<div role="navigation" aria-label="Map of the course" style="background-color: #fbfaf7; color: #222222; '
+        'border: 1px solid #d9d5cb; border-radius: 8px; padding: 10px 14px; font-size: 13px; line-height: 1.5">'
+        f"{rows}</div>"
     )
 
 
 def _chip(row: Lesson, here: str) -> str:
     """One lesson on the map: a filled chip is here, a link is finished, grey text is still to come."""
     box = "display: inline-block; margin: 2px 4px 2px 0; padding: 1px 8px; border-radius: 10px; white-space: nowrap; "
-    label = f"{row.number} {html.escape(row.title.split(':')[0] if row.part == 5 else row.title)}"
+    label = f"{row.number} {html.escape(row.short or row.title)}"
     tip = html.escape(row.promise, quote=True)
     if row.number == here:
         style = "background-color: #0b5394; color: #ffffff; font-weight: 600; border: 1px solid #0b5394"

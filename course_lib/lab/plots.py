@@ -5,7 +5,6 @@ Importing this module sets the style for every matplotlib figure.
 """
 
 import base64
-import html
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from course_lib.lab.explore.frames import png, require_alt
+from course_lib.lab.explore.frames import img, png, require_alt
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222",
@@ -31,6 +30,8 @@ plt.rcParams.update(
         "figure.figsize": (6.8, 3.6),
         "figure.facecolor": "white",
         "figure.constrained_layout.use": True,
+        "figure.constrained_layout.w_pad": 0.1,
+        "figure.constrained_layout.h_pad": 0.1,
         "savefig.facecolor": "white",
         "font.size": 10.5,
         "axes.prop_cycle": plt.cycler(color=COLOURS),
@@ -54,12 +55,8 @@ def show(fig: Figure, alt: str, colours: int = 256) -> None:
     """Show a matplotlib figure with alternative text, as HTML and as a picture, and close it."""
     alt = require_alt(alt)
     data, width = png(fig, colours=colours)
-    code = base64.b64encode(data).decode()
-    picture = (
-        f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}" width="{width}" '
-        'style="max-width: 100%; height: auto; border-radius: 6px">'
-    )
-    display({"text/html": picture, "image/png": code, "text/plain": alt}, raw=True)
+    bundle = {"text/html": img(data, width, alt), "image/png": base64.b64encode(data).decode(), "text/plain": alt}
+    display(bundle, raw=True)
 
 
 def _figure(draw: Callable) -> Callable:
@@ -213,7 +210,7 @@ def ladder(
     neural: Collection[str],
     x: str = "bits per byte of held-out text (less is better)",
 ) -> None:
-    """Draw the course's ladder: bits per byte of every model, the worst on top; neural nets filled, the others hatched."""
+    """Draw the course's ladder: bits per byte of each model, worst on top; neural nets filled, the others hatched."""
     if unknown := set(neural) - set(scores):
         raise ValueError(f"{sorted(unknown)} called neural, but there is no such score among {list(scores)}")
     ranked = dict(sorted(scores.items(), key=lambda item: -float(np.mean(item[1]))))
@@ -246,8 +243,8 @@ def heatmap(
     numbers: bool | None = None,
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """Draw a table of numbers as colours, with the numbers written in where there is room. `bar` names the colour scale;
-    a table with both signs gets a scale whose middle is zero."""
+    """Draw a table of numbers as colours, with the numbers written in where there is room. `bar` names the colours;
+    a table with both signs gets colours whose middle is zero."""
     table = np.asarray(table, float)
     if table.ndim != 2:
         raise ValueError(f"a heat map needs a table with rows and columns, got shape {table.shape}")

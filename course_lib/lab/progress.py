@@ -5,14 +5,15 @@ which keeps no record (builds and tests use it).
 """
 
 import html
+import importlib.util
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+from IPython import get_ipython
 from IPython.display import HTML, display
 
 from course_lib.lab import course_map
@@ -30,9 +31,7 @@ def path() -> Path | None:
 
 def live() -> bool:
     """True inside a notebook that a learner runs: there is a kernel, and a record is kept."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return path() is not None and shell is not None and hasattr(shell, "kernel")
+    return path() is not None and hasattr(get_ipython(), "kernel")
 
 
 def load() -> dict[str, dict]:
@@ -45,8 +44,8 @@ def load() -> dict[str, dict]:
         return empty
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if not all(isinstance(entry, dict) for part in empty for entry in [record[part], *record[part].values()]):
-            raise ValueError("an entry is not a table")
+        if not all(isinstance(entry, dict) for part in empty for entry in record[part].values()):
+            raise ValueError("an entry is not a table of facts")
         return record
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         aside = file.with_suffix(".damaged.json")
@@ -71,17 +70,14 @@ def _save(record: dict[str, dict]) -> None:
         raise
 
 
-def note(part: str, key: str, **facts: Any) -> dict[str, Any]:
-    """Add facts to one entry of the record and return the entry; a record that cannot be written costs a sentence only."""
-    record = load()
-    entry = record[part].setdefault(key, {})
-    entry.update(facts)
-    if path() is not None:
-        try:
-            _save(record)
-        except OSError as error:
-            print(f"(Your progress could not be saved: {error})")
-    return entry
+def note(part: str, key: str, **facts: Any) -> None:
+    """Add facts to one entry of the record; a record that cannot be written costs one printed sentence, no more."""
+    try:
+        record = load()
+        record[part].setdefault(key, {}).update(facts)
+        _save(record)
+    except OSError as error:
+        print(f"(Your progress could not be saved: {error})")
 
 
 def checked(lab: str, name: str, status: str) -> None:
@@ -90,13 +86,9 @@ def checked(lab: str, name: str, status: str) -> None:
         return
     key = f"{lab}.{name}"
     before = load()["exercises"].get(key, {})
-    note(
-        "exercises",
-        key,
-        tries=before.get("tries", 0) + (not before.get("done")),
-        done=before.get("done") or status == "ok",
-    )
-    if status == "ok" and not before.get("how"):
+    done = before.get("done", False)
+    note("exercises", key, tries=before.get("tries", 0) + (not done), done=done or status == "ok")
+    if status == "ok" and "how" not in before:
         ask_how(key)
 
 
@@ -118,4 +110,56 @@ def answered(key: str, question: str, right: bool) -> None:
     """Record an answer to a quiz question; the first answer is the one that counts."""
     if live():
         before = load()["quiz"].get(key, {})
-        note("quiz", key, question=question, tries=before.get("tries", 0) + 1, first=before.get("first", right))
+        first, lesson = before.get("first", right), course_map.current or before.get("lesson", "")
+        note("quiz", key, question=question, lesson=lesson, tries=before.get("tries", 0) + 1, first=first)
+
+
+def page() -> HTML:
+    """Show what has been done so far: exercises and quiz questions, lesson by lesson."""
+    record = load()
+    rows = "".join(_row(lesson, record) for lesson in course_map.lessons() if lesson.lab)
+    cell = '<th scope="col" style="text-align: left; padding: 4px 14px 4px 0">'
+    head = "".join(f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try"))
+    where = f"The record is {html.escape(str(path()))}; delete it to start again." if path() else "No record is kept."
+    return HTML(
+        '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb; border-radius: 8px; '
+        'padding: 10px 16px; display: inline-block; font-size: 13px">'
+        '<table style="margin: 0; border-collapse: collapse; color: #222222; background-color: #ffffff">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<p style="margin: 8px 0 0; color: #6b6b6b">{where} Nothing of it leaves this machine.</p></div>'
+    )
+
+
+def _row(lesson: course_map.Lesson, record: dict[str, dict]) -> str:
+    """One lesson's line on the page."""
+    names = _exercises(lesson.lab)
+    entries = [record["exercises"].get(f"{lesson.lab}.{name}", {}) for name in names]
+    done = sum(bool(entry.get("done")) for entry in entries)
+    how = ", ".join(f"{n} {way}" for way in HOW if (n := sum(entry.get("how") == way for entry in entries)))
+    answers = [entry for entry in record["quiz"].values() if entry.get("lesson") == lesson.number]
+    right = sum(bool(entry.get("first")) for entry in answers)
+    cells = [
+        f"{lesson.number} {html.escape(lesson.title)}",
+        f"{_bar(done, len(names))} {done} of {len(names)}",
+        how or "·",
+        f"{right} of {len(answers)} right" if answers else "·",
+    ]
+    return (
+        "<tr>"
+        + "".join(f'<td style="text-align: left; padding: 3px 14px 3px 0">{cell}</td>' for cell in cells)
+        + "</tr>"
+    )
+
+
+def _exercises(lab: str) -> list[str]:
+    """The names of a lesson's checkers; none while the lesson is still to come."""
+    name = f"course_lib.lab.checks.{lab}"
+    if importlib.util.find_spec(name) is None:
+        return []
+    module = vars(importlib.import_module(name))
+    return [key for key, thing in module.items() if getattr(thing, "is_checker", False)]
+
+
+def _bar(done: int, of: int) -> str:
+    """A little bar of squares: filled for what is done."""
+    return f'<span aria-hidden="true" style="color: #0072B2">{"■" * done}{"□" * (of - done)}</span>'

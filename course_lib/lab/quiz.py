@@ -1,4 +1,4 @@
-"""Questions with feedback for every option, light and kernel-free: they work in a live notebook and in the static book."""
+"""Questions with feedback for every option, light and kernel-free: they work live and in the static book."""
 
 import html
 from collections.abc import Sequence
@@ -8,6 +8,13 @@ from IPython.display import display
 
 from course_lib.lab import progress
 
+STYLE = """<style>
+.course-quiz, .course-quiz .widget-radio-box { height: auto; max-height: none; width: 100% }
+.course-quiz .widget-radio-box label { display: block; position: relative; height: auto; margin: 0 0 7px;
+  padding-left: 26px; white-space: normal; font-size: 14px; line-height: 1.45; color: inherit; cursor: pointer }
+.course-quiz .widget-radio-box input { position: absolute; left: 2px; top: 0.2em; margin: 0 }
+</style>"""  # ipywidgets by itself gives each option one line of fixed height
+
 
 def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) -> None:
     """Ask a question with several options, `(text, right, feedback)`, of which exactly one is right.
@@ -16,17 +23,25 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     """
     _require_fair(key, options)
     texts = [text for text, _, _ in options]
-    radio = widgets.RadioButtons(options=texts, index=None, layout=widgets.Layout(width="auto"))
+    heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
+    radio = widgets.RadioButtons(options=texts, index=None, layout=widgets.Layout(width="100%")).add_class(
+        "course-quiz"
+    )
     stack = widgets.Stack([widgets.HTML(_feedback(right, said)) for _, right, said in options], selected_index=None)
     widgets.jslink((radio, "index"), (stack, "selected_index"))
-    radio.observe(
-        lambda change: change.new is not None and progress.answered(key, question, options[change.new][1]), "index"
+    radio.observe(lambda change: _record(key, question, options, change.new), "index")
+    layout = widgets.Layout(
+        border="1px solid #b9b4a7", padding="8px 14px", margin="6px 0", width="auto", max_width="720px"
     )
-    box = widgets.VBox([widgets.HTML(f"<b>{html.escape(question)}</b>"), radio, stack])
-    bundle = box._repr_mimebundle_()
+    box = widgets.VBox([widgets.HTML(STYLE + heading), radio, stack], layout=layout)
     plain = "\n".join([question, *(f"  ( ) {text}" for text in texts)])
-    listed = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
-    display(bundle | {"text/plain": plain, "text/html": f"<b>{html.escape(question)}</b><ul>{listed}</ul>"}, raw=True)
+    still = heading + "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
+    display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
+
+
+def _record(key: str, question: str, options: Sequence[tuple[str, bool, str]], chosen: int | None) -> None:
+    if chosen is not None:
+        progress.answered(key, question, options[chosen][1])
 
 
 def _require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:

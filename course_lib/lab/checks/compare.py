@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NAN = "0/0, inf - inf and 0 * log(0) make NaN."
+
 
 class Wrong(Exception):
     """The sentence a learner should read about a wrong answer: what is wrong, and why."""
@@ -91,7 +93,7 @@ def _expect_number(got: Any, want: Any, what: str, tolerance: float) -> None:
     if isinstance(got, bool) or not isinstance(got, Number):
         raise Wrong(f"{what}: got {describe(got)}, expected a number ({number(want)}).")
     if got != got and want == want:
-        raise Wrong(f"{what}: got NaN (not a number), expected {number(want)}. 0/0, inf - inf and 0 * log(0) make NaN.")
+        raise Wrong(f"{what}: got NaN (not a number), expected {number(want)}. {NAN}")
     both_nan = got != got and want != want
     if not both_nan and got != want and not abs(got - want) <= tolerance * max(1.0, abs(want)):
         raise Wrong(f"{what}: got {number(got)}, expected {number(want)}.{_number_hint(got, want, tolerance)}")
@@ -129,6 +131,12 @@ def _expect_set(got: Any, want: Set, what: str) -> None:
         raise Wrong(f"{what}: {_listed(extra)} should not be there.")
 
 
+def _listed(items: Set) -> str:
+    """Name up to three items of a set."""
+    some = sorted(map(_short.repr, items))[:3]
+    return ", ".join(some) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+
+
 def _expect_mapping(got: Any, want: Mapping, what: str, tolerance: float) -> None:
     if not isinstance(got, Mapping):
         raise Wrong(f"{what}: got {describe(got)}, expected a dict.")
@@ -159,13 +167,14 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
         raise Wrong(f"{what}: numbers of type {got.dtype}, expected {want.dtype}.")
     got, want = got.detach().cpu().double(), want.detach().cpu().double()
     if int(bad := (got.isnan() & ~want.isnan()).sum()):
-        raise Wrong(f"{what}: {bad} of {got.numel()} numbers are NaN. 0/0, inf - inf and 0 * log(0) make NaN.")
+        raise Wrong(f"{what}: {bad} of {got.numel()} numbers are NaN. {NAN}")
     off = ~_close(got, want, tolerance)
     if off.any():
         place = tuple(off.nonzero()[0].tolist())
+        here, there = number(got[place].item()), number(want[place].item())
         raise Wrong(
             f"{what}: right shape, but {int(off.sum())} of {off.numel()} numbers differ; the first at {list(place)}: "
-            f"got {number(got[place].item())}, expected {number(want[place].item())}.{_array_hint(got, want, tolerance)}"
+            f"got {here}, expected {there}.{_array_hint(got, want, tolerance)}"
         )
 
 

@@ -137,8 +137,8 @@ class Attempt:
             raise NotAttempted from None
         except TookTooLong:
             raise Wrong(
-                f"your function was still running after {SECONDS:.0f} seconds {_called(args, kwargs)}, so it was stopped. "
-                "Is there a loop that never ends?"
+                f"your function was still running after {SECONDS:.0f} seconds {_called(args, kwargs)}, so it was "
+                "stopped. Is there a loop that never ends?"
             ) from None
         except (Exception, SystemExit) as error:
             raise Wrong(
@@ -152,7 +152,8 @@ class Attempt:
             raise NotAttempted
         if not callable(self.answer):
             raise Wrong(
-                f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: check.{name}({name})."
+                f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: "
+                f"check.{name}({name})."
             )
 
     def is_skeleton(self) -> bool:

@@ -27,7 +27,7 @@ def require_alt(alt: str) -> str:
     return " ".join(alt.split())
 
 
-def png(fig: Figure, dpi: int = 144, colours: int = 64) -> tuple[bytes, int]:
+def png(fig: Figure, dpi: int = 160, colours: int = 64) -> tuple[bytes, int]:
     """Draw a figure as a small PNG with few colours and close it; return the bytes and the width to show it at."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
@@ -35,13 +35,17 @@ def png(fig: Figure, dpi: int = 144, colours: int = 64) -> tuple[bytes, int]:
     picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
     small = io.BytesIO()
     picture.save(small, format="png", optimize=True)
-    return small.getvalue(), round(picture.width * 72 / dpi)
+    return small.getvalue(), round(picture.width * 96 / dpi)
 
 
-def image(fig: Figure, alt: str, dpi: int = 144, colours: int = 64) -> str:
+def image(fig: Figure, alt: str, dpi: int = 160, colours: int = 64) -> str:
     """Turn a matplotlib figure into an HTML image with alternative text, and close the figure."""
     alt = require_alt(alt)
-    data, width = png(fig, dpi, colours)
+    return img(*png(fig, dpi, colours), alt)
+
+
+def img(data: bytes, width: int, alt: str) -> str:
+    """An HTML image that carries its own bytes."""
     return (
         f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(data).decode()}" '
         f'width="{width}" style="max-width: 100%; height: auto; border-radius: 6px">'
@@ -50,8 +54,8 @@ def image(fig: Figure, alt: str, dpi: int = 144, colours: int = 64) -> str:
 
 def card(content: str) -> str:
     """Put HTML on a light card that reads well in a light and in a dark theme."""
-    style = "background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb; border-radius: 6px; padding: 10px 14px; line-height: 1.5"
-    return f'<div style="{style}">{content}</div>'
+    colours = "background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb"
+    return f'<div style="{colours}; border-radius: 6px; padding: 10px 14px; line-height: 1.5">{content}</div>'
 
 
 class Explorer(widgets.VBox):

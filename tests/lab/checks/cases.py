@@ -1,4 +1,4 @@
-"""How a checker is tested: one table per lesson, `CASES = {check.name: Case(...)}`, and `test_checkers = tests_of(check, CASES)`.
+"""How checkers are tested: each lesson has a table `CASES = {check.name: Case(...)}` and `tests_of(check, CASES)`.
 
 Every checker accepts its solution and at least one right answer written differently, calls the skeleton "not
 attempted yet", and refuses at least four typical wrong answers, each with the sentence meant for it.
