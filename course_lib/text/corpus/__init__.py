@@ -17,12 +17,12 @@ from course_lib.text.corpus.languages import language
 from course_lib.text.corpus.markup import drop_furniture, furniture, normalise, parse
 from course_lib.text.corpus.personal import scrub
 from course_lib.text.corpus.pipeline import Cleaned, Step, clean
-from course_lib.text.corpus.quality import RULES, failed_rules, filter_documents
+from course_lib.text.corpus.quality import PROSE_RULES, RULES, failed_rules, filter_documents
 from course_lib.text.corpus.splits import contamination, mixture, ngrams, split
 
 __all__ = [
-    "RULES", "Cleaned", "Document", "Step", "candidate_probability", "clean", "clusters", "contamination", "decode",
-    "drop_furniture", "exact_duplicates", "failed_rules", "filter_documents", "fingerprint", "furniture", "jaccard",
-    "language", "lsh", "minhash", "mixture", "near_duplicates", "ngrams", "normalise", "parse", "plays", "scrub",
-    "shingles", "similar_pairs", "split", "words",
+    "PROSE_RULES", "RULES", "Cleaned", "Document", "Step", "candidate_probability", "clean", "clusters",
+    "contamination", "decode", "drop_furniture", "exact_duplicates", "failed_rules", "filter_documents",
+    "fingerprint", "furniture", "jaccard", "language", "lsh", "minhash", "mixture", "near_duplicates", "ngrams",
+    "normalise", "parse", "plays", "scrub", "shingles", "similar_pairs", "split", "words",
 ]  # fmt: skip

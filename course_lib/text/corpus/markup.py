@@ -82,7 +82,7 @@ def parse(html: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def furniture(documents: Sequence[Document], share: float = 0.3, least: int = 5) -> dict[str, set[str]]:
+def furniture(documents: Sequence[Document], share: float = 0.05, least: int = 5) -> dict[str, set[str]]:
     """Lines that stand on many pages of the same site: site -> lines.
 
     A line counts if it is on at least `share` of the site's pages and on at least `least` of them.
@@ -99,7 +99,7 @@ def furniture(documents: Sequence[Document], share: float = 0.3, least: int = 5)
     }
 
 
-def drop_furniture(documents: Sequence[Document], share: float = 0.3, least: int = 5) -> list[Document]:
+def drop_furniture(documents: Sequence[Document], share: float = 0.05, least: int = 5) -> list[Document]:
     """The documents without the lines that their site repeats from page to page (see `furniture`)."""
     repeated = furniture(documents, share, least)
 

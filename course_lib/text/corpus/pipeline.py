@@ -103,4 +103,3 @@ def without(
     """The documents that aren't copies, and for the others URL -> what it is a copy of."""
     kept = [document for document in documents if document.url not in copies]
     return kept, {url: f"{relation} {original}" for url, original in copies.items()}
-
