@@ -218,7 +218,8 @@ def is_well_formed(text: str) -> bool:
 def final_answer(text: str, pattern: re.Pattern = NUMBER) -> str | None:
     """The answer that a text arrives at: what stands in its answer tags, else the last thing that fits the pattern.
 
-    None if there is nothing to read, or if several tags say different things.
+    What was only thought is no answer. None if there is nothing to read, if several tags say different things, or if
+    the text breaks off inside a tag.
 
     >>> final_answer("<think>7+5=12</think><answer>12</answer>")
     '12'
@@ -228,7 +229,10 @@ def final_answer(text: str, pattern: re.Pattern = NUMBER) -> str | None:
     tagged = {found.strip() for found in ANSWER_TAG.findall(text)}
     if tagged:
         return tagged.pop() if len(tagged) == 1 else None
-    found = pattern.findall(text)
+    said = text.rpartition("</think>")[2]
+    if "<think>" in said or "<answer>" in said:
+        return None
+    found = pattern.findall(said)
     return found[-1] if found else None
 
 

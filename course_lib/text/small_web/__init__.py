@@ -8,6 +8,7 @@ problems, spam. What is on a page, and what is wrong with it, is known. `data/sm
 """
 
 from course_lib.text.small_web.page import KINDS, Page, Truth
+from course_lib.text.small_web.practice import ChainShares, SearchShares
 from course_lib.text.small_web.web import MIXTURES, crawl, documents, generate
 
-__all__ = ["KINDS", "MIXTURES", "Page", "Truth", "crawl", "documents", "generate"]
+__all__ = ["KINDS", "MIXTURES", "ChainShares", "Page", "SearchShares", "Truth", "crawl", "documents", "generate"]

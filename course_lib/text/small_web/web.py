@@ -19,6 +19,7 @@ from course_lib.text.small_web.planted import (
     near_copy,
     truth_of,
 )
+from course_lib.text.small_web.practice import CHAIN_SHARES, SEARCH_SHARES, ChainShares, SearchShares
 
 MAX_MEGABYTES = 50
 CHINESE = 0.10  # of the tales, articles and quizzes
@@ -134,19 +135,31 @@ def crawl(megabytes: float = 1.0, seed: int = 0) -> list[Page]:
     return list(generate(megabytes, seed))
 
 
-def documents(megabytes: float = 1.0, seed: int = 0, mixture: str | Mapping[str, float] = "base") -> Iterator[Document]:
+def documents(
+    megabytes: float = 1.0,
+    seed: int = 0,
+    mixture: str | Mapping[str, float] = "base",
+    chains: ChainShares = CHAIN_SHARES,
+    searches: SearchShares = SEARCH_SHARES,
+) -> Iterator[Document]:
     """Clean training documents without any planted flaw, one piece of writing each.
 
     `mixture` is a name in MIXTURES or weights by name of source: how often each is drawn (a share of documents).
+    `chains` and `searches` say how people answer practice problems: `ChainShares(worked=0)` makes a corpus in which
+    nobody shows any work.
     """
     weights = _weights(mixture)
+    sources = SOURCES | {
+        "chain": lambda rng: practice.chain_post(rng, shares=chains),
+        "search": lambda rng: practice.search_post(rng, shares=searches),
+    }
     left = require_megabytes(megabytes) * 1e6
     rng = Random(seed)
     number = 0
     while left > 0:
         number += 1
         source = weighted(rng, weights)
-        writing = SOURCES[source](rng)
+        writing = sources[source](rng)
         left -= len(writing.text.encode())
         labels = {"source": source, "kind": writing.kind, "language": writing.language, "mood": writing.mood,
                   "author": writing.author}  # fmt: skip
