@@ -9,6 +9,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get
 os.environ["COURSE_PROGRESS"] = "off"
 
 sys.path.insert(0, OFFLINE)
-__import__("loopback_only")    # in this process now, in every Python that it starts by way of sitecustomize
+__import__("loopback_only")  # in this process now, in every Python that it starts by way of sitecustomize
 
 collect_ignore_glob = ["tests/**/*.ipynb"]

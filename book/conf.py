@@ -13,7 +13,7 @@ extensions = ["myst_nb", "sphinx_design", "sphinx_togglebutton", "sphinxcontrib.
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
-nb_execution_mode = "off"    # the notebooks come executed
+nb_execution_mode = "off"  # the notebooks come executed
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static", str(Path(sys.prefix, "share", "bytes-to-reasoning", "book"))]

@@ -7,8 +7,8 @@ An audit hook cannot be removed again and sees every socket of its process. Proc
 import ipaddress
 import sys
 
-NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}    # their first argument is a host
-ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg"}                 # their second is (host, port, ...)
+NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}  # their first argument is a host
+ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg"}  # their second is (host, port, ...)
 
 
 def is_local(host) -> bool:

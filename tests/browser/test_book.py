@@ -1,0 +1,123 @@
+"""The static book, as a reader sees it: every figure moves and every question answers, without a kernel."""
+
+import functools
+import json
+import threading
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import expect
+
+from course_lib.lab import course_map
+from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
+
+LESSONS = [lesson.file.replace(".ipynb", ".html") for lesson in course_map.lessons() if lesson.built]
+
+
+class Images(HTMLParser):
+    """Collect the images of a page, and those inside the saved state of its widgets."""
+
+    def __init__(self):
+        super().__init__()
+        self.alternatives, self.in_state = [], False
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag == "img":
+            self.alternatives.append(values.get("alt"))
+        self.in_state = tag == "script" and values.get("type") == "application/vnd.jupyter.widget-state+json"
+
+    def handle_data(self, data):
+        if self.in_state and data.strip():
+            for model in json.loads(data)["state"].values():
+                if "<img" in str(model["state"].get("value", "")):
+                    self.feed_frame(model["state"]["value"])
+
+    def feed_frame(self, html):
+        inner = Images()
+        inner.feed(html)
+        self.alternatives += inner.alternatives
+
+
+def test_every_image_has_alternative_text(book):
+    pages = {path.name: Images() for path in book.rglob("*.html")}
+    for path in book.rglob("*.html"):
+        pages[path.name].feed(path.read_text(encoding="utf-8"))
+    assert {name for name, images in pages.items() if not all(images.alternatives)} == set()
+    assert set(LESSONS) <= set(pages) and sum(len(images.alternatives) for images in pages.values()) > 0
+
+
+def test_an_image_without_alternative_text_is_found():
+    state = {"state": {"a": {"state": {"value": "<img src='x'>"}}, "b": {"state": {"value": 3}}}}
+    images = Images()
+    images.feed('<img alt="a curve" src="x"><img src="y"><img alt="" src="z">')
+    images.feed(f'<script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>')
+    assert images.alternatives == ["a curve", None, "", None]
+
+
+@pytest.fixture(params=["file", "http"])
+def address(request, book):
+    """Where the lessons of the book are: on disk, or on a little web server."""
+    if request.param == "file":
+        yield (book / "notebooks").as_uri()
+        return
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book))
+    handler.log_message = lambda *message: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/notebooks"
+        server.shutdown()
+
+
+def open_lesson(page, url):
+    """Open a lesson and wait until its widgets are drawn."""
+    page.goto(url)
+    drawn = "!document.querySelector('.widget-subarea') || document.querySelector('.widget-subarea .jupyter-widgets')"
+    page.wait_for_function(drawn)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_slider_changes_its_figure(page, address, lesson):
+    open_lesson(page, f"{address}/{lesson}")
+    for handle in page.locator(".widget-slider .noUi-handle").all():
+        assert_slider_moves(page, handle)
+        assert handle.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_player_plays(page, book, lesson):
+    open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    for player in page.locator(".widget-play").all():
+        assert_moves(page, player, player.locator("button").first.click)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_option_of_a_question_has_feedback(page, book, lesson):
+    open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    for question in page.locator(".widget-radio").all():
+        answers = []
+        for option in question.locator("input").all():
+            option.check()
+            status = figure_of(question).locator("[role=status]:visible")
+            expect(status).to_have_count(1)
+            answers.append(status.inner_text())
+        assert len(set(answers)) == len(answers) and sum(answer.startswith("Right") for answer in answers) == 1
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_solutions_are_folded_and_exercises_are_not(page, book, lesson):
+    open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    exercises, solutions = page.locator("div.tag_exercise").all(), page.locator("div.tag_solution").all()
+    assert len(exercises) == len(solutions)
+    for exercise, solution in zip(exercises, solutions, strict=True):
+        assert exercise.locator("pre").first.is_visible() and not solution.locator("pre").first.is_visible()
+        solution.get_by_text("Show the solution").click()
+        assert solution.locator("pre").first.is_visible()
+
+
+def test_the_book_has_moving_figures_and_questions(page, book):
+    """The tests above say something: the first lesson has a slider, a player and a question."""
+    open_lesson(page, (book / "notebooks" / LESSONS[0]).as_uri())
+    for control in (".widget-slider", ".widget-play", ".widget-radio"):
+        assert page.locator(control).count() > 0
