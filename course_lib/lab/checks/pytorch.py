@@ -1,4 +1,4 @@
-"""Checkers of lesson 01. The truths are numbers worked by hand, plain Python loops, closed forms, finite differences."""
+"""Checkers of lesson 01. Their truths: numbers worked by hand, plain Python loops, closed forms, finite differences."""
 
 import math
 from typing import Any
@@ -50,10 +50,11 @@ def row_shares(attempt: Attempt) -> str:
             counts // counts.sum(-1, keepdim=True),
             "`//` divides whole numbers and throws the remainder away, so almost everything became 0. Use `/`.",
         ),
-        (counts / counts.max(-1, keepdim=True).values, "you divided by the largest count of each row, not by its total."),
+        (counts / counts.amax(-1, keepdim=True), "you divided by the largest count of each row, not by its total."),
     )
     expect(got, want, "the shares of [[1, 1, 2], [0, 5, 0], [4, 3, 3]]")
-    expect(attempt(torch.tensor([[1, 3, 4, 0]])), torch.tensor([[0.125, 0.375, 0.5, 0.0]]), "the shares of [[1, 3, 4, 0]]")
+    got = attempt(torch.tensor([[1, 3, 4, 0]]))
+    expect(got, torch.tensor([[0.125, 0.375, 0.5, 0.0]]), "the shares of [[1, 3, 4, 0]]")
     return "right: every row sums to 1, whatever the shape of the table."
 
 
@@ -87,14 +88,23 @@ def mix(attempt: Attempt) -> str:
             "the weights are read the wrong way round: you summed over t (the outputs). Recipe t is the row "
             "weights[b, t, :], so the letter that vanishes is s.",
         ),
-        (_mix_by_loops(weights, values.mT), "you summed over the channels of `values`. The letter to share is s: values is bsc."),
-        (want.mT, "the numbers are right, but the last two axes are swapped. The output is btc: token first, channels last."),
+        (
+            _mix_by_loops(weights, values.mT),
+            "you summed over the channels of `values`. The letter to share is s: values is bsc.",
+        ),
+        (
+            want.mT,
+            "the numbers are right, but the last two axes are swapped. The output is btc: token first, channels last.",
+        ),
         (want / 3, "you averaged over s. The weights already say how much of each row to take: sum, don't divide."),
         (
             torch.stack([_mix_by_loops(weights, values.roll(i, 0)) for i in range(2)]).sum(0),
-            "sequences of the batch were mixed with each other. Both inputs and the output carry b: use the same letter.",
+            "sequences of the batch were mixed with each other. Both inputs and the output carry b: use one letter.",
         ),
-        (weights * values, "that multiplies number by number and sums nothing. (It ran only because T, S and C are all 3 here.)"),
+        (
+            weights * values,
+            "that multiplies number by number and sums nothing. (It ran only because T, S and C are all 3 here.)",
+        ),
     )
     expect(got, want, "the mixture with B = 2, T = S = C = 3")
     weights, values = torch.rand(2, 4, 3, generator=rng), torch.randn(2, 3, 5, generator=rng)
@@ -128,14 +138,18 @@ def neuron_gradient(attempt: Attempt) -> str:
         _recognise(
             got,
             (pair(db / 2), "exactly half of the slopes. The square on the outside has a slope too: 2 * (y - target)."),
-            (pair(-db), "the size is right, the sign is not. With y = tanh(z), the slope of (y - target)**2 is 2 * (y - target)."),
+            (pair(-db), "the size is right, the sign is not. The slope of (y - target)**2 is 2 * (y - target)."),
             (pair(2 * error), "the tanh is missing from the chain. Between z and y the slope is 1 - y**2."),
-            (pair(2 * error * (1 - z * z)), "the slope of tanh is 1 - y**2 with y = tanh(z), the *output*. You used z, the input."),
+            (
+                pair(2 * error * (1 - z * z)),
+                "the slope of tanh is 1 - y**2, where y is its *output*. You used z, the input.",
+            ),
             (pair(2 * error * y), "between z and y you multiplied by y itself; the *slope* of tanh is 1 - y**2."),
             (torch.tensor([db, db]), "right for b, but w reaches z through x: nudge w by 1 and z moves by x."),
             (torch.tensor([db, dw]), "the two slopes are swapped: return the one for w first."),
         )
-        expect(got, torch.tensor([dw, db], dtype=torch.float64), f"the slopes at w={w}, b={b}, x={x}, target={target}", 1e-4)
+        want = torch.tensor([dw, db], dtype=torch.float64)
+        expect(got, want, f"the slopes at w={w}, b={b}, x={x}, target={target}", 1e-4)
     return "right: your slopes agree with those of a nudge, at three points."
 
 
@@ -166,8 +180,8 @@ def _without_zeroing(start: Tensor, lr: float, steps: int) -> Tensor:
 DESCEND_ERRORS = {
     "leaf Variable that requires grad": "torch refuses `w -= ...` while it records. The step itself is not part of the "
     "formula to differentiate: put it under `with torch.no_grad():`.",
-    "'NoneType'": "`w.grad` was None. Either `w = w - lr * w.grad` made a *new* tensor, which is the result of a formula and "
-    "gets no .grad (change it in place instead: `w -= ...` under no_grad), or `backward()` has not run before the step.",
+    "'NoneType'": "`w.grad` was None. Either `w = w - lr * w.grad` made a *new* tensor, the result of a formula, which "
+    "gets no .grad (change it in place instead: `w -= ...` under no_grad), or no `backward()` came before the step.",
     "does not require grad": "nothing was recorded, so `backward()` has nothing to walk through. "
     "Ask for it on the tensor that you start from: `w = start.clone().requires_grad_()`.",
     "backward through the graph a second time": "compute the loss anew in every step: `backward()` uses up the record.",
@@ -202,8 +216,10 @@ def descend(attempt: Attempt) -> str:
     before = start.clone()
     attempt.in_place(_bowl, start, lr, steps)
     if not torch.equal(start, before):
-        raise Wrong("right numbers, but the tensor `start` of the caller has changed: `w = start` is a second name, not a copy. "
-                    "Begin with `start.clone()`.")  # fmt: skip
+        raise Wrong(
+            "right numbers, but the caller's tensor `start` has changed: `w = start` is a second name, not a copy. "
+            "Begin with `start.clone()`."
+        )
     return "right: the same point as the closed formula for a bowl gives."
 
 
@@ -233,17 +249,20 @@ def next_char_loss(attempt: Attempt) -> str:
         got,
         (
             -table.log_softmax(0)[before, after].mean() / bit,
-            "softmax ran down the columns (dim 0): for each *next* character it shares 1 among the characters before it. "
+            "softmax ran down the columns (dim 0): it shares 1 among the characters *before*, for each next one. "
             "A row is one prediction, so the row must sum to 1: dim -1.",
         ),
         (want * bit, "right, but in nats. One bit is ln 2 nats: divide by math.log(2)."),
         (-want, "every probability is below 1, so its logarithm is negative. The loss is *minus* the average."),
-        (want * len(after), "that is the sum over the text. Take the mean, so that long and short texts can be compared."),
+        (want * len(after), "that is the sum over the text. Take the mean, so that long and short texts compare."),
         (
             F.cross_entropy(table[ids], ids) / bit,
             "each character predicts itself. Inputs are ids[:-1], targets are ids[1:]: the same text, shifted by one.",
         ),
-        (F.cross_entropy(table[after], before) / bit, "the text is read backwards: the later character predicts the earlier one."),
+        (
+            F.cross_entropy(table[after], before) / bit,
+            "the text is read backwards: the later character predicts the earlier one.",
+        ),
         (
             F.cross_entropy(table[before].softmax(-1), after) / bit,
             "softmax was applied twice: F.cross_entropy wants raw scores and does the softmax itself.",
@@ -260,6 +279,8 @@ def next_char_loss(attempt: Attempt) -> str:
     expect(got, want, "the bits per character of a table with V = 3", 1e-4)
     big = attempt(table * 400, ids)
     if isinstance(big, Tensor) and not big.isfinite():
-        raise Wrong("right for small scores, but large ones overflow (e to the 1000 is infinite, and inf/inf is NaN). "
-                    "Use log_softmax or F.cross_entropy, which subtract the largest score first.")  # fmt: skip
+        raise Wrong(
+            "right for small scores, but large ones overflow (e to the 1000 is infinite, and inf/inf is NaN). "
+            "Use log_softmax or F.cross_entropy, which subtract the largest score first."
+        )
     return "right: the loss of every language model in this course has this form."

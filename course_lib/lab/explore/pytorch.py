@@ -1,4 +1,4 @@
-"""Figures of lesson 01: the axes of a tensor, how shapes are aligned, how a step size feels, a network that learns to draw."""
+"""Figures of lesson 01: the axes of a tensor, broadcasting, gradient descent, and a network that learns to draw."""
 
 import html
 from dataclasses import dataclass
@@ -112,8 +112,8 @@ def _broadcast_frame(a: Tensor, sign: str, b: Tensor, step: int) -> str:
     if step > len(axes):
         sides += ["<b style='font-size:1.5em'>=</b>", _error(a, sign, b) if clash else _result(a, sign, b)]
     row = "".join(sides)
-    tables = f"<div style='display:flex;align-items:center;gap:18px;flex-wrap:wrap;margin-top:16px;min-height:140px'>{row}</div>"
-    return frames.card(_axes_table(axes, len(looked_at)) + tables)
+    look = "display:flex;align-items:center;gap:18px;flex-wrap:wrap;margin-top:16px;min-height:140px"
+    return frames.card(f"{_axes_table(axes, len(looked_at))}<div style='{look}'>{row}</div>")
 
 
 def _axes_table(axes: list[Axis], seen: int) -> str:
@@ -151,8 +151,8 @@ def _cells(values: Tensor, ghosts: list[list[bool]], title: str, colour: str) ->
             look = "border:1px dashed;opacity:.55" if ghost else f"border:1px solid;background:{colour}22"
             text = f"{number:.2f}" if isinstance(number, float) else number
             boxes.append(f"<span style='{look};border-color:{colour};padding:4px 0;text-align:center'>{text}</span>")
-    columns = f"grid-template-columns:repeat({values.shape[1]},2.7em)"
-    return f"<div><div style='color:{colour}'>{title}</div><div style='display:grid;gap:3px;{columns}'>{''.join(boxes)}</div></div>"
+    look = f"display:grid;gap:3px;grid-template-columns:repeat({values.shape[1]},2.7em)"
+    return f"<div><div style='color:{colour}'>{title}</div><div style='{look}'>{''.join(boxes)}</div></div>"
 
 
 def _result(a: Tensor, sign: str, b: Tensor) -> str:
@@ -206,23 +206,27 @@ def descent(x: Tensor, y: Tensor, rates: list[float]) -> Widget:
 
 def _descent_frame(x: Tensor, y: Tensor, rate: float) -> str:
     path, losses = descend(x, y, rate)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=[1.25, 1], layout="constrained")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.5), width_ratios=[1.25, 1], layout="none")
+    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.15, top=0.8, wspace=0.25)
     _draw_surface(left, x, y)
     left.plot(*path.T, "o-", color=RED, markersize=4, linewidth=1.3)
     left.plot(*path[0], "s", color=RED, markersize=8)
     left.set(xlabel="w", ylabel="b", title="the path over the loss", xlim=(-1, 3), ylim=(-1.5, 3.5))
-    right.plot(losses, "o-", color=RED, markersize=4, linewidth=1.3)
-    right.axhline(((lowest(x, y) @ torch.stack([x, torch.ones_like(x)]) - y) ** 2).mean(), color=GREY, linestyle="--")
-    right.text(len(losses) - 1, 0.11, "lowest possible", color=GREY, ha="right", va="top")
-    right.set(xlabel="step", ylabel="loss (log scale)", yscale="log", ylim=(0.02, 2e4), title="the loss at each step")
+    right.plot(losses.log10(), "o-", color=RED, markersize=4, linewidth=1.3)
+    best = (lowest(x, y) @ torch.stack([x, torch.ones_like(x)]) - y).square().mean().log10()
+    right.axhline(best, color=GREY, linestyle="--")
+    right.text(len(losses) - 1, best - 0.15, "lowest possible", color=GREY, ha="right", va="top")
+    powers = range(-1, 5)
+    right.set(xlabel="step", title="the loss at each step (log scale)", ylim=(-1.6, 4.3))
+    right.set_yticks(powers, [f"{10.0**power:g}" for power in powers])
     verdict = "diverges" if losses[-1] > losses[0] else f"loss {losses[-1]:.2g} after {len(losses) - 1} steps"
-    fig.suptitle(f"learning rate {rate:g}: {verdict}")
+    fig.suptitle(f"learning rate {rate:g}: {verdict}", x=0.07, ha="left")
     return frames.image(fig, alt=f"Gradient descent on a line's loss surface with learning rate {rate:g}: {verdict}.")
 
 
 def _draw_surface(ax: plt.Axes, x: Tensor, y: Tensor) -> None:
     """Draw the contours of the mean squared error over w and b, and a star at the best pair."""
-    w, b = torch.linspace(-1, 3, 120), torch.linspace(-1.5, 3.5, 120)
+    w, b = torch.linspace(-1, 3, 60), torch.linspace(-1.5, 3.5, 60)
     loss = ((w[None, :, None] * x + b[:, None, None] - y) ** 2).mean(-1)
     ax.contourf(w, b, loss.log10(), levels=14, cmap="Blues")
     ax.plot(*lowest(x, y), "*", color="white", markeredgecolor="black", markersize=16)
@@ -260,7 +264,7 @@ def draw(lines: dict[str, Tensor], points: Tensor) -> Figure:
 
 
 def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
-    """Slide through training: the noisy `points` (M, 2) and the line (N, 2) that the network draws after each stored step."""
+    """Slide through training: the noisy `points` (M, 2) and the line (N, 2) that is drawn at each stored step."""
     pictures = [
         frames.image(
             draw({f"after {step} steps": line}, points),
