@@ -1,0 +1,81 @@
+"""Figures of lesson 03: text painted token by token, and a vocabulary that grows merge by merge."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+from IPython.display import HTML
+from ipywidgets import Widget
+
+from course_lib.lab.explore import frames
+from course_lib.text.bpe import Tokenizer
+
+TINTS = ("#cfe6f5", "#fbe2cc", "#d5eee3")  # light enough for black text; borders tell tokens apart without colour
+STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 400, 800, 1600, 3200)
+
+
+def paint(tokenizer: Tokenizer, text: str) -> str:
+    """The text as HTML, each token in a tinted box. A box that holds part of a character shows its bytes in hex."""
+    boxes = []
+    for number, token_id in enumerate(tokenizer.encode(text)):
+        token = tokenizer.token_bytes(token_id)
+        style = f"background:{TINTS[number % len(TINTS)]};border-right:1.5px solid #555;padding:1px 0"
+        boxes.append(f'<span title="id {token_id}" style="{style}">{_shown(token)}</span>')
+    font = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13.5px;line-height:1.9;overflow-wrap:anywhere"
+    return f'<div style="{font};color:#222">{"".join(boxes)}</div>'
+
+
+def _shown(token: bytes) -> str:
+    """A token's text with its blanks made visible, or its bytes."""
+    try:
+        text = token.decode()
+    except UnicodeDecodeError:
+        return f'<span style="font-size:11px">‹{token.hex(" ").upper()}›</span>'
+    return html.escape(text).replace(" ", "·").replace("\n", "↵<br>").replace("\t", "⇥")
+
+
+def painted(tokenizer: Tokenizer, text: str) -> HTML:
+    """The text, token by token, as the output of a cell."""
+    return HTML(frames.card(paint(tokenizer, text) + _count(tokenizer, text)))
+
+
+def _count(tokenizer: Tokenizer, text: str) -> str:
+    n_tokens, n_bytes = len(tokenizer.encode(text)), len(text.encode())
+    told = f"{n_bytes:,} bytes, {n_tokens:,} tokens: {n_bytes / n_tokens:.2f} bytes per token"
+    return f'<div style="color:#444;font-size:13px;margin-top:6px">{told}</div>'
+
+
+def first_merges(tokenizer: Tokenizer, n_merges: int) -> Tokenizer:
+    """The tokenizer as it was after its first merges: a smaller vocabulary is the beginning of a larger one."""
+    return Tokenizer({t: rank for t, rank in tokenizer.ranks.items() if rank < 256 + n_merges}, tokenizer.pattern)
+
+
+def parts(tokenizer: Tokenizer, token_id: int) -> tuple[bytes, bytes]:
+    """The two tokens that were merged into this one: what the merges before it make of its bytes."""
+    before = first_merges(tokenizer, token_id - 256)
+    first, second = (before.token_bytes(i) for i in before.encode_piece(tokenizer.token_bytes(token_id)))
+    return first, second
+
+
+def merges(tokenizer: Tokenizer, text: str, steps: Sequence[int] = STEPS) -> Widget:
+    """A slider over the merges: the last merge made, and what the text looks like after it."""
+    steps = [step for step in steps if step <= len(tokenizer.ranks) - 256]
+    return frames.slideshow(
+        [_after(tokenizer, step, text) for step in steps], steps, "merges learnt", start=len(steps) // 2
+    )
+
+
+def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
+    if step:
+        first, second = (_shown(part) for part in parts(tokenizer, 255 + step))
+        told = f"merge {step:,}: <code>{first}</code> and <code>{second}</code> become token {255 + step}"
+    else:
+        told = "no merges yet: every byte is a token"
+    then = first_merges(tokenizer, step)
+    return frames.card(f'<b style="font-size:14px">{told}</b>{paint(then, text)}{_count(then, text)}')
+
+
+def compare(tokenizers: Mapping[str, Tokenizer], texts: Mapping[str, str]) -> Widget:
+    """Two sliders, over texts and over vocabularies: the same text under each of them."""
+    table = [[frames.card(paint(t, text) + _count(t, text)) for t in tokenizers.values()] for text in texts.values()]
+    axes = {"text": list(texts), "vocabulary": list(tokenizers)}
+    return frames.grid(table, axes, start=(0, len(tokenizers) - 1))
