@@ -165,14 +165,18 @@ def test_junk_never_raises(text, seed):
     assert isinstance(is_well_formed(text), bool)
 
 
-@pytest.mark.parametrize("text", ["", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9", "<think>9</think>",
-                                  "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>"])  # fmt: skip
+NO_NUMBER = ("", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9",
+             "<think>9</think>", "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>")  # fmt: skip
+NO_SUM = ("", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>", "20--9",
+          "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>", "+" * 5000, "1+" * 5000, "<think>20-9-3+6")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_NUMBER)
 def test_what_is_not_a_single_clear_answer_is_refused(text):
     assert not verify(Chain((7, 5, 3), (1, -1)), text)
 
 
-@pytest.mark.parametrize("text", ["", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>",
-                                  "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>", "20--9", "+" * 5000, "1+" * 5000])  # fmt: skip
+@pytest.mark.parametrize("text", NO_SUM)
 def test_what_is_not_an_expression_is_refused(text):
     assert not verify(Search((20, 9, 3, 6), 14), text)
 

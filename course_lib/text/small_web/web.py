@@ -111,9 +111,9 @@ def next_truth(rng: Random, past: list[tuple[str, Truth]], flaws: Flaws) -> Trut
         url, truth = pick(rng, past)
         return replace(truth, copy_of=url)
     if flaw == "near_copy":
-        editable = [(url, truth) for url, truth in past if truth.kind != "practice" and not truth.personal_data]
+        editable = [i for i, (_, truth) in enumerate(past) if truth.kind != "practice" and not truth.personal_data]
         if editable:
-            return near_copy(rng, *pick(rng, editable))
+            return near_copy(rng, *past.pop(pick(rng, editable)))  # only once: two near copies could be equal
     if flaw == "leak":
         return leak(rng, truth_of(practice_page(rng)))
     truth = truth_of(ON_THE_WEB[weighted(rng, MIXTURES["web"])](rng))
@@ -130,9 +130,9 @@ def remember(rng: Random, past: list[tuple[str, Truth]], url: str, truth: Truth)
         past[whole(rng, 0, COPIED_FROM - 1)] = (url, truth)
 
 
-def crawl(megabytes: float = 1.0, seed: int = 0) -> list[Page]:
+def crawl(megabytes: float = 1.0, seed: int = 0, flaws: Flaws = FLAWS) -> list[Page]:
     """All pages of `generate` in a list."""
-    return list(generate(megabytes, seed))
+    return list(generate(megabytes, seed, flaws))
 
 
 def documents(
