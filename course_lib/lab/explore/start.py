@@ -1,0 +1,96 @@
+"""Figures of lesson 00: a model caught while it learns to write, and a dial for its courage."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from course_lib.inference.generate import generate, next_token_probs, write
+from course_lib.lab.explore import frames
+from course_lib.lab.plots import BLUE
+
+PAGE = "white-space: pre-wrap; font-family: Georgia, serif; font-size: 14px; line-height: 1.4; flex: 3 1 300px"
+BAR = f"display: inline-block; vertical-align: middle; height: 0.9em; background: {BLUE}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model at one moment of its training: what it writes, and what it expects after a few given words."""
+
+    step: int
+    text: str
+    opening: str
+    chances: list[tuple[str, float]]
+
+
+def snapshot(
+    model: nn.Module, tokenizer, step: int, prompt: str, opening: str, n_tokens: int = 120, temperature: float = 0.8
+) -> Snapshot:
+    """Let the model write on from `prompt`, and ask for the six tokens it finds most likely after `opening`."""
+    with torch.no_grad():
+        logits = model(torch.tensor([tokenizer.encode(opening)]))[0, -1]
+    best = next_token_probs(logits).topk(6)
+    chances = [(tokenizer.decode([i]), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    text = write(model, tokenizer, prompt, n_tokens, seed=3, temperature=temperature)
+    return Snapshot(step, text.strip(), opening, chances)
+
+
+def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
+    """Slide through a training run: the page that the model writes, and its guesses for one next token."""
+    pages = [frames.card(_two_columns(_page(shot.text), _bars(shot))) for shot in snapshots]
+    labels = [f"{shot.step:,}" for shot in snapshots]
+    return frames.slideshow(pages, labels, "training step", start=len(snapshots) - 1, interval=1500)
+
+
+def written_at(
+    model: nn.Module, tokenizer, prompt: str, temperatures: Sequence[float], rolls: int = 3, n_tokens: int = 90
+) -> dict[float, list[str]]:
+    """Let the model write on from `prompt`, `rolls` times at each temperature, all with the same dice."""
+    ids = torch.tensor([tokenizer.encode(prompt)]).expand(rolls, -1)
+    texts = {}
+    for temperature in temperatures:
+        dice = torch.Generator().manual_seed(0)
+        rows = generate(model, ids, n_tokens, temperature=temperature, generator=dice)
+        texts[temperature] = [tokenizer.decode(row).strip() for row in rows]
+    return texts
+
+
+def temperature(texts: Mapping[float, Sequence[str]], start: tuple[int, int]) -> frames.Explorer:
+    """Turn the temperature and roll the dice again: pages made by `written_at`."""
+    pages = [[frames.card(_page(text)) for text in rolls] for rolls in texts.values()]
+    rolls = [f"{i + 1}" for i in range(len(pages[0]))]
+    return frames.grid(pages, {"temperature": list(texts), "roll of the dice": rolls}, start=start)
+
+
+def _two_columns(left: str, right: str) -> str:
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 12px 28px; min-height: 19em">{left}{right}</div>'
+
+
+def _page(text: str) -> str:
+    return f'<div style="{PAGE}">{html.escape(text)}</div>'
+
+
+def _bars(shot: Snapshot) -> str:
+    """Draw the chances as bars with their numbers, in HTML: small, sharp, and readable aloud."""
+    rows = "".join(
+        f'<tr><td style="padding: 1px 8px 1px 0; text-align: right"><code>{_visible(token)}</code></td>'
+        f'<td style="width: 60%; text-align: left"><span style="{BAR}; width: {max(1, round(70 * chance))}%"></span> '
+        f"{chance:.0%}</td></tr>"
+        for token, chance in shot.chances
+    )
+    title = f"Next token after “{html.escape(' '.join(shot.opening.split()))}”"
+    return (
+        f'<div style="flex: 2 1 220px; font-size: 13px"><b>{title}</b>'
+        f'<table style="width: 100%; margin-top: 4px; border-collapse: collapse; color: inherit">{rows}</table></div>'
+    )
+
+
+def _visible(token: str) -> str:
+    """Write a token so that its spaces and line breaks can be seen.
+
+    >>> _visible(" lord"), _visible("\\n")
+    ('␣lord', '⏎')
+    """
+    return html.escape(token.replace(" ", "␣").replace("\n", "⏎"))
