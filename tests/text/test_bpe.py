@@ -94,6 +94,12 @@ def test_merges_equal_those_of_hugging_face(plays):
     assert [token.encode() for token, _ in vocabulary[256:]] == [ours.token_bytes(i) for i in range(256, 1256)]
 
 
+def test_the_beginning_of_a_vocabulary_is_the_vocabulary_of_fewer_merges(plays):
+    large, small = (bpe.train(plays[0], size, special_tokens=SPECIAL[:1]) for size in (700, 400))
+    assert large.after(143) == bpe.Tokenizer(small.ranks)
+    assert large.after(143).encode(plays[1]) == small.encode(plays[1])
+
+
 def test_documents_do_not_touch():
     """'ab' never occurs inside a document, so it is no token."""
     assert b"ab" not in bpe.train(["cca", "bcc"] * 9, 258).ranks
@@ -122,11 +128,11 @@ def test_patterns_lose_no_character(pattern, text):
 def test_vocabulary_too_small_too_big_or_no_number():
     with pytest.raises(ValueError, match="vocab_size 257 < 259: 256 bytes and 3 special tokens"):
         bpe.train("text", 257, special_tokens=SPECIAL)
-    with pytest.raises(ValueError, match="vocab_size 300 is too big .* after 257 tokens"):
+    with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 257 tokens"):
         bpe.train("abab", 300)
-    with pytest.raises(ValueError, match="vocab_size 300 is too big .* after 257 tokens"):
+    with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 257 tokens"):
         bpe.train_naive("abab", 300)
-    with pytest.raises(ValueError, match="vocab_size 300 is too big .* after 256 tokens"):
+    with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 256 tokens"):
         bpe.train("", 300)
     with pytest.raises(TypeError, match="vocab_size must be an int, not str"):
         bpe.train("text", "300")

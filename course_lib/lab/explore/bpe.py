@@ -44,14 +44,9 @@ def _count(tokenizer: Tokenizer, text: str) -> str:
     return f'<div style="color:#444;font-size:13px;margin-top:6px">{told}</div>'
 
 
-def first_merges(tokenizer: Tokenizer, n_merges: int) -> Tokenizer:
-    """The tokenizer as it was after its first merges: a smaller vocabulary is the beginning of a larger one."""
-    return Tokenizer({t: rank for t, rank in tokenizer.ranks.items() if rank < 256 + n_merges}, tokenizer.pattern)
-
-
 def parts(tokenizer: Tokenizer, token_id: int) -> tuple[bytes, bytes]:
     """The two tokens that were merged into this one: what the merges before it make of its bytes."""
-    before = first_merges(tokenizer, token_id - 256)
+    before = tokenizer.after(token_id - 256)
     first, second = (before.token_bytes(i) for i in before.encode_piece(tokenizer.token_bytes(token_id)))
     return first, second
 
@@ -70,7 +65,7 @@ def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
         told = f"merge {step:,}: <code>{first}</code> and <code>{second}</code> become token {255 + step}"
     else:
         told = "no merges yet: every byte is a token"
-    then = first_merges(tokenizer, step)
+    then = tokenizer.after(step)
     return frames.card(f'<b style="font-size:14px">{told}</b>{paint(then, text)}{_count(then, text)}')
 
 

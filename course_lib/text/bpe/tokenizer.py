@@ -71,6 +71,10 @@ class Tokenizer:
         """The rows that a table with one row per id needs: the highest id plus one."""
         return max([*self.ranks.values(), *self.special_tokens.values()]) + 1
 
+    def after(self, n_merges: int) -> "Tokenizer":
+        """The tokenizer as it was after its first merges: the beginning of a vocabulary is a vocabulary."""
+        return Tokenizer({token: rank for token, rank in self.ranks.items() if rank < 256 + n_merges}, self.pattern)
+
     def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
         """Token ids of the text. A special token in it is plain text, unless it is allowed ("all" allows all).
 

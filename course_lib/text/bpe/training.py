@@ -42,7 +42,7 @@ def train_naive(text: str, vocab_size: int, pattern: str = DIGITS_PATTERN) -> To
             counts.update(count_pairs(piece))
         pair = most_frequent(counts)
         if counts[pair] < 2:
-            raise _too_little_text(vocab_size, len(tokens))
+            raise ValueError(f"vocab_size {vocab_size} is too big: no pair occurs twice after {len(tokens)} tokens")
         pieces = [merge(piece, pair, len(tokens)) for piece in pieces]
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
     return Tokenizer({token: rank for rank, token in enumerate(tokens)}, pattern)
@@ -67,9 +67,21 @@ def train(
     for first, second in learn_merges(pieces, n_merges):
         tokens.append(tokens[first] + tokens[second])
     if len(tokens) < 256 + n_merges:
-        raise _too_little_text(vocab_size, len(tokens) + len(special_tokens))
+        reached = len(tokens) + len(special_tokens)
+        raise ValueError(f"vocab_size {vocab_size} is too big: no pair occurs twice after {reached} tokens")
     ranks = {token: rank for rank, token in enumerate(tokens)}
     return Tokenizer(ranks, pattern, {name: len(tokens) + i for i, name in enumerate(special_tokens)})
+
+
+def pop_best(queue: list[tuple[int, Pair]], counts: Mapping[Pair, int]) -> Pair | None:
+    """The most frequent pair. A count in the queue may be too high by now: then it goes back in with the true one."""
+    while queue:
+        count, pair = heappop(queue)
+        if -count == counts[pair]:
+            return pair if counts[pair] > 1 else None
+        if counts[pair] > 1:
+            heappush(queue, (-counts[pair], pair))
+    return None
 
 
 def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator[Pair]:
@@ -86,7 +98,7 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
     queue = [(-count, pair) for pair, count in counts.items()]
     heapify(queue)
     for new_id in range(256, 256 + n_merges):
-        best = _pop_best(queue, counts)
+        best = pop_best(queue, counts)
         if best is None:
             return
         yield best
@@ -102,17 +114,6 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
                     grown.add(pair)
         for pair in grown:
             heappush(queue, (-counts[pair], pair))
-
-
-def _pop_best(queue: list[tuple[int, Pair]], counts: Mapping[Pair, int]) -> Pair | None:
-    """The most frequent pair. A count in the queue may be too high by now: then it goes back in with the true one."""
-    while queue:
-        count, pair = heappop(queue)
-        if -count == counts[pair]:
-            return pair if counts[pair] > 1 else None
-        if counts[pair] > 1:
-            heappush(queue, (-counts[pair], pair))
-    return None
 
 
 def _count_pieces(documents: Iterable[str], pattern: str, special_tokens: Sequence[str]) -> Counter[bytes]:
@@ -132,7 +133,3 @@ def _number_of_merges(vocab_size: int, special_tokens: Sequence[str]) -> int:
     if vocab_size < least:
         raise ValueError(f"vocab_size {vocab_size} < {least}: 256 bytes and {len(special_tokens)} special tokens")
     return vocab_size - least
-
-
-def _too_little_text(vocab_size: int, reached: int) -> ValueError:
-    return ValueError(f"vocab_size {vocab_size} is too big for this text: no pair occurs twice after {reached} tokens")
