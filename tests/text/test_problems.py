@@ -165,10 +165,14 @@ def test_junk_never_raises(text, seed):
     assert isinstance(is_well_formed(text), bool)
 
 
-NO_NUMBER = ("", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9",
-             "<think>9</think>", "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>")  # fmt: skip
-NO_SUM = ("", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>", "20--9",
-          "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>", "+" * 5000, "1+" * 5000, "<think>20-9-3+6")  # fmt: skip
+NO_NUMBER = (
+    "", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9", "<think>9</think>",
+    "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>",
+)  # fmt: skip
+NO_SUM = (
+    "", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>", "20--9",
+    "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>", "+" * 5000, "1+" * 5000, "<think>20-9-3+6",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NO_NUMBER)
