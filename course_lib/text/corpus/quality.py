@@ -154,3 +154,13 @@ def filter_documents(
         else:
             kept.append(document)
     return kept, dropped
+
+
+def precision_recall(dropped: set[str], bad: set[str]) -> tuple[float, float]:
+    """How many of the dropped pages are bad, and how many of the bad pages were dropped; 1 where there are none.
+
+    >>> precision_recall({"a", "b", "c", "d"}, {"a", "b", "e"})
+    (0.5, 0.6666666666666666)
+    """
+    hits = len(dropped & bad)
+    return hits / len(dropped) if dropped else 1.0, hits / len(bad) if bad else 1.0

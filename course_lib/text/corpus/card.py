@@ -1,0 +1,45 @@
+"""The data card: what a corpus holds, where it comes from and what was done to it, on one page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from course_lib.text.corpus.document import Document
+from course_lib.text.corpus.languages import language
+from course_lib.text.corpus.pipeline import Cleaned
+
+
+def data_card(title: str, cleaned: Cleaned, parts: Mapping[str, Sequence[Document]], facts: Mapping[str, str]) -> str:
+    """A Markdown page: the steps, the rules' drops, the parts, the languages and sites, and `facts` that only you know.
+
+    Everything that can be counted is counted here, so that the card can't disagree with the data. Source: datasheets
+    (Gebru et al. 2021) and data statements (Bender and Friedman 2018), much shortened.
+    """
+    sections = [f"# {title}"]
+    sections += [f"**{name}.** {fact}" for name, fact in facts.items()]
+    sections += [
+        "## Steps",
+        cleaned.table(),
+        "## Parts",
+        table("part", {name: size(part) for name, part in parts.items()}),
+    ]
+    sections += ["## Languages and sites", shares([language(document.text) for document in cleaned.documents])]
+    sections += [shares([document.site for document in cleaned.documents])]
+    return "\n\n".join(sections)
+
+
+def table(name: str, sizes: Mapping[str, tuple[int, int]]) -> str:
+    """A Markdown table of document counts and kilobytes."""
+    rows = [f"| {key} | {count:,} | {n_bytes / 1000:,.0f} |" for key, (count, n_bytes) in sizes.items()]
+    return "\n".join([f"| {name} | documents | kB |", "|---|---:|---:|", *rows])
+
+
+def size(documents: Sequence[Document]) -> tuple[int, int]:
+    """Documents and UTF-8 bytes."""
+    return len(documents), sum(document.n_bytes for document in documents)
+
+
+def shares(names: Sequence[str]) -> str:
+    """Names with their share, most frequent first: `"en 93 %, zh 7 %"`."""
+    return ", ".join(f"{name} {100 * count / len(names):.0f} %" for name, count in Counter(names).most_common())
