@@ -24,9 +24,9 @@ help:  ## list the targets
 lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in JupyterLab
 	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
-test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models  ## lint, unit and parity tests, every notebook, browser tests
+test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests
 	$(BIN)/ruff check .
-	COURSE_PROGRESS=off OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests $(wildcard notebooks/*.ipynb) \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 
 models: $(VENV)/.models  ## fetch the two real models (180 MB)
@@ -34,7 +34,7 @@ models: $(VENV)/.models  ## fetch the two real models (180 MB)
 notebooks: $(VENV)/.all $(VENV)/.plays  ## run the changed texts in notebooks/src into notebooks (ONLY="02 03" for some)
 	$(BIN)/python tools/notebooks.py $(ONLY)
 
-book: $(VENV)/.all  ## build the static book and open it (OPEN= to build only)
+book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only)
 	$(BIN)/python book/build.py $(if $(OPEN),--open)
 
 handout: $(VENV)/.all  ## copies of the notebooks without solutions and outputs, in build/handout
@@ -55,6 +55,10 @@ $(VENV)/.lab: pyproject.toml constraints.txt tools/lab_settings.py | $(VENV)/.ma
 
 $(VENV)/.all: $(VENV)/.lab
 	$(INSTALL) -e '.[test,parity,book]'
+	@touch $@
+
+$(VENV)/.vendor: book/vendor.json $(VENV)/.all
+	$(BIN)/python book/vendor.py
 	@touch $@
 
 $(VENV)/.plays $(VENV)/.models: $(VENV)/.%: data/assets.txt data/assets.json $(VENV)/.lab
