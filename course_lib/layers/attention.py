@@ -67,15 +67,13 @@ def causal_attention(
     T, S = q.shape[-2], k.shape[-2]
     if T > S:
         raise ValueError(f"{T} queries cannot stand at the last of {S} keys")
-    if T == 1 and window is not None:       # nothing to mask: the keys outside the window are not even read
-        k, v = k[..., -window:, :], v[..., -window:, :]
-        padding = padding if padding is None else padding[:, -window:]
-    narrow = window is not None and window < S
-    mask = None
-    if padding is not None or (T > 1 and (T < S or narrow)):
-        mask = visible_keys(T, k.shape[-2], window, padding, q.device)
-    shared = q.shape[1] != k.shape[1]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=shared)
+    if padding is not None and padding.shape != (k.shape[0], S):
+        raise ValueError(f"padding of shape {tuple(padding.shape)} for {k.shape[0]} rows of {S} keys")
+    shared, unbounded = q.shape[1] != k.shape[1], window is None or window >= S
+    if T in (1, S) and unbounded and padding is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=shared)
+    mask = visible_keys(T, S, window, padding, q.device)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=shared)
 
 
 class SelfAttention(nn.Module):
