@@ -60,7 +60,12 @@ def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(monkeypatc
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: next(clock) / 2)     # half a second between looks
     rates = []
     set_rates = trainer.set_learning_rates
-    monkeypatch.setattr(trainer, "set_learning_rates", lambda o, share, s: rates.append(share) or set_rates(o, share, s))
+
+    def noting(optimisers, share, settings):
+        rates.append(share)
+        set_rates(optimisers, share, settings)
+
+    monkeypatch.setattr(trainer, "set_learning_rates", noting)
     history = train(fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0))
     assert history.ended == "time" and len(history.loss) == 5
     assert rates == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])

@@ -44,6 +44,11 @@ def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
     return frames.slideshow(pages, labels, "training step", start=len(snapshots) - 1, interval=1500)
 
 
+def pages(texts: Mapping[str, str], name: str) -> frames.Explorer:
+    """Choose between pages of text by buttons with their names."""
+    return frames.choose([frames.card(_page(text.strip())) for text in texts.values()], list(texts), name)
+
+
 def written_at(
     model: nn.Module, tokenizer, prompt: str, temperatures: Sequence[float], rolls: int = 3, n_tokens: int = 90
 ) -> dict[float, list[str]]:
@@ -58,10 +63,10 @@ def written_at(
 
 
 def temperature(texts: Mapping[float, Sequence[str]], start: tuple[int, int]) -> frames.Explorer:
-    """Turn the temperature and roll the dice again: pages made by `written_at`."""
-    pages = [[frames.card(_page(text)) for text in rolls] for rolls in texts.values()]
-    rolls = [f"{i + 1}" for i in range(len(pages[0]))]
-    return frames.grid(pages, {"temperature": list(texts), "roll of the dice": rolls}, start=start)
+    """Turn the temperature and roll the dice again; the texts are those of `written_at`."""
+    table = [[frames.card(_page(text)) for text in rolls] for rolls in texts.values()]
+    rolls = [f"{i + 1}" for i in range(len(table[0]))]
+    return frames.grid(table, {"temperature": list(texts), "roll of the dice": rolls}, start=start)
 
 
 def _two_columns(left: str, right: str) -> str:

@@ -65,7 +65,7 @@ CASES = {
             (lambda text, c: Counter(a + b for a, b in pairwise(text) if a == c), "pairs with their 'o'"),
             (lambda text, c: {b: 1 for a, b in pairwise(text) if a == c}, "every count is 1"),
             (lambda text, c: [b for a, b in pairwise(text) if a == c], "Count them"),
-            (lambda text, c: {b: n / 5 for b, n in followers_by_index(text, c).items()}, "right ones. This exercise asks"),
+            (lambda text, c: {b: n / 5 for b, n in followers_by_index(text, c).items()}, "shares, and right ones"),
             (lambda text, c: followers_by_index(text[: text.rindex(c)] if c in text else "", c), "last 'o' is missing"),
             (followers_skipping, "pairs that overlap"),
             (lambda text, c: Counter(text[i + 1] for i in range(len(text)) if text[i] == c), "IndexError"),
