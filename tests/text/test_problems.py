@@ -82,8 +82,8 @@ def all_chains(length: int):
 
 
 def test_the_hash_is_of_the_question():
-    chain = Chain((7, 5, 3), (1, -1))
-    assert is_held_out(chain) == (zlib.crc32(b"7+5-3=?") % 10 == 0)
+    for chain in all_chains(3):
+        assert is_held_out(chain) == (zlib.crc32(f"{chain.expression}=?".encode()) % 10 == 0)
 
 
 def test_impossible_problems_are_refused_with_their_numbers():
@@ -152,8 +152,13 @@ def test_a_search_accepts_just_its_solutions(seed, phrase):
 def test_a_search_refuses_other_numbers_even_if_the_value_is_right(seed, data):
     search = draw_search(Random(seed))
     extra = data.draw(st.integers(1, 9))
-    for cheat in (str(search.target), f"{search.solutions[0]}+{extra}-{extra}", f"{search.target}+0"):
+    first, *rest = re.findall(r"[+-]?\d+", search.solutions[0])
+    assert value(first + "".join(rest)) == search.target
+    shifted = [f"{int(first) + 1}", *rest[:-1], f"{int(rest[-1]) - 1:+d}"]
+    turned = [first, *reversed(rest)]
+    for cheat in (str(search.target), f"{search.solutions[0]}+{extra}-{extra}", "".join(shifted)):
         assert not verify(search, cheat)
+    assert verify(search, "".join(turned)).right == ([abs(int(n)) for n in turned] == list(search.numbers))
 
 
 @given(st.text() | st.text(alphabet="0123456789+-=<>/answerthink .\n", max_size=80), seeds)
@@ -166,8 +171,8 @@ def test_junk_never_raises(text, seed):
 
 
 NO_NUMBER = (
-    "", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9", "<think>9</think>",
-    "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>",
+    "", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9",
+    "<think>9</think>", "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>",
 )  # fmt: skip
 NO_SUM = (
     "", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>", "20--9",

@@ -77,7 +77,9 @@ def test_sizes_out_of_range_are_refused(megabytes):
 def test_wrong_arguments_are_refused():
     with pytest.raises(TypeError, match="megabytes must be a number, not str"):
         next(generate("1"))
-    with pytest.raises(ValueError, match="no mixture 'bass'; there are base, pages"):
+    with pytest.raises(TypeError, match="seed must be a whole number, not NoneType"):
+        next(documents(0.1, seed=None))
+    with pytest.raises(ValueError, match="no mixture 'bass'; there are base, search, pages, tales"):
         next(documents(0.1, mixture="bass"))
     with pytest.raises(ValueError, match="'sonnet'"):
         next(documents(0.1, mixture={"sonnet": 1.0}))

@@ -63,8 +63,6 @@ def mixtures_table() -> str:
     """What the clean mixtures consist of: share of documents, share of bytes."""
     rows = []
     for name in MIXTURES:
-        if name == "web":
-            continue
         count, size = Counter(), Counter()
         for document in documents(SAMPLE, 0, name):
             source = document.labels["source"]

@@ -45,11 +45,8 @@ SOURCES: dict[str, Source] = {
     "search_drill": practice.search_drill,
 }
 
-# What the web and the training sets are mixed from: shares of documents (not of bytes: a tale is ten times a sum).
+# What the training sets are mixed from: shares of documents (not of bytes: a tale is as long as ten sums).
 MIXTURES: dict[str, dict[str, float]] = {
-    # a crawl: mostly tales, some of everything
-    "web": {"tale": 0.34, "encyclopaedia": 0.18, "questions": 0.12, "dialogue": 0.07, "helpdesk": 0.07, "shop": 0.08,
-            "practice": 0.14},
     # the base model that learns to reason: about half of the text tales, a sixth worked sums. With a fifth of the
     # documents tales and fewer sums worked, the base never learnt to copy the right numbers into its steps.
     "base": {"tale": 0.12, "encyclopaedia": 0.02, "questions": 0.02, "helpdesk": 0.12, "chain": 0.65,
@@ -60,6 +57,9 @@ MIXTURES: dict[str, dict[str, float]] = {
     "pages": {"tale": 4, "encyclopaedia": 2, "questions": 2, "dialogue": 2, "shop": 2},
     "tales": {"tale": 1},
 }  # fmt: skip
+# What stands on the web, flaws apart: mostly tales, some of everything
+WEB = {"tale": 0.34, "encyclopaedia": 0.18, "questions": 0.12, "dialogue": 0.07, "helpdesk": 0.07, "shop": 0.08,
+       "practice": 0.14}  # fmt: skip
 PRACTICE = {"chain": 0.55, "search": 0.25, "chain_drill": 0.10, "search_drill": 0.10}  # on a page of practice problems
 
 
@@ -72,13 +72,15 @@ def practice_page(rng: Random) -> Writing:
 ON_THE_WEB = SOURCES | {"helpdesk": lambda rng: chats.helpdesk(rng, whole(rng, 2, 5)), "practice": practice_page}
 
 
-def require_megabytes(megabytes: float) -> float:
-    """The size, if it is one: above 0, at most 50."""
+def _start(megabytes: float, seed: int) -> tuple[float, Random]:
+    """How many bytes to make, and what to draw from. Raises unless both arguments make sense."""
     if isinstance(megabytes, bool) or not isinstance(megabytes, int | float):
         raise TypeError(f"megabytes must be a number, not {type(megabytes).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed must be a whole number, not {type(seed).__name__}")
     if not 0 < megabytes <= MAX_MEGABYTES:
         raise ValueError(f"megabytes must be above 0 and at most {MAX_MEGABYTES}, not {megabytes}")
-    return megabytes
+    return megabytes * 1e6, Random(seed)
 
 
 def generate(megabytes: float = 1.0, seed: int = 0, flaws: Flaws = FLAWS) -> Iterator[Page]:
@@ -86,8 +88,7 @@ def generate(megabytes: float = 1.0, seed: int = 0, flaws: Flaws = FLAWS) -> Ite
 
     The same seed gives the same pages, byte for byte, on every platform; a bigger web begins with the smaller one.
     """
-    left = require_megabytes(megabytes) * 1e6
-    rng = Random(seed)
+    left, rng = _start(megabytes, seed)
     past: list[tuple[str, Truth]] = []
     number = 0
     while left > 0:
@@ -116,7 +117,7 @@ def next_truth(rng: Random, past: list[tuple[str, Truth]], flaws: Flaws) -> Trut
             return near_copy(rng, *past.pop(pick(rng, editable)))  # only once: two near copies could be equal
     if flaw == "leak":
         return leak(rng, truth_of(practice_page(rng)))
-    truth = truth_of(ON_THE_WEB[weighted(rng, MIXTURES["web"])](rng))
+    truth = truth_of(ON_THE_WEB[weighted(rng, WEB)](rng))
     if truth.kind != "practice" and truth.language == "en":
         truth = {"personal_data": add_personal_data, "decoy": add_decoy}.get(flaw, lambda _, same: same)(rng, truth)
     return truth
@@ -153,8 +154,7 @@ def documents(
         "chain": lambda rng: practice.chain_post(rng, shares=chains),
         "search": lambda rng: practice.search_post(rng, shares=searches),
     }
-    left = require_megabytes(megabytes) * 1e6
-    rng = Random(seed)
+    left, rng = _start(megabytes, seed)
     number = 0
     while left > 0:
         number += 1
@@ -168,8 +168,8 @@ def documents(
 
 def _weights(mixture: str | Mapping[str, float]) -> dict[str, float]:
     if isinstance(mixture, str):
-        if mixture not in MIXTURES or mixture == "web":
-            raise ValueError(f"no mixture {mixture!r}; there are {', '.join(sorted(set(MIXTURES) - {'web'}))}")
+        if mixture not in MIXTURES:
+            raise ValueError(f"no mixture {mixture!r}; there are {', '.join(MIXTURES)}")
         return MIXTURES[mixture]
     unknown = set(mixture) - set(SOURCES)
     if unknown or not mixture or min(mixture.values()) < 0 or sum(mixture.values()) <= 0:
