@@ -12,8 +12,8 @@ import itertools
 import linecache
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class Verdict:
         """Show nothing: the message has been printed already."""
 
 
-def checker(judge: Callable[["Attempt"], None]) -> Callable[[Any], Verdict]:
+def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict]:
     """Turn `judge(attempt)` into a check that prints one short paragraph and returns a `Verdict`.
 
     The check never raises, with two exceptions: KeyboardInterrupt, and a refused function whose name ends in
@@ -74,30 +74,23 @@ def checker(judge: Callable[["Attempt"], None]) -> Callable[[Any], Verdict]:
     return check
 
 
-def _verdict(judge: Callable[["Attempt"], None], answer: Any) -> Verdict:
+def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
     attempt = Attempt(answer)
     try:
         attempt.require_callable(judge.__name__)
         praise = judge(attempt)
-    except NotAttempted:
+    except (NotAttempted, NotImplementedError):
         return Verdict("not attempted", "not attempted yet. Fill in the function above and run the cell again.")
     except Wrong as reason:
         return Verdict("wrong", str(reason))
     except Exception as error:  # the judge stumbled over a result of a kind that it did not foresee
+        reason = f"{type(error).__name__}: {error}"
         return Verdict(
             "wrong",
-            f"your function returned {describe_safely(attempt.result)}, which the check cannot work with "
-            f"({type(error).__name__}: {error}). Is it the kind of object that the exercise asks for?",
+            f"your function returned {describe_safely(attempt.result)}, and the check cannot work with that "
+            f"({reason}). Is it the kind of object that the exercise asks for?",
         )
     return Verdict("ok", praise or "right.")
-
-
-def describe_safely(value: Any) -> str:
-    """Describe a value whose own methods may be broken."""
-    try:
-        return describe(value)
-    except Exception:
-        return f"an object of type {type(value).__name__}"
 
 
 class Attempt:
@@ -112,9 +105,12 @@ class Attempt:
 
         Tensors that require a gradient, modules and generators of random numbers are handed over as they are.
         """
-        args, kwargs = _copy(args), _copy(kwargs)
-        result = self._run(args, kwargs)
-        if result is None and not self.is_skeleton():
+        return self.call(self.answer, *args, **kwargs)
+
+    def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Call something that the learner made, a method or a returned function, with the same care."""
+        result = self._run(function, _copy(args), _copy(kwargs))
+        if result is None and not is_skeleton(function):
             raise Wrong(f"your function returned None {_called(args, kwargs)}. Is a `return` missing?")
         if result is None or result is ... or result is NotImplemented:
             raise NotAttempted
@@ -122,28 +118,24 @@ class Attempt:
 
     def in_place(self, *args: Any, **kwargs: Any) -> Any:
         """Call it with the arguments themselves, for a function that is meant to change them; None is a fair result."""
-        if self.is_skeleton():
+        if is_skeleton(self.answer):
             raise NotAttempted
-        return self._run(args, kwargs)
+        return self._run(self.answer, args, kwargs)
 
-    def _run(self, args: tuple, kwargs: dict) -> Any:
-        self._require_signature(args, kwargs)
+    def _run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        _require_signature(function, args, kwargs)
+        told = _called(args, kwargs)  # now, before the learner's code can change them
         try:
-            with time_limit(SECONDS):
-                self.result = self.answer(*args, **kwargs)
-                if isinstance(self.result, Iterator):
-                    self.result = list(itertools.islice(self.result, ITEMS))
+            self.result = call_within(SECONDS, lambda: _drained(function(*args, **kwargs)))
+        except NotImplementedError:
+            raise NotAttempted from None
         except TookTooLong:
             raise Wrong(
-                f"your function was still running after {SECONDS:.0f} seconds {_called(args, kwargs)}, so it was "
-                "stopped. Is there a loop that never ends?"
+                f"your function was still running after {SECONDS:.0f} seconds, {told}, so it was stopped. "
+                "Is there a loop that never ends?"
             ) from None
         except (Exception, SystemExit) as error:
-            if isinstance(error, NotImplementedError) and not error.args:  # torch raises it too, with a message
-                raise NotAttempted from None
-            raise Wrong(
-                f"your function stopped with {_told(error, self.answer)}\n    It was {_called(args, kwargs)}."
-            ) from None
+            raise Wrong(f"your function stopped with {_told(error, function)}\n    It was {told}.") from None
         return self.result
 
     def require_callable(self, name: str) -> None:
@@ -156,26 +148,31 @@ class Attempt:
                 f"check.{name}({name})."
             )
 
-    def is_skeleton(self) -> bool:
-        """True for a function whose body does nothing (`...`, `pass` or a docstring)."""
-        code = getattr(inspect.unwrap(self.answer), "__code__", None)
-        idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
-        return code is not None and all(step.opname in idle for step in dis.get_instructions(code))
 
-    def _require_signature(self, args: tuple, kwargs: dict) -> None:
-        try:
-            signature = inspect.signature(self.answer)
-        except (TypeError, ValueError):
-            return  # some built-in functions do not tell
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            name = getattr(self.answer, "__name__", "your function")
-            wanted = len(args) + len(kwargs)
-            plural = "" if wanted == 1 else "s"
-            raise Wrong(
-                f"{name}{signature} does not take the {wanted} argument{plural} of this exercise: {error}."
-            ) from None
+def is_skeleton(function: Callable) -> bool:
+    """True for a function whose body does nothing (`...`, `pass` or a docstring)."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+    return code is not None and all(step.opname in idle for step in dis.get_instructions(code))
+
+
+def _require_signature(function: Callable, args: tuple, kwargs: dict) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in functions do not tell
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__name__", "your function")
+        count = len(args) + len(kwargs)
+        wanted = f"the {count} argument{'' if count == 1 else 's'}"
+        raise Wrong(f"{name}{signature} does not take {wanted} of this exercise: {error}.") from None
+
+
+def _drained(result: Any) -> Any:
+    """Turn a generator, or another iterator, into a list."""
+    return list(itertools.islice(result, ITEMS)) if isinstance(result, Iterator) else result
 
 
 def _copy(value: Any) -> Any:
@@ -186,42 +183,52 @@ def _copy(value: Any) -> Any:
         return {key: _copy(item) for key, item in value.items()}
     if type(value) in (list, tuple, set):
         return type(value)(_copy(item) for item in value)
-    return value.copy() if isinstance(value, np.ndarray | bytearray) or hasattr(value, "most_common") else value
+    return value.copy() if isinstance(value, np.ndarray | bytearray | Counter) else value
 
 
 def _called(args: tuple, kwargs: dict) -> str:
     """Say how the learner's function was called."""
-    values = [describe_safely(value) for value in args] + [
-        f"{key} = {describe_safely(value)}" for key, value in kwargs.items()
-    ]
-    return "called with " + (", ".join(values) if values else "no arguments")
+    values = [describe_safely(value) for value in args]
+    values += [f"{key} = {describe_safely(value)}" for key, value in kwargs.items()]
+    return "called with " + (" and ".join(values) if values else "no arguments")
 
 
-def _told(error: BaseException, answer: Any) -> str:
+def _told(error: BaseException, function: Callable) -> str:
     """Tell an error with the line of the learner's code where it happened."""
     told = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[0][:300]
-    code = getattr(inspect.unwrap(answer), "__code__", None)
-    own = (
-        inspect.getfile(answer)
-        if inspect.isclass(answer) and answer.__module__ != "__main__"
-        else getattr(code, "co_filename", None)
-    )
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _file(function)]
     if not frames:
         return told + "."
     line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
     return f"{told}\n    line {frames[-1].lineno} of the cell:  {line}"
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TookTooLong` in this thread if the block runs longer, again and again until it ends.
+def _file(function: Callable) -> str | None:
+    """The file, or the notebook's cell, that a function, a class or an object's class was typed in."""
+    function = inspect.unwrap(function)
+    owner = function if isinstance(function, type) else type(function)
+    own = [thing for thing in vars(owner).values() if inspect.isfunction(thing)]
+    for thing in [function, *own]:
+        if code := getattr(thing, "__code__", None):
+            return code.co_filename
+    return None
+
+
+def describe_safely(value: Any) -> str:
+    """Describe a value whose own methods may be broken."""
+    try:
+        return describe(value)
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+
+
+def call_within(seconds: float, function: Callable[[], Any]) -> Any:
+    """Call a function; if it takes longer, raise `TookTooLong` inside it, again and again until it ends.
 
     Python code is stopped between two bytecodes, in any thread and on any system; one long call into C (a giant
     matrix product) is stopped only when it returns.
     """
-    ended, thread = threading.Event(), ctypes.c_ulong(threading.get_ident())
-    lock = threading.Lock()
+    thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
 
     def watch() -> None:
         wait = seconds
@@ -229,14 +236,18 @@ def time_limit(seconds: float) -> Iterator[None]:
             with lock:
                 if not ended.is_set():
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TookTooLong))
-            wait = 0.2
+            wait = 0.5
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
     try:
-        yield
+        threading.Thread(target=watch, daemon=True).start()
+        return function()
     finally:
-        with lock:
-            ended.set()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
-        watcher.join()
+        over = False
+        while not over:
+            try:
+                with lock:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # takes back what was not raised yet
+                    ended.set()
+                over = True
+            except TookTooLong:  # time ran out in these very lines: try again
+                pass

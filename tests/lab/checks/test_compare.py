@@ -1,0 +1,96 @@
+"""`expect` lets equal things pass, and names what differs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.lab.checks.compare import Wrong, describe, expect
+
+NAN = float("nan")
+TABLE = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+
+EQUAL = [
+    (3, 3),
+    (3.0, 3),
+    (0.1 + 0.2, 0.3),
+    (torch.tensor(3.0), 3.0),
+    (np.float64(3.0), 3.0),
+    (NAN, NAN),
+    (float("inf"), float("inf")),
+    (True, True),
+    (torch.tensor(True), True),
+    (None, None),
+    ("ab", "ab"),
+    (b"ab", b"ab"),
+    ((1, 2), [1, 2]),
+    ([(1, 0.1 + 0.2)], [(1, 0.3)]),
+    ({1: [2.0]}, {1: (2,)}),
+    ({1, 2}, frozenset({1, 2})),
+    (TABLE, TABLE.double()),
+    (TABLE.numpy(), TABLE),
+    (torch.tensor([NAN]), torch.tensor([NAN])),
+    (torch.zeros(0), torch.zeros(0)),
+    (torch.tensor([1], dtype=torch.int32), torch.tensor([1])),
+]
+
+DIFFERENT = [
+    (3, 4, "got 3, expected 4"),
+    (-3, 3, "the sign is not"),
+    (math.log(2) * 5, 5.0, "nats against bits"),
+    (NAN, 1.0, "NaN"),
+    ("3", 3, "got '3', expected a number (3)"),
+    (True, 1, "got True, expected a number"),
+    (1, True, "got 1, expected True"),
+    (None, 3, "got None, expected a number"),
+    (torch.ones(1), 1.0, "a tensor of shape (1,)"),
+    ("abc", "abd", "got 'abc', expected 'abd'"),
+    ("a long enough sentence", "a long enough sentinel", "from position 18 on"),
+    ("ab", b"ab", "(a bytes)"),
+    ([1, 2], [1, 2, 3], "2 items, expected 3"),
+    ([1, [2, 5]], [1, [2, 3]], "position 1, position 1: got 5, expected 3"),
+    (torch.tensor([1, 2]), [1, 2], ".tolist()"),
+    ("ab", ["a", "b"], "expected a list"),
+    (3, {1: 2}, "expected a dict"),
+    ({}, {1: 2}, "1 is missing"),
+    ({1: 2, 3: 4}, {1: 2}, "3 should not be there"),
+    ({1: 3}, {1: 2}, "entry 1: got 3, expected 2"),
+    ([1], {1}, "expected a set"),
+    ({1, 2, 3, 4, 5, 6}, {1}, "and 2 more should not be there"),
+    ([[1.0, 2.0]], TABLE, "torch.tensor(...)"),
+    (TABLE.T, TABLE, "axes are swapped"),
+    (torch.ones(2, 3), torch.ones(3, 2), "axes are swapped"),
+    (TABLE.flatten(), TABLE, "only their shape is not"),
+    (torch.zeros(3), TABLE, "shape (3,), expected (2, 2)"),
+    (2 * TABLE, TABLE, "2 times what they should be"),
+    (-TABLE, TABLE, "Every sign is turned round"),
+    (TABLE.long(), TABLE, "torch.int64, expected torch.float32"),
+    (TABLE + torch.tensor([0, 1]), TABLE, "2 of 4 numbers differ; the first at [0, 1]: got 3, expected 2"),
+    (torch.full((2, 2), NAN), TABLE, "4 of 4 numbers are NaN"),
+    (torch.tensor([float("inf")]), torch.tensor([1.0]), "got inf, expected 1"),
+    (torch.zeros(2), torch.ones(2), "got 0, expected 1"),
+]
+
+
+@pytest.mark.parametrize(("got", "want"), EQUAL)
+def test_equal(got, want):
+    expect(got, want, "it")
+
+
+@pytest.mark.parametrize(("got", "want", "fragment"), DIFFERENT)
+def test_different(got, want, fragment):
+    with pytest.raises(Wrong) as caught:
+        expect(got, want, "it")
+    assert str(caught.value).startswith("it") and fragment in str(caught.value)
+
+
+def test_tolerance():
+    expect(1.05, 1.0, "it", tolerance=0.1)
+    with pytest.raises(Wrong):
+        expect(1.05, 1.0, "it", tolerance=0.01)
+
+
+@pytest.mark.parametrize("value", [list(range(9999)), "x" * 9999, {i: i for i in range(9999)}, torch.zeros(9999)])
+def test_descriptions_stay_short(value):
+    assert len(describe(value)) < 130

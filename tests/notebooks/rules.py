@@ -1,0 +1,377 @@
+"""The rules about notebooks: each takes a `Lesson` and returns the list of its faults, which is empty when all is well.
+
+`EXCEPTIONS` names the lessons that need another bound, with the reason.
+"""
+
+import ast
+import importlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_lib.lab import course_map
+from tools import notebooks as tool
+
+SIZE = 1_500_000  # bytes
+SHORT, LONG = 8, 40  # lines of code: the median's bound, and the largest cell's unless it is quoted
+PRINTED = 15  # lines
+BOUNDS = {"cells": (40, 80), "words": (1500, 3500), "exercises": (3, 6), "predictions": (2, 99), "questions": (3, 99)}
+EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
+    "00": {"exercises": (1, 3), "cells": (25, 80)},  # a first visit: everything is tried once, nothing is long
+    "01": {"cells": (40, 90)},  # a tour of many small things, one short cell for each
+}
+BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
+HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
+DIFFICULTY = "difficulty d of 5 · m minutes"
+EXERCISE = re.compile(r"### Exercise (\d+): (.+?) +\(difficulty [1-5] of 5 · \d+ minutes\)")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A notebook as it is stored, with its text twin."""
+
+    file: Path
+    twin: Path
+
+    @cached_property
+    def notebook(self) -> NotebookNode:
+        """The stored notebook."""
+        return nbformat.read(self.file, as_version=4)
+
+    @property
+    def number(self) -> str:
+        """The two digits that its name begins with."""
+        return self.file.name[:2]
+
+    @property
+    def code(self) -> list[NotebookNode]:
+        """The code cells."""
+        return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+    @property
+    def prose(self) -> list[NotebookNode]:
+        """The text cells."""
+        return [cell for cell in self.notebook.cells if cell.cell_type == "markdown"]
+
+    def tagged(self, tag: str) -> list[NotebookNode]:
+        """The cells with this tag."""
+        return [cell for cell in self.notebook.cells if tag in tags(cell)]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def begins(cell: NotebookNode) -> str:
+    """The first line of a cell, to name it by."""
+    return repr(tool.first_line(cell)[:60])
+
+
+def without_code(text: str) -> str:
+    """Markdown without its code, formulas and comments."""
+    text = re.sub(r"(?ms)^(```+|~~~+).*?^\1", "", text)
+    text = re.sub(r"(?s)<code>.*?</code>|<pre>.*?</pre>|<!--.*?-->", "", text)
+    return re.sub(r"(`+).+?\1|\$\$.*?\$\$|\$[^$\n]+\$", "", text, flags=re.S)
+
+
+def html_of(lesson: Lesson) -> Iterator[str]:
+    """All HTML that a notebook shows: in outputs and inside widgets."""
+    for cell in lesson.code:
+        for output in cell.outputs:
+            yield output.get("data", {}).get("text/html", "")
+    state = lesson.notebook.metadata.get("widgets", {}).get(tool.WIDGETS, {}).get("state", {})
+    for model in state.values():
+        yield from (text for text in model["state"].values() if isinstance(text, str) and "<img" in text)
+
+
+# The pair ------------------------------------------------------------------------------------------------------------
+
+
+def twin_and_notebook_agree(lesson: Lesson) -> list[str]:
+    """The notebook was built from the twin as it is now: same cells, same tags, same text."""
+    twin = tool.read_twin(lesson.twin)
+    mine, theirs = ([(c.cell_type, c.source.strip(), tags(c)) for c in nb.cells] for nb in (lesson.notebook, twin))
+    faults = [] if len(mine) == len(theirs) else [f"{len(mine)} cells, but {len(theirs)} in the twin"]
+    faults += [f"cell {i} differs: {a[1][:50]!r}" for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b]
+    stored = lesson.notebook.metadata.get("course", {}).get("twin")
+    return faults or ([] if stored == tool.digest(lesson.twin) else ["built from another version of the twin"])
+
+
+def executed_in_order(lesson: Lesson) -> list[str]:
+    """Every code cell was run once, from top to bottom, without an error or a warning."""
+    counts = [cell.execution_count for cell in lesson.code]
+    faults = [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts {counts}"]
+    for cell in lesson.code:
+        faults += [f"{begins(cell)}: {out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+        faults += [f"{begins(cell)}: {out.text.strip()[:200]}" for out in cell.outputs if out.get("name") == "stderr"]
+    return faults
+
+
+def quotes_are_the_library(lesson: Lesson) -> list[str]:
+    """A quoted cell is the library's own source, docstrings aside."""
+    faults = []
+    for cell in lesson.tagged("quote"):
+        name = cell.metadata.get("quote")
+        if not name:
+            faults.append(f"{begins(cell)}: tagged quote, but no `:quote:` says of what")
+        elif ast.dump(ast.parse(cell.source)) != ast.dump(ast.parse(tool.quoted_source(name))):
+            faults.append(f"{name} is quoted differently from the library")
+    return faults + [
+        f"{begins(c)}: `:quote:` without its tag"
+        for c in lesson.code
+        if "quote" in c.metadata and "quote" not in tags(c)
+    ]
+
+
+# Size and length -----------------------------------------------------------------------------------------------------
+
+
+def is_small(lesson: Lesson) -> list[str]:
+    """The file is under 1.5 MB."""
+    size = lesson.file.stat().st_size
+    return [f"{size / 1e6:.2f} MB, more than {SIZE / 1e6} MB"] if size > SIZE else []
+
+
+def code_cells_are_short(lesson: Lesson) -> list[str]:
+    """Code cells have a median of at most 8 lines and never more than 40, unless quoted."""
+    lines = {i: sum(bool(line.strip()) for line in cell.source.splitlines()) for i, cell in enumerate(lesson.code)}
+    own = {i: n for i, n in lines.items() if "quote" not in tags(lesson.code[i])}
+    faults = [f"{begins(lesson.code[i])}: {n} lines, more than {LONG}" for i, n in own.items() if n > LONG]
+    middle = median(own.values())
+    return faults + ([f"median of {middle} lines, more than {SHORT}"] if middle > SHORT else [])
+
+
+def prints_little(lesson: Lesson) -> list[str]:
+    """A cell prints at most 15 lines."""
+    faults = []
+    for cell in lesson.code:
+        printed = "".join(out.text for out in cell.outputs if out.output_type == "stream")
+        plain = [out.data["text/plain"] for out in cell.outputs if set(out.get("data", {})) == {"text/plain"}]
+        if (n := sum(len(text.strip("\n").splitlines()) for text in [printed, *plain])) > PRINTED:
+            faults.append(f"{begins(cell)}: {n} printed lines, more than {PRINTED}")
+    return faults
+
+
+def has_the_right_length(lesson: Lesson) -> list[str]:
+    """Cells, words, exercises, predictions and quiz questions are as many as the design says."""
+    prose = "\n".join(without_code(cell.source) for cell in lesson.prose)
+    counts = {
+        "cells": len(lesson.notebook.cells),
+        "words": len(re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"<[^>]*>", " ", prose))),
+        "exercises": len(lesson.tagged("exercise")),
+        "predictions": prose.count("<summary>Predict first, then open</summary>"),
+        "questions": sum(cell.source.count("quiz.choice(") for cell in lesson.code),
+    }
+    bounds = BOUNDS | EXCEPTIONS.get(lesson.number, {})
+    return [
+        f"{n} {what}, not {bounds[what][0]} to {bounds[what][1]}"
+        for what, n in counts.items()
+        if not bounds[what][0] <= n <= bounds[what][1]
+    ]
+
+
+# Shape ---------------------------------------------------------------------------------------------------------------
+
+
+def opens_as_agreed(lesson: Lesson) -> list[str]:
+    """First the title, promise and box; then the course map; then the set-up cell."""
+    cells, faults = lesson.notebook.cells, []
+    title = f"# {lesson.number} · {course_map.lesson(lesson.number).title}"
+    if cells[0].cell_type != "markdown" or cells[0].source.splitlines()[0].strip() != title:
+        faults.append(f"the first line is {begins(cells[0])}, not {title!r}")
+    faults += [f"the box lacks {label}**" for label in BOX if label not in cells[0].source]
+    if not tool.RUNS_IN.search(cells[0].source):
+        faults.append("the box does not say how long the notebook runs (`runs in under 2 minutes`)")
+    if cells[1].cell_type != "code" or f'course_map.show("{lesson.number}")' not in cells[1].source:
+        faults.append(f'the second cell does not show the course map: course_map.show("{lesson.number}")')
+    if cells[2].cell_type != "code" or not imports(cells[2]):
+        faults.append("the third cell is not the set-up cell, with all imports")
+    return faults
+
+
+def has_one_setup_cell(lesson: Lesson) -> list[str]:
+    """No other cell imports, installs, calls a shell or changes a path."""
+    faults = [
+        f"{begins(c)}: imports outside the set-up cell"
+        for c in lesson.notebook.cells[3:]
+        if "quote" not in tags(c) and imports(c)
+    ]
+    for cell in lesson.code:
+        if found := re.search(r"(?m)^\s*[!%].*|pip install|sys\.path|os\.chdir|PYTHONPATH", cell.source):
+            faults.append(f"{begins(cell)}: {found[0].strip()!r} has no place in a notebook")
+    return faults
+
+
+def imports(cell: NotebookNode) -> bool:
+    """True if a code cell imports something at its top level."""
+    if cell.cell_type != "code":
+        return False
+    try:
+        return any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(cell.source).body)
+    except SyntaxError:
+        return False  # a magic command, which has_one_setup_cell names
+
+
+def headings_do_not_jump(lesson: Lesson) -> list[str]:
+    """One title; each heading is at most one level below the one before it."""
+    found = headings(lesson)
+    faults = [] if [level for level, _ in found].count(1) == 1 else ["not exactly one title"]
+    for (above, _), (level, text) in zip(found, found[1:], strict=False):
+        if level > above + 1:
+            faults.append(f"{text!r}: from level {above} to level {level}")
+    return faults
+
+
+def headings(lesson: Lesson) -> list[tuple[int, str]]:
+    """The headings of a notebook with their levels."""
+    text = "\n".join(re.sub(r"(?ms)^```.*?^```", "", cell.source) for cell in lesson.prose)
+    return [(len(marks), title.strip()) for marks, title in re.findall(r"(?m)^(#{1,6}) +(.+)$", text)]
+
+
+def closes_as_agreed(lesson: Lesson) -> list[str]:
+    """Near the end: what was kept and left out (`## Paper and this notebook`), and the summary."""
+    titles = [title for _, title in headings(lesson)]
+    faults = [] if any("this notebook" in title for title in titles) else ["no section `Paper and this notebook`"]
+    return faults + ([] if any(title.startswith("Summary") for title in titles) else ["no section `Summary`"])
+
+
+def is_plain_markdown(lesson: Lesson) -> list[str]:
+    """No MyST directives or roles, which JupyterLab shows as raw text."""
+    faults = []
+    for cell in lesson.prose:
+        for found in re.findall(r"(?m)^(?:```+|:::+)\s*\{.*|\{[a-z:-]+\}`[^`]*`|^:::+.*", cell.source):
+            faults.append(f"{begins(cell)}: {found.strip()[:50]!r}")
+    return faults
+
+
+# Exercises -----------------------------------------------------------------------------------------------------------
+
+
+def exercises_are_whole(lesson: Lesson) -> list[str]:
+    """Each exercise has its heading, three hints, a skeleton with its check, and a solution that passes it."""
+    faults, count, text = [], 0, ""
+    for i, cell in enumerate(lesson.notebook.cells):
+        if cell.cell_type == "markdown":
+            text += cell.source + "\n"
+        if "exercise" in tags(cell):
+            count += 1
+            statement = text[text.rfind("### Exercise ") :]
+            found = EXERCISE.match(statement)
+            if found is None or int(found[1]) != count:
+                faults.append(f"exercise {count} has no heading `### Exercise {count}: name   ({DIFFICULTY})`")
+            if [statement.count(f"<summary>{hint}</summary>") for hint in HINTS] != [1, 1, 1]:
+                faults.append(f"exercise {count} has not the three hints {HINTS}")
+            after = next((c for c in lesson.notebook.cells[i + 1 :] if c.cell_type == "code"), cell)
+            faults += [f"exercise {count}: {fault}" for fault in pair_faults(lesson, cell, after)]
+            text = ""
+    if len(lesson.tagged("solution")) != count:
+        faults.append(f"{count} exercises, but {len(lesson.tagged('solution'))} solutions")
+    return faults
+
+
+def pair_faults(lesson: Lesson, exercise: NotebookNode, solution: NotebookNode) -> list[str]:
+    """What is wrong with one pair of skeleton and solution."""
+    called = re.fullmatch(r"check\.(\w+)\((\w+)\)", exercise.source.strip().splitlines()[-1].split("  #")[0].strip())
+    if called is None or called[1] != called[2]:
+        return ["the skeleton's last line is not `check.name(name)`"]
+    name, faults = called[1], []
+    module = importlib.import_module(f"course_lib.lab.checks.{course_map.lesson(lesson.number).lab}")
+    if not getattr(getattr(module, name, None), "is_checker", False):
+        faults.append(f"there is no checker {name} in {module.__name__}")
+    if not printed(exercise).startswith(f"[ ] {name}"):
+        faults.append(f"the skeleton is not untouched: {printed(exercise)[:60]!r}")
+    if not {"solution", "hide-cell"} <= set(tags(solution)):
+        faults.append("no cell tagged solution and hide-cell follows")
+    elif solution.source.strip().splitlines()[-1].strip() != f"check.{name}({name}_solution)":
+        faults.append(f"the solution's last line is not `check.{name}({name}_solution)`")
+    elif not printed(solution).startswith(f"[ok] {name}"):
+        faults.append(f"the solution is not accepted: {printed(solution)[:60]!r}")
+    return faults
+
+
+def printed(cell: NotebookNode) -> str:
+    """The last verdict that a cell prints, or all it prints."""
+    text = "".join(out.text for out in cell.outputs if out.output_type == "stream")
+    verdicts = re.findall(r"(?ms)^\[(?: |x|ok)\] .*", text)
+    return verdicts[-1] if verdicts else text
+
+
+# Figures and links ---------------------------------------------------------------------------------------------------
+
+
+def images_have_alt_text(lesson: Lesson) -> list[str]:
+    """Every image says in words what it shows."""
+    faults = []
+    for image in re.findall(r"<img\b[^>]*>", "\n".join([*html_of(lesson), *(cell.source for cell in lesson.prose)])):
+        alt = re.search(r'\balt="([^"]*)"', image)
+        if alt is None or len(alt[1].strip()) < 20:
+            faults.append(f"an image with the alternative text {alt[1] if alt else None!r}")
+    for cell in lesson.code:
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if any(mime.startswith("image/") for mime in data) and "<img alt=" not in data.get("text/html", ""):
+                faults.append(f"{begins(cell)}: a bare picture; show it by plots.show(fig, alt=...)")
+    for cell in lesson.prose:
+        faults += [f"{begins(cell)}: ![{alt}]" for alt in re.findall(r"!\[([^\]]*)\]\(", cell.source) if len(alt) < 20]
+    return faults
+
+
+def links_resolve(lesson: Lesson) -> list[str]:
+    """Links to other files, and to headings in this notebook and others, lead somewhere."""
+    faults = []
+    for cell in lesson.prose:
+        for link in re.findall(r"\]\(([^)\s]+)\)", without_code(cell.source)):
+            if re.match(r"https?://|mailto:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            file = (lesson.file.parent / name) if name else lesson.file
+            if not file.exists():
+                faults.append(f"{link} leads nowhere")
+            elif anchor and file.suffix == ".ipynb" and anchor not in anchors(file):
+                faults.append(f"{link}: there is no such heading; there are {sorted(anchors(file))}")
+    return faults
+
+
+def anchors(file: Path) -> set[str]:
+    """The names of a notebook's headings as links write them."""
+    titles = [title for _, title in headings(Lesson(file, file))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def is_normalised(lesson: Lesson) -> list[str]:
+    """Nothing is stored that differs between two builds or tells about the machine that built it."""
+    text = lesson.file.read_text(encoding="utf-8")
+    faults = [f"{key} is stored" for key in ("iopub.execute_input", '"execution": {') if key in text]
+    words = re.sub(r'base64,[^"\\]*|"image/png": "[^"]*"', "", text)
+    paths = set(re.findall(r"/(?:home|root|Users|tmp|work)/[\w./-]+", words))
+    faults += [f"a path of the machine: {path}" for path in sorted(paths)]
+    keys = list(json.loads(text))
+    return faults + ([] if keys == sorted(keys) else ["the keys are not sorted"])
+
+
+RULES: list[Callable[[Lesson], list[str]]] = [
+    twin_and_notebook_agree,
+    executed_in_order,
+    quotes_are_the_library,
+    is_small,
+    code_cells_are_short,
+    prints_little,
+    has_the_right_length,
+    opens_as_agreed,
+    has_one_setup_cell,
+    headings_do_not_jump,
+    closes_as_agreed,
+    is_plain_markdown,
+    exercises_are_whole,
+    images_have_alt_text,
+    links_resolve,
+    is_normalised,
+]
