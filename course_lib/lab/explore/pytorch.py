@@ -99,7 +99,7 @@ BROADCAST_STEPS = ("write both shapes flush right", "compare the last axis", "co
 def broadcasting() -> Widget:
     """Step through broadcasting: shapes flush right, axis by axis, which one stretches, and the result or the error."""
     pictures = [[_broadcast_frame(*case, step) for step in range(len(BROADCAST_STEPS))] for case in BROADCASTS.values()]
-    return frames.grid(pictures, {"shapes": list(BROADCASTS), "step": list(BROADCAST_STEPS)})
+    return frames.grid(pictures, {"shapes": list(BROADCASTS), "step": list(BROADCAST_STEPS)}, start=(0, 3))
 
 
 def _broadcast_frame(a: Tensor, sign: str, b: Tensor, step: int) -> str:
@@ -201,7 +201,7 @@ def lowest(x: Tensor, y: Tensor) -> Tensor:
 def descent(x: Tensor, y: Tensor, rates: list[float]) -> Widget:
     """Slide the learning rate; see the path over the loss surface of a line, and the loss after each step."""
     pictures = [_descent_frame(x, y, rate) for rate in rates]
-    return frames.slideshow(pictures, [f"{rate:g}" for rate in rates], name="learning rate")
+    return frames.slideshow(pictures, [f"{rate:g}" for rate in rates], name="learning rate", start=len(rates) // 2)
 
 
 def _descent_frame(x: Tensor, y: Tensor, rate: float) -> str:
@@ -251,26 +251,20 @@ def knight(n: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(t[:, None], dtype=torch.float32), torch.tensor(points, dtype=torch.float32)
 
 
-def draw(lines: dict[str, Tensor], points: Tensor) -> Figure:
-    """Draw each line (N, 2) in its own panel over the same points (M, 2)."""
-    fig, panels = plt.subplots(1, len(lines), figsize=(1.9 * len(lines) + 0.4, 2.9), squeeze=False)
-    for ax, (title, line) in zip(panels[0], lines.items(), strict=True):
-        ax.plot(*points.T, ".", color=GREY, markersize=2)
-        ax.plot(*line.T, color=RED, linewidth=1.8)
-        ax.set(aspect="equal", xlim=(-1.9, 1.9), ylim=(-2.3, 2.3))
-        ax.set_title(title, loc="center", fontsize=10)
-        ax.axis("off")
-    return fig
-
-
 def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
     """Slide through training: the noisy `points` (M, 2) and the line (N, 2) that is drawn at each stored step."""
-    pictures = [
-        frames.image(
-            draw({f"after {step} steps": line}, points),
-            alt=f"The line that the network draws after {step} training steps, over the noisy points of the knight.",
-            colours=16,
-        )
-        for step, line in snapshots.items()
-    ]
+    pictures = []
+    for step, line in snapshots.items():
+        alt = f"The line that the network draws after {step} training steps, over the noisy points of the knight."
+        pictures.append(frames.image(_draw(line, points, f"after {step} steps"), alt=alt, colours=16))
     return frames.slideshow(pictures, list(snapshots), name="training step", start=len(pictures) - 1)
+
+
+def _draw(line: Tensor, points: Tensor, title: str) -> Figure:
+    fig, ax = plt.subplots(figsize=(3.6, 4.3))
+    ax.plot(*points.T, ".", color=GREY, markersize=3)
+    ax.plot(*line.T, color=RED, linewidth=2)
+    ax.set(aspect="equal", xlim=(-1.9, 1.9), ylim=(-2.3, 2.3))
+    ax.set_title(title, loc="center")
+    ax.axis("off")
+    return fig

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.lab.explore import pytorch as explore
@@ -10,6 +10,7 @@ from course_lib.lab.explore import pytorch as explore
 shapes = st.lists(st.sampled_from([1, 2, 3]), max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(shapes, shapes)
 def test_align_agrees_with_torch(a, b):
     lengths = tuple(axis.result for axis in reversed(explore.align(a, b)))
