@@ -254,10 +254,11 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def normalise_widgets(notebook: NotebookNode) -> None:
-    """Number widgets in the order of their making, and drop what their state does not set."""
+    """Number widgets in the order of their making, and drop what their layouts and styles do not set."""
     state = notebook.metadata["widgets"][WIDGETS]["state"]
     for model in state.values():
-        model["state"] = {key: value for key, value in model["state"].items() if value is not None}
+        if model["model_name"].endswith(("LayoutModel", "StyleModel")):  # elsewhere None says: nothing is chosen yet
+            model["state"] = {key: value for key, value in model["state"].items() if value is not None}
     names = {old: f"w{number:04}" for number, old in enumerate(state)}
     pattern = re.compile("|".join(map(re.escape, names)) or "(?!)")
     text = pattern.sub(lambda match: names[match[0]], nbformat.writes(notebook))
