@@ -10,15 +10,18 @@ from course_lib.lab.explore import frames
 from course_lib.text.bpe import Tokenizer
 
 TINTS = ("#cfe6f5", "#fbe2cc", "#d5eee3")  # light enough for black text; borders tell tokens apart without colour
+NEW = "#f7d154;font-weight:bold"
 STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 400, 800, 1600, 3200)
 
 
-def paint(tokenizer: Tokenizer, text: str) -> str:
-    """The text as HTML, each token in a tinted box. A box that holds part of a character shows its bytes in hex."""
+def paint(tokenizer: Tokenizer, text: str, new: int = -1) -> str:
+    """The text as HTML, each token in a box tinted by its id, the token `new` in yellow and bold. A box that holds part
+    of a character shows its bytes in hex."""
     boxes = []
-    for number, token_id in enumerate(tokenizer.encode(text)):
+    for token_id in tokenizer.encode(text):
         token = tokenizer.token_bytes(token_id)
-        style = f"background:{TINTS[number % len(TINTS)]};border-right:1.5px solid #555;padding:1px 0"
+        tint = NEW if token_id == new else TINTS[token_id % len(TINTS)]
+        style = f"background:{tint};border-right:1.5px solid #555;padding:1px 0"
         boxes.append(f'<span title="id {token_id}" style="{style}">{_shown(token)}</span>')
     font = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13.5px;line-height:1.9;overflow-wrap:anywhere"
     return f'<div style="{font};color:#222">{"".join(boxes)}</div>'
@@ -54,19 +57,21 @@ def parts(tokenizer: Tokenizer, token_id: int) -> tuple[bytes, bytes]:
 def merges(tokenizer: Tokenizer, text: str, steps: Sequence[int] = STEPS) -> Widget:
     """A slider over the merges: the last merge made, and what the text looks like after it."""
     steps = [step for step in steps if step <= len(tokenizer.ranks) - 256]
-    return frames.slideshow(
-        [_after(tokenizer, step, text) for step in steps], steps, "merges learnt", start=len(steps) // 2
-    )
+    shown = [_after(tokenizer, step, text) for step in steps]
+    return frames.slideshow(shown, steps, "merges learnt", start=max(0, len(steps) - 5))
 
 
 def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
+    then, new = tokenizer.after(step), 255 + step
+    told = "no merges yet: every byte is a token"
     if step:
-        first, second = (_shown(part) for part in parts(tokenizer, 255 + step))
-        told = f"merge {step:,}: <code>{first}</code> and <code>{second}</code> become token {255 + step}"
-    else:
-        told = "no merges yet: every byte is a token"
-    then = tokenizer.after(step)
-    return frames.card(f'<b style="font-size:14px">{told}</b>{paint(then, text)}{_count(then, text)}')
+        first, second = (f"<code>{_shown(part)}</code>" for part in parts(tokenizer, new))
+        times = then.encode(text).count(new)
+        here = "in yellow below" if times else "not in this passage"
+        told = f"merge {step:,}: {first} and {second} become token {new}, {here}"
+    return frames.card(
+        f'<b style="font-size:14px">{told}</b>{paint(then, text, new if step else -1)}{_count(then, text)}'
+    )
 
 
 def compare(tokenizers: Mapping[str, Tokenizer], texts: Mapping[str, str]) -> Widget:
