@@ -75,6 +75,7 @@ def open_lesson(page, url):
     page.goto(url)
     drawn = "!document.querySelector('.widget-subarea') || document.querySelector('.widget-subarea .jupyter-widgets')"
     page.wait_for_function(drawn)
+    assert page.get_by_text("Click to show javascript error").count() == 0
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
