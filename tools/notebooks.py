@@ -34,14 +34,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
+from course_lib.lab import course_map
+
+NOTEBOOKS = course_map.NOTEBOOKS
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 600
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 FENCE = re.compile(
     r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```[ \t]*$"
 )
+COLOUR = r"\x1b\[[0-9;]*m"  # in tracebacks, for terminals
 RUNS_IN = re.compile(r"runs in (?:about |under )?(\d+) (second|minute)s?")
 
 
@@ -339,10 +341,23 @@ def build_all(twins: list[Path]) -> int:
             print(build(twin), flush=True)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failed += 1
-            print(f"{twin.stem}: NOT BUILT\n{error}", flush=True)
+            print(f"{twin.stem}: NOT BUILT\n{re.sub(COLOUR, '', str(error))}", flush=True)
     if not twins:
         print("every notebook is in step with its twin")
+    refresh_maps()
     return 1 if failed else 0
+
+
+def refresh_maps() -> None:
+    """Carry a new lesson into the README and into the map that every notebook shows, without running them again."""
+    course_map.main(["--write"])
+    for file in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        notebook = nbformat.read(file, as_version=4)
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+            if 'aria-label="Map of the course"' in output.get("data", {}).get("text/html", ""):
+                output.data["text/html"] = course_map.as_html(file.name[:2])
+        if (text := as_text(notebook)) != file.read_text(encoding="utf-8"):
+            write_atomically(file, text)
 
 
 def write_handouts(twins: list[Path], folder: Path) -> int:

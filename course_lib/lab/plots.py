@@ -103,7 +103,7 @@ def lines(
         ax.set_xscale("log")
     if log_y:
         ax.set_yscale("log")
-    ends = []
+    ends, seeds = [], 1
     for i, (name, (xs, ys)) in enumerate(series.items()):
         xs, runs = np.asarray(xs, float), np.atleast_2d(np.asarray(ys, float))
         if runs.ndim != 2 or runs.shape[1] != len(xs):
@@ -111,11 +111,12 @@ def lines(
         colour, mean = COLOURS[i % 7], runs.mean(0)
         marker = MARKERS[i % 7] if (len(xs) <= 12 if markers is None else markers) else None
         ax.plot(xs, mean, color=colour, linestyle=DASHES[i % 7], marker=marker, markersize=5)
+        seeds = max(seeds, len(runs))
         if len(runs) > 1:
             ax.fill_between(xs, runs.min(0), runs.max(0), color=colour, alpha=0.18, linewidth=0)
         last = np.flatnonzero(np.isfinite(mean))[-1]
         ends.append((xs[last], mean[last], name, colour))
-    ax.set(xlabel=x, ylabel=y)
+    ax.set(xlabel=x + (f"   (bands: lowest to highest of {seeds} seeds)" if seeds > 1 else ""), ylabel=y)
     if len(series) > 1:
         _name_ends(ax, ends)
 

@@ -192,6 +192,8 @@ def opens_as_agreed(lesson: Lesson) -> list[str]:
         faults.append("the box does not say how long the notebook runs (`runs in under 2 minutes`)")
     if cells[1].cell_type != "code" or f'course_map.show("{lesson.number}")' not in cells[1].source:
         faults.append(f'the second cell does not show the course map: course_map.show("{lesson.number}")')
+    elif not any(course_map.as_html(lesson.number) == out.data.get("text/html") for out in cells[1].outputs):
+        faults.append("the stored course map is not the map as it is now")
     if cells[2].cell_type != "code" or not imports(cells[2]):
         faults.append("the third cell is not the set-up cell, with all imports")
     return faults

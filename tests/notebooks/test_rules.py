@@ -8,6 +8,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
+from course_lib.lab import course_map
 from tests.notebooks.rules import RULES, Lesson
 from tools import notebooks as tool
 
@@ -22,6 +23,7 @@ HINTS = "\n".join(
 )
 PREDICT = "<details><summary>Predict first, then open</summary>It grows.</details>"
 IMAGE = '<img alt="A curve that falls from left to right" src="data:image/png;base64,AAAA">'
+MAP = course_map.as_html("03")
 QUOTED = "tools.notebooks.first_line"
 CHECKED = "byte_pair"  # the checker that the exercises below call
 
@@ -52,7 +54,7 @@ def good_cells() -> list[NotebookNode]:
     ask = 'quiz.choice("q", "?", [])'
     return [
         new_markdown_cell(BOX),
-        code('course_map.show("03")'),
+        new_code_cell('course_map.show("03")', outputs=[new_output("display_data", {"text/html": MAP})]),
         code("import torch\nfrom course_lib.lab import quiz"),
         *steps,
         new_markdown_cell(
@@ -149,6 +151,7 @@ BROKEN = {
         change("# 03", "**Papers**", "Papers"),
         change("# 03", "runs in under 2 minutes", "quick"),
         change("course_map", '"03"', '"04"'),
+        edit("course_map", lambda cell: cell.outputs[0].data.update({"text/html": MAP.replace("GRPO", "PPO")})),
         lambda cells: cells.insert(2, cells.pop(4)),
     ],
     "has_one_setup_cell": [

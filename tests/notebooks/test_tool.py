@@ -1,0 +1,184 @@
+"""The tool that builds notebooks: quotes, normalised results, nothing half-written, handouts."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from tools import notebooks as tool
+
+TWIN = """---
+kernelspec:
+  name: python3
+---
+
+# 99 · A test
+
+It runs in under 20 seconds.
+
+```{code-cell} ipython3
+import os
+import sys
+
+import ipywidgets as widgets
+from nbformat import NotebookNode
+
+print(os.environ["COURSE_PROGRESS"], os.path.basename(os.getcwd()), sys.prefix)
+```
+
+```{code-cell} ipython3
+:tags: [quote]
+:quote: tools.notebooks.first_line
+
+old text
+```
+
+```{code-cell} ipython3
+slider, number = widgets.IntSlider(description="step"), widgets.IntText()
+widgets.jslink((slider, "value"), (number, "value"))
+widgets.VBox([slider, number])
+```
+
+```{code-cell} ipython3
+:tags: [solution, hide-cell]
+
+for i in range(3):
+    print(i, flush=True)
+```
+"""
+
+
+@pytest.fixture
+def twin(tmp_path):
+    """A twin in a folder of its own."""
+    (tmp_path / "notebooks" / "src").mkdir(parents=True)
+    file = tmp_path / "notebooks" / "src" / "99_test.md"
+    file.write_text(TWIN, encoding="utf-8")
+    return file
+
+
+def test_a_build_fills_quotes_and_gives_the_same_bytes_twice(twin):
+    assert not tool.in_step(twin)
+    report = tool.build(twin)
+    first = tool.target(twin).read_bytes()
+    assert re.match(r"99_test.ipynb: \d+\.\d s \(20 seconds promised\), 0\.\d\d MB, 5 cells", report)
+    assert tool.in_step(twin) and "old text" not in twin.read_text() and "def first_line" in twin.read_text()
+
+    notebook = nbformat.reads(first.decode(), as_version=4)
+    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert notebook.cells[1].outputs[0].text == f"off notebooks {tool.sys.prefix}\n"
+    assert [output.text for output in notebook.cells[4].outputs] == ["0\n1\n2\n"]
+    state = notebook.metadata["widgets"][tool.WIDGETS]["state"]
+    assert notebook.cells[3].outputs[0].data["application/vnd.jupyter.widget-view+json"]["model_id"] in state
+    link = next(model["state"] for model in state.values() if model["model_name"] == "LinkModel")
+    assert all(link[end][0].removeprefix("IPY_MODEL_") in state for end in ("source", "target"))
+
+    twin.write_text(twin.read_text() + "\nAnother line.\n", encoding="utf-8")
+    assert not tool.in_step(twin)
+    twin.write_text(twin.read_text().removesuffix("\nAnother line.\n"), encoding="utf-8")
+    tool.target(twin).unlink()
+    tool.build(twin)
+    assert tool.target(twin).read_bytes() == first
+
+
+def test_a_failing_cell_is_told_and_nothing_is_written(twin, capsys):
+    tool.target(twin).write_text("the old notebook")
+    twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
+    with pytest.raises(tool.CellExecutionError, match="x = 1 / 0"):
+        tool.build(twin)
+    assert tool.target(twin).read_text() == "the old notebook"
+    assert [file.name for file in twin.parent.parent.iterdir() if file.is_file()] == ["99_test.ipynb"]
+
+
+def test_a_failing_notebook_fails_the_command(twin, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "refresh_maps", lambda: None)
+    twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
+    assert tool.build_all([twin]) == 1
+    printed = capsys.readouterr().out
+    assert "99_test: NOT BUILT" in printed and "x = 1 / 0" in printed and "ZeroDivisionError" in printed
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("old")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tool.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        tool.write_atomically(file, "new")
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+def quoted(x):
+    """A first line.
+
+    More lines.
+    """
+
+    def inner():
+        """Of its own."""
+
+    # a comment stays
+    return inner
+
+
+class Quoted:
+    """A class."""
+
+    value: int = 3
+
+    def method(self):
+        """A method."""
+        return "a string, not a docstring"
+
+
+def test_quotes_lose_their_docstrings_only():
+    assert tool.quoted_source(f"{__name__}.quoted") == (
+        "def quoted(x):\n    def inner():\n        ...\n\n    # a comment stays\n    return inner"
+    )
+    assert tool.quoted_source(f"{__name__}.Quoted") == (
+        'class Quoted:\n    value: int = 3\n\n    def method(self):\n        return "a string, not a docstring"'
+    )
+    assert tool.quoted_source(f"{__name__}.Quoted.method").startswith("def method(self):\n    return")
+    for missing in ("tools.notebooks.nothing", "tools.nothing.first_line", "nothing.at.all"):
+        with pytest.raises((AttributeError, ModuleNotFoundError), match="nothing"):
+            tool.quoted_source(missing)
+
+
+def test_ids_change_only_with_their_own_cell(twin):
+    before = {cell.source: cell.id for cell in tool.read_twin(twin).cells}
+    twin.write_text(TWIN.replace("It runs", "A new sentence. It runs"), encoding="utf-8")
+    after = {cell.source: cell.id for cell in tool.read_twin(twin).cells}
+    same = before.keys() & after.keys()
+    assert len(same) == 4 and all(before[source] == after[source] for source in same)
+
+
+def test_equal_cells_have_different_ids(twin):
+    twin.write_text("```{code-cell} ipython3\nx = 1\n```\n\n" * 3, encoding="utf-8")
+    ids = [cell.id for cell in tool.read_twin(twin).cells]
+    assert len(set(ids)) == len(ids) == 3
+
+
+def test_the_handout_has_no_solutions_and_no_outputs(twin, monkeypatch, tmp_path):
+    notebook = tool.read_twin(twin)
+    for number, cell in enumerate(notebook.cells[1:], start=1):
+        cell.execution_count, cell.outputs = number, [nbformat.v4.new_output("stream", text="x")]
+    tool.target(twin).write_text(tool.as_text(notebook), encoding="utf-8")
+    tool.write_handouts([twin], tmp_path / "build" / "handout")
+    copy = json.loads((tmp_path / "build" / "handout" / "99_test.ipynb").read_text())
+    assert len(copy["cells"]) == 4 and not any("solution" in cell["metadata"].get("tags", []) for cell in copy["cells"])
+    assert all(cell.get("outputs") in ([], None) and cell.get("execution_count") is None for cell in copy["cells"])
+    assert len(notebook.cells) == 5, "the notebook itself was changed"
+
+
+def test_check_names_what_is_out_of_step(twin, capsys):
+    assert tool.check([twin]) == 1
+    assert "99_test: out of step" in capsys.readouterr().out
+
+
+def test_an_unknown_number_is_refused():
+    with pytest.raises(SystemExit, match="there is no notebooks/src/77_"):
+        tool.choose(["77"])
