@@ -13,7 +13,8 @@ OPEN ?= yes
 export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
+# Compiling every file of every package takes as long as installing them; Python compiles the few that are used when it first reads them.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help lab test models notebooks book handout clean
