@@ -76,7 +76,7 @@ def choose_site(rng: Random, language: str, original: str = "") -> Site:
 
 def render(rng: Random, text: str, site: Site, number: int, language: str = "en", dirt: Dirt = DIRT) -> str:
     """The page that shows this text on this site, one paragraph for each line."""
-    paragraphs = [dirty_line(rng, line) for line in _dirty_unicode(rng, text, dirt).split("\n")] if text else []
+    paragraphs = [_dirty_line(rng, line) for line in _dirty_unicode(rng, text, dirt).split("\n")] if text else []
     if rng.random() < dirt.wrapped:
         paragraphs = [_wrap(paragraph) for paragraph in paragraphs]
     if paragraphs and rng.random() < dirt.inline:
@@ -113,7 +113,7 @@ def _dirty_unicode(rng: Random, text: str, dirt: Dirt) -> str:
     return text
 
 
-def dirty_line(rng: Random, line: str) -> str:
+def _dirty_line(rng: Random, line: str) -> str:
     """A line with what HTML must escape escaped, now and then by another entity than the usual one."""
     line = html.escape(line, quote=rng.random() < 0.5)
     line = line.replace("\u00a0", "&nbsp;").replace("\u00ad", "&shy;")
