@@ -16,6 +16,7 @@ from course_lib.text.corpus import personal
         ("call +44 20 7946 0958 now", "call [phone] now"),
         ("call (555) 010-4477.", "call [phone]."),
         ("call 555-010-4477", "call [phone]"),
+        ("call 01632 960830.", "call [phone]."),
         ("from 192.168.0.17 at", "from [ip] at"),
         ("card 4539 1488 0343 6467", "card [card]"),
         ("card 4539148803436467.", "card [card]."),

@@ -20,17 +20,18 @@ GREEN = "#0a6b58"  # dark enough for text on white
 # The S-curve --------------------------------------------------------------------------------------------------------
 
 
-def s_curve(bands: tuple[int, ...] = (1, 2, 4, 7, 14, 28, 56), rows: tuple[int, ...] = (1, 2, 4, 8, 16)) -> Widget:
+def s_curve(bands: tuple[int, ...] = (1, 4, 14, 28, 56), rows: tuple[int, ...] = (1, 2, 4, 8, 16)) -> Widget:
     """Slide bands and rows; see which pairs become candidates, which copies are missed, how many false alarms rise."""
     pictures = [[_s_frame(b, r) for r in rows] for b in bands]
-    return frames.grid(pictures, {"bands": bands, "rows per band": rows}, start=(4, 3))
+    return frames.grid(pictures, {"bands": bands, "rows per band": rows}, start=(2, 3))
 
 
 def _s_frame(bands: int, rows: int) -> str:
     s = np.linspace(0, 1, 201)
     chance = corpus.candidate_probability(s, bands, rows)
     half = (1 - 0.5 ** (1 / bands)) ** (1 / rows)
-    fig, ax = plt.subplots(figsize=(6.4, 3.1))
+    fig, ax = plt.subplots(figsize=(6.4, 3.1), layout="none")
+    fig.subplots_adjust(left=0.1, right=0.97, top=0.88, bottom=0.17)
     ax.plot(s, chance, color=BLUE)
     ax.fill_between(s, chance, where=s <= 0.5, color=RED, alpha=0.25, linewidth=0)
     ax.fill_between(s, chance, 1, where=s >= 0.8, color=GREY, alpha=0.35, linewidth=0)

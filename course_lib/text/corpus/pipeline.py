@@ -65,7 +65,7 @@ class Cleaned:
 Stage = Callable[[list[Document]], tuple[list[Document], Mapping[str, str]]]
 
 
-def stages(rules: Sequence[Rule] = RULES, threshold: float = 0.7) -> dict[str, Stage]:
+def stages(rules: Sequence[Rule] = RULES, threshold: float = 0.5) -> dict[str, Stage]:
     """The steps in their order, each from documents to (documents, URL -> why dropped)."""
     return {
         "parse": lambda documents: (with_text(documents, parse), {}),
@@ -78,7 +78,7 @@ def stages(rules: Sequence[Rule] = RULES, threshold: float = 0.7) -> dict[str, S
     }
 
 
-def clean(pages: Iterable[PageLike], rules: Sequence[Rule] = RULES, threshold: float = 0.7) -> Cleaned:
+def clean(pages: Iterable[PageLike], rules: Sequence[Rule] = RULES, threshold: float = 0.5) -> Cleaned:
     """Crawled pages in, training documents out: parse, normalise, drop furniture, filter, drop copies, scrub.
 
     The order is FineWeb's: cheap steps first, so that the expensive ones see less; personal data last.

@@ -13,18 +13,6 @@ from tests.lab.checks.cases import Case, tests_of
 def skeleton(*args): ...
 
 
-# precision_recall
-
-
-def precision_recall(dropped, bad):
-    return len(dropped & bad) / len(dropped), len(dropped & bad) / len(bad)
-
-
-def precision_recall_by_loop(dropped, bad):
-    hits = sum(1 for url in dropped if url in bad)
-    return [hits / len(dropped), hits / len(bad)]
-
-
 # similarity
 
 
@@ -153,21 +141,6 @@ def ignoring_short(train, items, n):
 
 
 CASES = {
-    check.precision_recall: Case(
-        solution=precision_recall,
-        skeleton=skeleton,
-        also_right=[precision_recall_by_loop],
-        wrong=[
-            (lambda d, b: (len(d & b) / len(b), len(d & b) / len(d)), "swapped"),
-            (lambda d, b: (len(d & b), len(d & b)), "those are counts"),
-            (lambda d, b: (len(d & b) / len(d | b),) * 2, "Jaccard similarity"),
-            (lambda d, b: (len(d & b) / len(d), len(b - d) / len(b)), "share of bad pages that you missed"),
-            (lambda d, b: (100 * len(d & b) / len(d), 100 * len(d & b) / len(b)), "in per cent"),
-            (lambda d, b: len(d & b) / len(d), "precision alone"),
-            (lambda d, b: None if d else 1, "Is a `return` missing"),
-            (lambda d, b: (len(d & b) / len(d), len(d & b) / 3), "dropping x"),
-        ],
-    ),
     check.similarity: Case(
         solution=similarity,
         skeleton=skeleton,
