@@ -39,7 +39,8 @@ def snapshot(
 
 def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
     """Slide through a training run: the page that the model writes, and its guesses for one next token."""
-    pages = [frames.card(_two_columns(_page(shot.text), _bars(shot))) for shot in snapshots]
+    longest = max(chance for shot in snapshots for _, chance in shot.chances)
+    pages = [frames.card(_two_columns(_page(shot.text), _bars(shot, longest))) for shot in snapshots]
     labels = [f"{shot.step:,}" for shot in snapshots]
     return frames.slideshow(pages, labels, "training step", start=len(snapshots) - 1, interval=1500)
 
@@ -77,11 +78,11 @@ def _page(text: str) -> str:
     return f'<div style="{PAGE}">{html.escape(text)}</div>'
 
 
-def _bars(shot: Snapshot) -> str:
+def _bars(shot: Snapshot, longest: float) -> str:
     """Draw the chances as bars with their numbers, in HTML: small, sharp, and readable aloud."""
     rows = "".join(
         f'<tr><td style="padding: 1px 8px 1px 0; text-align: right"><code>{_visible(token)}</code></td>'
-        f'<td style="width: 60%; text-align: left"><span style="{BAR}; width: {max(1, round(70 * chance))}%"></span> '
+        f'<td style="width: 60%; text-align: left"><span style="{BAR}; width: {max(1, round(70 * chance / longest))}%"></span> '
         f"{chance:.0%}</td></tr>"
         for token, chance in shot.chances
     )
