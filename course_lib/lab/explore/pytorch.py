@@ -86,20 +86,20 @@ def align(a: tuple[int, ...], b: tuple[int, ...]) -> list[Axis]:
 
 
 BROADCASTS = {
-    "a row: (2, 3) + (3,)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20, 30])),
-    "a column: (2, 3) + (2, 1)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([[10], [20]])),
-    "both stretch: (3, 1) + (4,)": (torch.tensor([[0], [10], [20]]), "+", torch.tensor([1, 2, 3, 4])),
-    "an error: (2, 3) + (2,)": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20])),
-    "the silent trap: (3, 3) / (3,)": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([4, 5, 10])),
-    "the cure: (3, 3) / (3, 1)": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([[4], [5], [10]])),
+    "a row": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20, 30])),
+    "a column": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([[10], [20]])),
+    "both stretch": (torch.tensor([[0], [10], [20]]), "+", torch.tensor([1, 2, 3, 4])),
+    "an error": (torch.tensor([[1, 2, 3], [4, 5, 6]]), "+", torch.tensor([10, 20])),
+    "the silent trap": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([4, 5, 10])),
+    "the cure": (torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]]), "/", torch.tensor([[4], [5], [10]])),
 }
-BROADCAST_STEPS = ("write both shapes flush right", "compare the last axis", "compare the axis before", "compute")
+BROADCAST_STEPS = ("flush right", "last axis", "the axis before", "compute")
 
 
 def broadcasting() -> Widget:
     """Step through broadcasting: shapes flush right, axis by axis, which one stretches, and the result or the error."""
     pictures = [[_broadcast_frame(*case, step) for step in range(len(BROADCAST_STEPS))] for case in BROADCASTS.values()]
-    return frames.grid(pictures, {"shapes": list(BROADCASTS), "step": list(BROADCAST_STEPS)}, start=(0, 3))
+    return frames.grid(pictures, {"example": list(BROADCASTS), "step": list(BROADCAST_STEPS)}, start=(0, 3))
 
 
 def _broadcast_frame(a: Tensor, sign: str, b: Tensor, step: int) -> str:
