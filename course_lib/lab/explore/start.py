@@ -80,12 +80,13 @@ def _page(text: str) -> str:
 
 def _bars(shot: Snapshot, longest: float) -> str:
     """Draw the chances as bars with their numbers, in HTML: small, sharp, and readable aloud."""
-    rows = "".join(
-        f'<tr><td style="padding: 1px 8px 1px 0; text-align: right"><code>{_visible(token)}</code></td>'
-        f'<td style="width: 60%; text-align: left"><span style="{BAR}; width: {max(1, round(70 * chance / longest))}%"></span> '
-        f"{chance:.0%}</td></tr>"
-        for token, chance in shot.chances
-    )
+    rows = ""
+    for token, chance in shot.chances:
+        bar = f'<span style="{BAR}; width: {max(1, round(70 * chance / longest))}%"></span>'
+        rows += (
+            f'<tr><td style="padding: 1px 8px 1px 0; text-align: right"><code>{_visible(token)}</code></td>'
+            f'<td style="width: 60%; text-align: left">{bar} {chance:.0%}</td></tr>'
+        )
     title = f"Next token after “{html.escape(' '.join(shot.opening.split()))}”"
     return (
         f'<div style="flex: 2 1 220px; font-size: 13px"><b>{title}</b>'
