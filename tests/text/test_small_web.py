@@ -114,6 +114,10 @@ def test_no_two_pages_contradict_each_other():
     assert everything <= set(known), "every fact should turn up in a few thousand pages"
 
 
+def test_no_two_words_have_the_same_translation():
+    assert len(set(ZH.values())) == len(ZH)
+
+
 def test_friends_and_neighbours_are_mutual():
     for name, person in PEOPLE.items():
         assert PEOPLE[person.friend].friend == name
