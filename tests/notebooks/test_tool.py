@@ -37,7 +37,7 @@ old text
 ```{code-cell} ipython3
 slider, number = widgets.IntSlider(description="step"), widgets.IntText()
 widgets.jslink((slider, "value"), (number, "value"))
-widgets.VBox([slider, number])
+widgets.VBox([slider, number, widgets.Stack([widgets.HTML("a")], selected_index=None)])
 ```
 
 ```{code-cell} ipython3
@@ -71,6 +71,8 @@ def test_a_build_fills_quotes_and_gives_the_same_bytes_twice(twin):
     assert [output.text for output in notebook.cells[4].outputs] == ["0\n1\n2\n"]
     state = notebook.metadata["widgets"][tool.WIDGETS]["state"]
     assert notebook.cells[3].outputs[0].data["application/vnd.jupyter.widget-view+json"]["model_id"] in state
+    stack = next(model["state"] for model in state.values() if model["model_name"] == "StackModel")
+    assert stack["selected_index"] is None, "the browser would take it for a frame"
     link = next(model["state"] for model in state.values() if model["model_name"] == "LinkModel")
     assert all(link[end][0].removeprefix("IPY_MODEL_") in state for end in ("source", "target"))
 
