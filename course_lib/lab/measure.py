@@ -15,7 +15,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
     Torch's profiler writes down every allocation on the CPU; what was there before does not count.
 
     >>> import torch
-    >>> peak_bytes(lambda: torch.zeros(1000) + 1)       # two tensors of 1000 numbers, 4 bytes each
+    >>> peak_bytes(lambda: torch.zeros(1000).exp())     # two tensors of 1000 numbers, 4 bytes each
     8000
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")     # else the profiler writes its own doings into the notebook
