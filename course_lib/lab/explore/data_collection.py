@@ -63,18 +63,21 @@ def _pipeline_frame(cleaned: Cleaned, url: str, i: int) -> str:
         body = _verdict(f"dropped: {reason}", RED) + _why(cleaned, url, before, step.name)
     elif now is None:
         body = _verdict(f"not here any more: dropped at the step '{dropped_at}' ({reason})", GREY)
-    elif step.name in ("crawl", "parse"):
-        body = _preformatted(html.escape(_shorten(now)))
-    elif step.name == "quality":
-        body = _verdict("kept: every rule is content", GREEN) + _preformatted(html.escape(_shorten(now)))
+    elif now == before or before is None or step.name == "parse":
+        said = {"crawl": "as it was sent", "parse": "the text that its structure gives"} | UNTOUCHED
+        body = _verdict(said.get(step.name, "nothing to change"), GREEN) + _preformatted(html.escape(_shorten(now)))
     else:
-        said = "nothing to change" if now == before else "changed: " + RED_IS_GONE
-        body = _verdict(said, GREEN if now == before else BLUE) + _preformatted(_marked(before, now))
+        body = _verdict("changed: <s>struck out</s> is gone, <u>underlined</u> is new", BLUE)
+        body += _preformatted(_marked(before, now))
     size = f"{len(now.encode()):,} bytes" if now is not None else "gone"
     return frames.card(f"<b>{step.name}</b> <span style='color:{GREY}'>· {html.escape(url)} · {size}</span>{body}")
 
 
-RED_IS_GONE = "<s>struck out</s> is gone, <u>underlined</u> is new"
+UNTOUCHED = {
+    "quality": "kept: no rule objects",
+    "exact copies": "kept: the first page that says this",
+    "near copies": "kept: no earlier page says nearly this",
+}
 
 
 def _text_after(cleaned: Cleaned, url: str, i: int) -> str | None:
@@ -118,7 +121,7 @@ def _marked(before: str, now: str) -> str:
     for tag, i, j, k, m in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         gone, came = (html.escape("".join(part)) for part in (old[i:j], new[k:m]))
         if tag == "equal":
-            pieces.append(came if len(came) < 400 else came[:200] + " [...] " + came[-200:])
+            pieces.append(came if len(came) < 1500 else came[:700] + " [...] " + came[-700:])
             continue
         pieces += [f"<s style='color:{RED}'>{gone}</s>"] if gone.strip() else []
         pieces += [f"<u style='color:{BLUE}'>{came}</u>"] if came.strip() else [came]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from course_lib.text.corpus.document import Document
 from course_lib.text.corpus.languages import language
 from course_lib.text.corpus.pipeline import Cleaned
+from course_lib.text.corpus.quality import is_arithmetic
 
 
 def data_card(title: str, cleaned: Cleaned, parts: Mapping[str, Sequence[Document]], facts: Mapping[str, str]) -> str:
@@ -24,7 +25,7 @@ def data_card(title: str, cleaned: Cleaned, parts: Mapping[str, Sequence[Documen
         "## Parts",
         table("part", {name: size(part) for name, part in parts.items()}),
     ]
-    sections += ["## Languages and sites", shares([language(document.text) for document in cleaned.documents])]
+    sections += ["## Languages and sites", shares([language_or_sums(document.text) for document in cleaned.documents])]
     sections += [shares([document.site for document in cleaned.documents])]
     return "\n\n".join(sections)
 
@@ -40,6 +41,15 @@ def size(documents: Sequence[Document]) -> tuple[int, int]:
     return len(documents), sum(document.n_bytes for document in documents)
 
 
+def language_or_sums(text: str) -> str:
+    """The language of a text, or `sums`, since arithmetic has none."""
+    return "sums" if is_arithmetic(text) else language(text)
+
+
 def shares(names: Sequence[str]) -> str:
-    """Names with their share, most frequent first: `"en 93 %, zh 7 %"`."""
+    """Names with their share, most frequent first.
+
+    >>> shares(["zh", "en", "en", "en"])
+    'en 75 %, zh 25 %'
+    """
     return ", ".join(f"{name} {100 * count / len(names):.0f} %" for name, count in Counter(names).most_common())
