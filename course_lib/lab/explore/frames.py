@@ -48,7 +48,7 @@ def img(data: bytes, width: int, alt: str) -> str:
     """An HTML image that carries its own bytes."""
     return (
         f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(data).decode()}" '
-        f'width="{width}" style="max-width: 100%; height: auto; border-radius: 6px">'
+        f'width="{width}" style="max-width: 100%; height: auto; margin: 2px 0; border-radius: 6px">'
     )
 
 
@@ -101,7 +101,9 @@ def grid(
     column_texts = [_labels(row, columns, start[1]) for row in frames][0]
     inner = [_stack(row, start[1]) for row in frames]
     outer = widgets.Stack(inner, selected_index=start[0])
-    row_slider, column_slider = _slider(row_texts, row_name, start[0]), _slider(column_texts, column_name, start[1])
+    width = f"{max(len(row_name), len(column_name)) + 1}ch"  # the two sliders stand below each other
+    row_slider = _slider(row_texts, row_name, start[0], width)
+    column_slider = _slider(column_texts, column_name, start[1], width)
     widgets.jslink((row_slider, "index"), (outer, "selected_index"))
     for stack in inner:
         widgets.jslink((column_slider, "index"), (stack, "selected_index"))
@@ -146,12 +148,12 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
     return widgets.Stack([first, *others], selected_index=start)
 
 
-def _slider(texts: list[str], name: str, start: int) -> widgets.SelectionSlider:
+def _slider(texts: list[str], name: str, start: int, width: str = "initial") -> widgets.SelectionSlider:
     return widgets.SelectionSlider(
         options=texts,
         index=start,
         description=name,
         continuous_update=True,
-        style={"description_width": "initial"},
+        style={"description_width": width},
         layout=widgets.Layout(width="min(460px, 100%)"),
     )
