@@ -106,10 +106,11 @@ def test_documents_do_not_touch():
 
 
 def test_no_merge_is_spent_on_special_tokens():
-    text = "<think>one two one two</think>" * 9
-    tokenizer = bpe.train(text, 264, special_tokens=SPECIAL)
-    assert not any(b"th" in token or b"<" in token for token in tokenizer.ranks if len(token) > 1)
-    assert [tokenizer.special_tokens[name] for name in SPECIAL] == [261, 262, 263]
+    text = "<think>one</think>" * 9
+    tokenizer = bpe.train(text, 261, special_tokens=SPECIAL)
+    assert [tokenizer.token_bytes(i) for i in range(256, 261)] == [b"ne", b"one", *(name.encode() for name in SPECIAL)]
+    with pytest.raises(ValueError, match="no pair occurs twice after 261 tokens"):
+        bpe.train(text, 262, special_tokens=SPECIAL)
 
 
 def test_digits_stay_single_by_default_and_gpt2_merges_them():
@@ -196,7 +197,7 @@ def test_python_and_tiktoken_agree_on_all_plays(plays, tokenizer):
 
 @pytest.mark.parametrize("blank", [" ", "\n"])
 def test_a_million_blanks(tokenizer, blank):
-    """tiktoken alone panics here."""
+    """tiktoken alone gives up here."""
     assert tokenizer.decode(tokenizer.encode("a" + blank * 1_000_000 + "b")) == "a" + blank * 1_000_000 + "b"
 
 

@@ -13,7 +13,7 @@ from course_lib.files import read_json, write_json
 from course_lib.text.bpe.patterns import DIGITS_PATTERN, checked, cut, split
 
 KIND, VERSION = "byte-pair tokenizer", 1
-# tiktoken's regular expressions run out of stack on about a million blanks in a row, and it panics.
+# tiktoken's regular expressions run out of stack on about a million blanks in a row.
 LONG_BLANK = regex.compile(r"\s{100000}")
 
 
@@ -82,7 +82,7 @@ class Tokenizer:
         """
         allowed = self._allowed(allowed_special)
         if LONG_BLANK.search(checked(text)) or not self._lacking.isdisjoint(text.encode()):
-            return self.encode_naive(text, allowed)     # tiktoken would panic
+            return self.encode_naive(text, allowed)     # tiktoken fails on these
         return self._tiktoken.encode(text, allowed_special=allowed, disallowed_special=())
 
     def encode_naive(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
