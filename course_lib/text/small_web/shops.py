@@ -54,7 +54,7 @@ def shop(rng: Random, author: Author | None = None) -> Writing:
 
 SPAM_LINES = (
     "WIN A FREE {T} NOW!!!", "CLICK HERE CLICK HERE CLICK HERE", "{t} {t} cheap {t} best {t} buy {t} {t} online",
-    "Dear {n}, you have won {x} {t}s!!! Click here now!", "Only {x} coins!!! Hurry hurry hurry!!!",
+    "Dear {n}, you have won {x} prizes and a {t}!!! Click here now!", "Only {x} coins!!! Hurry hurry hurry!!!",
     "FREE FREE FREE {T} FREE FREE", "buy {t} cheap {t} free {t} {t} shop {t} price {t}",
     "100% FREE!!! NO RISK!!! ACT NOW!!!", "{n} got rich with this one {t}!!! See how >>> >>>",
     "best {t} | cheap {t} | {t} sale | {t} free | {t} 24/7", "$$$ {T} $$$ {T} $$$ {T} $$$",

@@ -147,7 +147,7 @@ ZH = {
     "Peru": "秘鲁", "Cuba": "古巴", "Kenya": "肯尼亚", "Norway": "挪威", "Greece": "希腊", "Russia": "俄罗斯",
     "Paris": "巴黎", "Beijing": "北京", "Tokyo": "东京", "Rome": "罗马", "Madrid": "马德里", "Cairo": "开罗",
     "Lima": "利马", "Havana": "哈瓦那", "Nairobi": "内罗毕", "Oslo": "奥斯陆", "Athens": "雅典", "Moscow": "莫斯科",
-    "two": "二", "three": "三", "four": "四", "five": "五", "six": "六", "seven": "七", "eight": "八", "nine": "九",
+    "two": "两", "three": "三", "four": "四", "five": "五", "six": "六", "seven": "七", "eight": "八", "nine": "九",
 } | {row.name: row.zh for table in (PEOPLE, PLACES, THINGS) for row in table.values()}  # fmt: skip
 
 
