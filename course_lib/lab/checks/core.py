@@ -127,14 +127,14 @@ class Attempt:
         told = _called(args, kwargs)  # now, before the learner's code can change them
         try:
             self.result = call_within(SECONDS, lambda: _drained(function(*args, **kwargs)))
-        except NotImplementedError:
-            raise NotAttempted from None
         except TookTooLong:
             raise Wrong(
                 f"your function was still running after {SECONDS:.0f} seconds, {told}, so it was stopped. "
                 "Is there a loop that never ends?"
             ) from None
         except (Exception, SystemExit) as error:
+            if isinstance(error, NotImplementedError) and not error.args:  # torch raises it too, with a message
+                raise NotAttempted from None
             raise Wrong(f"your function stopped with {_told(error, function)}\n    It was {told}.") from None
         return self.result
 
