@@ -121,3 +121,17 @@ def test_bits_per_byte_of_nothing_is_refused():
     assert bits_per_byte(nats=8 * math.log(2), n_bytes=4) == pytest.approx(2)
     with pytest.raises(ValueError, match="0 bytes"):
         bits_per_byte(1.0, 0)
+
+
+def test_the_gradient_is_clipped_before_the_step_and_forgotten_after_it():
+    model, (inputs, targets) = fresh(), next(counting_up())
+    lengths = []
+
+    class Spy(torch.optim.SGD):
+        def step(self):
+            lengths.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
+
+    for clip in (1e9, 0.01):
+        trainer.training_step(model, [Spy(model.parameters())], next_token_loss, inputs, targets, clip)
+        assert all(p.grad is None for p in model.parameters())
+    assert lengths[0] > 0.05 and lengths[1] == pytest.approx(0.01, rel=1e-3)
