@@ -346,6 +346,11 @@ def test_smollm2_gives_the_ids_of_hugging_face(smollm2, plays):
         assert smollm2.encode_naive(text) == smollm2.encode(text)
 
 
+def test_smollm2_has_its_special_tokens_and_text_cannot_forge_them(smollm2):
+    assert len(smollm2.special_tokens) == 17 and smollm2.special_tokens["<|im_start|>"] == 1
+    assert 1 not in smollm2.encode("<|im_start|>") and smollm2.encode("<|im_start|>", allowed_special="all") == [1]
+
+
 def test_smollm2_lacks_bytes_and_says_so(smollm2):
     with pytest.raises(ValueError, match=r"no token for the byte b'\\x04'"):
         smollm2.encode("a\x04b")
