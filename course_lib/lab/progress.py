@@ -18,6 +18,7 @@ from IPython.display import HTML, display
 
 from course_lib.lab import course_map
 
+LIGHT = "color: #222222; background-color: #ffffff"  # said for each row: themes paint the rows of tables
 HOW = ("alone", "with hints", "after the solution")
 
 
@@ -125,7 +126,7 @@ def page() -> HTML:
         '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb; border-radius: 8px; '
         'padding: 10px 16px; display: inline-block; font-size: 13px">'
         '<table style="margin: 0; border-collapse: collapse; color: #222222; background-color: #ffffff">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<thead><tr style="{LIGHT}">{head}</tr></thead><tbody>{rows}</tbody></table>'
         f'<p style="margin: 8px 0 0; color: #6b6b6b">{where} Nothing of it leaves this machine.</p></div>'
     )
 
@@ -145,7 +146,7 @@ def _row(lesson: course_map.Lesson, record: dict[str, dict]) -> str:
         f"{right} of {len(answers)} right" if answers else "·",
     ]
     return (
-        "<tr>"
+        f'<tr style="{LIGHT}">'
         + "".join(f'<td style="text-align: left; padding: 3px 14px 3px 0">{cell}</td>' for cell in cells)
         + "</tr>"
     )

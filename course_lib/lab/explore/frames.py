@@ -53,7 +53,10 @@ def img(data: bytes, width: int, alt: str) -> str:
 
 
 def card(content: str) -> str:
-    """Put HTML on a light card that reads well in a light and in a dark theme."""
+    """Put HTML on a light card that reads well in a light and in a dark theme.
+
+    Themes paint the rows of tables: give each `<tr>` in it the style `background-color: #ffffff; color: #222222`.
+    """
     colours = "background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb"
     return f'<div style="{colours}; border-radius: 6px; padding: 10px 14px; line-height: 1.5">{content}</div>'
 
