@@ -102,6 +102,9 @@ def test_the_cache_saves_work(model, monkeypatch):
     monkeypatch.setattr(GPT2, "forward", counting)
     generate(model, torch.tensor([[1, 2, 3]]), 4)
     assert read == [3, 1, 1, 1]
+    read.clear()
+    generate(model, torch.tensor([[1, 2, 3]]), 10)
+    assert read == [3, 1, 1, 1, 1, 1, 1, 1, 5, 1]       # the context of 10 is full: on from its newer half
 
 
 def test_seeds(model):

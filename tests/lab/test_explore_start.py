@@ -17,15 +17,16 @@ def poet():
 
 def test_a_snapshot_holds_the_models_own_chances(poet):
     model, tokenizer = poet
-    shot = explore.snapshot(model, tokenizer, 7, "to be", "or not", n_tokens=10)
+    shot = explore.snapshot(model, tokenizer, 7, "to be", "or not", 1.0, n_tokens=10)
     chances = model(torch.tensor([tokenizer.encode("or not")]))[0, -1].softmax(-1)
-    assert shot.step == 7 and shot.text.startswith("to be") and len(shot.chances) == 6
+    assert shot.step == 7 and len(shot.chances) == 6
+    assert len(shot.pages) == len(set(shot.pages)) == 8 and all(page.startswith("to be") for page in shot.pages)
     assert shot.chances[0][1] == pytest.approx(chances.max().item())
     assert [p for _, p in shot.chances] == sorted((p for _, p in shot.chances), reverse=True)
 
 
 def test_learning_has_a_page_per_moment_and_starts_with_the_last(poet):
-    shots = [explore.snapshot(*poet, step, "to", "be", n_tokens=5) for step in (0, 1000)]
+    shots = [explore.snapshot(*poet, step, "to", "be", 1.0, n_tokens=5) for step in (0, 1000)]
     figure = explore.learning(shots)
     slider, stack = figure.children[0].children[1], figure.children[1]
     assert slider.options == ("0", "1,000") and stack.selected_index == 1

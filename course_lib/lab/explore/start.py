@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from course_lib.inference.generate import generate, next_token_probs, write
+from course_lib.inference.generate import generate, next_token_probs
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLUE
 
@@ -17,30 +17,30 @@ BAR = f"display: inline-block; vertical-align: middle; height: 0.9em; background
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model at one moment of its training: what it writes, and what it expects after a few given words."""
+    """A model at one moment of its training: the pages it writes, and what it expects after a few given words."""
 
     step: int
-    text: str
+    pages: list[str]
     opening: str
     chances: list[tuple[str, float]]
 
 
 def snapshot(
-    model: nn.Module, tokenizer, step: int, prompt: str, opening: str, n_tokens: int = 120, temperature: float = 0.8
+    model: nn.Module, tokenizer, step: int, prompt: str, opening: str, temperature: float, n_tokens: int = 120
 ) -> Snapshot:
-    """Let the model write on from `prompt`, and ask for the six tokens it finds most likely after `opening`."""
+    """Let the model write eight pages from `prompt`; ask for the six tokens that it finds likeliest after `opening`."""
     with torch.no_grad():
         logits = model(torch.tensor([tokenizer.encode(opening)]))[0, -1]
     best = next_token_probs(logits).topk(6)
     chances = [(tokenizer.decode([i]), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    text = write(model, tokenizer, prompt, n_tokens, seed=3, temperature=temperature)
-    return Snapshot(step, text.strip(), opening, chances)
+    pages = written_at(model, tokenizer, prompt, [temperature], rolls=8, n_tokens=n_tokens)[temperature]
+    return Snapshot(step, pages, opening, chances)
 
 
 def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
-    """Slide through a training run: the page that the model writes, and its guesses for one next token."""
+    """Slide through a training run: the first page that the model wrote, and its guesses for one next token."""
     longest = max(chance for shot in snapshots for _, chance in shot.chances)
-    pages = [frames.card(_two_columns(_page(shot.text), _bars(shot, longest))) for shot in snapshots]
+    pages = [frames.card(_two_columns(_page(shot.pages[0]), _bars(shot, longest))) for shot in snapshots]
     labels = [f"{shot.step:,}" for shot in snapshots]
     return frames.slideshow(pages, labels, "training step", start=len(snapshots) - 1, interval=1500)
 
