@@ -1,8 +1,9 @@
 """The training loop: one for every model of the course."""
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -53,13 +54,21 @@ class History:
     validation: list[tuple[int, float]] = field(default_factory=list)
     ended: str = ""
 
+    def record(self, loss: float, n_tokens: int, seconds: float) -> None:
+        """Write down one step; a loss that is no number is a FloatingPointError."""
+        if math.isnan(loss):
+            raise FloatingPointError(f"the loss is NaN at step {len(self.loss) + 1}: try a smaller learning rate")
+        self.loss.append(loss)
+        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
+        self.seconds.append(seconds)
+
 
 def train(
     model: nn.Module,
     batches: Iterable[Batch],
     settings: TrainSettings,
     evaluate: Callable[[nn.Module], float] | None = None,
-    evaluate_at: Sequence[int] = (),
+    evaluate_at: Collection[int] = (),
     on_step: Callable[[int, nn.Module], None] | None = None,
     loss_of: Callable[[Tensor, Tensor], Tensor] = next_token_loss,
 ) -> History:
@@ -70,23 +79,21 @@ def train(
     what the model has learnt. Raises FloatingPointError when the loss is no longer a number, ValueError when there are
     fewer batches than steps.
     """
+    if evaluate_at and evaluate is None:
+        raise ValueError(f"evaluate_at {list(evaluate_at)} needs a function evaluate")
     optimisers = build_optimisers(model, settings.muon_lr, settings.adam_lr)
     history = History()
-    record_validation(history, 0, model, evaluate, evaluate_at)
-    start, read = time.perf_counter(), 0
-    bar = progress_bar(settings.steps)
+    if 0 in evaluate_at:
+        history.validation.append((0, evaluate(model)))
+    start, bar = time.perf_counter(), progress_bar(settings.steps)
     try:
         for step, (inputs, targets) in zip(range(1, settings.steps + 1), batches, strict=False):
             set_learning_rates(optimisers, share_done(step - 1, time.perf_counter() - start, settings), settings)
             loss = training_step(model, optimisers, loss_of, inputs, targets, settings.clip)
-            if loss != loss:
-                raise FloatingPointError(f"the loss is no number (NaN) at step {step}: try a smaller learning rate")
-            read += inputs.numel()
-            history.loss.append(loss)
-            history.tokens.append(read)
-            history.seconds.append(time.perf_counter() - start)
+            history.record(loss, inputs.numel(), time.perf_counter() - start)
             show(bar, history)
-            record_validation(history, step, model, evaluate, evaluate_at)
+            if step in evaluate_at:
+                history.validation.append((step, evaluate(model)))
             if on_step:
                 on_step(step, model)
             if settings.seconds and history.seconds[-1] >= settings.seconds:
@@ -128,13 +135,6 @@ def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], share: float
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"]) * scale
-
-
-def record_validation(
-    history: History, step: int, model: nn.Module, evaluate: Callable | None, evaluate_at: Sequence[int]
-) -> None:
-    if evaluate and step in evaluate_at:
-        history.validation.append((step, evaluate(model)))
 
 
 def progress_bar(steps: int) -> tqdm:

@@ -88,7 +88,7 @@ def test_too_few_batches_and_a_broken_loss_are_said():
         train(fresh(), [next(counting_up())] * 2, TrainSettings(steps=5))
     model = fresh()
     model.norm.weight.data[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="NaN.* at step 1"):
+    with pytest.raises(FloatingPointError, match="NaN.*at step 1"):
         train(model, counting_up(), TrainSettings(steps=5))
 
 
@@ -135,3 +135,8 @@ def test_the_gradient_is_clipped_before_the_step_and_forgotten_after_it():
         trainer.training_step(model, [Spy(model.parameters())], next_token_loss, inputs, targets, clip)
         assert all(p.grad is None for p in model.parameters())
     assert lengths[0] > 0.05 and lengths[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_moments_without_a_function_to_evaluate_are_refused():
+    with pytest.raises(ValueError, match=r"evaluate_at \[2\] needs a function"):
+        train(fresh(), counting_up(), TrainSettings(steps=3), evaluate_at=[2])
