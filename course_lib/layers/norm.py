@@ -1,4 +1,4 @@
-"""Keep the size of the numbers in check: layer normalisation."""
+"""Keep the size of the numbers in check: LayerNorm and RMSNorm."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -26,3 +26,44 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+def layer_norm_backward(
+    upstream: Float[Tensor, "*B C"], x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-5
+) -> tuple[Float[Tensor, "*B C"], Float[Tensor, "C"], Float[Tensor, "C"]]:
+    """Give the slopes for `x`, `weight` and `bias`, where `upstream` holds the slope for each output of `layer_norm`.
+
+    The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the slope keeps nothing along
+    these two directions: both parts are taken out, and the rest is divided by the deviation.
+
+    >>> import torch
+    >>> dx, _, _ = layer_norm_backward(torch.tensor([1.0, 0, 0, 0]), torch.tensor([1.0, 7, 7, 9]), torch.ones(4), eps=0)
+    >>> 54 * dx
+    tensor([ 1.0000, -2.0000, -2.0000,  3.0000])
+    """
+    centred = x - x.mean(-1, keepdim=True)
+    deviation = ((centred**2).mean(-1, keepdim=True) + eps).sqrt()
+    y, g = centred / deviation, upstream * weight
+    dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
+    C = x.shape[-1]
+    return dx, (upstream * y).view(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+
+
+def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-6) -> Float[Tensor, "*B C"]:
+    """Scale each vector to a mean square of 1, without shifting it, then let the model choose its own size.
+
+    >>> import torch
+    >>> rms_norm(torch.tensor([1.0, 5.0, 5.0, 7.0]), torch.ones(4))
+    tensor([0.2000, 1.0000, 1.0000, 1.4000])
+
+    Source: Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4; `eps`, which keeps a vector of zeros from dividing by
+    zero, is that of DeepSeek's and Llama's code.
+    """
+    return x / ((x**2).mean(-1, keepdim=True) + eps).sqrt() * weight
+
+
+class RMSNorm(nn.RMSNorm):
+    """The learned weight of `rms_norm`, computed by torch's own function (equal, and faster)."""
+
+    def __init__(self, d_model: int, eps: float = 1e-6) -> None:
+        super().__init__(d_model, eps=eps)
