@@ -1,5 +1,6 @@
 """Tokens in, tokens out: one table of vectors serves both ends of the model."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,11 +17,23 @@ class Embedding(nn.Embedding):
         """Score each of the `V` tokens as the next one."""
         return F.linear(x, self.weight)
 
+    @torch.no_grad()
+    def neighbours(self, k: int) -> Int[Tensor, "V k"]:
+        """Name for each token the `k` others whose rows point most nearly the same way (by cosine), nearest first.
+
+        >>> table = Embedding.from_pretrained(torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]]))
+        >>> table.neighbours(1).flatten().tolist()      # row 2 is long, but points along row 0
+        [2, 2, 0]
+        """
+        if not 1 <= k < len(self.weight):
+            raise ValueError(f"{k} neighbours among {len(self.weight)} rows, which have {len(self.weight) - 1} others")
+        directions = F.normalize(self.weight, dim=-1)
+        return (directions @ directions.T).fill_diagonal_(-torch.inf).topk(k).indices
+
 
 def check_ids(ids: Int[Tensor, "B T"], vocab_size: int) -> None:
     """Raise a ValueError that names the numbers if a token is outside the vocabulary.
 
-    >>> import torch
     >>> check_ids(torch.tensor([[1, 7]]), vocab_size=5)
     Traceback (most recent call last):
     ValueError: token 7 is outside the vocabulary of 5 tokens (0 to 4)

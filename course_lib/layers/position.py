@@ -1,0 +1,94 @@
+"""Where a token stands: waves to add to its vector, or rotations to turn its queries and keys by."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "width/2"]:
+    """Give the turning speed of each pair of numbers, in radians per place: base^(-2i / width), fast to slow.
+
+    >>> frequencies(4, base=100.0)
+    tensor([1.0000, 0.1000])
+    """
+    if width < 2 or width % 2:
+        raise ValueError(f"a width of {width} cannot be cut into pairs of numbers")
+    if base <= 0:
+        raise ValueError(f"base {base} is not above 0")
+    return base ** (-torch.arange(0, width, 2) / width)
+
+
+def angles(places: Int[Tensor, "T"], speeds: Float[Tensor, "P"]) -> Float[Tensor, "T P"]:
+    """Tell how far each of the `P` pairs has turned at each place, in radians."""
+    return places[:, None].float() * speeds
+
+
+def sinusoids(places: Int[Tensor, "T"], width: int, base: float = 10_000.0) -> Float[Tensor, "T width"]:
+    """Mark each place by a sine and a cosine per speed, side by side: a vector to add to the token's.
+
+    Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
+    """
+    turned = angles(places, frequencies(width, base).to(places.device))
+    return torch.stack([turned.sin(), turned.cos()], -1).flatten(1)
+
+
+class Sinusoids(nn.Module):
+    """`sinusoids` in the shape of a learned table, `table(places)`, so that it can take one's place; nothing to learn.
+
+    `scale` sets how loud the waves are next to the tokens' vectors.
+    """
+
+    def __init__(self, d_model: int, base: float = 10_000.0, scale: float = 1.0) -> None:
+        super().__init__()
+        frequencies(d_model, base)  # refuses a width or base that will not do
+        self.d_model, self.base, self.scale = d_model, base, scale
+
+    def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
+        return self.scale * sinusoids(places, self.d_model, self.base)
+
+
+def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T D/2"]) -> Float[Tensor, "*B T D"]:
+    """Turn each pair of numbers by its angle. Number i is paired with number i + D/2, as in Llama's and most code.
+
+    >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([[torch.pi / 6]]))
+    tensor([[0.8660, 0.5000]])
+
+    Source: Su et al. 2021 (arXiv 2104.09864), equation 34, but for the pairing, which is `rotate_interleaved`'s there.
+    """
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = turned.cos().to(x.dtype), turned.sin().to(x.dtype)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+def rotate_interleaved(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T D/2"]) -> Float[Tensor, "*B T D"]:
+    """Turn each pair of numbers by its angle. Number 2i is paired with number 2i + 1, as in the paper."""
+    return rotate(x[..., halves_order(x.shape[-1])], turned).unflatten(-1, (2, -1)).mT.flatten(-2)
+
+
+def halves_order(width: int) -> Int[Tensor, "D"]:
+    """Give the order that carries neighbours into halves: the even places first, then the odd ones.
+
+    `rotate(x[..., order], turned)` equals `rotate_interleaved(x, turned)[..., order]`.
+
+    >>> halves_order(6)
+    tensor([0, 2, 4, 1, 3, 5])
+    """
+    return torch.arange(width).view(-1, 2).T.flatten()
+
+
+class Rotary(nn.Module):
+    """Rotary positions for `SelfAttention(position=...)`: turn queries and keys (B, H, T, d_head) by their place.
+
+    A dot product of two turned vectors depends on how far apart they stand, not on where. `start` is the place of the
+    first token, for a text that goes on where a cache ends. Angles are reckoned in float32, whatever `x` is.
+    """
+
+    def __init__(self, d_head: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.register_buffer("speeds", frequencies(d_head, base), persistent=False)
+
+    def forward(self, x: Float[Tensor, "B H T D"], start: int = 0) -> Float[Tensor, "B H T D"]:
+        if x.shape[-1] != 2 * len(self.speeds):
+            raise ValueError(f"rotary positions for heads of {2 * len(self.speeds)} numbers, not of {x.shape[-1]}")
+        places = torch.arange(start, start + x.shape[-2], device=x.device)
+        return rotate(x, angles(places, self.speeds))
