@@ -89,6 +89,9 @@ def test_tolerance():
     expect(1.05, 1.0, "it", tolerance=0.1)
     with pytest.raises(Wrong):
         expect(1.05, 1.0, "it", tolerance=0.01)
+    expect(TABLE + 1e-5, TABLE, "it")
+    with pytest.raises(Wrong):
+        expect(TABLE + torch.tensor([1e-4, 0.0]), TABLE, "it")
 
 
 @pytest.mark.parametrize("value", [list(range(9999)), "x" * 9999, {i: i for i in range(9999)}, torch.zeros(9999)])
