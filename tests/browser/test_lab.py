@@ -14,7 +14,7 @@ from course_lib.lab import course_map
 from tests.browser.moving import assert_slider_moves
 
 FIRST = course_map.lessons()[0]
-PATIENCE = 540_000  # milliseconds; the notebook trains a model
+PATIENCE = 900_000  # milliseconds; the notebook trains a model
 
 RUN_ALL = """async () => {
     const app = window.jupyterapp, panel = app.shell.currentWidget;
@@ -58,6 +58,7 @@ def wait_for(url, server, seconds=90):
     pytest.fail(f"no answer from {url} in {seconds} s")
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not FIRST.built, reason="notebook 00 is not there")
 def test_first_notebook_runs_and_its_figure_moves(page, lab):
     page.set_default_timeout(PATIENCE)
