@@ -94,7 +94,7 @@ def test_too_few_batches_and_a_broken_loss_are_said():
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
-    [({"steps": 0}, "steps 0"), ({"steps": 1, "clip": 0}, "clip 0"), ({"steps": 1, "seconds": -3}, "seconds -3"),
+    [({"steps": 0}, "steps 0"), ({"steps": 1, "clip": 0.0}, "clip 0"), ({"steps": 1, "seconds": -3.0}, "seconds -3"),
      ({"steps": 1, "decay": 1.2}, "decay 1.2")],
 )  # fmt: skip
 def test_impossible_settings_name_their_numbers(numbers, message):
