@@ -1,7 +1,8 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
-The pages and notebooks are copied to `book/_build/source`, where three things are changed that only the book needs: the
-start page gets its lessons, links between notebooks lead to pages, and a folded solution says that it is one.
+The pages and notebooks are copied to `book/_build/source`, where four things are changed that only the book needs: the
+start page gets its lessons, links between notebooks lead to pages, a folded solution says that it is one, and the code
+of a question, which names the right answer, is left out.
 Every warning of Sphinx is an error.
 """
 
@@ -56,8 +57,11 @@ def adapt(cell: dict) -> None:
         if "text/html" in output.get("data", {}):
             html = "".join(output["data"]["text/html"])
             output["data"]["text/html"] = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', html)
-    if "solution" in cell["metadata"].get("tags", []):
+    tags = cell["metadata"].setdefault("tags", [])
+    if "solution" in tags:
         cell["metadata"]["mystnb"] = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+    if "".join(cell["source"]).lstrip().startswith("quiz.choice("):
+        tags.append("remove-input")  # the call names the right answer
 
 
 def lessons_as_myst(present: list[course_map.Lesson]) -> str:

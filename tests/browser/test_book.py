@@ -92,6 +92,7 @@ def every_player_plays(page):
 
 
 def every_option_of_a_question_has_feedback(page):
+    assert page.get_by_text("quiz.choice(").count() == 0, "the code of a question gives its answer away"
     for question in page.locator(".widget-radio").all():
         answers = []
         for option in question.locator("input").all():
