@@ -27,7 +27,7 @@ lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in J
 
 test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests $(wildcard notebooks/*.ipynb) \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests course_lib $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 
 models: $(VENV)/.models  ## fetch the two real models (180 MB)

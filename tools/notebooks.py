@@ -108,11 +108,18 @@ def read_twin(twin: Path) -> NotebookNode:
     seen: set[str] = set()
     for cell in notebook.cells:
         cell.id = stable_id(cell, seen)
+        fold(cell)
     notebook.metadata = NotebookNode(
         kernelspec=dict(KERNEL), language_info={"name": "python"}, course={"twin": digest(twin)}
     )
     notebook.nbformat_minor = 5
     return notebook
+
+
+def fold(cell: NotebookNode) -> None:
+    """Collapse the source of a cell that gives an answer away: solutions, and the questions of a quiz."""
+    if "solution" in cell.metadata.get("tags", []) or cell.source.startswith("quiz.choice("):
+        cell.metadata.jupyter = {"source_hidden": True}
 
 
 def stable_id(cell: NotebookNode, seen: set[str]) -> str:

@@ -1,7 +1,7 @@
 """Self-attention: every token looks back and takes from the tokens before it what it needs."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Cache(Protocol):
     """What attention asks of a cache: store the new keys and values, hand back all of them."""
 

@@ -37,7 +37,7 @@ def layer_norm_backward(
     these two directions: both parts are taken out, and the rest is divided by the deviation.
 
     >>> import torch
-    >>> dx, _, _ = layer_norm_backward(torch.tensor([1.0, 0, 0, 0]), torch.tensor([1.0, 7, 7, 9]), torch.ones(4), eps=0)
+    >>> dx, _, _ = layer_norm_backward(torch.tensor([1.0, 0, 0, 0]), torch.tensor([1.0, 7, 7, 9]), torch.ones(4), eps=0.0)
     >>> 54 * dx
     tensor([ 1.0000, -2.0000, -2.0000,  3.0000])
     """
@@ -56,8 +56,8 @@ def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 
     >>> rms_norm(torch.tensor([1.0, 5.0, 5.0, 7.0]), torch.ones(4))
     tensor([0.2000, 1.0000, 1.0000, 1.4000])
 
-    Source: Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4; `eps`, which keeps a vector of zeros from dividing by
-    zero, is that of DeepSeek's and Llama's code.
+    Source: Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4. `eps`, which keeps zeros from being divided by zero,
+    is 1e-6 in DeepSeek's and Llama's code.
     """
     return x / ((x**2).mean(-1, keepdim=True) + eps).sqrt() * weight
 

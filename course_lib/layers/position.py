@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-def frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "width/2"]:
+def frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "P"]:
     """Give the turning speed of each pair of numbers, in radians per place: base^(-2i / width), fast to slow.
 
     >>> frequencies(4, base=100.0)
@@ -23,7 +23,7 @@ def angles(places: Int[Tensor, "T"], speeds: Float[Tensor, "P"]) -> Float[Tensor
     return places[:, None].float() * speeds
 
 
-def sinusoids(places: Int[Tensor, "T"], width: int, base: float = 10_000.0) -> Float[Tensor, "T width"]:
+def sinusoids(places: Int[Tensor, "T"], width: int, base: float = 10_000.0) -> Float[Tensor, "T C"]:
     """Mark each place by a sine and a cosine per speed, side by side: a vector to add to the token's.
 
     Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
@@ -47,7 +47,7 @@ class Sinusoids(nn.Module):
         return self.scale * sinusoids(places, self.d_model, self.base)
 
 
-def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T D/2"]) -> Float[Tensor, "*B T D"]:
+def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]) -> Float[Tensor, "*B T D"]:
     """Turn each pair of numbers by its angle. Number i is paired with number i + D/2, as in Llama's and most code.
 
     >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([[torch.pi / 6]]))
@@ -60,7 +60,7 @@ def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T D/2"]) -> Float[
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
-def rotate_interleaved(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T D/2"]) -> Float[Tensor, "*B T D"]:
+def rotate_interleaved(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]) -> Float[Tensor, "*B T D"]:
     """Turn each pair of numbers by its angle. Number 2i is paired with number 2i + 1, as in the paper."""
     return rotate(x[..., halves_order(x.shape[-1])], turned).unflatten(-1, (2, -1)).mT.flatten(-2)
 

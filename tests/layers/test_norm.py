@@ -58,12 +58,12 @@ def test_the_backward_pass_equals_nudging():
 
 def test_layer_norm_forgets_shift_and_stretch_and_rms_norm_only_stretch():
     x, ones, zeros = random(4, 6), torch.ones(6).double(), torch.zeros(6).double()
-    y = layer_norm(x, ones, zeros, eps=0)
-    torch.testing.assert_close(layer_norm(9 * x + 4, ones, zeros, eps=0), y)
-    torch.testing.assert_close(rms_norm(9 * x, ones, eps=0), rms_norm(x, ones, eps=0))
+    y = layer_norm(x, ones, zeros, eps=0.0)
+    torch.testing.assert_close(layer_norm(9 * x + 4, ones, zeros, eps=0.0), y)
+    torch.testing.assert_close(rms_norm(9 * x, ones, eps=0.0), rms_norm(x, ones, eps=0.0))
     assert (rms_norm(x + 4, ones) - rms_norm(x, ones)).abs().min() > 1e-3
     centred = x - x.mean(-1, keepdim=True)
-    torch.testing.assert_close(rms_norm(centred, ones, eps=0), y)
+    torch.testing.assert_close(rms_norm(centred, ones, eps=0.0), y)
 
 
 def test_no_token_sees_another():
