@@ -46,7 +46,7 @@ def layer_norm_backward(
     y, g = centred / deviation, upstream * weight
     dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
     C = x.shape[-1]
-    return dx, (upstream * y).view(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+    return dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
 
 
 def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-6) -> Float[Tensor, "*B C"]:
