@@ -22,7 +22,7 @@ KEY_COLOURS = (BLUE, GREEN, GREY)
 
 
 def turn_the_query(keys: Tensor, values: Tensor, length: float = 2**0.5, step: int = 15) -> Widget:
-    """Turn a query of two numbers round the circle; see the weight of each key (S, 2), and the average of values (S,)."""
+    """Turn a query of two numbers round the circle; see the weight of each key (S, 2), and the average of values."""
     angles = range(0, 360, step)
     pictures = [_turned(keys, values, length, angle) for angle in angles]
     labels = [f"{angle}°" for angle in angles]
@@ -30,32 +30,47 @@ def turn_the_query(keys: Tensor, values: Tensor, length: float = 2**0.5, step: i
 
 
 def _turned(keys: Tensor, values: Tensor, length: float, angle: int) -> str:
+    """Draw keys and query as arrows in the plane, and beside them a bar for the weight of each key."""
     query = length * torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
-    weights = (keys @ query).softmax(-1)
-    answer = (weights * values).sum().item()
-    fig, (plane, bars) = plt.subplots(1, 2, figsize=(7.6, 3.1), width_ratios=[1, 1.25])
-    _draw_plane(plane, keys, query)
-    names = [f"key {i + 1}\n(value {value:g})" for i, value in enumerate(values.tolist())]
-    bars.barh(names, weights, color=KEY_COLOURS, height=0.6)
-    for i, weight in enumerate(weights.tolist()):
-        bars.text(weight + 0.02, i, f"{weight:.2f}", va="center")
-    bars.set(xlim=(0, 1.12), xlabel="weight", title=f"answer {answer:.1f}")
-    bars.invert_yaxis()
-    bars.grid(axis="y", visible=False)
-    told = ", ".join(f"key {i + 1} gets {weight:.2f}" for i, weight in enumerate(weights.tolist()))
-    alt = f"The query points at {angle} degrees: {told}. The answer is {answer:.1f}."
-    return frames.image(fig, alt=alt, dpi=110, colours=24)
+    weights = (keys @ query).softmax(-1).tolist()
+    answer = sum(w * v for w, v in zip(weights, values.tolist(), strict=True))
+    marks = "".join(f'<path d="M{x} 0v200" stroke="#e6e6e6"/><path d="M0 {x}h240" stroke="#e6e6e6"/>' for x in GRID)
+    for i, key in enumerate(keys.tolist()):
+        marks += _arrow(*key, f"key {i + 1}", KEY_COLOURS[i], 2.5) + _bar(i, weights[i], values[i].item())
+    marks += _arrow(*query.tolist(), "query", RED, 4)
+    marks += f'<text x="270" y="192" font-weight="bold" font-size="15">answer {answer:.1f}</text>'
+    told = ", ".join(f"key {i + 1} gets {weight:.2f}" for i, weight in enumerate(weights))
+    label = f"The query points at {angle} degrees: {told}. The answer is {answer:.1f}."
+    return frames.card(
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 620 205" style="width:100%;max-width:620px" '
+        f'font-family="sans-serif" font-size="13" fill="{BLACK}">{marks}</svg>'
+    )
 
 
-def _draw_plane(ax: plt.Axes, keys: Tensor, query: Tensor) -> None:
-    """Draw the keys and the query as arrows from the origin."""
-    arrows = [*zip(keys.tolist(), (f"key {i + 1}" for i in range(len(keys))), KEY_COLOURS, strict=False)]
-    for (x, y), name, colour in [*arrows, (query.tolist(), "query", RED)]:
-        look = {"arrowstyle": "-|>", "color": colour, "linewidth": 3 if colour == RED else 2}
-        ax.annotate("", xy=(x, y), xytext=(0, 0), arrowprops=look | {"shrinkA": 0, "shrinkB": 0})
-        far = 1 + (0.3 + 0.2 * abs(x) / math.hypot(x, y)) / math.hypot(x, y)
-        ax.text(x * far, y * far, name, color=colour, ha="center", va="center", fontweight="bold")
-    ax.set(xlim=(-2.2, 2.9), ylim=(-2.1, 2.1), aspect="equal", xticks=(-2, -1, 0, 1, 2), yticks=(-2, -1, 0, 1, 2))
+GRID = (20, 60, 100, 140, 180)      # 40 units of the picture are 1 in the plane; (0, 0) lies at (100, 100)
+
+
+def _arrow(x: float, y: float, name: str, colour: str, width: float) -> str:
+    """Draw a vector from the origin with a head and a name."""
+    turn = math.degrees(math.atan2(-y, x))
+    tip_x, tip_y, reach = 100 + 40 * x, 100 - 40 * y, math.hypot(x, y)
+    name_x, name_y = tip_x + 24 * x / reach, tip_y - 14 * y / reach + 4
+    end_x, end_y = tip_x - 6 * x / reach, tip_y + 6 * y / reach
+    return (
+        f'<path d="M100 100L{end_x:.1f} {end_y:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+        f'<path d="M0 0l-11 -5v10z" fill="{colour}" transform="translate({tip_x:.1f} {tip_y:.1f}) rotate({turn:.0f})"/>'
+        f'<text x="{name_x:.1f}" y="{name_y:.1f}" fill="{colour}" font-weight="bold" text-anchor="middle">{name}</text>'
+    )
+
+
+def _bar(i: int, weight: float, value: float) -> str:
+    """Draw the weight of the key number `i`, from 0, as a bar with its number."""
+    y = 30 + 50 * i
+    return (
+        f'<text x="270" y="{y - 6}">key {i + 1}, value {value:g}</text>'
+        f'<rect x="270" y="{y}" width="{280 * weight:.1f}" height="18" fill="{KEY_COLOURS[i]}"/>'
+        f'<text x="{276 + 280 * weight:.1f}" y="{y + 14}">{weight:.2f}</text>'
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -143,7 +158,7 @@ def _tale(text: str, match: int, step: int) -> str:
             cells.append(f'<span style="{look}font-weight:{weight};border-radius:4px">{entry}</span>')
     columns = f"7.5em repeat({len(text)}, minmax(3.6em, 1fr))"
     look = f"display:grid;grid-template-columns:{columns};gap:6px;text-align:center"
-    table = f'<div style="overflow-x:auto;min-height:9em"><div style="{look}">{"".join(cells)}</div></div>'
+    table = f'<div style="overflow-x:auto;min-height:8em"><div style="{look}">{"".join(cells)}</div></div>'
     return frames.card(f'<p style="margin:0 0 10px">{TALE[step]}</p>{table}')
 
 
@@ -164,8 +179,8 @@ def _listening(table: Tensor, text: str, t: int) -> str:
     shares = [round(100 * weight) for weight in table[t].tolist()]
     letters, numbers = "", ""
     for s, letter in enumerate(text):
-        look = f"background:#E69F00{round(2.55 * shares[s]):02x}" if s <= t else "color:#bbb"
-        look += f";outline:2px solid {BLUE}" if s == t else ""
+        look = f"background:#E69F00{round(2.55 * shares[s]):02x}" if s <= t else "color:#8a8a8a;font-weight:normal"
+        look += f";box-shadow:inset 0 0 0 2px {BLUE}" if s == t else ""
         letters += f'<b style="{look}">{html.escape(letter)}</b>'
         numbers += f"<i>{shares[s]}</i>" if s <= t and shares[s] else "<i></i>"
     best = sorted(range(t + 1), key=lambda s: -shares[s])[:3]
@@ -179,19 +194,19 @@ def _listening(table: Tensor, text: str, t: int) -> str:
     )
 
 
-def tables(weights: Mapping[str, Tensor], text: str, marked: Sequence[str] = (), columns: int = 4) -> Figure:
+def tables(weights: Mapping[str, Tensor], text: str, marked: Sequence[str] = (), columns: int = 2) -> Figure:
     """Draw the table of weights of every head, one row per reading letter; the names in `marked` are printed in red."""
     rows = -(-len(weights) // columns)
-    fig, panels = plt.subplots(rows, columns, figsize=(2.25 * columns + 0.3, 2.45 * rows), squeeze=False)
+    fig, panels = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.6 * rows), squeeze=False)
     for ax, (name, table) in zip(panels.flat, weights.items(), strict=True):
         ax.imshow(table, cmap="cividis", vmin=0, vmax=1)
-        ax.set_xticks(range(len(text)), text, fontsize=6)
-        ax.set_yticks(range(len(text)), text, fontsize=6)
+        ax.set_xticks(range(len(text)), text, fontsize=8)
+        ax.set_yticks(range(len(text)), text, fontsize=8)
         ax.tick_params(length=0, pad=1)
         ax.grid(False)
-        ax.set_title(name, fontsize=9.5, color=RED if name in marked else BLACK, loc="center", pad=4)
+        ax.set_title(name, fontsize=11, color=RED if name in marked else BLACK, loc="center", pad=4)
     for ax in panels[:, 0]:
-        ax.set_ylabel("reading letter", fontsize=8)
+        ax.set_ylabel("reading letter")
     for ax in panels[-1]:
-        ax.set_xlabel("listens to", fontsize=8)
+        ax.set_xlabel("listens to")
     return fig
