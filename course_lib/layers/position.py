@@ -33,18 +33,15 @@ def sinusoids(places: Int[Tensor, "T"], width: int, base: float = 10_000.0) -> F
 
 
 class Sinusoids(nn.Module):
-    """`sinusoids` in the shape of a learned table, `table(places)`, so that it can take one's place; nothing to learn.
+    """`sinusoids` in the shape of a learned table, `table(places)`, so that it can take one's place."""
 
-    `scale` sets how loud the waves are next to the tokens' vectors.
-    """
-
-    def __init__(self, d_model: int, base: float = 10_000.0, scale: float = 1.0) -> None:
+    def __init__(self, d_model: int, base: float = 10_000.0) -> None:
         super().__init__()
         frequencies(d_model, base)  # refuses a width or base that will not do
-        self.d_model, self.base, self.scale = d_model, base, scale
+        self.d_model, self.base = d_model, base
 
     def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
-        return self.scale * sinusoids(places, self.d_model, self.base)
+        return sinusoids(places, self.d_model, self.base)
 
 
 def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]) -> Float[Tensor, "*B T D"]:
