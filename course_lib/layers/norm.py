@@ -37,7 +37,8 @@ def layer_norm_backward(
     these two directions: both parts are taken out, and the rest is divided by the deviation.
 
     >>> import torch
-    >>> dx, _, _ = layer_norm_backward(torch.tensor([1.0, 0, 0, 0]), torch.tensor([1.0, 7, 7, 9]), torch.ones(4), eps=0.0)
+    >>> upstream, x = torch.tensor([[1.0, 0, 0, 0], [1, 7, 7, 9]])
+    >>> dx, _, _ = layer_norm_backward(upstream, x, torch.ones(4), eps=0.0)
     >>> 54 * dx
     tensor([ 1.0000, -2.0000, -2.0000,  3.0000])
     """
@@ -63,7 +64,7 @@ def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 
 
 
 class RMSNorm(nn.RMSNorm):
-    """The learned weight of `rms_norm`, computed by torch's own function (equal, and faster)."""
+    """The learned weight of `rms_norm`, computed by torch's own function (equal)."""
 
     def __init__(self, d_model: int, eps: float = 1e-6) -> None:
         super().__init__(d_model, eps=eps)
