@@ -44,10 +44,11 @@ def _cloud(table: Tensor, axes: Tensor, classes: Sequence[str], step: int) -> st
     share = sum(classes[i] == classes[j] for i, j in enumerate(nearest)) / len(classes)
     ax.set_title(f"after {step} steps: {share:.0%} stand next to one of their class")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-    told = "one cloud in which the classes are mixed" if step == 0 else "each class drawing together into a group"
-    return frames.image(
-        fig, alt=f"The rows of the table in two dimensions after {step} steps: {told}.", dpi=110, colours=48
+    alt = (
+        f"The rows of {len(classes)} words in two dimensions after {step} steps of training, marked by class. For "
+        f"{share:.0%} of them the nearest word, in all dimensions, is of the same class."
     )
+    return frames.image(fig, alt=alt, dpi=110, colours=256)
 
 
 def neighbours(words: Sequence[str], before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> Widget:
