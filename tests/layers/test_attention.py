@@ -163,6 +163,13 @@ def test_a_padded_batch_equals_single_runs(lengths, left, heads, window, cut):
             torch.testing.assert_close(torch.cat(parts, dim=1)[i, here], attention(row)[0])
 
 
+def test_a_token_of_padding_still_sees_itself():
+    padding = torch.tensor([[True, True, False], [False, False, True]])
+    visible = visible_keys(3, 3, padding=padding)
+    assert visible.int().tolist() == [[[[1, 0, 0], [0, 1, 0], [0, 0, 1]]], [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]]]
+    assert attention_weights(torch.randn(2, 1, 3, 4), torch.randn(2, 1, 3, 4), visible).isfinite().all()
+
+
 @pytest.mark.parametrize("arguments", [{}, {"T": 1}, {"window": 6}])
 def test_no_mask_is_built_where_none_is_needed(monkeypatch, arguments):
     def refuse(*_):
