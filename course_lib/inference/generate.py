@@ -1,5 +1,6 @@
 """Let a model write: predict a token, choose it, append it, repeat."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -7,52 +8,127 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.inference.cache import KVCache
+from course_lib.layers.embedding import check_ids
 
 
 def next_token_probs(
-    logits: Float[Tensor, "*B V"], temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Float[Tensor, "*B V"],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    ids: Int[Tensor, "*B T"] | None = None,
 ) -> Float[Tensor, "*B V"]:
     """Turn scores into the chances with which each token is chosen.
 
-    A `temperature` below 1 sharpens the chances, above 1 flattens them, and 0 leaves only the best token. `top_k`
-    keeps the k most likely tokens, `top_p` the smallest set of most likely tokens that holds at least that much of the
-    chance (Holtzman et al. 2019, arXiv 1904.09751); what is left is scaled to sum to 1. The three act in this order.
+    The knobs act in this order, each on what the one before it left: `repetition_penalty` (on the tokens in `ids`, the
+    text so far), `temperature` (0: greedy, always the best token), `top_k`, `top_p`, `min_p`. What is left is scaled to
+    sum to 1.
 
     >>> logits = torch.tensor([0.5, 0.3, 0.2]).log()
     >>> next_token_probs(logits, top_k=2), next_token_probs(logits, top_p=0.4)
     (tensor([0.6250, 0.3750, 0.0000]), tensor([1., 0., 0.]))
     """
-    check_sampling(temperature, top_k, top_p)
-    if temperature == 0:
-        return nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
-    probs = (logits / temperature).softmax(-1)
-    if top_k is not None and top_k < logits.shape[-1]:
-        probs = keep(probs, torch.arange(logits.shape[-1]) < top_k)
+    check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    if repetition_penalty is not None:
+        if ids is None:
+            raise ValueError(f"repetition_penalty {repetition_penalty} needs ids, the text so far")
+        logits = penalise_repeats(logits, ids, repetition_penalty)
+    logits = apply_temperature(logits, temperature)
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
     if top_p is not None:
-        ordered = probs.sort(descending=True, stable=True).values
-        probs = keep(probs, ordered.cumsum(-1) - ordered < top_p)
-    return probs
+        logits = keep_top_p(logits, top_p)
+    if min_p is not None:
+        logits = keep_min_p(logits, min_p)
+    return logits.softmax(-1)
 
 
-def keep(probs: Float[Tensor, "*B V"], kept: Tensor) -> Float[Tensor, "*B V"]:
-    """Keep the tokens whose place in the order of likelihood is `kept`; scale their chances to sum to 1."""
-    ordered, order = probs.sort(descending=True, stable=True)
-    probs = torch.zeros_like(probs).scatter(-1, order, ordered * kept)
-    return probs / probs.sum(-1, keepdim=True)
+def penalise_repeats(
+    logits: Float[Tensor, "*B V"], ids: Int[Tensor, "*B T"], penalty: float
+) -> Float[Tensor, "*B V"]:
+    """Lower the scores of tokens that stand in `ids`: divide them by `penalty`, or multiply those below 0.
+
+    A token counts once, however often it was said. The result depends on where the scores have their 0, which the
+    chances do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1, which divides the scores below 0 too).
+
+    >>> penalise_repeats(torch.tensor([3.0, -1.0, 2.0]), torch.tensor([0, 1, 1]), 2.0)
+    tensor([ 1.5000, -2.0000,  2.0000])
+    """
+    check_sampling(repetition_penalty=penalty)
+    check_ids(ids, logits.shape[-1])
+    said = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids.long(), True)
+    return torch.where(said, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not 0 <= temperature < float("inf"):
+def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Float[Tensor, "*B V"]:
+    """Sharpen the chances (below 1), flatten them (above 1), or leave only the best token (0; of equals the first).
+
+    The best score becomes 0: the chances stay the same, and no division overflows.
+    """
+    check_sampling(temperature)
+    if temperature == 0:
+        best = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
+        return torch.zeros_like(logits).masked_fill(~best, -torch.inf)
+    return (logits - logits.amax(-1, keepdim=True)) / temperature
+
+
+def keep_top_k(logits: Float[Tensor, "*B V"], k: int) -> Float[Tensor, "*B V"]:
+    """Rule out (score -inf) all but the k best tokens; of equals the first stay."""
+    check_sampling(top_k=k)
+    order = logits.argsort(dim=-1, descending=True, stable=True)
+    return logits.scatter(-1, order[..., k:], -torch.inf)
+
+
+def keep_top_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
+    """Keep the nucleus: the fewest tokens, best first, that hold at least `p` of the chance; rule out the others.
+
+    Source: Holtzman et al. 2019, arXiv 1904.09751, section 3.1.
+    """
+    check_sampling(top_p=p)
+    if p == 1:
+        return logits       # all of them, whatever rounding makes of the sum
+    probs, order = logits.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
+    outside = probs.cumsum(-1) - probs >= p
+    return logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
+
+
+def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
+    """Rule out every token that is less than `p` times as likely as the best (Nguyen et al. 2024, arXiv 2407.01082).
+
+    >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)        # at least half of 0.5
+    tensor([0.6250, 0.3750, 0.0000])
+    """
+    check_sampling(min_p=p)
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.amax(-1, keepdim=True), -torch.inf)
+
+
+def check_sampling(
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+) -> None:
+    if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature {temperature} must be 0 (always the best token) or a number above it")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k {top_k} would leave no token to choose")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p {top_p} is outside (0, 1]")
+    if min_p is not None and not 0 <= min_p < 1:
+        raise ValueError(f"min_p {min_p} is outside [0, 1)")
+    if repetition_penalty is not None and not 0 < repetition_penalty < math.inf:
+        raise ValueError(f"repetition_penalty {repetition_penalty} must be a number above 0 (1 changes nothing)")
 
 
 def sample(probs: Float[Tensor, "*B V"], generator: torch.Generator | None = None) -> Int[Tensor, "*B"]:
     """Draw one token per row: lay the chances end to end on a line from 0 to 1 and see where a random point falls."""
     line = probs.double().cumsum(-1)
+    if not (line[..., -1] > 0).all():
+        raise ValueError("the chances are NaN or all 0: no token can be drawn")
     point = torch.rand(probs.shape[:-1], generator=generator, dtype=torch.double) * line[..., -1]
     return torch.searchsorted(line, point[..., None], right=True)[..., 0]
 
@@ -65,17 +141,20 @@ def stream(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
     generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> Iterator[Int[Tensor, "B"]]:
     """Yield the next token of every row, again and again.
 
-    When the context is full, the model goes on from the newer half of it, with or without the cache. `use_cache`
-    changes the speed alone. Raises a ValueError for an empty prompt, one that is longer than the context, and for
-    settings out of range.
+    When the context is full, the model goes on from the newer half of it, with or without the cache; the
+    `repetition_penalty` too forgets what the model no longer sees. For the other settings see `next_token_probs`;
+    `use_cache` changes the speed alone. Raises a ValueError for an empty prompt, one that is longer than the context,
+    and for settings out of range.
     """
     room = model.settings.max_seq_len
-    check_sampling(temperature, top_k, top_p)
+    check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     if ids.ndim != 2 or not 1 <= ids.shape[1] <= room:
         raise ValueError(f"a prompt of shape {tuple(ids.shape)}: it must be (B, T) with 1 to max_seq_len {room} tokens")
     if max_new_tokens < 0:
@@ -89,7 +168,8 @@ def stream(
             caches = [KVCache(room) for _ in range(model.settings.n_layers)]
         with torch.no_grad():
             logits = model(unread if use_cache else ids, caches)[:, -1]
-        token = sample(next_token_probs(logits, temperature, top_k, top_p), generator)
+        probs = next_token_probs(logits, temperature, top_k, top_p, min_p, repetition_penalty, ids)
+        token = sample(probs, generator)
         yield token
         unread = token[:, None]
         ids = torch.cat([ids, unread], dim=1)
@@ -118,3 +198,52 @@ def write(model: nn.Module, tokenizer, prompt: str, max_new_tokens: int, *, seed
     ids = torch.tensor([tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
     return tokenizer.decode(generate(model, ids, max_new_tokens, generator=generator, **settings)[0])
+
+
+@torch.no_grad()
+def beam_search(
+    model: nn.Module, ids: Int[Tensor, "T"], max_new_tokens: int, n_beams: int, *, stop_token: int | None = None
+) -> tuple[Int[Tensor, "K S"], Float[Tensor, "K"]]:
+    """Search for likely continuations of one prompt: extend all beams by all tokens, keep the `n_beams` best, repeat.
+
+    Returns the beams, best first, with the log of each one's chance given the prompt, in nats. One beam is greedy
+    writing; as many as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing more
+    (and repeats it to the end), so short texts have the advantage. Raises a ValueError where prompt and continuation
+    exceed the context. Every step reads the whole text again: there is no cache here.
+    """
+    check_beams(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
+    if stop_token is not None:
+        check_ids(torch.tensor(stop_token), model.settings.vocab_size)
+    beams, scores = ids[None], torch.zeros(1, dtype=torch.double)
+    for _ in range(max_new_tokens):
+        steps = model(beams)[:, -1].double().log_softmax(-1)
+        if stop_token is not None:
+            done = (beams[:, len(ids) :] == stop_token).any(-1)
+            if done.all():
+                break
+            steps[done] = -torch.inf
+            steps[done, stop_token] = 0.0
+        beams, scores = best_extensions(beams, scores, steps, n_beams)
+    return beams, scores
+
+
+def best_extensions(
+    beams: Int[Tensor, "K S"], scores: Float[Tensor, "K"], steps: Float[Tensor, "K V"], n_beams: int
+) -> tuple[Int[Tensor, "N L"], Float[Tensor, "N"]]:
+    """Append to each beam each token, at the log chances `steps`; keep the `n_beams` best that are possible at all."""
+    totals = (scores[:, None] + steps).flatten()
+    if totals.isnan().any():
+        raise ValueError("the scores of the beams are NaN")
+    scores, best = totals.topk(min(n_beams, (totals > -torch.inf).sum().item()))
+    parents, tokens = best // steps.shape[1], best % steps.shape[1]
+    return torch.cat([beams[parents], tokens[:, None]], dim=1), scores
+
+
+def check_beams(prompt_length: int, max_new_tokens: int, n_beams: int, room: int) -> None:
+    if n_beams < 1:
+        raise ValueError(f"n_beams {n_beams} would leave no text")
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens {max_new_tokens} is negative")
+    if not 1 <= prompt_length <= room - max_new_tokens:
+        lengths = f"a prompt of {prompt_length} tokens and {max_new_tokens} new ones"
+        raise ValueError(f"{lengths}: the prompt must hold at least 1, both together at most max_seq_len {room}")

@@ -31,7 +31,7 @@ class Embedding(nn.Embedding):
         return (directions @ directions.T).fill_diagonal_(-torch.inf).topk(k).indices
 
 
-def check_ids(ids: Int[Tensor, "B T"], vocab_size: int) -> None:
+def check_ids(ids: Int[Tensor, "..."], vocab_size: int) -> None:
     """Raise a ValueError that names the numbers if a token is outside the vocabulary.
 
     >>> check_ids(torch.tensor([[1, 7]]), vocab_size=5)
