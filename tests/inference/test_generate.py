@@ -122,7 +122,7 @@ def test_extreme_temperatures_stay_finite(temperature):
 
 
 def test_top_p_of_1_keeps_every_token_whatever_rounding_makes_of_the_sum():
-    assert (next_token_probs(torch.randn(50_000, generator=seeded()), top_p=1.0) > 0).all()
+    assert (next_token_probs(torch.tensor([60.0, 0.0, 1.0]), top_p=1.0) > 0).all()
 
 
 def test_repeats_are_penalised_once_on_either_side_of_zero():
