@@ -120,7 +120,10 @@ CASES = {
             (lambda x, y, a: turn(x, y, -a), "clockwise"),
             (lambda x, y, a: turn(x, y, math.radians(a)), "taken for degrees"),
             (lambda x, y, a: turn(x, y, math.degrees(a)), "turned into degrees"),
-            (lambda x, y, a: (math.cos(a) * x + math.sin(a) * y, math.sin(a) * x + math.cos(a) * y), "both lines have a plus"),
+            (
+                lambda x, y, a: (math.cos(a) * x + math.sin(a) * y, math.sin(a) * x + math.cos(a) * y),
+                "both lines have a plus",
+            ),
             (lambda x, y, a: (math.cos(a) * x, math.sin(a) * y), "only scaled"),
             (turn_with_the_new_x, "the new x"),
             (lambda x, y, a: turn(x, y, a)[::-1], "are swapped"),
