@@ -16,8 +16,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
+    """Chromium, closed after each file: while Playwright runs, no other event loop can."""
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     if chromium is None:
         answer = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -47,7 +48,7 @@ def leaves_this_machine(url: str) -> bool:
     return parts.scheme not in ("file", "data", "blob", "about") and parts.hostname != "127.0.0.1"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def book_run(tmp_path_factory):
     """The run that built the book afresh, and the book's folder."""
     output = tmp_path_factory.mktemp("book")
@@ -55,7 +56,7 @@ def book_run(tmp_path_factory):
     return subprocess.run(command, capture_output=True, text=True), output / "html"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def book(book_run):
     """The book's folder. Faults such as a broken link are one test's business; the others look at what is there."""
     return book_run[1]

@@ -39,6 +39,7 @@ def lab(tmp_path):
     command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={tmp_path}"]
     with (tmp_path / "server.log").open("w") as log:
         environment = os.environ | {name: str(tmp_path / name) for name in [*folders, "IPYTHONDIR"]}
+        del environment["COURSE_QUIET"]  # a newcomer sees the progress bar
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         wait_for(f"http://127.0.0.1:{port}/api", server)
