@@ -1,4 +1,4 @@
-"""What holds for every test, the notebooks included: no connection leaves this machine, no record of progress is kept."""
+"""What holds for every test, the notebooks included: no connection leaves this machine, no progress is recorded."""
 
 import os
 import sys
@@ -7,7 +7,6 @@ from pathlib import Path
 OFFLINE = str(Path(__file__).parent / "tests" / "offline")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 os.environ["COURSE_PROGRESS"] = "off"
-os.environ["COURSE_QUIET"] = "yes"  # nbval loses its place among the thousand messages of a long progress bar
 os.environ["COURSE_QUIET"] = "1"  # a long progress bar sends more messages than nbval's queue holds
 
 sys.path.insert(0, OFFLINE)
