@@ -70,13 +70,6 @@ def test_cached_equals_uncached_for_any_split(cuts):
     assert cache.length == 6
 
 
-def test_a_full_cache_says_its_numbers():
-    cache = KVCache(4)
-    with pytest.raises(ValueError, match="room for 4 tokens, not for 5"):
-        cache.append(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2))
-    assert cache.length == 0
-
-
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="d_model 100 is not divisible by n_heads 3"):
         SelfAttention(100, 3)
