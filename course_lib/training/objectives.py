@@ -1,10 +1,11 @@
 """What training makes small: the surprise at the next token."""
 
 import math
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.layers.embedding import check_ids
 
@@ -54,6 +55,14 @@ def next_token_loss(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"])
     tensor(1.3863)
     """
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]       # (model, inputs, targets) -> what training makes small
+
+
+def next_token(model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """The objective of every language model that reads from left to right: `next_token_loss` of its logits."""
+    return next_token_loss(model(inputs), targets)
 
 
 def perplexity(nats: float, n_tokens: int) -> float:

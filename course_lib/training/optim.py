@@ -1,24 +1,47 @@
-"""Which way to step and how far: Muon for matrices, AdamW for the rest, and a schedule for the size of the step."""
+"""Which way to step and how far: AdamW for every number on its own, Muon for whole matrices."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def warmup_stable_decay(progress: float, warmup: float = 0.05, decay: float = 0.5) -> float:
-    """Give the share of the peak learning rate at `progress` (0 to 1) through the run: up a ramp, level, down to 0.
+class AdamW(torch.optim.Optimizer):
+    """Step every number by its own typical slope: the average slope over the root of the average squared slope.
 
-    `warmup` and `decay` are the shares of the run spent on the two ramps. Source: MiniCPM (arXiv 2404.06395), section
-    4, with a linear decay.
-
-    >>> [warmup_stable_decay(p) for p in (0.0, 0.025, 0.3, 0.75, 1.0)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
+    A step has about the size of `lr`, however large the slopes are. Weight decay shrinks the numbers on its own, so
+    that it is not divided by anything. Sources: Kingma and Ba 2014 (arXiv 1412.6980), algorithm 1; Loshchilov and
+    Hutter 2017 (arXiv 1711.05101), algorithm 2. The same numbers as torch's AdamW, which is faster.
     """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress {progress} is outside 0 to 1")
-    up = progress / warmup if warmup else 1.0
-    down = (1 - progress) / decay if decay else 1.0
-    return min(up, 1.0, down)
+
+    def __init__(
+        self, parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
+        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
+            numbers = f"lr {lr}, eps {eps}, weight_decay {weight_decay}"
+            raise ValueError(f"AdamW needs {numbers}, none below 0, and betas {betas} in [0, 1)")
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take one step on every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.step_one(parameter, self.state[parameter], **group)
+
+    def step_one(self, parameter, state, lr, betas, eps, weight_decay, **_) -> None:
+        """Update both averages, undo their pull towards 0 in the first steps, shrink the parameter, and step."""
+        if not state:
+            state.update(step=torch.tensor(0), slope=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+        slope, square = state["slope"], state["square"]
+        state["step"] += 1
+        t = state["step"].item()
+        slope.lerp_(parameter.grad, 1 - betas[0])
+        square.lerp_(parameter.grad**2, 1 - betas[1])
+        typical = (square / (1 - betas[1] ** t)).sqrt() + eps
+        parameter.mul_(1 - lr * weight_decay)
+        parameter.sub_(lr * slope / (1 - betas[0] ** t) / typical)
 
 
 def orthogonalise(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tensor, "*N R C"]:
@@ -39,23 +62,22 @@ def orthogonalise(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tens
 
 
 class Muon(torch.optim.Optimizer):
-    """Gradient descent with momentum, whose step is made orthogonal before it is taken (matrices only).
+    """Gradient descent with momentum, whose step is made orthogonal before it is taken (matrices and stacks of them).
 
-    Nesterov momentum 0.95; a step on an (R, C) matrix is scaled by sqrt(max(1, R / C)), as in the authors' code.
-    Differs from it: our numbers stay in the gradient's own precision (theirs: bfloat16), and matrices of one shape are
-    orthogonalised together.
+    Nesterov momentum 0.95; a step on an (R, C) matrix is scaled by sqrt(max(1, R / C)), as in the authors' code. A
+    parameter of shape (E, R, C), as the experts of one layer, is E matrices. Differs from the authors' code: our
+    numbers stay in the gradient's own precision (theirs: bfloat16), and matrices of one shape are orthogonalised
+    together.
     """
 
-    def __init__(self, parameters, lr: float = 0.02, momentum: float = 0.95) -> None:
-        if lr < 0 or not 0 <= momentum < 1:
-            raise ValueError(f"Muon needs lr >= 0 and 0 <= momentum < 1, not lr {lr} and momentum {momentum}")
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
-        for matrix in self.matrices():
-            if matrix.ndim != 2:
+    def __init__(self, parameters, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        if lr < 0 or weight_decay < 0 or not 0 <= momentum < 1:
+            numbers = f"lr {lr} and weight_decay {weight_decay}"
+            raise ValueError(f"Muon needs {numbers}, neither below 0, and momentum {momentum} in [0, 1)")
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for matrix in (matrix for group in self.param_groups for matrix in group["params"]):
+            if matrix.ndim < 2:
                 raise ValueError(f"Muon steps matrices only, not a parameter of shape {tuple(matrix.shape)}")
-
-    def matrices(self) -> list[nn.Parameter]:
-        return [matrix for group in self.param_groups for matrix in group["params"]]
 
     @torch.no_grad()
     def step(self) -> None:
@@ -65,28 +87,47 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is not None:
                     by_shape.setdefault(matrix.shape, []).append(matrix)
-            for (rows, columns), matrices in by_shape.items():
+            for (*_, rows, columns), matrices in by_shape.items():
                 steps = orthogonalise(torch.stack([self.momentum(matrix, group["momentum"]) for matrix in matrices]))
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(matrices, list(steps), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
 
     def momentum(self, matrix: nn.Parameter, beta: float) -> Tensor:
         """Average the gradients so far, the newest most, and look one step ahead (Nesterov)."""
         state = self.state[matrix]
-        average = state.setdefault("momentum", torch.zeros_like(matrix))
-        average.lerp_(matrix.grad, 1 - beta)
+        if not state:
+            state["momentum"] = torch.zeros_like(matrix)
+        average = state["momentum"].lerp_(matrix.grad, 1 - beta)
         return matrix.grad.lerp(average, beta)
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Split a model's parameters into hidden matrices (for Muon) and embeddings, biases, norms (for AdamW)."""
+    """Split a model's parameters into hidden matrices (for Muon) and all the rest (for AdamW).
+
+    Hidden is a matrix, or a stack of them, that turns vectors into vectors. Not hidden: biases and the weights of
+    norms, which are no matrices; tables (`nn.Embedding`) and the `head`, whose rows stand for tokens; and whatever a
+    name calls a router, whose rows stand for experts.
+    """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    matrices = [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables]
-    chosen = {id(p) for p in matrices}
-    return matrices, [p for p in model.parameters() if id(p) not in chosen]
+    hidden, rest = [], []
+    for name, parameter in model.named_parameters():
+        faces_choices = id(parameter) in tables or "router" in name or "head" in name.split(".")
+        (rest if parameter.ndim < 2 or faces_choices else hidden).append(parameter)
+    return hidden, rest
 
 
-def build_optimisers(model: nn.Module, muon_lr: float = 0.02, adam_lr: float = 4e-3) -> list[torch.optim.Optimizer]:
-    """Give the hidden matrices to Muon and all the rest to torch's AdamW (betas 0.9 and 0.95, no weight decay)."""
-    matrices, rest = split_parameters(model)
-    adam = torch.optim.AdamW(rest, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-    return [Muon(matrices, lr=muon_lr), adam]
+def build_optimisers(
+    model: nn.Module, muon_lr: float = 0.02, adam_lr: float = 4e-3, weight_decay: float = 0.0, muon: bool = True
+) -> list[torch.optim.Optimizer]:
+    """Give the hidden matrices to Muon and the rest to torch's AdamW (betas 0.9, 0.95); without `muon`, all to AdamW.
+
+    Weight decay shrinks what has two axes or more, not the biases and the weights of norms.
+    """
+    hidden, rest = split_parameters(model)
+    adams = rest if muon else hidden + rest
+    groups = [
+        {"params": [p for p in adams if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in adams if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, lr=adam_lr, betas=(0.9, 0.95), fused=True)
+    return [Muon(hidden, lr=muon_lr, weight_decay=weight_decay), adam] if muon and hidden else [adam]

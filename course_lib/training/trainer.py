@@ -1,96 +1,58 @@
 """The training loop: one for every model of the course."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.training.objectives import next_token_loss
-from course_lib.training.optim import build_optimisers, warmup_stable_decay
+from course_lib.text.batches import IGNORE
+from course_lib.training.objectives import Objective, next_token
+from course_lib.training.optim import build_optimisers
+from course_lib.training.settings import History, TrainSettings
 
 Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds the gradient.
-
-    With `seconds`, the run also ends when the time is up, and the learning rate falls in step with the clock.
-    """
-
-    steps: int
-    muon_lr: float = 0.02
-    adam_lr: float = 4e-3
-    warmup: float = 0.05
-    decay: float = 0.5
-    clip: float = 1.0
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps {self.steps} is below 1")
-        if self.clip <= 0 or (self.seconds is not None and self.seconds <= 0):
-            raise ValueError(f"clip {self.clip} and seconds {self.seconds} must be above 0")
-        if not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
-            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are shares of the run, from 0 to 1")
-
-
-@dataclass
-class History:
-    """What happened in a run, one entry per step: loss (nats per token), tokens read, seconds since the start.
-
-    `validation` holds (step, bits per byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
-    """
-
-    loss: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    ended: str = ""
-
-    def record(self, loss: float, n_tokens: int, seconds: float) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError."""
-        if math.isnan(loss):
-            raise FloatingPointError(f"the loss is NaN at step {len(self.loss) + 1}: try a smaller learning rate")
-        self.loss.append(loss)
-        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
-        self.seconds.append(seconds)
 
 
 def train(
     model: nn.Module,
     batches: Iterable[Batch],
     settings: TrainSettings,
+    objective: Objective = next_token,
+    *,
+    loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     evaluate_at: Collection[int] = (),
     on_step: Callable[[int, nn.Module], None] | None = None,
-    loss_of: Callable[[Tensor, Tensor], Tensor] = next_token_loss,
 ) -> History:
-    """Teach `model` to predict the targets of `batches`; return what happened.
+    """Teach `model` what `objective(model, inputs, targets)` asks of it; return what happened.
 
-    After the steps in `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per byte of held-out
-    text; `on_step` is called after every step. Interrupting (Ctrl-C, or the stop button) ends the run early and keeps
-    what the model has learnt. Raises FloatingPointError when the loss is no longer a number, ValueError when there are
-    fewer batches than steps.
+    `loss_of(logits, targets)` is the short way to say an objective that needs the logits only. After the steps in
+    `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per byte of held-out text; `on_step` is
+    called after every step. Interrupting (Ctrl-C, or the stop button) ends the run early and keeps what the model has
+    learnt. Raises FloatingPointError when the loss is no longer a number, ValueError when there are fewer batches than
+    steps.
     """
     if evaluate_at and evaluate is None:
         raise ValueError(f"evaluate_at {list(evaluate_at)} needs a function evaluate")
-    optimisers = build_optimisers(model, settings.muon_lr, settings.adam_lr)
+    if loss_of:
+        objective = lambda model, inputs, targets: loss_of(model(inputs), targets)  # noqa: E731
+    optimisers = build_optimisers(
+        model, settings.muon_lr, settings.adam_lr, settings.weight_decay, muon=settings.optimiser == "muon"
+    )
     history = History()
     if 0 in evaluate_at:
         history.validation.append((0, evaluate(model)))
     start, bar = time.perf_counter(), progress_bar(settings.steps)
     try:
         for step, (inputs, targets) in zip(range(1, settings.steps + 1), batches, strict=False):
-            set_learning_rates(optimisers, share_done(step - 1, time.perf_counter() - start, settings), settings)
-            loss = training_step(model, optimisers, loss_of, inputs, targets, settings.clip)
-            history.record(loss, inputs.numel(), time.perf_counter() - start)
+            rate = settings.share_of_peak(share_done(step - 1, time.perf_counter() - start, settings))
+            set_learning_rates(optimisers, rate)
+            loss, gradient = training_step(model, optimisers, objective, inputs, targets, settings)
+            history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - start)
             show(bar, history)
             if step in evaluate_at:
                 history.validation.append((step, evaluate(model)))
@@ -111,16 +73,51 @@ def train(
 
 
 def training_step(
-    model: nn.Module, optimisers: Sequence, loss_of: Callable, inputs: Tensor, targets: Tensor, clip: float
-) -> float:
-    """Predict, measure the loss, find the slope for every parameter, and take one step downhill."""
-    loss = loss_of(model(inputs), targets)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    model: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    objective: Objective,
+    inputs: Tensor,
+    targets: Tensor,
+    settings: TrainSettings,
+) -> tuple[float, float]:
+    """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step downhill.
+
+    Return the loss and the length of the gradient before it was clipped.
+    """
+    loss = add_gradients(model, objective, inputs, targets, settings)
+    gradient = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     for optimiser in optimisers:
         optimiser.step()
         optimiser.zero_grad()
-    return loss.item()
+    return loss, gradient.item()
+
+
+def add_gradients(
+    model: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor, settings: TrainSettings
+) -> float:
+    """Add the gradient of the batch's mean loss to the parameters, part by part; return the loss.
+
+    A part counts by the number of its targets that are not padding (`IGNORE`), so that the parts together give the
+    gradient of the whole batch.
+    """
+    n_counted, total = (targets != IGNORE).sum(), 0.0
+    if not n_counted:
+        raise ValueError(f"none of the {targets.numel()} targets of a batch counts: all are {IGNORE}")
+    for x, y in parts(inputs, targets, settings.accumulate):
+        share = (y != IGNORE).sum() / n_counted
+        if share > 0:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                loss = objective(model, x, y)
+            (loss * share).backward()
+            total += (loss.detach() * share).item()
+    return total
+
+
+def parts(inputs: Tensor, targets: Tensor, n_parts: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """Cut a batch into parts of as many rows each, give or take one."""
+    if len(inputs) < n_parts:
+        raise ValueError(f"a batch of {len(inputs)} rows cannot be cut into {n_parts} parts")
+    return zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True)
 
 
 def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
@@ -129,12 +126,11 @@ def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
     return min(1.0, max(step / settings.steps, by_clock))
 
 
-def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], share: float, settings: TrainSettings) -> None:
-    """Scale every peak learning rate by the schedule."""
-    scale = warmup_stable_decay(share, settings.warmup, settings.decay)
+def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+    """Scale every peak learning rate by the schedule's share."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("peak_lr", group["lr"]) * scale
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * rate
 
 
 def progress_bar(steps: int) -> tqdm:

@@ -1,11 +1,34 @@
-"""Muon, the schedule, and who gets which optimiser."""
+"""AdamW equals torch's, Muon its description; who gets which optimiser."""
 
 import pytest
 import torch
 from torch import nn
 
 from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.training.optim import Muon, build_optimisers, orthogonalise, split_parameters, warmup_stable_decay
+from course_lib.training.optim import AdamW, Muon, build_optimisers, orthogonalise, split_parameters
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"weight_decay": 0.1}, {"betas": (0.8, 0.999), "eps": 1e-3}, {"betas": (0.0, 0.5), "weight_decay": 0.5}],
+)
+def test_adamw_equals_torchs_over_many_steps(options):
+    torch.manual_seed(0)
+    starts = [torch.randn(shape, dtype=torch.double) for shape in [(5, 3), (4,), ()]]
+    ours, theirs = ([nn.Parameter(start.clone()) for start in starts] for _ in range(2))
+    options = {"lr": 0.05, "betas": (0.9, 0.95), "weight_decay": 0.0} | options
+    optimisers = AdamW(ours, **options), torch.optim.AdamW(theirs, **options)
+    for step in range(60):
+        for mine, other in zip(ours, theirs, strict=True):
+            skipped = step % 7 == 3 and mine.ndim == 1          # no gradient: neither may move it, or count the step
+            mine.grad = None if skipped else torch.randn_like(mine) * 10.0 ** (step % 5 - 2)
+            other.grad = mine.grad
+        for optimiser in optimisers:
+            optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 60)
+            optimiser.step()
+    for mine, other, start in zip(ours, theirs, starts, strict=True):
+        torch.testing.assert_close(mine.data, other.data, rtol=1e-12, atol=1e-12)
+        assert (mine - start).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 8), (8, 40), (3, 12, 20)])
@@ -56,6 +79,30 @@ def test_muon_equals_the_description_by_singular_values(shape):
         torch.testing.assert_close(parameter.data, want, rtol=1e-6, atol=1e-6)
 
 
+def test_a_stack_of_matrices_is_stepped_as_each_alone():
+    torch.manual_seed(3)
+    stack, gradient = torch.randn(4, 6, 3), torch.randn(4, 6, 3)
+    together, alone = nn.Parameter(stack.clone()), [nn.Parameter(matrix.clone()) for matrix in stack]
+    together.grad = gradient
+    for parameter, slope in zip(alone, gradient, strict=True):
+        parameter.grad = slope * 100.0      # one matrix's step does not depend on the size of its slope
+    for parameters in ([together], alone):
+        Muon(parameters, lr=0.1).step()
+    want = torch.stack([parameter.data for parameter in alone])
+    torch.testing.assert_close(together.data, want, rtol=1e-4, atol=1e-5)
+
+
+def test_muons_weight_decay_shrinks_before_the_step():
+    start, slope = torch.randn(4, 4, generator=torch.Generator().manual_seed(4)), torch.eye(4)
+    moved = []
+    for weight_decay in (0.0, 0.5):
+        parameter = nn.Parameter(start.clone())
+        parameter.grad = slope
+        Muon([parameter], lr=0.1, weight_decay=weight_decay).step()
+        moved.append(parameter.data - start)
+    torch.testing.assert_close(moved[1], moved[0] - 0.05 * start)
+
+
 def test_muon_leaves_matrices_without_gradient_alone():
     parameter = nn.Parameter(torch.ones(3, 3))
     Muon([parameter]).step()
@@ -68,6 +115,7 @@ def test_muon_leaves_matrices_without_gradient_alone():
         (torch.ones(3), {}, r"matrices only, not a parameter of shape \(3,\)"),
         (torch.ones(3, 3), {"lr": -1.0}, "lr -1.0"),
         (torch.ones(3, 3), {"momentum": 1.0}, "momentum 1.0"),
+        (torch.ones(3, 3), {"weight_decay": -0.5}, "weight_decay -0.5"),
     ],
 )
 def test_muon_refuses_what_it_cannot_do(parameter, options, message):
@@ -81,15 +129,50 @@ def test_every_parameter_has_one_optimiser_and_tables_are_no_matrices():
     assert {id(p) for p in matrices + rest} == {id(p) for p in model.parameters()}
     assert len(matrices) == 2 * 4 and all(p.ndim == 2 for p in matrices)
     assert any(p is model.token_embedding.weight for p in rest)
-    muon, adam = build_optimisers(model)
-    assert [len(o.param_groups[0]["params"]) for o in (muon, adam)] == [len(matrices), len(rest)]
+    for weight_decay in (0.0, 0.1):
+        muon, adam = build_optimisers(model, weight_decay=weight_decay)
+        assert [p for group in muon.param_groups for p in group["params"]] == matrices
+        decayed, spared = adam.param_groups
+        assert all(p.ndim == 2 for p in decayed["params"]) and all(p.ndim == 1 for p in spared["params"])
+        assert len(decayed["params"]) + len(spared["params"]) == len(rest)
+        assert (decayed["weight_decay"], spared["weight_decay"]) == (weight_decay, 0.0)
 
 
-def test_the_schedule_rises_stays_and_falls():
-    assert warmup_stable_decay(0.02, warmup=0.1, decay=0.2) == pytest.approx(0.2)
-    assert warmup_stable_decay(0.5, warmup=0.1, decay=0.2) == 1
-    assert warmup_stable_decay(0.9, warmup=0.1, decay=0.2) == pytest.approx(0.5)
-    assert warmup_stable_decay(0.0, warmup=0.0) == 1
-    assert warmup_stable_decay(1.0, decay=0.0) == 1
-    with pytest.raises(ValueError, match="progress 1.5 is outside 0 to 1"):
-        warmup_stable_decay(1.5)
+class Mixed(nn.Module):
+    """One of everything that a model of the course may hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 4)
+        self.heads_mix = nn.Linear(4, 4)
+        self.experts = nn.Parameter(torch.randn(3, 4, 4))
+        self.router = nn.Linear(4, 3, bias=False)
+        self.head = nn.Linear(4, 7, bias=False)
+        self.tied = nn.Linear(4, 7, bias=False)
+        self.tied.weight = self.table.weight
+
+
+def test_tables_heads_and_routers_stay_with_adamw():
+    model = Mixed()
+    hidden, rest = split_parameters(model)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[id(p)] for p in hidden} == {"heads_mix.weight", "experts"}
+    assert {names[id(p)] for p in rest} == {"table.weight", "heads_mix.bias", "router.weight", "head.weight"}
+
+
+def test_without_muon_adamw_has_everything():
+    model = Mixed()
+    (adam,) = build_optimisers(model, muon=False, weight_decay=0.1)
+    decayed, spared = (group["params"] for group in adam.param_groups)
+    assert {id(p) for p in decayed + spared} == {id(p) for p in model.parameters()}
+    assert [p.ndim for p in spared] == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"lr": -1.0}, "lr -1.0"), ({"eps": -1e-9}, "eps -1e-09"), ({"betas": (0.9, 1.0)}, r"betas \(0.9, 1.0\)"),
+     ({"weight_decay": -0.1}, "weight_decay -0.1")],
+)  # fmt: skip
+def test_adamw_refuses_what_it_cannot_do(options, message):
+    with pytest.raises(ValueError, match=message):
+        AdamW([nn.Parameter(torch.ones(3))], **options)

@@ -1,5 +1,6 @@
 """The loop: does it learn, stop, report, and repeat itself?"""
 
+import json
 import math
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.training import trainer
-from course_lib.training.objectives import bits_per_byte, next_token_loss
-from course_lib.training.trainer import TrainSettings, train
+from course_lib.training.objectives import bits_per_byte, next_token, next_token_loss
+from course_lib.training.settings import History, TrainSettings
+from course_lib.training.trainer import train
 
 TINY = GPT2Settings(vocab_size=8, max_seq_len=16, d_model=16, n_layers=1, n_heads=2)
 
@@ -58,17 +60,9 @@ def test_validation_and_callback_come_when_asked():
 def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: next(clock) / 2)     # half a second between looks
-    rates = []
-    set_rates = trainer.set_learning_rates
-
-    def noting(optimisers, share, settings):
-        rates.append(share)
-        set_rates(optimisers, share, settings)
-
-    monkeypatch.setattr(trainer, "set_learning_rates", noting)
-    history = train(fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0))
+    history = train(fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share))
     assert history.ended == "time" and len(history.loss) == 5
-    assert rates == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert history.rate == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
 def test_an_interrupted_run_keeps_what_it_learnt(capsys):
@@ -87,19 +81,46 @@ def test_too_few_batches_and_a_broken_loss_are_said():
     with pytest.raises(ValueError, match="batches ended after 2 of 5 steps"):
         train(fresh(), [next(counting_up())] * 2, TrainSettings(steps=5))
     model = fresh()
-    model.norm.weight.data[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="NaN.*at step 1"):
-        train(model, counting_up(), TrainSettings(steps=5))
+    for number, name in ((math.nan, "NaN"), (math.inf, "infinite")):
+        with pytest.raises(FloatingPointError, match=f"{name}.*at step 1"):
+            train(model, counting_up(), TrainSettings(steps=5), loss_of=lambda z, y, n=number: z.sum() * 0 + n)
 
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
-    [({"steps": 0}, "steps 0"), ({"steps": 1, "clip": 0.0}, "clip 0"), ({"steps": 1, "seconds": -3.0}, "seconds -3"),
-     ({"steps": 1, "decay": 1.2}, "decay 1.2")],
+    [({"steps": 0}, "steps 0"), ({"clip": 0.0}, "clip 0"), ({"seconds": -3.0}, "seconds -3"),
+     ({"decay": 1.2}, "decay 1.2"), ({"warmup": -0.1}, "warmup -0.1"), ({"accumulate": 0}, "accumulate 0"),
+     ({"muon_lr": -1.0}, "muon_lr -1.0"), ({"adam_lr": math.nan}, "adam_lr nan"),
+     ({"weight_decay": -0.1}, "weight_decay -0.1"), ({"optimiser": "sgd"}, "'sgd' is not one of muon, adamw"),
+     ({"precision": "float16"}, "'float16' is not one of float32, bfloat16"),
+     ({"schedule": "linear"}, "'linear' is not one of wsd, cosine, multi-step")],
 )  # fmt: skip
 def test_impossible_settings_name_their_numbers(numbers, message):
     with pytest.raises(ValueError, match=message):
-        TrainSettings(**numbers)
+        TrainSettings(**{"steps": 1} | numbers)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("wsd", [0, 1, 1, 1, 1, 1, 1, 1, 1, 0.5]), ("multi-step", [0, 1, 1, 1, 1, 1, 1, 1, 0.316, 0.099856]),
+     ("cosine", [0, 1, *(0.55 + 0.45 * math.cos(math.pi * k / 9) for k in range(1, 9))]), (lambda p: p / 2, None)],
+)  # fmt: skip
+def test_the_schedule_is_chosen_by_name_or_is_a_function(schedule, rates):
+    settings = TrainSettings(steps=10, warmup=0.1, decay=0.2, schedule=schedule)
+    history = train(fresh(), counting_up(), settings)
+    assert history.rate == pytest.approx(rates or [step / 20 for step in range(10)])
+
+
+def test_a_rate_of_nothing_moves_nothing_whichever_the_optimiser():
+    for optimiser in ("muon", "adamw"):
+        moved = []
+        for rate in (0.0, 0.5):
+            model, untouched = fresh(), fresh()
+            settings = TrainSettings(1, optimiser=optimiser, schedule=lambda _, rate=rate: rate, weight_decay=0.1)
+            train(model, counting_up(), settings)
+            pairs = zip(model.parameters(), untouched.parameters(), strict=True)
+            moved.append([not torch.equal(p, q) for p, q in pairs])
+        assert not any(moved[0]) and all(moved[1])
 
 
 def test_the_bar_shows_speed_and_is_silent_where_asked(monkeypatch, capsys):
@@ -132,9 +153,95 @@ def test_the_gradient_is_clipped_before_the_step_and_forgotten_after_it():
             lengths.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
 
     for clip in (1e9, 0.01):
-        trainer.training_step(model, [Spy(model.parameters())], next_token_loss, inputs, targets, clip)
+        settings = TrainSettings(steps=1, clip=clip)
+        _, before = trainer.training_step(model, [Spy(model.parameters())], next_token, inputs, targets, settings)
         assert all(p.grad is None for p in model.parameters())
+        assert before == pytest.approx(lengths[0])
     assert lengths[0] > 0.05 and lengths[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def gradients(model, inputs, targets, accumulate, objective=next_token):
+    settings = TrainSettings(steps=1, accumulate=accumulate)
+    loss = trainer.add_gradients(model, objective, inputs, targets, settings)
+    return loss, [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 8])
+@pytest.mark.parametrize("padding", ["none", "uneven", "whole rows"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate, padding):
+    inputs, targets = next(counting_up())
+    targets = targets.clone()
+    if padding == "uneven":
+        for row in range(8):
+            targets[row, 2 * row + 1 :] = -100
+    elif padding == "whole rows":
+        targets[[0, 3, 4, 5]] = -100            # of 8 parts, four hold nothing to learn
+    model = fresh().double()
+    want = next_token_loss(model(inputs), targets)
+    slopes = torch.autograd.grad(want, list(model.parameters()))
+    loss, got = gradients(fresh().double(), inputs, targets, accumulate)
+    assert loss == pytest.approx(want.item())
+    for ours, truth in zip(got, slopes, strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-9, atol=1e-12)
+
+
+def test_batches_that_cannot_be_cut_or_teach_nothing_are_refused():
+    inputs, targets = next(counting_up())
+    with pytest.raises(ValueError, match="8 rows cannot be cut into 9 parts"):
+        gradients(fresh(), inputs, targets, 9)
+    with pytest.raises(ValueError, match="none of the 128 targets"):
+        gradients(fresh(), inputs, torch.full_like(targets, -100), 1)
+
+
+def test_an_objective_may_ask_for_more_than_the_next_token():
+    def with_small_table(model, inputs, targets):
+        return next_token(model, inputs, targets) + model.token_embedding.weight.square().sum()
+
+    plain, small = fresh(), fresh()
+    train(plain, counting_up(), TrainSettings(steps=60))
+    train(small, counting_up(), TrainSettings(steps=60), with_small_table)
+    assert small.token_embedding.weight.norm() < 0.7 * plain.token_embedding.weight.norm()
+
+
+def test_a_loss_of_logits_is_an_objective_too():
+    runs = [train(fresh(), counting_up(), TrainSettings(steps=5), **how).loss
+            for how in ({}, {"loss_of": next_token_loss}, {"objective": next_token})]  # fmt: skip
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_bfloat16_multiplies_in_16_bits_and_keeps_parameters_in_32():
+    seen = []
+
+    def spy(model, inputs, targets):
+        logits = model(inputs)
+        seen.append(logits.dtype)
+        return next_token_loss(logits, targets)
+
+    runs = {}
+    for precision in ("float32", "bfloat16"):
+        model = fresh()
+        runs[precision] = train(model, counting_up(), TrainSettings(steps=80, precision=precision), spy).loss
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert seen == [torch.float32] * 80 + [torch.bfloat16] * 80
+    assert runs["float32"] != runs["bfloat16"] and runs["bfloat16"][-1] == pytest.approx(runs["float32"][-1], abs=0.1)
+
+
+def test_a_history_survives_its_file(tmp_path):
+    history = train(fresh(), counting_up(), TrainSettings(3), evaluate=lambda model: 1 / 3, evaluate_at=[2])
+    history.save(tmp_path / "history.json")
+    assert History.load(tmp_path / "history.json") == history
+    (tmp_path / "history.json").write_text((tmp_path / "history.json").read_text().replace("finished", "time"))
+    with pytest.raises(ValueError, match="history.json is damaged"):
+        History.load(tmp_path / "history.json")
+
+
+def test_settings_become_json():
+    def my_schedule(progress):
+        return progress
+
+    data = json.loads(json.dumps(TrainSettings(steps=7, schedule=my_schedule).as_data()))
+    assert data["steps"] == 7 and data["schedule"] == "my_schedule"
+    assert TrainSettings(**TrainSettings(steps=7, schedule="cosine").as_data()) == TrainSettings(7, schedule="cosine")
 
 
 def test_moments_without_a_function_to_evaluate_are_refused():

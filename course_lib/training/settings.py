@@ -1,0 +1,111 @@
+"""How long and how boldly to train, and what came of it: plain data, to keep as JSON."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from course_lib.files import read_json, write_json
+from course_lib.training.schedules import Schedule, multi_step, warmup_cosine, warmup_stable_decay
+
+SCHEDULES: dict[str, Callable] = {"wsd": warmup_stable_decay, "cosine": warmup_cosine, "multi-step": multi_step}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds the gradient.
+
+    `optimiser` "muon" gives the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW. `schedule` is
+    "wsd", "cosine", "multi-step" or a function of progress; `decay` shapes the first only. `accumulate` cuts a batch
+    into so many parts, which fit into less memory one after the other. `precision` "bfloat16" multiplies matrices with
+    8 bits of mantissa; parameters and their updates stay float32. With `seconds`, the run also ends when the time is
+    up, and the learning rate falls in step with the clock.
+
+    >>> TrainSettings(steps=100, precision="float8")
+    Traceback (most recent call last):
+    ValueError: precision 'float8' is not one of float32, bfloat16
+    """
+
+    steps: int
+    muon_lr: float = 0.02
+    adam_lr: float = 4e-3
+    warmup: float = 0.05
+    decay: float = 0.5
+    clip: float = 1.0
+    seconds: float | None = None
+    weight_decay: float = 0.0
+    optimiser: str = "muon"
+    schedule: str | Schedule = "wsd"
+    accumulate: int = 1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.accumulate < 1:
+            raise ValueError(f"steps {self.steps} and accumulate {self.accumulate}: neither may be below 1")
+        if self.clip <= 0 or (self.seconds is not None and self.seconds <= 0):
+            raise ValueError(f"clip {self.clip} and seconds {self.seconds} must be above 0")
+        if not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are shares of the run, from 0 to 1")
+        for name in ("muon_lr", "adam_lr", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} must be 0 or a number above it")
+        names = {"optimiser": ("muon", "adamw"), "precision": ("float32", "bfloat16"), "schedule": tuple(SCHEDULES)}
+        for name, known in names.items():
+            if getattr(self, name) not in known and not (name == "schedule" and callable(self.schedule)):
+                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    def share_of_peak(self, progress: float) -> float:
+        """Give the learning rate at `progress` (0 to 1) through the run, as a share of its peak."""
+        if callable(self.schedule):
+            return self.schedule(progress)
+        options = {"decay": self.decay} if self.schedule == "wsd" else {}
+        return partial(SCHEDULES[self.schedule], warmup=self.warmup, **options)(progress)
+
+    def as_data(self) -> dict:
+        """Give the settings as JSON can hold them; of a schedule that is a function, its name."""
+        name = self.schedule if isinstance(self.schedule, str) else getattr(self.schedule, "__name__", "function")
+        return asdict(self) | {"schedule": name}
+
+
+@dataclass
+class History:
+    """What happened in a run, one entry per step.
+
+    The loss (nats per token), the length of the gradient before clipping, the learning rate as a share of its peak,
+    tokens read and seconds since the start. `validation` holds (step, bits per byte); `ended` says why the run
+    stopped: "finished", "time" or "interrupted".
+    """
+
+    loss: list[float] = field(default_factory=list)
+    gradient: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    ended: str = ""
+
+    def record(self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float) -> None:
+        """Write down one step; a loss that is no number is a FloatingPointError."""
+        if not math.isfinite(loss):
+            what = "NaN" if math.isnan(loss) else "infinite"
+            raise FloatingPointError(f"the loss is {what} at step {len(self.loss) + 1}: try a smaller learning rate")
+        self.loss.append(loss)
+        self.gradient.append(gradient)
+        self.rate.append(rate)
+        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
+        self.seconds.append(seconds)
+
+    @classmethod
+    def from_data(cls, data: dict) -> "History":
+        """Make a history of what `asdict` and JSON made of one."""
+        return cls(**data | {"validation": [tuple(pair) for pair in data["validation"]]})
+
+    def save(self, path: Path | str) -> None:
+        """Write the history to a JSON file."""
+        write_json(path, "training history", 1, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path | str) -> "History":
+        """Read what `save` wrote. Raises ValueError if the file is damaged."""
+        return cls.from_data(read_json(path, "training history", 1))
