@@ -1,11 +1,11 @@
-"""The keys and values of the tokens read so far, kept so that they are computed once."""
+"""What a layer has computed for the tokens read so far, kept so that it is computed once."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of one attention layer, with room for `max_seq_len` tokens.
+    """Keys and values of one attention layer (or what else it keeps per token), with room for `max_seq_len` tokens.
 
     >>> import torch
     >>> cache = KVCache(max_seq_len=4)
@@ -18,25 +18,37 @@ class KVCache:
     def __init__(self, max_seq_len: int) -> None:
         self.max_seq_len = max_seq_len
         self.length = 0
-        self.keys = self.values = None
+        self.stored: list[Tensor] = []
 
-    def append(
-        self, k: Float[Tensor, "B G T D"], v: Float[Tensor, "B G T D"]
-    ) -> tuple[Float[Tensor, "B G S D"], Float[Tensor, "B G S D"]]:
-        """Store the keys and values of the next `T` tokens; return those of all `S` tokens so far (as views)."""
-        start, end = self.length, self.length + k.shape[-2]
+    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+        """Store what the next `T` tokens bring to each of the tensors; return all `S` tokens so far (as views)."""
+        end = self.length + new[0].shape[-2]
         if end > self.max_seq_len:
             raise ValueError(f"the cache has room for {self.max_seq_len} tokens, not for {end}")
-        if self.keys is None:
-            room = (*k.shape[:-2], self.max_seq_len, k.shape[-1])
-            self.keys, self.values = k.new_empty(room), v.new_empty(room)
-        if k.shape[:2] != self.keys.shape[:2]:
-            raise ValueError(f"the cache holds {tuple(self.keys.shape[:2])} rows and heads, not {tuple(k.shape[:2])}")
-        self.keys[..., start:end, :], self.values[..., start:end, :] = k, v
+        if not self.stored:
+            self.stored = [part.new_empty(*part.shape[:-2], self.max_seq_len, part.shape[-1]) for part in new]
+        for room, part in zip(self.stored, new, strict=True):
+            if room.shape[:-2] != part.shape[:-2]:
+                held, given = tuple(room.shape[:-2]), tuple(part.shape[:-2])
+                raise ValueError(f"the cache holds {held} rows and heads, not {given}")
+            room[..., self.length : end, :] = part
         self.length = end
-        return self.keys[..., :end, :], self.values[..., :end, :]
+        return tuple(room[..., :end, :] for room in self.stored)
+
+    def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
+        """Go on with these rows of the batch alone, in this order; a row named twice is doubled."""
+        for i, room in enumerate(self.stored):
+            kept = room[rows, ..., : self.length, :]
+            self.stored[i] = room.new_empty(len(kept), *room.shape[1:])
+            self.stored[i][..., : self.length, :] = kept
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"the cache holds {self.length} tokens: it cannot be rewound to {length}")
+        self.length = length
 
     @property
     def n_bytes(self) -> int:
         """Count the bytes of memory that the room takes, filled or not."""
-        return 0 if self.keys is None else self.keys.nbytes + self.values.nbytes
+        return sum(room.nbytes for room in self.stored)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Cache(Protocol):
-    """What attention asks of a cache: store the new keys and values, hand back all of them."""
+    """What attention asks of a cache: store what the new tokens bring (keys and values), hand back all of it."""
 
     length: int
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
+    def append(self, *new: Tensor) -> tuple[Tensor, ...]: ...
 
 
 def visible_keys(

@@ -1,0 +1,193 @@
+"""Sample many completions at once, with the chances they had: where reinforcement learning spends its time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.inference.cache import KVCache
+from course_lib.inference.generate import apply_temperature, check_sampling, next_token_probs
+from course_lib.layers.embedding import check_ids
+
+CROWD = 0.75    # the share of a batch that must still be writing; below it, copying the others out of the way pays
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Sampled completions as one table: prompts padded on the left, completions of up to `T` tokens on the right."""
+
+    ids: Int[Tensor, "B S"]                     # prompt and completion; 0 where padding
+    padding: Bool[Tensor, "B S"]                # True where there is no token, on either side
+    completion_mask: Bool[Tensor, "B T"]        # of the last T columns: True on tokens, the stop token included
+    log_probs: Float[Tensor, "B T"]             # see `sample_completions`; 0 where padding
+    finished: Bool[Tensor, "B"]                 # said the stop token
+
+    @property
+    def lengths(self) -> Int[Tensor, "B"]:
+        """Count the tokens of each completion, the stop token included."""
+        return self.completion_mask.sum(-1)
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        """Give each row's prompt without padding."""
+        start = self.ids.shape[1] - self.completion_mask.shape[1]
+        return [row[~pad].tolist() for row, pad in zip(self.ids[:, :start], self.padding[:, :start], strict=True)]
+
+    @property
+    def completions(self) -> list[list[int]]:
+        """Give each row's completion without padding, the stop token included."""
+        start = self.ids.shape[1] - self.completion_mask.shape[1]
+        return [row[mask].tolist() for row, mask in zip(self.ids[:, start:], self.completion_mask, strict=True)]
+
+
+@torch.no_grad()
+def sample_completions(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    n_samples: int = 1,
+    stop_token: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Completions:
+    """Continue every prompt `n_samples` times, each until it says `stop_token` or has `max_new_tokens` new tokens.
+
+    The rows of one prompt stand together. Each prompt is read once, whatever `n_samples`; rows that are done leave the
+    batch. Every row has its own random numbers from the start, so that its text does not depend on when others end.
+
+    `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p` and `min_p` rule
+    tokens out: those of `completion_log_probs`. Raises a ValueError for a request that cannot be met.
+    """
+    check_sampling(temperature, top_k, top_p, min_p)
+    check_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
+    texts = Texts(model, prompts, max_new_tokens)
+    texts.keep(torch.arange(len(prompts)).repeat_interleave(n_samples))
+    rows = torch.arange(len(prompts) * n_samples)       # of the result: those still being written
+    points = torch.rand(max_new_tokens, len(rows), generator=generator)
+    tokens, chances = torch.zeros_like(points, dtype=torch.long), torch.ones_like(points)
+    going = torch.ones_like(rows, dtype=torch.bool)
+    for step in range(max_new_tokens):
+        policy, left = policy_and_left(texts.logits, temperature, top_k, top_p, min_p)
+        token = draw(left, points[step, rows])
+        tokens[step, rows], chances[step, rows] = token, policy.gather(-1, token[:, None])[:, 0]
+        if stop_token is not None:
+            going &= token != stop_token
+        if step + 1 == max_new_tokens or not going.any():
+            break
+        if going.float().mean() < CROWD:
+            texts.keep(going)
+            rows, token, going = rows[going], token[going], going[going]
+        texts.read(token[:, None])
+    return collect(prompts, tokens.T, chances.T.log(), stop_token)
+
+
+class Texts:
+    """Texts that a model reads side by side: `logits` are the scores of the next token of each."""
+
+    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+        ids, padding = left_pad(prompts)
+        self.model = model
+        self.caches = [KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)]
+        self.padding = nn.functional.pad(padding, (0, max_new_tokens)) if padding.any() else None
+        self.read(ids)
+
+    def read(self, ids: Int[Tensor, "B T"]) -> None:
+        """Go on by the next tokens of each text."""
+        seen = None if self.padding is None else self.padding[:, : self.caches[0].length + ids.shape[1]]
+        hidden = self.model.hidden(ids, self.caches, seen)
+        self.logits = self.model.logits(hidden[:, -1:])[:, 0]
+
+    def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
+        """Go on with these texts alone; one named twice is doubled."""
+        for cache in self.caches:
+            cache.keep(rows)
+        self.logits = self.logits[rows]
+        self.padding = None if self.padding is None else self.padding[rows]
+
+
+def left_pad(prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Make one table of prompts that end together, and tell where it holds no token.
+
+    >>> left_pad([[5, 6, 7], [8]])[0].tolist()
+    [[5, 6, 7], [0, 0, 8]]
+    """
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    padding = torch.arange(width) < width - torch.tensor([[len(prompt)] for prompt in prompts])
+    return ids, padding
+
+
+def policy_and_left(
+    logits: Float[Tensor, "B V"], temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
+) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
+    """Give the model's chances at this temperature (for 0: at 1), and what the filters leave of them to draw from."""
+    policy = (logits if temperature in (0, 1) else apply_temperature(logits, temperature)).softmax(-1)
+    if temperature and top_k is None and top_p is None and min_p is None:
+        return policy, policy
+    return policy, next_token_probs(logits, temperature, top_k, top_p, min_p)
+
+
+def draw(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
+    """Lay each row's chances end to end and name the token on whose stretch its point, in [0, 1), falls.
+
+    One random number per row, where noise on every score would need `V`. A token of chance 0 has no stretch.
+
+    >>> draw(torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4), torch.tensor([0.0, 0.49, 0.5, 0.99]))
+    tensor([0, 0, 2, 3])
+    """
+    line = probs.cumsum(-1)
+    end = line[:, -1:]
+    if not (end > 0).all():
+        raise ValueError("the chances are NaN or all 0: no token can be drawn")
+    return torch.searchsorted(line, points[:, None] * end, right=True)[:, 0]
+
+
+def collect(
+    prompts: Sequence[Sequence[int]],
+    tokens: Int[Tensor, "B T"],
+    log_probs: Float[Tensor, "B T"],
+    stop_token: int | None,
+) -> Completions:
+    """Cut the completions after their stop tokens and put them behind their prompts, as often as there are samples."""
+    stops = tokens == (-1 if stop_token is None else stop_token)
+    mask = stops.cumsum(-1) - stops.long() == 0
+    mask = mask[:, : mask.sum(-1).max()]
+    T = mask.shape[1]
+    ids, padding = (part.repeat_interleave(len(tokens) // len(prompts), dim=0) for part in left_pad(prompts))
+    return Completions(
+        ids=torch.cat([ids, tokens[:, :T] * mask], dim=1),
+        padding=torch.cat([padding, ~mask], dim=1),
+        completion_mask=mask,
+        log_probs=log_probs[:, :T] * mask,
+        finished=(stops[:, :T] & mask).any(-1),
+    )
+
+
+def completion_log_probs(model: nn.Module, completions: Completions, temperature: float = 1.0) -> Float[Tensor, "B T"]:
+    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0 where padding."""
+    T = completions.completion_mask.shape[1]
+    hidden = model.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[:, -T:]
+    log_probs = (model.logits(hidden) / (temperature or 1)).log_softmax(-1)
+    chosen = log_probs.gather(-1, completions.ids[:, -T:, None])[..., 0]
+    return torch.where(completions.completion_mask, chosen, 0.0)
+
+
+def check_request(
+    settings, prompts: Sequence[Sequence[int]], max_new_tokens: int, n_samples: int, stop_token: int | None
+) -> None:
+    """Raise a ValueError that names the numbers if the model cannot do what `sample_completions` is asked for."""
+    if not prompts or n_samples < 1 or max_new_tokens < 1:
+        numbers = f"{len(prompts)} prompts, n_samples {n_samples}, max_new_tokens {max_new_tokens}"
+        raise ValueError(f"{numbers}: each must be at least 1")
+    if stop_token is not None:
+        check_ids(torch.tensor(stop_token), settings.vocab_size)
+    for row, prompt in enumerate(prompts):
+        if not 1 <= len(prompt) <= settings.max_seq_len - max_new_tokens:
+            lengths = f"prompt {row} has {len(prompt)} tokens and is to get {max_new_tokens} more"
+            raise ValueError(f"{lengths}: it must have at least 1, both together at most {settings.max_seq_len}")

@@ -1,0 +1,213 @@
+"""Batches of completions: = row by row, = the model's own chances, whatever is padded, repeated or dropped."""
+
+import itertools
+import math
+from bisect import bisect_right
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from course_lib.inference import rollout
+from course_lib.inference.generate import generate
+from course_lib.inference.rollout import completion_log_probs, draw, left_pad, sample_completions
+from course_lib.models.gpt2 import GPT2, GPT2Settings
+
+PROMPTS = [[3, 1, 4, 1, 5], [2], [7, 1], [8, 2, 8, 1]]
+NEW = 9
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = GPT2(GPT2Settings(vocab_size=11, max_seq_len=14, d_model=12, n_layers=2, n_heads=3))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)       # opinions, so that a wrong context shows
+    return model
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def alone(model, prompt, completion, temperature=1.0):
+    """The log-chances of a completion by one full pass over one unpadded text."""
+    logits = model(torch.tensor([prompt + completion]))[0, len(prompt) - 1 : -1]
+    return (logits / temperature).log_softmax(-1).gather(-1, torch.tensor(completion)[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("stop_token", [None, 1, 2, 10])
+def test_greedy_completions_are_those_of_generate_row_by_row(model, stop_token):
+    got = sample_completions(model, PROMPTS, NEW, n_samples=2, temperature=0.0, stop_token=stop_token)
+    want = []
+    for prompt in PROMPTS:
+        text = generate(model, torch.tensor([prompt]), NEW, temperature=0.0)[0, len(prompt) :].tolist()
+        end = text.index(stop_token) + 1 if stop_token in text else NEW
+        want += [text[:end]] * 2
+    assert got.completions == want
+    assert got.prompts == [prompt for prompt in PROMPTS for _ in range(2)]
+    assert got.lengths.tolist() == [len(text) for text in want]
+    assert got.finished.tolist() == [stop_token in text for text in want]
+    assert stop_token is None or len(set(got.lengths.tolist())) > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"temperature": 1.4, "top_k": 4}])
+@pytest.mark.parametrize("stop_token", [None, 2])
+def test_log_probs_are_those_of_a_full_pass_over_each_text_alone(model, options, stop_token):
+    got = sample_completions(model, PROMPTS, NEW, n_samples=5, stop_token=stop_token, generator=seeded(), **options)
+    again = completion_log_probs(model, got, options.get("temperature", 1.0))
+    for row, (prompt, completion) in enumerate(zip(got.prompts, got.completions, strict=True)):
+        want = alone(model, prompt, completion, options.get("temperature") or 1.0)
+        for log_probs in (got.log_probs, again):
+            torch.testing.assert_close(log_probs[row, : len(want)], want, atol=1e-5, rtol=1e-5)
+            assert (log_probs[row, len(want) :] == 0).all()
+
+
+def test_the_gradient_too_is_that_of_each_text_alone(model):
+    got = sample_completions(model, PROMPTS, NEW, n_samples=2, stop_token=2, generator=seeded())
+    parameters = list(model.parameters())
+    batched = torch.autograd.grad(completion_log_probs(model, got).sum(), parameters)
+    texts = zip(got.prompts, got.completions, strict=True)
+    single = torch.autograd.grad(sum(alone(model, *text).sum() for text in texts), parameters)
+    for ours, theirs in zip(batched, single, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert not got.log_probs.requires_grad
+
+
+def test_the_table_is_ready_for_training(model):
+    got = sample_completions(model, PROMPTS, NEW, n_samples=3, stop_token=2, generator=seeded())
+    assert got.ids.shape == got.padding.shape == (12, 5 + got.lengths.max())
+    assert torch.equal(got.completion_mask, ~got.padding[:, 5:])
+    assert (got.ids[got.padding] == 0).all() and got.padding[:, :5].sum() == 3 * (4 + 3 + 1)
+    assert torch.equal(got.finished, (got.ids[:, 5:] == 2).any(-1)) and 0 < got.finished.sum() < 12
+
+
+def chi_square(counts, chances, n):
+    assert set(counts) <= {text for text, chance in chances.items() if chance > 0}, "a text of chance 0 was drawn"
+    likely = {text: chance * n for text, chance in chances.items() if chance * n >= 5}
+    rest = n - sum(likely.values())
+    cells = [(counts[text], want) for text, want in likely.items()]
+    cells.append((n - sum(seen for seen, _ in cells), rest))
+    return sum((seen - want) ** 2 / want for seen, want in cells if want > 1), len(cells) - 1
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.6}, {"top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2}])
+def test_completions_follow_the_chances_of_whole_texts(options):
+    """Every text of two tokens (one where it stops) with its exact chance, from one prompt that was padded."""
+    torch.manual_seed(1)
+    model = GPT2(GPT2Settings(vocab_size=5, max_seq_len=6, d_model=8, n_layers=1, n_heads=2))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    n = 6000
+    got = sample_completions(model, [[1, 2, 3], [4]], 2, n_samples=n, stop_token=0, generator=seeded(5), **options)
+    chances = {}
+    for text in [(0,), *itertools.product(range(1, 5), range(5))]:
+        steps = [rollout.next_token_probs(model(torch.tensor([[4, *text[:t]]]))[0, -1], **options) for t in (0, 1)]
+        chances[text] = math.prod(step[token].item() for step, token in zip(steps, text, strict=False))
+    assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+    seen, freedom = chi_square(Counter(map(tuple, got.completions[n:])), chances, n)
+    assert seen < freedom + 3.5 * (2 * freedom) ** 0.5 + 4      # exceeded by chance less than once in a thousand
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_p": 0.8}])
+def test_dropping_rows_changes_nothing(model, monkeypatch, options):
+    runs = []
+    for crowd in (0.0, 0.75, 1.1):        # never, sometimes, at once
+        monkeypatch.setattr(rollout, "CROWD", crowd)
+        wish = {"n_samples": 4, "stop_token": 2, "generator": seeded(3)} | options
+        runs.append(sample_completions(model, PROMPTS, NEW, **wish))
+    for other in runs[1:]:
+        assert torch.equal(other.ids, runs[0].ids) and torch.equal(other.padding, runs[0].padding)
+        torch.testing.assert_close(other.log_probs, runs[0].log_probs)
+
+
+def test_prompts_are_read_once_and_rows_that_are_done_no_more(model, monkeypatch):
+    read, hidden = [], GPT2.hidden
+
+    def counting(self, ids, caches=None, padding=None):
+        read.append(tuple(ids.shape))
+        return hidden(self, ids, caches, padding)
+
+    monkeypatch.setattr(GPT2, "hidden", counting)
+    got = sample_completions(model, PROMPTS, NEW, n_samples=8, stop_token=2, generator=seeded(1))
+    assert read[:2] in ([(4, 5), (32, 1)], [(4, 5), (read[1][0], 1)])
+    assert all(length == 1 for _, length in read[1:]) and len(read) <= NEW
+    for step, (rows, _) in enumerate(read[1:], start=1):
+        writing = (got.lengths > step).sum().item()
+        assert writing <= rows <= max(writing / 0.75, writing + 1)
+
+
+def test_equal_prompts_need_no_mask(model, monkeypatch):
+    masks, hidden = [], GPT2.hidden
+
+    def watching(self, ids, caches=None, padding=None):
+        masks.append(padding)
+        return hidden(self, ids, caches, padding)
+
+    monkeypatch.setattr(GPT2, "hidden", watching)
+    sample_completions(model, [[1, 2], [3, 4]], 3)
+    assert masks == [None] * 3
+
+
+def test_seeds(model):
+    texts = [sample_completions(model, PROMPTS, NEW, generator=seeded(seed)).completions for seed in (0, 0, 1)]
+    assert texts[0] == texts[1] != texts[2]
+    group = sample_completions(model, [[1]], NEW, n_samples=6, generator=seeded()).completions
+    assert len({tuple(text) for text in group}) > 1
+
+
+def test_a_context_may_be_filled_to_the_last_place(model):
+    assert sample_completions(model, [[1] * 5, [2]], 9).ids.shape == (2, 14)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any), st.integers(0, 2**24 - 1))
+def test_a_point_falls_on_the_stretch_that_exact_arithmetic_says(weights, numerator):
+    ends = list(itertools.accumulate(weights))
+    point = Fraction(numerator, 2**24) * ends[-1]
+    got = draw(torch.tensor([weights], dtype=torch.float), torch.tensor([numerator / 2**24])).item()
+    assert weights[got] > 0
+    assert got == bisect_right(ends, point) or min(abs(point - end) for end in ends) <= Fraction(ends[-1], 2**23)
+
+
+def test_tokens_without_chance_are_never_drawn_wherever_they_stand():
+    probs = torch.tensor([[0.0, 0.3, 0.0, 0.0, 0.7, 0.0]])
+    ends = torch.tensor([0.0, 2**-24, 0.3 - 2**-25, 0.3, 0.3 + 2**-24, 1 - 2**-24])
+    assert draw(probs.expand(6, 6), ends).tolist() == [1, 1, 1, 4, 4, 4]
+    unscaled = torch.rand(2000, 40, generator=seeded()) * 3       # sums that rounding leaves anywhere
+    unscaled[:, 30:] = 0
+    assert draw(unscaled, torch.full((2000,), 1 - 2**-24)).max() == 29
+    for broken in (math.nan, 0.0):
+        with pytest.raises(ValueError, match="NaN or all 0"):
+            draw(torch.tensor([[0.5, 0.5], [broken, broken]]), torch.tensor([0.1, 0.1]))
+
+
+def test_left_padding_by_hand():
+    ids, padding = left_pad([[5], [6, 7, 8], [9, 9]])
+    assert ids.tolist() == [[0, 0, 5], [6, 7, 8], [0, 9, 9]]
+    assert padding.tolist() == [[True, True, False], [False] * 3, [True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        ([], {}, "0 prompts, n_samples 1, max_new_tokens 3"),
+        ([[1]], {"n_samples": 0}, "n_samples 0"),
+        ([[1]], {"max_new_tokens": 0}, "max_new_tokens 0"),
+        ([[1], []], {}, "prompt 1 has 0 tokens and is to get 3 more.*at most 14"),
+        ([[1], [2] * 12], {}, "prompt 1 has 12 tokens and is to get 3 more.*at most 14"),
+        ([[1], [2, 11]], {}, "token 11 is outside the vocabulary of 11"),
+        ([[1]], {"stop_token": -1}, "token -1 is outside"),
+        ([[1]], {"temperature": -0.5}, "temperature -0.5"),
+        ([[1]], {"top_p": 2.0}, "top_p 2.0"),
+        ([[1]], {"top_k": 0}, "top_k 0"),
+        ([[1]], {"min_p": 1.0}, "min_p 1.0"),
+    ],
+)
+def test_impossible_requests_name_their_numbers(model, prompts, options, message):
+    options = {"max_new_tokens": 3} | options
+    with pytest.raises(ValueError, match=message):
+        sample_completions(model, prompts, **options)
