@@ -1,0 +1,34 @@
+"""Mixture of experts: many small networks in place of one wide one, of which each token visits a few.
+
+`routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at work, and `layer`
+is the three in one module.
+"""
+
+from course_lib.layers.moe.balance import (
+    communication_balance_loss,
+    dead_experts,
+    device_balance_loss,
+    expert_balance_loss,
+    load,
+    max_violation,
+    sequence_balance_loss,
+    update_bias,
+)
+from course_lib.layers.moe.experts import Experts, experts_by_loop, experts_dense, experts_sorted, multiply_groups
+from course_lib.layers.moe.layer import MoE
+from course_lib.layers.moe.routing import (
+    Routing,
+    SigmoidRouter,
+    SoftmaxRouter,
+    check_routing,
+    limit_groups,
+    route_sigmoid,
+    route_softmax,
+)
+
+__all__ = [
+    "Experts", "MoE", "Routing", "SigmoidRouter", "SoftmaxRouter", "check_routing", "communication_balance_loss",
+    "dead_experts", "device_balance_loss", "expert_balance_loss", "experts_by_loop", "experts_dense", "experts_sorted",
+    "limit_groups", "load", "max_violation", "multiply_groups", "route_sigmoid", "route_softmax",
+    "sequence_balance_loss", "update_bias",
+]  # fmt: skip

@@ -1,0 +1,108 @@
+"""The experts at work: every token through the few networks it was sent to, quickly."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.layers.moe.routing import Routing
+
+FEW = 2**20     # multiplications by which all experts are computed sooner than the tokens are sorted
+
+
+def swiglu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
+    """Let the first half of the numbers gate the second: silu(gate) * up."""
+    gate, up = wide.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def experts_by_loop(
+    x: Float[Tensor, "N C"],
+    chosen: Int[Tensor, "N K"],
+    weights: Float[Tensor, "N K"],
+    gate_up: Float[Tensor, "E F2 C"],
+    down: Float[Tensor, "E C F"],
+) -> Float[Tensor, "N C"]:
+    """Sum for each token its experts' outputs times their weights, one expert after the other: the version to read.
+
+    Source: DeepSeekMoE (arXiv 2401.06066), equation 9, the routed part.
+    """
+    out = torch.zeros_like(x)
+    for expert in range(len(gate_up)):
+        token, slot = (chosen == expert).nonzero(as_tuple=True)
+        visit = swiglu(x[token] @ gate_up[expert].T) @ down[expert].T
+        out = out.index_add(0, token, (visit * weights[token, slot, None]).to(x.dtype))
+    return out
+
+
+def experts_sorted(
+    x: Float[Tensor, "N C"],
+    chosen: Int[Tensor, "N K"],
+    weights: Float[Tensor, "N K"],
+    gate_up: Float[Tensor, "E F2 C"],
+    down: Float[Tensor, "E C F"],
+) -> Float[Tensor, "N C"]:
+    """Do what `experts_by_loop` does with all visits to one expert next to each other: two large products.
+
+    A visit's weight multiplies the hidden numbers, which are fewer than the outputs; `down` is linear: it is the same.
+    """
+    expert, visit = chosen.flatten().sort(stable=True)
+    token = visit // chosen.shape[1]
+    ends = torch.searchsorted(expert, torch.arange(len(gate_up), device=x.device), right=True)
+    hidden = swiglu(multiply_groups(x.index_select(0, token), gate_up, ends))
+    hidden = hidden * weights.flatten().index_select(0, visit)[:, None]
+    return torch.zeros_like(x).index_add(0, token, multiply_groups(hidden, down, ends).to(x.dtype))
+
+
+def multiply_groups(
+    rows: Float[Tensor, "M I"], matrices: Float[Tensor, "E O I"], ends: Int[Tensor, "E"]
+) -> Float[Tensor, "M O"]:
+    """Multiply each group of rows by its own matrix: rows ends[e-1] to ends[e] by matrices[e].T.
+
+    By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or fewer a number. It does
+    not follow autocast, so we do.
+
+    >>> multiply_groups(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
+    tensor([[5., 5., 7.]])
+    """
+    kind, dtype = rows.device.type, matrices.dtype
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
+    rows, matrices = rows.to(dtype), matrices.to(dtype)
+    whole = all(size * rows.element_size() % 16 == 0 for size in matrices.shape[1:])
+    if whole and rows.element_size() <= 4 and hasattr(F, "grouped_mm"):
+        return F.grouped_mm(rows, matrices.mT, offs=ends.to(torch.int32))
+    groups = rows.tensor_split(ends[:-1].cpu())
+    return torch.cat([group @ matrix.T for group, matrix in zip(groups, matrices, strict=True)])
+
+
+def experts_dense(
+    x: Float[Tensor, "N C"],
+    chosen: Int[Tensor, "N K"],
+    weights: Float[Tensor, "N K"],
+    gate_up: Float[Tensor, "E F2 C"],
+    down: Float[Tensor, "E C F"],
+) -> Float[Tensor, "N C"]:
+    """Send every token through every expert, those not chosen with weight 0: E / K times the work, but no sorting."""
+    weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
+    wide = (x @ gate_up.flatten(0, 1).T).unflatten(-1, gate_up.shape[:2])
+    hidden = (swiglu(wide) * weight[..., None]).to(down.dtype)
+    return (hidden.transpose(0, 1) @ down.mT).sum(0).to(x.dtype)
+
+
+class Experts(nn.Module):
+    """`n_experts` SwiGLU networks whose matrices are stacked: `gate_up` (E, 2 F, C), gate first, and `down` (E, C, F).
+
+    The layout is transformers' own. Under autocast the products run in its precision, the sum in that of `x`.
+    """
+
+    def __init__(self, n_experts: int, d_model: int, d_expert: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model).uniform_(-1, 1) / d_model**0.5)
+        self.down = nn.Parameter(torch.empty(n_experts, d_model, d_expert).uniform_(-1, 1) / d_expert**0.5)
+
+    def forward(self, x: Float[Tensor, "*B C"], routing: Routing) -> Float[Tensor, "*B C"]:
+        """Sum for each token its experts' outputs times their weights."""
+        few = x.numel() // x.shape[-1] * self.gate_up.numel() < FEW
+        compute = experts_dense if few else experts_sorted
+        visits = (table.flatten(0, -2) for table in (x, routing.chosen, routing.weights))
+        return compute(*visits, self.gate_up, self.down).view_as(x)

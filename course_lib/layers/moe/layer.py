@@ -1,0 +1,39 @@
+"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that are always on."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.layers.mlp import SwiGLU
+from course_lib.layers.moe.experts import Experts
+from course_lib.layers.moe.routing import Router, Routing
+
+
+class MoE(nn.Module):
+    """Send each token through the experts its `router` chooses, and through `n_shared` experts that see every token.
+
+    The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing` keeps how the last
+    batch was routed, in its shape: for the losses and measurements of `balance`. Copies of the layer leave it behind.
+    Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11, without the residual connection, which the block adds.
+    """
+
+    routing: Routing | None
+
+    def __init__(self, router: Router, d_model: int, d_expert: int, n_experts: int, n_shared: int) -> None:
+        super().__init__()
+        if router.weight.shape != (n_experts, d_model):
+            theirs = "a router for {} experts and d_model {}".format(*router.weight.shape)
+            raise ValueError(f"{theirs} in a layer of {n_experts} experts and d_model {d_model}")
+        if d_expert < 1 or n_shared < 0:
+            raise ValueError(f"d_expert {d_expert} is below 1 or n_shared {n_shared} is negative")
+        self.router = router
+        self.experts = Experts(n_experts, d_model, d_expert)
+        self.shared = SwiGLU(d_model, n_shared * d_expert) if n_shared else None
+        self.routing = None
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        self.routing = self.router(x)
+        out = self.experts(x, self.routing)
+        return out if self.shared is None else out + self.shared(x)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "routing": None}       # it holds on to a graph, which can't be copied

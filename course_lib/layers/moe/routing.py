@@ -1,0 +1,146 @@
+"""Which experts a token visits, and how much each of them counts."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Where each token goes: how well every expert suits it, which `K` it visits, and what each visit counts."""
+
+    scores: Float[Tensor, "*B E"]       # the affinities: softmax or sigmoid of the gate's logits
+    chosen: Int[Tensor, "*B K"]         # numbers of the experts, from the first choice to the last
+    weights: Float[Tensor, "*B K"]      # what the chosen experts' outputs are multiplied by
+
+
+def route_softmax(
+    logits: Float[Tensor, "*B E"],
+    n_chosen: int,
+    n_groups: int = 1,
+    n_limited_groups: int = 1,
+    scale: float = 1.0,
+) -> Routing:
+    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts its share, times `scale`.
+
+    The weights of a token thus add up to less than `scale`: they are not divided by their sum. A group (a device) is
+    ranked by its best expert. Source: DeepSeek-V2 (arXiv 2405.04434), equations 20-22 and section 2.2.2; `scale` is
+    the `routed_scaling_factor` of its release, 16 for the large model.
+
+    >>> route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
+    Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
+    """
+    check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
+    scores = logits.softmax(-1)
+    chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
+    return Routing(scores, chosen, scale * scores.gather(-1, chosen))
+
+
+def route_sigmoid(
+    logits: Float[Tensor, "*B E"],
+    bias: Float[Tensor, "E"],
+    n_chosen: int,
+    n_groups: int = 1,
+    n_limited_groups: int = 1,
+    scale: float = 1.0,
+) -> Routing:
+    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids alone, divided by their sum.
+
+    The bias moves an expert up or down the ranking and enters no weight, so it bends no gradient. A group (a node) is
+    ranked by its two best experts, bias included. Source: DeepSeek-V3 (arXiv 2412.19437), equations 12-16 and section
+    2.1.2; `scale` is the release's `routed_scaling_factor`, 2.5. Differs from the paper as the release does: there the
+    best K / M experts of a group rank it, K chosen from M groups (8 / 4, so two as well).
+
+    >>> logits = torch.tensor([0.6, 0.5, 0.2, 0.1]).logit()
+    >>> route_sigmoid(logits, bias=torch.zeros(4), n_chosen=2).chosen
+    tensor([0, 1])
+    >>> route_sigmoid(logits, bias=torch.tensor([0.0, -0.2, 0.2, 0.0]), n_chosen=2)     # 0.6, 0.3, 0.4, 0.1
+    Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
+    """
+    check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
+    scores = logits.sigmoid()
+    chosen = limit_groups(scores + bias, n_groups, n_limited_groups, n_best=2).topk(n_chosen).indices
+    picked = scores.gather(-1, chosen)
+    return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
+
+
+def limit_groups(
+    scores: Float[Tensor, "*B E"], n_groups: int, n_limited_groups: int, n_best: int
+) -> Float[Tensor, "*B E"]:
+    """Set the scores outside each token's `n_limited_groups` best groups to -inf: its experts are on few devices.
+
+    Neighbouring experts form a group, which is ranked by the sum of its `n_best` highest scores.
+
+    >>> limit_groups(torch.tensor([0.9, 0.0, 0.6, 0.5]), n_groups=2, n_limited_groups=1, n_best=1)
+    tensor([0.9000, 0.0000,   -inf,   -inf])
+    >>> limit_groups(torch.tensor([0.9, 0.0, 0.6, 0.5]), n_groups=2, n_limited_groups=1, n_best=2)
+    tensor([  -inf,   -inf, 0.6000, 0.5000])
+    """
+    if n_limited_groups == n_groups:
+        return scores
+    groups = scores.unflatten(-1, (n_groups, -1))
+    ranks = groups.topk(min(n_best, groups.shape[-1])).values.sum(-1)
+    kept = torch.zeros_like(ranks, dtype=torch.bool).scatter(-1, ranks.topk(n_limited_groups).indices, True)
+    return groups.masked_fill(~kept[..., None], -torch.inf).flatten(-2)
+
+
+def check_routing(n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_groups: int = 1) -> None:
+    """Raise a ValueError that names the numbers if a token cannot choose that many experts from that many groups."""
+    if not 1 <= n_chosen <= n_experts:
+        raise ValueError(f"n_chosen {n_chosen} is not between 1 and n_experts {n_experts}")
+    if n_groups < 1 or n_experts % n_groups:
+        raise ValueError(f"n_experts {n_experts} is not divisible by n_groups {n_groups}")
+    if not 1 <= n_limited_groups <= n_groups:
+        raise ValueError(f"n_limited_groups {n_limited_groups} is not between 1 and n_groups {n_groups}")
+    within = n_limited_groups * (n_experts // n_groups)
+    if n_chosen > within:
+        raise ValueError(f"n_chosen {n_chosen} is more than the {within} experts of {n_limited_groups} groups")
+
+
+class Router(nn.Module):
+    """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot products.
+
+    Always in float32, under autocast too: rounding would send tokens that are nearly undecided elsewhere.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_experts: int,
+        n_chosen: int,
+        n_groups: int = 1,
+        n_limited_groups: int = 1,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_routing(n_experts, n_chosen, n_groups, n_limited_groups)
+        self.choice = {
+            "n_chosen": n_chosen, "n_groups": n_groups, "n_limited_groups": n_limited_groups, "scale": scale,
+        }  # fmt: skip
+        self.weight = nn.Parameter(torch.empty(n_experts, d_model).uniform_(-1, 1) / d_model**0.5)
+
+    def logits(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B E"]:
+        """Score every expert for every token."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), self.weight.float())
+
+
+class SoftmaxRouter(Router):
+    """The gate of DeepSeek-V2, see `route_softmax`."""
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
+        return route_softmax(self.logits(x), **self.choice)
+
+
+class SigmoidRouter(Router):
+    """The gate of DeepSeek-V3, see `route_sigmoid`. No gradient moves its `bias`; `update_bias` does after a step."""
+
+    def __init__(self, d_model: int, n_experts: int, *choice, **named_choice) -> None:
+        super().__init__(d_model, n_experts, *choice, **named_choice)
+        self.register_buffer("bias", torch.zeros(n_experts))
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
+        return route_sigmoid(self.logits(x), self.bias.float(), **self.choice)
