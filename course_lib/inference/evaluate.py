@@ -5,7 +5,7 @@ given. Dividing the sum by the bytes of the text makes models with different tok
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +27,20 @@ def bits_per_byte(scorer: Scorer, documents: Sequence[str]) -> float:
     return sum(map(scorer, documents)) / n_bytes
 
 
-def transformer(model: nn.Module, tokenizer, start_token: str, stride: int | None = None) -> Scorer:
-    """Make a scorer of a language model, which reads each document after `start_token` (see `nats` for `stride`)."""
+def transformer(
+    model: nn.Module,
+    tokenizer,
+    start_token: str,
+    stride: int | None = None,
+    allowed_special: Collection[str] | str = (),
+) -> Scorer:
+    """Make a scorer of a language model, which reads each document after `start_token` (see `nats` for `stride`).
+
+    A special token in a document is plain text unless it is in `allowed_special`, as in `tokenizer.encode`.
+    """
 
     def bits(document: str) -> float:
-        ids = tokenizer.encode(start_token, allowed_special="all") + tokenizer.encode(document)
+        ids = tokenizer.encode(start_token, allowed_special="all") + tokenizer.encode(document, allowed_special)
         return nats(model, torch.tensor(ids), stride) / math.log(2)
 
     return bits

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import SelfAttention
+from course_lib.layers.attention import Cache, SelfAttention
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
@@ -56,16 +56,19 @@ class Block(nn.Module):
         self.norm_2 = LayerNorm(settings.d_model)
         self.mlp = MLP(settings.d_model, settings.d_ff)
 
-    def forward(self, x: Float[Tensor, "B T C"], cache=None) -> Float[Tensor, "B T C"]:
-        x = x + self.attention(self.norm_1(x), cache)
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        x = x + self.attention(self.norm_1(x), cache, padding)
         return x + self.mlp(self.norm_2(x))
 
 
 class GPT2(nn.Module):
     """Predict the next token at every position: `model(ids)` gives the logits.
 
-    With `caches` (one per layer, see `inference.cache`), `ids` continue what the caches hold. Differs from the paper:
-    no dropout, since our models read their text about once.
+    With `caches` (one per layer, see `inference.cache`), `ids` continue what the caches hold. `padding` is True where
+    there is no token, in the caches and in `ids`: a row's places are counted from its first real token. Differs from
+    the paper: no dropout, since our models read their text about once.
     """
 
     def __init__(self, settings: GPT2Settings) -> None:
@@ -77,20 +80,38 @@ class GPT2(nn.Module):
         self.norm = LayerNorm(settings.d_model)
         init_weights(self)
 
-    def forward(self, ids: Int[Tensor, "B T"], caches: Sequence | None = None) -> Float[Tensor, "B T V"]:
-        positions = self.positions(ids, past=caches[0].length if caches else 0)
+    def forward(
+        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T V"]:
+        return self.logits(self.hidden(ids, caches, padding))
+
+    def hidden(
+        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        """Read the tokens: what stands in the stream after the last block, normed."""
+        positions = self.positions(ids, caches[0].length if caches else 0, padding)
         x = self.token_embedding(ids) + self.position_embedding(positions)
         for layer, block in enumerate(self.blocks):
-            x = block(x, caches[layer] if caches else None)
-        return self.token_embedding.logits(self.norm(x))
+            x = block(x, caches[layer] if caches else None, padding)
+        return self.norm(x)
 
-    def positions(self, ids: Int[Tensor, "B T"], past: int) -> Int[Tensor, "T"]:
+    def logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
+        """Score every token as the next one, by the same table that reads them."""
+        return self.token_embedding.logits(hidden)
+
+    def positions(
+        self, ids: Int[Tensor, "B T"], past: int, padding: Bool[Tensor, "B S"] | None
+    ) -> Int[Tensor, "T"] | Int[Tensor, "B T"]:
         """Number the new tokens, counting on from `past`; raise a ValueError for a token or place the model lacks."""
         check_ids(ids, self.settings.vocab_size)
         end = past + ids.shape[1]
         if end > self.settings.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
-        return torch.arange(past, end, device=ids.device)
+        if padding is None:
+            return torch.arange(past, end, device=ids.device)
+        if padding.shape != (len(ids), end):
+            raise ValueError(f"padding of shape {tuple(padding.shape)} for {len(ids)} rows of {end} tokens")
+        return ((~padding).cumsum(-1) - 1).clamp(min=0)[:, past:]
 
 
 def init_weights(model: GPT2) -> None:

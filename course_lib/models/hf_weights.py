@@ -26,9 +26,13 @@ def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def gpt2_from_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of a `GPT2LMHeadModel` for our GPT2. The head is left out: it is the token embedding."""
+    """Rename the weights of a `GPT2LMHeadModel` for our GPT2.
+
+    Left out are the head, which is the token embedding, and the triangles of the causal mask that old files hold.
+    """
     back = {theirs: ours for ours, theirs in GPT2_NAMES.items()}
-    names = {name: rename(name.removeprefix("transformer."), back) for name in state if name != "lm_head.weight"}
+    weights = [name for name in state if name != "lm_head.weight" and not name.endswith(".attn.bias")]
+    names = {name: rename(name.removeprefix("transformer."), back) for name in weights}
     return {ours: turn(ours, state[theirs]) for theirs, ours in names.items()}
 
 

@@ -56,6 +56,36 @@ def test_cached_equals_uncached_for_any_split(model, cuts):
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids))
 
 
+@pytest.mark.parametrize("cut", [0, 3, 5])
+def test_a_left_padded_batch_equals_the_single_runs(model, cut):
+    rows = [torch.tensor([5, 3, 9, 1, 0, 2, 7, 8]), torch.tensor([4, 4, 10]), torch.tensor([6])]
+    for block in model.blocks:                          # a fresh model hardly looks around: make mistakes show
+        torch.nn.init.normal_(block.attention.qkv.weight, std=0.5)
+        torch.nn.init.normal_(block.attention.out.weight, std=0.5)
+    batch = torch.stack([torch.nn.functional.pad(row, (8 - len(row), 0), value=1) for row in rows])
+    padding = torch.arange(8) < 8 - torch.tensor([[len(row)] for row in rows])
+    caches = [KVCache(9) for _ in range(2)] if cut else None
+    parts = [model(batch[:, :cut], caches, padding[:, :cut])] if cut else []
+    logits = torch.cat([*parts, model(batch[:, cut:], caches, padding)], dim=1)
+    for row, got in zip(rows, logits, strict=True):
+        torch.testing.assert_close(got[-len(row) :], model(row[None])[0])
+
+
+def test_hidden_and_logits_make_the_forward_pass(model):
+    ids = torch.tensor([[1, 2, 3]])
+    hidden = model.hidden(ids)
+    assert hidden.shape == (1, 3, 12)
+    torch.testing.assert_close(model.logits(hidden[:, -1:]), model(ids)[:, -1:])
+    torch.testing.assert_close(hidden.mean(-1), torch.zeros(1, 3), atol=1e-6, rtol=0)       # after the last norm
+
+
+def test_padding_must_cover_the_cache_too(model):
+    caches = [KVCache(9) for _ in range(2)]
+    model(torch.zeros(2, 3, dtype=torch.long), caches)
+    with pytest.raises(ValueError, match=r"padding of shape \(2, 1\) for 2 rows of 4 tokens"):
+        model(torch.zeros(2, 1, dtype=torch.long), caches, torch.zeros(2, 1, dtype=torch.bool))
+
+
 def test_the_stream_keeps_its_size_through_depth():
     torch.manual_seed(0)
     settings = GPT2Settings(vocab_size=50, max_seq_len=16, d_model=64, n_layers=24, n_heads=4)

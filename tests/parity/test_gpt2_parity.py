@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.gpt2 import GPT2, SMALL, GPT2Settings
+from course_lib.models.hf_files import gpt2_settings, load_hf, save_hf
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf
 
 transformers = pytest.importorskip("transformers")
@@ -21,8 +22,12 @@ def hugging_face(settings: GPT2Settings):
         vocab_size=settings.vocab_size, n_positions=settings.max_seq_len, n_embd=settings.d_model,
         n_layer=settings.n_layers, n_head=settings.n_heads, n_inner=settings.d_ff, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    model = transformers.GPT2LMHeadModel(config).eval()
-    for parameter in model.parameters():         # biases and norms too, which a fresh model leaves at 0 and 1
+    return scattered(transformers.GPT2LMHeadModel(config).eval())
+
+
+def scattered(model):
+    """Draw all parameters at random: biases and norms too, which a fresh model leaves at 0 and 1."""
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
 
@@ -57,5 +62,35 @@ def test_weights_travel_both_ways(settings, tmp_path):
 
 
 def test_an_unknown_weight_is_named():
-    with pytest.raises(ValueError, match="'h.0.attn.masked_bias'"):
-        gpt2_from_hf({"transformer.h.0.attn.masked_bias": torch.zeros(1)})
+    with pytest.raises(ValueError, match="'h.0.attn.scale'"):
+        gpt2_from_hf({"transformer.h.0.attn.scale": torch.zeros(1)})
+
+
+def test_the_masks_of_old_files_are_left_out():
+    assert gpt2_from_hf({"h.0.attn.bias": torch.ones(1, 1, 4, 4)}) == {}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_transformers_opens_what_we_save(settings, tmp_path):
+    torch.manual_seed(2)
+    ours = scattered(GPT2(settings))
+    save_hf(ours, tmp_path)
+    theirs, report = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
+    torch.testing.assert_close(theirs.eval()(ids).logits, ours(ids), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_we_open_what_transformers_saves(settings, tmp_path):
+    torch.manual_seed(3)
+    theirs = hugging_face(settings)
+    theirs.save_pretrained(tmp_path)
+    ours = load_hf(tmp_path)
+    assert isinstance(ours, GPT2) and ours.settings == settings
+    ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_their_default_configuration_is_our_small_one():
+    assert gpt2_settings(transformers.GPT2Config().to_dict()) == SMALL

@@ -1,0 +1,177 @@
+"""Llama's architecture (Touvron et al. 2023), which is DeepSeek's first model and SmolLM2 too: GPT-2, modernised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.layers.attention import Cache, SelfAttention
+from course_lib.layers.embedding import Embedding, check_ids
+from course_lib.layers.mlp import SwiGLU
+from course_lib.layers.norm import RMSNorm
+from course_lib.layers.position import Rotary
+
+INIT_STD = 0.02     # GPT-2's, so that the rungs of the course start alike; DeepSeek's papers say 0.006 for their widths
+
+
+@dataclass(frozen=True)
+class LlamaSettings:
+    """The numbers that make one such model differ from another.
+
+    `n_kv_heads` 0 means as many as `n_heads`; `d_ff` 0 means eight thirds of `d_model` to the nearest multiple of 8,
+    which makes a SwiGLU as large as GPT-2's MLP. With `tied`, the token embedding is the head as well.
+
+    >>> LlamaSettings(vocab_size=512, max_seq_len=128, d_model=100, n_layers=2, n_heads=3)
+    Traceback (most recent call last):
+    ValueError: d_model 100 is not divisible by n_heads 3
+    """
+
+    vocab_size: int
+    max_seq_len: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int = 0
+    d_ff: int = 0
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-6
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_kv_heads", self.n_kv_heads or self.n_heads)
+        object.__setattr__(self, "d_ff", self.d_ff or eight_thirds(self.d_model))
+        check_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff")
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}")
+        if self.d_head % 2:
+            raise ValueError(f"d_model {self.d_model} / n_heads {self.n_heads} is odd: rotary positions want pairs")
+
+    @property
+    def d_head(self) -> int:
+        """Give the width of a head."""
+        return self.d_model // self.n_heads
+
+
+def eight_thirds(d_model: int) -> int:
+    """Give the width of a SwiGLU that has the parameters of an MLP four times as wide as `d_model`, about.
+
+    >>> eight_thirds(64)
+    168
+    """
+    return max(8, round(d_model / 3) * 8)
+
+
+def check_positive(settings: object, *names: str) -> None:
+    """Raise a ValueError that names the setting and its number if one of them is not above 0."""
+    for name in ("rope_base", "norm_eps"):
+        if getattr(settings, name) <= 0:
+            raise ValueError(f"{name} {getattr(settings, name)} is not above 0")
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} {getattr(settings, name)} is below 1")
+
+
+DEEPSEEK_7B = LlamaSettings(102_400, 4096, d_model=4096, n_layers=30, n_heads=32, d_ff=11008)
+DEEPSEEK_67B = LlamaSettings(102_400, 4096, d_model=8192, n_layers=95, n_heads=64, n_kv_heads=8, d_ff=22016)
+SMOLLM2_135M = LlamaSettings(
+    49_152, 8192, d_model=576, n_layers=30, n_heads=9, n_kv_heads=3, d_ff=1536,
+    rope_base=100_000.0, norm_eps=1e-5, tied=True,
+)  # fmt: skip
+
+
+class Block(nn.Module):
+    """One layer: look around (attention), then think (the MLP or what stands in for it), each normed in front."""
+
+    def __init__(self, d_model: int, attention: nn.Module, mlp: nn.Module, norm_eps: float) -> None:
+        super().__init__()
+        self.norm_1 = RMSNorm(d_model, norm_eps)
+        self.attention = attention
+        self.norm_2 = RMSNorm(d_model, norm_eps)
+        self.mlp = mlp
+
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        x = x + self.attention(self.norm_1(x), cache, padding)
+        return x + self.mlp(self.norm_2(x))
+
+
+class Llama(nn.Module):
+    """Predict the next token at every position: `model(ids)` gives the logits.
+
+    Four changes to GPT-2: RMSNorm, rotary positions, SwiGLU, and heads that may share keys and values; and no biases.
+    With `caches` (one per layer), `ids` continue what the caches hold; `padding` is True where there is no token, in
+    the caches and in `ids`. Sources: Touvron et al. 2023 (arXiv 2302.13971), section 2.2; DeepSeek LLM (arXiv
+    2401.02954), section 2.2.
+    """
+
+    def __init__(self, settings: LlamaSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.token_embedding = Embedding(settings.vocab_size, settings.d_model)
+        self.blocks = nn.ModuleList(self.block(layer) for layer in range(settings.n_layers))
+        self.norm = RMSNorm(settings.d_model, settings.norm_eps)
+        self.head = None if settings.tied else nn.Linear(settings.d_model, settings.vocab_size, bias=False)
+        init_weights(self, settings.n_layers)
+
+    def block(self, layer: int) -> Block:
+        """Build one layer. A model that changes a part of it, as DeepSeek's do, overrides the part below."""
+        return Block(self.settings.d_model, self.attention(), self.mlp(layer), self.settings.norm_eps)
+
+    def attention(self) -> nn.Module:
+        """Build the part that looks around."""
+        rotary = Rotary(self.settings.d_head, self.settings.rope_base)
+        return SelfAttention(
+            self.settings.d_model, self.settings.n_heads, self.settings.n_kv_heads, position=rotary, bias=False
+        )
+
+    def mlp(self, layer: int) -> nn.Module:
+        """Build the part that thinks."""
+        return SwiGLU(self.settings.d_model, self.settings.d_ff)
+
+    def forward(
+        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T V"]:
+        return self.logits(self.hidden(ids, caches, padding))
+
+    def hidden(
+        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        """Read the tokens: what stands in the stream after the last block, normed."""
+        check_ids(ids, self.settings.vocab_size)
+        end = ids.shape[1] + (caches[0].length if caches else 0)
+        if end > self.settings.max_seq_len:
+            raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
+        x = self.token_embedding(ids)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, caches[layer] if caches else None, padding)
+        return self.norm(x)
+
+    def logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
+        """Score every token as the next one."""
+        return self.token_embedding.logits(hidden) if self.head is None else self.head(hidden)
+
+
+def init_weights(module: nn.Module, n_layers: int) -> None:
+    """Draw all matrices from N(0, INIT_STD), those that write into the stream from N(0, INIT_STD / sqrt(2 n_layers)).
+
+    Each layer writes twice, so without the smaller draw the stream would grow with depth; see GPT-2. Stacks of
+    matrices, as the experts of a layer, count as matrices.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.ndim >= 2:
+            writes = {"out", "down"} & set(name.split("."))
+            nn.init.normal_(parameter, std=INIT_STD / (2 * n_layers) ** 0.5 if writes else INIT_STD)
+
+
+def cache_numbers_per_token(settings: LlamaSettings) -> int:
+    """Count the numbers that the caches of all layers hold for each token: a key and a value per layer and shared head.
+
+    >>> cache_numbers_per_token(DEEPSEEK_67B)       # with one pair per head instead of per eight: 1,556,480
+    194560
+    """
+    return 2 * settings.n_layers * settings.n_kv_heads * settings.d_head
