@@ -7,13 +7,13 @@ power fails. No pickle: loading a checkpoint runs no code from it.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.files import read_json, write_atomically, write_json
 
@@ -29,29 +29,34 @@ def save(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
 
     Raises CheckpointError if the disk is full or may not be written; an older checkpoint there is then still whole.
     """
+    about = {"model": type(model).__name__, "settings": asdict(model.settings), "notes": notes or {}}
+    write(path, KIND, model.state_dict(), about)
+
+
+def write(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dict) -> None:
+    """Write any tensors, and `about` beside them. Raises CheckpointError as `save` does."""
     path = Path(path)
-    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(weights).hexdigest()
-    about = {
-        "model": type(model).__name__,
-        "settings": asdict(model.settings),
-        "weights": {"file": f"{path.stem}-{digest[:8]}.safetensors", "bytes": len(weights), "sha256": digest},
-        "notes": notes or {},
-    }
+    file = path.with_name(f"{path.stem}-{digest[:8]}.safetensors")
+    about = about | {"weights": {"file": file.name, "bytes": len(weights), "sha256": digest}}
     json.dumps(about)                       # notes that JSON cannot hold are refused before anything is written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path.with_name(about["weights"]["file"]), weights)
-        write_json(path, KIND, VERSION, about)
+        write_atomically(file, weights)
+        write_json(path, kind, VERSION, about)
     except OSError as error:
         raise CheckpointError(f"could not save {path}: {error.strerror}. What was there before is untouched") from error
     finally:
-        remove_all_but_the_named(path)
+        remove_all_but_the_named(path, kind)
 
 
-def remove_all_but_the_named(path: Path) -> None:
+def remove_all_but_the_named(path: Path, kind: str) -> None:
     """Delete weights of `path` that its JSON file does not name: those of an older save, or of one that failed."""
-    kept = read_json(path, KIND, VERSION)["weights"]["file"] if path.exists() else None
+    try:
+        kept = read_json(path, kind, VERSION)["weights"]["file"] if path.exists() else None
+    except ValueError:
+        return                              # a damaged file names nothing: `load` will say so
     for weights in path.parent.glob(f"{path.stem}-{'[0-9a-f]' * 8}.safetensors"):
         if weights.name != kept:
             weights.unlink()
@@ -63,8 +68,19 @@ def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Modul
     As in `load("poet.json", lambda settings: GPT2(GPT2Settings(**settings)))`. Raises CheckpointError for a file that
     is missing, cut short or changed by so much as one bit, and for weights that do not fit the model.
     """
+    tensors, about = read(path, KIND)
     try:
-        about = read_json(path, KIND, VERSION)
+        model = build(about["settings"])
+        model.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} holds a {about['model']}, which does not fit: {error}") from error
+    return model, about["notes"]
+
+
+def read(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """Read what `write` wrote: the tensors and what is known about them. Raises CheckpointError as `load` does."""
+    try:
+        about = read_json(path, kind, VERSION)
         weights = Path(path).with_name(about["weights"]["file"]).read_bytes()
     except OSError as error:
         raise CheckpointError(f"could not read {error.filename}: {error.strerror}") from error
@@ -74,9 +90,4 @@ def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Modul
     if hashlib.sha256(weights).hexdigest() != wanted["sha256"]:
         found = f"{len(weights)} bytes, of which some are wrong; {wanted['bytes']} were written"
         raise CheckpointError(f"{Path(path).with_name(wanted['file'])} is damaged: {found}")
-    try:
-        model = build(about["settings"])
-        model.load_state_dict(safetensors.torch.load(weights))
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} holds a {about['model']}, which does not fit: {error}") from error
-    return model, about["notes"]
+    return safetensors.torch.load(weights), about

@@ -96,6 +96,10 @@ class History:
         self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
         self.seconds.append(seconds)
 
+    def spent(self) -> float:
+        """Tell the seconds that the run has taken so far."""
+        return self.seconds[-1] if self.seconds else 0.0
+
     @classmethod
     def from_data(cls, data: dict) -> "History":
         """Make a history of what `asdict` and JSON made of one."""

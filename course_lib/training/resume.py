@@ -1,0 +1,159 @@
+"""A run that may be killed at any moment: every so often, write down all that the next step depends on.
+
+That is the model, the averages of the optimisers, the history (whose length is the step), and the states of the random
+generators. The files are those of `checkpoint`: safetensors and JSON, written whole or not at all, never pickle.
+"""
+
+import random
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.training import parallel
+from course_lib.training.checkpoint import CheckpointError, read, write
+from course_lib.training.settings import History, TrainSettings
+
+KIND = "training state"
+FILE = re.compile(r"\.?step-(\d+)[-.].*")       # of one checkpoint; with a dot in front: a file that was never finished
+
+Optimisers = Sequence[torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder that holds the last `keep` checkpoints of one run, `every` so many steps one.
+
+    >>> Checkpoints("runs/poet", every=0)
+    Traceback (most recent call last):
+    ValueError: every 0 and keep 2: neither may be below 1
+    """
+
+    folder: Path | str
+    every: int = 100
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ValueError(f"every {self.every} and keep {self.keep}: neither may be below 1")
+
+    def path(self, step: int) -> Path:
+        return Path(self.folder) / f"step-{step:07}.json"
+
+    def steps(self) -> list[int]:
+        """List the steps after which there is a checkpoint, whole or damaged."""
+        return sorted(int(FILE.match(path.name)[1]) for path in Path(self.folder).glob("step-*.json"))
+
+    def save(self, model: nn.Module, optimisers: Optimisers, history: History, settings: TrainSettings) -> None:
+        """Write one checkpoint, then delete the older ones. If the disk is full, warn: the older ones then stay."""
+        step = len(history.loss)
+        tensors = parallel.whole(collect(model, optimisers))
+        if parallel.rank() > 0:
+            return
+        about = {"history": asdict(history), "settings": settings.as_data(), "random": random_states()}
+        try:
+            write(self.path(step), KIND, tensors, about)
+            self.tidy(step)
+        except CheckpointError as error:
+            older = [f"step {old}" for old in self.steps() if old < step]
+            warnings.warn(f"{error}. Safe so far: {', '.join(older) or 'nothing'}", RuntimeWarning, stacklevel=2)
+
+    def tidy(self, step: int) -> None:
+        """Delete all but the newest checkpoints up to `step`, and what a killed process left half-written."""
+        kept = [old for old in self.steps() if old <= step][-self.keep :]
+        for file in Path(self.folder).iterdir():
+            found = FILE.fullmatch(file.name)
+            if found and (int(found[1]) not in kept or file.name.startswith(".")):
+                file.unlink()
+
+    def restore(self, model: nn.Module, optimisers: Optimisers, settings: TrainSettings) -> History:
+        """Go back to the newest whole checkpoint and return its history, which is empty if there is none at all.
+
+        Warns about damaged ones. Raises CheckpointError if all are damaged, or are of a run with other settings.
+        """
+        tensors, about = self.newest()
+        if tensors is None:
+            return History()
+        if differing := [
+            f"{name} {about['settings'].get(name)}, now {value}"
+            for name, value in settings.as_data().items()
+            if about["settings"].get(name) != value and name != "accumulate"    # how a batch is cut changes no sum
+        ]:
+            raise CheckpointError(f"{self.folder} holds a run with other settings: {'; '.join(differing)}")
+        distribute(tensors, model, optimisers)
+        set_random_states(about["random"], tensors)
+        ended = about["history"]["ended"]
+        return History.from_data(about["history"] | {"ended": "" if ended == "interrupted" else ended})
+
+    def newest(self) -> tuple[dict[str, Tensor] | None, dict]:
+        """Read the newest checkpoint that is whole: its tensors and what is known about them."""
+        damaged = []
+        for step in reversed(self.steps()):
+            try:
+                found = read(self.path(step), KIND)
+            except CheckpointError as error:
+                damaged.append(f"{error}")
+                continue
+            if damaged and parallel.rank() == 0:
+                lost = self.steps()[-1] - step
+                warnings.warn(f"{'; '.join(damaged)}. Back to step {step}: {lost} steps are lost", RuntimeWarning, 2)
+            return found
+        if damaged:
+            raise CheckpointError(f"no checkpoint in {self.folder} can be read: {'; '.join(damaged)}")
+        return None, {}
+
+
+def collect(model: nn.Module, optimisers: Optimisers) -> dict[str, Tensor]:
+    """Name every tensor that the next step depends on.
+
+    model.NAME, optimiser.WHICH.PARAMETER.NAME for the averages, random.DEVICE for PyTorch's random generators.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for i, optimiser in enumerate(optimisers):
+        for j, averages in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{j}.{name}": tensor for name, tensor in averages.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    return tensors | {f"random.cuda.{i}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
+
+
+def distribute(tensors: dict[str, Tensor], model: nn.Module, optimisers: Optimisers) -> None:
+    """Give every tensor that `collect` named back to its owner; raise CheckpointError if they are not its own."""
+    now = model.state_dict()
+    try:
+        model.load_state_dict({
+            name.removeprefix("model."): parallel.sliced_like(tensor, now.get(name.removeprefix("model."), tensor))
+            for name, tensor in tensors.items()
+            if name.startswith("model.")
+        })
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint is of another model: {error}") from error
+    for i, optimiser in enumerate(optimisers):
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimiser.{i}."):
+                j, key = name.split(".")[2:]
+                state.setdefault(int(j), {})[key] = parallel.sliced_like(tensor, parameters[int(j)])
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+
+
+def random_states() -> dict:
+    """Write down where the random generators of Python and NumPy stand, as JSON can hold it."""
+    kind, keys, *rest = np.random.get_state()
+    return {"python": random.getstate(), "numpy": [kind, keys.tolist(), *rest]}
+
+
+def set_random_states(states: dict, tensors: dict[str, Tensor]) -> None:
+    """Set all random generators back to what was written down; PyTorch's are among the tensors."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(tensors["random.cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"random.cuda.{i}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
