@@ -100,8 +100,9 @@ class Texts:
     def read(self, ids: Int[Tensor, "B T"]) -> None:
         """Go on by the next tokens of each text."""
         seen = None if self.padding is None else self.padding[:, : self.caches[0].length + ids.shape[1]]
-        hidden = self.model.hidden(ids, self.caches, seen)
-        self.logits = self.model.logits(hidden[:, -1:])[:, 0]
+        with torch.inference_mode():        # no_grad with less to do for each operation
+            hidden = self.model.hidden(ids, self.caches, seen)
+            self.logits = self.model.logits(hidden[:, -1:])[:, 0]
 
     def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
         """Go on with these texts alone; one named twice is doubled."""

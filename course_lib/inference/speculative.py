@@ -127,7 +127,8 @@ class Reader:
         known = min(shared_length(self.ids, ids), len(ids) - 1)
         for cache in self.caches:
             cache.rewind(known)
-        new = self.model.hidden(ids[None, known:], self.caches)[0]
+        with torch.inference_mode():
+            new = self.model.hidden(ids[None, known:], self.caches)[0]
         self.ids, self.hidden = ids, torch.cat([self.hidden[:known], new])
 
     def scores(self, n: int) -> Float[Tensor, "n V"]:
@@ -160,6 +161,37 @@ class ModelDraft:
             self.reader.read(ids)
             token, q[i] = choose(self.reader.scores(1)[0])
             ids = torch.cat([ids, token[None]])
+        return ids[start:], q
+
+
+class MTPDraft:
+    """DeepSeek-V3's module for multi-token prediction as draft: it guesses from what the model itself has made so far.
+
+    It was trained to look one token further than the model; further ones it guesses from its own output in place of the
+    model's. It has nothing to go by until the model has read something: the first pass is without a draft.
+    Source: DeepSeek-V3 (arXiv 2412.19437), section 5.4.3.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        if model.mtp is None:
+            raise ValueError("this model has no module for multi-token prediction: its settings say mtp=False")
+        self.model = model
+        self.cache = KVCache(model.settings.max_seq_len)
+        self.ids = torch.empty(0, dtype=torch.long)
+
+    def propose(
+        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: Choose
+    ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
+        """Join each token with what the model made of the one before it, and guess; see `Draft`."""
+        n = n if len(hidden) else 0
+        known = max(0, min(self.cache.length, shared_length(self.ids, ids) - 1, len(ids) - 2))
+        self.cache.rewind(known)        # what lies behind stands on guesses
+        self.ids, start, q = ids, len(ids), torch.empty(n, self.model.settings.vocab_size)
+        unread, state = ids[known + 1 :], hidden[known:]
+        for i in range(n):
+            state = self.model.mtp(state[None], self.model.token_embedding(unread[None]), self.cache)[0]
+            token, q[i] = choose(self.model.logits(state[None, -1:])[0, 0])
+            ids, unread, state = torch.cat([ids, token[None]]), token[None], state[-1:]
         return ids[start:], q
 
 

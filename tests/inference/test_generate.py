@@ -216,6 +216,13 @@ def test_a_stop_token_ends_each_row_and_then_all(model):
     assert generate(model, ids[2:3], 8, temperature=0.0, stop_token=alone[0, 2].item()).shape[1] == 3
 
 
+def test_what_was_written_can_be_trained_on(model):
+    written = generate(model, torch.tensor([[1, 2]]), 3)
+    token = next(stream(model, written, 1, use_cache=False))
+    assert not written.is_inference() and not token.is_inference()
+    model(torch.cat([written, token[None]], dim=1)).sum().backward()
+
+
 def test_stream_yields_token_by_token(model):
     first = next(stream(model, torch.tensor([[1], [2]]), 5, generator=seeded()))
     assert torch.equal(first, generate(model, torch.tensor([[1], [2]]), 1, generator=seeded())[:, 1])

@@ -15,6 +15,7 @@ from torch import nn
 from course_lib.inference.generate import generate, next_token_probs
 from course_lib.inference.speculative import (
     ModelDraft,
+    MTPDraft,
     Reader,
     accept,
     acceptance,
@@ -23,6 +24,7 @@ from course_lib.inference.speculative import (
     judge,
     speculate,
 )
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 
 
@@ -36,6 +38,15 @@ def gpt2(seed, **sizes):
     model = GPT2(GPT2Settings(**sizes))
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)         # opinions, so that a wrong context shows
+    return model
+
+
+def deepseek_v3(seed=0, **sizes):
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 11, "max_seq_len": 24, "d_model": 12, "n_layers": 2, "n_heads": 2, "mtp": True} | sizes
+    model = DeepSeekV3(DeepSeekSettings(**sizes, kv_lora_rank=6, qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=5))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)
     return model
 
 
@@ -129,7 +140,7 @@ def plausible(counts, chances):
     return distance < freedom + 3.5 * (2 * freedom) ** 0.5 + 4
 
 
-def steps_are_those_of(target, draft, options, n=2000, n_ahead=3):
+def steps_are_those_of(target, draft, options, n=1200, n_ahead=3):
     """In one long text: does each token follow each other one as often as the model's chances say?"""
     text = speculate(target, ModelDraft(draft), torch.tensor([0]), n, n_ahead=n_ahead, generator=seeded(5), **options)
     pairs = Counter(itertools.pairwise(text.ids.tolist()))
@@ -167,16 +178,21 @@ def test_the_test_above_finds_a_wrong_rule(monkeypatch, name, mistake):
         assert not steps_are_those_of(TARGET, CLOSE, {}, n=1000)
 
 
-def test_texts_of_transformers_have_exactly_the_model_s_chances():
-    """All texts of three tokens; the draft is one layer of other weights."""
-    target, draft = gpt2(0, vocab_size=3), ModelDraft(gpt2(1, vocab_size=3, n_layers=1))
-    chances, counts, generator = {}, Counter(), seeded(2)
+def texts_of_three(target, draft, seed, n=300):
+    """All texts of three tokens: how often each was written, and its exact chance."""
+    chances, counts, generator = {}, Counter(), seeded(seed)
     for text in itertools.product(range(3), repeat=3):
         probs = target(torch.tensor([[2, 1, *text]]))[0, 1:-1].softmax(-1)
         chances[text] = math.prod(probs[t, token].item() for t, token in enumerate(text))
-    for _ in range(500):
+    assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+    for _ in range(n):
         counts[tuple(speculate(target, draft, torch.tensor([2, 1]), 3, generator=generator).ids[2:].tolist())] += 1
-    assert sum(chances.values()) == pytest.approx(1, abs=1e-5) and plausible(counts, chances)
+    return counts, chances
+
+
+def test_texts_of_transformers_have_exactly_the_model_s_chances():
+    target, draft = gpt2(0, vocab_size=3), ModelDraft(gpt2(1, vocab_size=3, n_layers=1))
+    assert plausible(*texts_of_three(target, draft, seed=2))
 
 
 @pytest.mark.parametrize("n_ahead", [1, 2, 5, 40])
@@ -187,6 +203,38 @@ def test_greedy_text_is_the_model_s_token_for_token(n_ahead):
             got = speculate(target, draft, torch.tensor(prompt), 18, n_ahead=n_ahead, temperature=0.0)
             want = generate(target, torch.tensor([prompt]), 18, temperature=0.0)[0]
             assert torch.equal(got.ids, want) and got.n_tokens == 18
+
+
+@pytest.mark.parametrize("n_ahead", [1, 3])
+def test_v3_drafts_for_itself_and_says_what_it_would_have_said(n_ahead):
+    model = deepseek_v3()
+    for prompt in ([3], [1, 2, 3, 4, 5, 6]):
+        got = speculate(model, MTPDraft(model), torch.tensor(prompt), 18, n_ahead=n_ahead, temperature=0.0)
+        assert torch.equal(got.ids, generate(model, torch.tensor([prompt]), 18, temperature=0.0)[0])
+        assert got.n_tokens == 18 and got.n_judged > 0
+
+
+def test_v3_s_texts_too_have_exactly_the_model_s_chances():
+    model = deepseek_v3(vocab_size=3)
+    assert plausible(*texts_of_three(model, MTPDraft(model), seed=4))
+
+
+def test_the_module_guesses_as_in_training():
+    """Each first guess is what `predict_ahead` says in one pass over the text so far, whatever was refused before."""
+    model, greedy = deepseek_v3(), lambda logits: (logits.argmax(), logits.softmax(-1))
+    draft = MTPDraft(model)
+    with torch.no_grad():
+        for text in ([5], [5, 6], [5, 6, 7, 8], [5, 6, 7, 8], [5, 6, 9], [1, 2, 3], [1, 2, 3, 4, 5, 6]):
+            ids = torch.tensor(text)
+            hidden = model.hidden(ids[None])[:, :-1]
+            drafted, q = draft.propose(ids, hidden[0], 3, greedy)
+            if len(text) > 1:
+                want = model.predict_ahead(hidden, ids[None, 1:])[0, -1]
+                torch.testing.assert_close(q[0], want.softmax(-1))
+            assert len(drafted) == (3 if len(text) > 1 else 0)
+            draft.propose(ids, hidden[0], 0, greedy)
+    with pytest.raises(ValueError, match="mtp=False"):
+        MTPDraft(deepseek_v3(mtp=False))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -208,7 +256,7 @@ def test_rates_are_those_of_theory():
     """Where every token stands with the same chance, rate and yield are sum min(p, q) and its geometric series."""
     p, q = [0.5, 0.3, 0.15, 0.05], [0.25, 0.25, 0.25, 0.25]
     target, draft = Bigrams([p] * 4), ModelDraft(Bigrams([q] * 4))
-    got = speculate(target, draft, torch.tensor([0]), 4000, n_ahead=3, generator=seeded())
+    got = speculate(target, draft, torch.tensor([0]), 2500, n_ahead=3, generator=seeded())
     a = 0.25 + 0.25 + 0.15 + 0.05
     assert acceptance(torch.tensor(p), torch.tensor(q)).item() == pytest.approx(a)
     assert got.acceptance_rate == pytest.approx(a, abs=4 * (a * (1 - a) / got.n_judged) ** 0.5)
