@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -40,15 +39,26 @@ class LlamaSettings:
     tied: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_kv_heads", self.n_kv_heads or self.n_heads)
-        object.__setattr__(self, "d_ff", self.d_ff or eight_thirds(self.d_model))
-        check_positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff")
+        self.fill_in()
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}")
         if self.d_head % 2:
             raise ValueError(f"d_model {self.d_model} / n_heads {self.n_heads} is odd: rotary positions want pairs")
+
+    def fill_in(self) -> None:
+        """Put the numbers that 0 stands for; refuse what must be above 0 and is not."""
+        object.__setattr__(self, "n_kv_heads", self.n_kv_heads or self.n_heads)
+        object.__setattr__(self, "d_ff", self.d_ff or eight_thirds(self.d_model))
+        self.check_positive("vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff")
+        self.check_positive("rope_base", "norm_eps")
+
+    def check_positive(self, *names: str) -> None:
+        """Raise a ValueError that names a setting and its number if it is not above 0."""
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
 
     @property
     def d_head(self) -> int:
@@ -63,16 +73,6 @@ def eight_thirds(d_model: int) -> int:
     168
     """
     return max(8, round(d_model / 3) * 8)
-
-
-def check_positive(settings: object, *names: str) -> None:
-    """Raise a ValueError that names the setting and its number if one of them is not above 0."""
-    for name in ("rope_base", "norm_eps"):
-        if getattr(settings, name) <= 0:
-            raise ValueError(f"{name} {getattr(settings, name)} is not above 0")
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name} {getattr(settings, name)} is below 1")
 
 
 DEEPSEEK_7B = LlamaSettings(102_400, 4096, d_model=4096, n_layers=30, n_heads=32, d_ff=11008)

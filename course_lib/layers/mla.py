@@ -1,0 +1,151 @@
+"""Multi-head latent attention (DeepSeek-V2): a token leaves one short vector behind, from which all heads read.
+
+Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary (`qk_nope_head_dim`,
+`qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the latent (`kv_lora_rank`).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from course_lib.layers.attention import Cache, causal_attention, visible_keys
+from course_lib.layers.norm import RMSNorm
+from course_lib.layers.position import Rotary
+
+
+def naive_attention(
+    q_content: Float[Tensor, "B H T D"],
+    q_rotary: Float[Tensor, "B H T Dr"],
+    latent: Float[Tensor, "B S R"],
+    k_rotary: Float[Tensor, "B S Dr"],
+    up_k: Float[Tensor, "H D R"],
+    up_v: Float[Tensor, "H Dv R"],
+    padding: Bool[Tensor, "B S"] | None = None,
+) -> Float[Tensor, "B H T Dv"]:
+    """Make every head's keys and values from the latents, then attend as usual: the form for training.
+
+    A key is two parts side by side: what a token says, which each head reads from the latent in its own way, and where
+    it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434), equations 40 to 46.
+    """
+    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)
+    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)
+    q = torch.cat([q_content, q_rotary], -1)
+    k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
+    v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))    # torch's fused kernel wants one width for all three
+    return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]
+
+
+def absorbed_attention(
+    q_content: Float[Tensor, "B H T D"],
+    q_rotary: Float[Tensor, "B H T Dr"],
+    latent: Float[Tensor, "B S R"],
+    k_rotary: Float[Tensor, "B S Dr"],
+    up_k: Float[Tensor, "H D R"],
+    up_v: Float[Tensor, "H Dv R"],
+    padding: Bool[Tensor, "B S"] | None = None,
+) -> Float[Tensor, "B H T Dv"]:
+    """Give what `naive_attention` gives without making any key or value: the form for decoding from a cache of latents.
+
+    A score q . (up_k c) is (up_k^T q) . c: one query comes down to the latent's width, instead of all the keys coming
+    up. And the average of the values up_v c is up_v times the average of the c. A rotation of keys between q and up_k
+    would differ from place to place and forbid this, which is why places travel in a part of their own.
+    Source: DeepSeek-V2 (arXiv 2405.04434), sections 2.1.2 and 2.1.3 and appendix C.
+    """
+    (T, D), (B, S, Dr) = q_content.shape[2:], k_rotary.shape
+    if padding is not None and padding.shape != (B, S):
+        raise ValueError(f"padding of shape {tuple(padding.shape)} for {B} rows of {S} keys")
+    q_latent, scale = torch.einsum("bhtd,hdr->bhtr", q_content, up_k), (D + Dr) ** -0.5
+    by_place = q_rotary.flatten(1, 2) @ k_rotary.mT     # the queries of all heads meet the same keys: one product
+    scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT, beta=scale, alpha=scale).unflatten(1, (-1, T))
+    if T > 1 or padding is not None:
+        scores = scores.masked_fill(~visible_keys(T, S, padding=padding, device=scores.device), -torch.inf)
+    mixed = (scores.softmax(-1).flatten(1, 2) @ latent).unflatten(1, (-1, T))
+    return torch.einsum("bhtr,hdr->bhtd", mixed, up_v)
+
+
+class MLA(nn.Module):
+    """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token, however many the heads.
+
+    Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given, which saves memory
+    in training but none in the cache. Both latents are normed, and the cache holds what is normed, as in the release;
+    `q_norm` norms each head's whole query by one learned weight, which is not in the paper: it steadies small models
+    without query compression. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47. Differs from the release:
+    number i is rotated with number i + Dr/2, not with its neighbour (`hf_weights` reorders), and there is no YaRN.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        kv_lora_rank: int,
+        qk_nope_head_dim: int,
+        qk_rope_head_dim: int,
+        v_head_dim: int,
+        q_lora_rank: int | None = None,
+        rope_base: float = 10_000.0,
+        q_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_widths(n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank)
+        self.n_heads, self.compresses_q = n_heads, q_lora_rank is not None
+        self.q_widths, self.kv_widths = [qk_nope_head_dim, qk_rope_head_dim], [kv_lora_rank, qk_rope_head_dim]
+        self.up_widths = [qk_nope_head_dim, v_head_dim]
+        if self.compresses_q:
+            self.q_down, self.q_latent_norm = nn.Linear(d_model, q_lora_rank, bias=False), RMSNorm(q_lora_rank)
+        self.q_up = nn.Linear(q_lora_rank or d_model, n_heads * sum(self.q_widths), bias=False)
+        self.q_norm = RMSNorm(sum(self.q_widths)) if q_norm else nn.Identity()
+        self.kv_down = nn.Linear(d_model, sum(self.kv_widths), bias=False)
+        self.kv_latent_norm = RMSNorm(kv_lora_rank)
+        self.kv_up = nn.Linear(kv_lora_rank, n_heads * sum(self.up_widths), bias=False)
+        self.rotary = Rotary(qk_rope_head_dim, rope_base)
+        self.out = nn.Linear(n_heads * v_head_dim, d_model, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        """Let the tokens look back; `padding` covers the tokens in the cache too."""
+        q_content, q_rotary = self.queries(x, start=0 if cache is None else cache.length)
+        latent, k_rotary = self.latents(x, start=0 if cache is None else cache.length)
+        if cache is not None:
+            latent, k_rotary = cache.append(latent, k_rotary)
+        attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
+        mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def queries(
+        self, x: Float[Tensor, "B T C"], start: int = 0
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
+        """Make each head's queries, in two parts, places marked in the second (equations 37 to 40)."""
+        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
+        q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
+        content, rotary = q.split(self.q_widths, dim=-1)
+        return content, self.rotary(rotary, start)
+
+    def latents(
+        self, x: Float[Tensor, "B T C"], start: int = 0
+    ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
+        """Make what the cache holds: each token's normed latent, and its rotated key (equations 41 and 43)."""
+        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)
+        return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]
+
+    def up(self) -> tuple[Float[Tensor, "H D R"], Float[Tensor, "H Dv R"]]:
+        """Give the matrices that make each head's keys and values from a latent (W^UK and W^UV)."""
+        return self.kv_up.weight.unflatten(0, (self.n_heads, -1)).split(self.up_widths, dim=1)
+
+
+def check_widths(
+    n_heads: int, kv_lora_rank: int, qk_nope_head_dim: int, qk_rope_head_dim: int, v_head_dim: int,
+    q_lora_rank: int | None,
+) -> None:  # fmt: skip
+    """Raise a ValueError that names the numbers if no attention has these widths."""
+    sizes = {"n_heads": n_heads, "kv_lora_rank": kv_lora_rank, "qk_nope_head_dim": qk_nope_head_dim,
+             "v_head_dim": v_head_dim, "q_lora_rank": 1 if q_lora_rank is None else q_lora_rank}  # fmt: skip
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} {size} is below 1")
+    if qk_rope_head_dim < 2 or qk_rope_head_dim % 2:
+        raise ValueError(f"qk_rope_head_dim {qk_rope_head_dim} cannot be cut into pairs of numbers")
+    if v_head_dim > qk_nope_head_dim + qk_rope_head_dim:
+        query = f"qk_nope_head_dim {qk_nope_head_dim} + qk_rope_head_dim {qk_rope_head_dim}"
+        raise ValueError(f"v_head_dim {v_head_dim} is wider than a query, {query}")
