@@ -1,8 +1,10 @@
 """Our GPT-2 against Hugging Face's, on random weights: same logits, same gradients, same files."""
 
 import pytest
+import safetensors.torch
 import torch
 
+from course_lib.assets import DATA
 from course_lib.models.gpt2 import GPT2, SMALL, GPT2Settings
 from course_lib.models.hf_files import gpt2_settings, load_hf, save_hf
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf
@@ -94,3 +96,12 @@ def test_we_open_what_transformers_saves(settings, tmp_path):
 
 def test_their_default_configuration_is_our_small_one():
     assert gpt2_settings(transformers.GPT2Config().to_dict()) == SMALL
+
+
+@pytest.mark.parametrize("name", ["wide", "deep", "least", "words"])
+def test_the_shipped_reading_is_theirs_and_ours(name):
+    folder = DATA / "gpt2_reference" / name
+    reading = safetensors.torch.load_file(folder / "reading.safetensors")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    torch.testing.assert_close(theirs(reading["ids"]).logits, reading["logits"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(load_hf(folder)(reading["ids"]), reading["logits"], rtol=1e-5, atol=1e-5)
