@@ -48,8 +48,8 @@ def rename(name: str, table: dict[str, str]) -> str:
     'h.3.mlp.c_fc.bias'
     """
     module, _, kind = name.rpartition(".")
-    layer = re.search(r"\d+", module)
-    pattern = re.sub(r"\d+", "{}", module, count=1)
+    number = r"\b\d+\b"     # of a layer, not the 1 of norm_1
+    pattern = re.sub(number, "{}", module)
     if pattern not in table:
         raise ValueError(f"no other name is known for the weight {name!r}")
-    return f"{table[pattern].format(layer.group() if layer else '')}.{kind}"
+    return f"{table[pattern].format(*re.findall(number, module))}.{kind}"
