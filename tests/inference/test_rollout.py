@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from course_lib.inference import rollout
 from course_lib.inference.generate import generate
 from course_lib.inference.rollout import completion_log_probs, draw, left_pad, sample_completions
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.llama import Llama, LlamaSettings
 
 PROMPTS = [[3, 1, 4, 1, 5], [2], [7, 1], [8, 2, 8, 1]]
 NEW = 9
@@ -64,6 +66,26 @@ def test_log_probs_are_those_of_a_full_pass_over_each_text_alone(model, options,
         for log_probs in (got.log_probs, again):
             torch.testing.assert_close(log_probs[row, : len(want)], want, atol=1e-5, rtol=1e-5)
             assert (log_probs[row, len(want) :] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Llama, LlamaSettings(11, 14, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)),
+        (DeepSeekV3, DeepSeekSettings(11, 14, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_rope_head_dim=4)),
+    ],
+)
+def test_other_models_too(kind, settings):
+    torch.manual_seed(0)
+    model = kind(settings)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    got = sample_completions(model, PROMPTS, NEW, n_samples=3, stop_token=2, generator=seeded())
+    for row, (prompt, completion) in enumerate(zip(got.prompts, got.completions, strict=True)):
+        want = alone(model, prompt, completion)
+        torch.testing.assert_close(got.log_probs[row, : len(want)], want, atol=1e-5, rtol=1e-5)
+    greedy = sample_completions(model, PROMPTS, NEW, temperature=0.0).completions
+    assert greedy == [generate(model, torch.tensor([p]), NEW, temperature=0.0)[0, len(p) :].tolist() for p in PROMPTS]
 
 
 def test_the_gradient_too_is_that_of_each_text_alone(model):
@@ -138,6 +160,19 @@ def test_prompts_are_read_once_and_rows_that_are_done_no_more(model, monkeypatch
     for step, (rows, _) in enumerate(read[1:], start=1):
         writing = (got.lengths > step).sum().item()
         assert writing <= rows <= max(writing / 0.75, writing + 1)
+
+
+def test_all_done_ends_the_writing(model, monkeypatch):
+    stop = sample_completions(model, [[3]], 1, temperature=0.0).completions[0][0]
+    read, hidden = [], GPT2.hidden
+
+    def counting(self, ids, caches=None, padding=None):
+        read.append((tuple(ids.shape), torch.is_grad_enabled()))
+        return hidden(self, ids, caches, padding)
+
+    monkeypatch.setattr(GPT2, "hidden", counting)
+    got = sample_completions(model, [[3]], NEW, n_samples=2, temperature=0.0, stop_token=stop)
+    assert got.completions == [[stop]] * 2 and read == [((1, 1), False)]
 
 
 def test_equal_prompts_need_no_mask(model, monkeypatch):

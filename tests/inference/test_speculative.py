@@ -220,19 +220,23 @@ def test_v3_s_texts_too_have_exactly_the_model_s_chances():
 
 
 def test_the_module_guesses_as_in_training():
-    """Each first guess is what `predict_ahead` says in one pass over the text so far, whatever was refused before."""
+    """The first guess is what `predict_ahead` says in one pass over the text so far, whatever was refused before; in
+    the second, the module's own last output stands where the model's is not known yet."""
     model, greedy = deepseek_v3(), lambda logits: (logits.argmax(), logits.softmax(-1))
     draft = MTPDraft(model)
     with torch.no_grad():
-        for text in ([5], [5, 6], [5, 6, 7, 8], [5, 6, 7, 8], [5, 6, 9], [1, 2, 3], [1, 2, 3, 4, 5, 6]):
-            ids = torch.tensor(text)
-            hidden = model.hidden(ids[None])[:, :-1]
-            drafted, q = draft.propose(ids, hidden[0], 3, greedy)
-            if len(text) > 1:
-                want = model.predict_ahead(hidden, ids[None, 1:])[0, -1]
-                torch.testing.assert_close(q[0], want.softmax(-1))
+        for text in ([5], [5, 6], [5, 6, 7, 8], [5, 6, 7, 8], [5, 6, 9, 1, 2], [5, 6, 9], [1, 2], [1, 2, 3, 4, 5, 6]):
+            ids = torch.tensor([text])
+            hidden = model.hidden(ids)[:, :-1]
+            drafted, q = draft.propose(ids[0], hidden[0], 3, greedy)
             assert len(drafted) == (3 if len(text) > 1 else 0)
-            draft.propose(ids, hidden[0], 0, greedy)
+            if len(text) > 1:
+                first = model.predict_ahead(hidden, ids[:, 1:])[0, -1]
+                own = model.mtp(hidden, model.token_embedding(ids[:, 1:]))[:, -1:]
+                longer = torch.cat([ids[0, 1:], drafted[:1]])[None]
+                second = model.predict_ahead(torch.cat([hidden, own], dim=1), longer)[0, -1]
+                torch.testing.assert_close(q[:2], torch.stack([first, second]).softmax(-1))
+            draft.propose(ids[0], hidden[0], 0, greedy)
     with pytest.raises(ValueError, match="mtp=False"):
         MTPDraft(deepseek_v3(mtp=False))
 
