@@ -1,0 +1,219 @@
+"""Figures of lesson 08: the stream through the blocks, one reading step by step, where the parameters are."""
+
+import html
+from collections.abc import Sequence
+
+import torch
+from IPython.display import HTML
+from ipywidgets import Widget
+from jaxtyping import Float
+from torch import Tensor
+
+from course_lib.lab.explore import frames
+from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY
+from course_lib.models.gpt2 import GPT2, LARGE, MEDIUM, SMALL, XL, GPT2Settings
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The stream and the blocks
+# ---------------------------------------------------------------------------------------------------------------------
+
+STEP, STREAM = 84, 104      # pixels from one stage to the next; how far down the stream runs
+PALE = "#c9c9c9"
+
+
+def drawing(n_layers: int = 1) -> HTML:
+    """Draw the way of the tokens through a GPT-2: a stream from left to right; every layer reads it and adds to it."""
+    label = (
+        f"A stream runs from left to right. Tokens enter it through the table and the places. In each of {n_layers} "
+        "blocks, attention reads the stream through a norm and adds to it, then the MLP does the same. At the end a "
+        "norm and the table again make scores."
+    )
+    return HTML(frames.card(_drawn(n_layers, at=None, label=label)))
+
+
+def _drawn(n_layers: int, at: int | None, label: str) -> str:
+    """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of them plain."""
+    names = ["table\n+ places", *["attention", "MLP"] * n_layers, "norm,\ntable"]
+    width = STEP * (len(names) + 1) + 20
+    done = len(names) if at is None else at
+    marks = _line(20, width - 20, STREAM, PALE, 5) + _line(20, 40 + STEP * done, STREAM, GREY, 5)
+    marks += "".join(_frame_of_block(i) for i in range(n_layers))
+    for i, name in enumerate(names):
+        colour = PALE if i > done - (at is not None) else RED if i == done - 1 and at is not None else BLACK
+        marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
+    return (
+        f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width} 150" '
+        f'style="width:100%;min-width:520px;max-width:{width}px" font-family="sans-serif" font-size="13">{marks}</svg>'
+        "</div>"
+    )
+
+
+def _line(x1: float, x2: float, y: float, colour: str, width: float) -> str:
+    return f'<path d="M{x1} {y}H{x2}" stroke="{colour}" stroke-width="{width}"/>'
+
+
+def _frame_of_block(i: int) -> str:
+    """Draw the dashed frame round block `i`, with its name below."""
+    x = STEP * (2 * i + 1) + 34
+    return (
+        f'<rect x="{x}" y="8" width="{2 * STEP - 4}" height="112" rx="8" fill="none" stroke="{PALE}" '
+        f'stroke-dasharray="5 4"/>'
+        f'<text x="{x + STEP - 4}" y="138" text-anchor="middle" fill="{GREY}">block {i + 1}</text>'
+    )
+
+
+def _stage(x: float, name: str, colour: str, reads: bool) -> str:
+    """Draw a box above the stream at `x`. One that `reads` takes from the stream (with a norm) and adds to it."""
+    lines = name.split("\n")
+    text = "".join(
+        f'<tspan x="{x}" y="{42 + 15 * i - 7 * (len(lines) - 1)}">{line}</tspan>' for i, line in enumerate(lines)
+    )
+    box = (
+        f'<rect x="{x - 34}" y="20" width="68" height="36" rx="6" fill="#ffffff" stroke="{colour}" stroke-width="2"/>'
+        f'<text text-anchor="middle" fill="{colour}">{text}</text>'
+    )
+    if not reads:
+        return box + f'<path d="M{x} 56V{STREAM - 3}" stroke="{colour}" stroke-width="2"/>'
+    return box + (
+        f'<path d="M{x - 22} {STREAM - 3}V58M{x + 20} 56V{STREAM - 9}" stroke="{colour}" stroke-width="2"/>'
+        f'<path d="M{x - 22} 57l-5 9h10zM{x + 20} {STREAM - 8}l-5 -9h10z" fill="{colour}"/>'
+        f'<text x="{x - 16}" y="82" fill="{colour}" font-size="11">norm</text>'
+        f'<circle cx="{x + 20}" cy="{STREAM}" r="8" fill="#ffffff" stroke="{colour}" stroke-width="2"/>'
+        f'<path d="M{x + 15} {STREAM}h10m-5 -5v10" stroke="{colour}" stroke-width="2"/>'
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One reading, step by step
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def stages(model: GPT2, ids: Sequence[int]) -> list[Float[Tensor, "T C"]]:
+    """Keep the stream as it stands after the tables and after each write: 1 + 2 n_layers tensors."""
+    batch = torch.tensor([list(ids)])
+    x = model.token_embedding(batch) + model.position_embedding(torch.arange(len(ids)))
+    kept = [x[0]]
+    for block in model.blocks:
+        x = x + block.attention(block.norm_1(x))
+        kept.append(x[0])
+        x = x + block.mlp(block.norm_2(x))
+        kept.append(x[0])
+    return kept
+
+
+@torch.no_grad()
+def guesses(model: GPT2, stream: Float[Tensor, "T C"], k: int = 5) -> list[tuple[int, float]]:
+    """Ask a half-finished stream for its `k` best next tokens and their chances, as if the model ended here."""
+    best = model.logits(model.norm(stream[None]))[0, -1].softmax(-1).topk(k)
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+def forward_pass(model: GPT2, tokenizer, text: str) -> Widget:
+    """Step through one reading of `text`: what runs, the shape it leaves, and what would be guessed at that point."""
+    ids, L = tokenizer.encode(text), model.settings.n_layers
+    kept = stages(model, ids)
+    pictures = [_step(model, tokenizer, kept, ids, at) for at in range(2 * L + 2)]
+    names = ["tables", *(f"block {i // 2 + 1}, {('attention', 'MLP')[i % 2]}" for i in range(2 * L)), "scores"]
+    return frames.slideshow(pictures, names, name="after", start=len(names) - 1, interval=2000)
+
+
+def _step(model: GPT2, tokenizer, kept: Sequence[Tensor], ids: Sequence[int], at: int) -> str:
+    """Draw one step: the drawing, the line of code with its shape, the guesses."""
+    T, C = kept[0].shape
+    last = at == len(kept)
+    code, shape = {
+        0: ("x = table[ids] + places[:T]", (1, T, C)),
+        len(kept): ("scores = norm(x) @ table.T", (1, T, model.settings.vocab_size)),
+    }.get(at, (f"x = x + {('mlp(norm_2', 'attention(norm_1')[at % 2]}(x))", (1, T, C)))
+    best = guesses(model, kept[min(at, len(kept) - 1)])
+    words = [tokenizer.decode([token]) for token, _ in best]
+    told = f"After stage {at + 1} of {len(kept) + 1} the best guess is {visible(words[0])}, at {best[0][1]:.0%}."
+    rows = "".join(_bar(word, chance) for word, (_, chance) in zip(words, best, strict=True))
+    heading = "Its chances for the next token:" if last else "If it had to guess from here:"
+    look = "background:#f0eee8;padding:0 3px"
+    tokens = " ".join(f'<code style="{look}">{visible(tokenizer.decode([token]))}</code>' for token in ids)
+    return frames.card(
+        f'{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True))}'
+        f'<div style="margin:2px 0 8px">{tokens}</div>'
+        f'<div><code>{html.escape(code)}</code> &nbsp; shape {shape}</div>'
+        f'<div style="margin-top:6px">{heading}</div>'
+        f'<div style="display:grid;grid-template-columns:7em 1fr;gap:2px 10px;max-width:420px">{rows}</div>'
+    )
+
+
+def _bar(word: str, chance: float) -> str:
+    look = f"display:inline-block;height:.8em;width:{max(1, round(75 * chance))}%;background:{BLUE};margin-right:6px"
+    return f'<code style="text-align:right">{visible(word)}</code><span><span style="{look}"></span>{chance:.0%}</span>'
+
+
+def visible(token: str) -> str:
+    """Write a token so that its spaces and line breaks can be seen, as HTML.
+
+    >>> visible(" lord"), visible("<b>\\n")
+    ('␣lord', '&lt;b&gt;⏎')
+    """
+    return html.escape(token.replace(" ", "␣").replace("\n", "⏎"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where the parameters are
+# ---------------------------------------------------------------------------------------------------------------------
+
+PARTS = {"token table": ORANGE, "places": SKY, "attention": BLUE, "MLP": GREEN, "norms": GREY}
+NAMED = {(s.n_layers, s.d_model): name for name, s in
+         {"GPT-2 small": SMALL, "GPT-2 medium": MEDIUM, "GPT-2 large": LARGE, "GPT-2 XL": XL}.items()}  # fmt: skip
+
+
+def parts(settings: GPT2Settings) -> dict[str, int]:
+    """Count the parameters of a GPT-2 part by part, by formula.
+
+    >>> parts(GPT2Settings(vocab_size=10, max_seq_len=4, d_model=2, n_layers=1, n_heads=1))
+    {'token table': 20, 'places': 8, 'attention': 24, 'MLP': 42, 'norms': 12}
+    """
+    V, T, C, L, F = (getattr(settings, name) for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "d_ff"))
+    return {
+        "token table": V * C,
+        "places": T * C,
+        "attention": L * (4 * C * C + 4 * C),
+        "MLP": L * (2 * C * F + F + C),
+        "norms": L * 4 * C + 2 * C,
+    }
+
+
+def budget(
+    layers: Sequence[int] = (2, 4, 12, 24, 36, 48), widths: Sequence[int] = (64, 128, 256, 768, 1024, 1280, 1600)
+) -> Widget:
+    """Choose layers and width of a GPT-2 with GPT-2's vocabulary and context: see how many parameters, and where."""
+    table = [[_budget(GPT2Settings(n_layers=L, d_model=C, n_heads=1)) for C in widths] for L in layers]
+    return frames.grid(table, {"layers": layers, "width": widths}, start=(layers.index(12), widths.index(768)))
+
+
+def _budget(settings: GPT2Settings) -> str:
+    """Draw the parts of one model as one bar, with what they weigh in memory."""
+    counted = parts(settings)
+    total = sum(counted.values())
+    name = NAMED.get((settings.n_layers, settings.d_model), "no published model")
+    bar, rows = "", ""
+    for part, n in counted.items():
+        bar += f'<span style="width:{100 * n / total:.2f}%;background:{PARTS[part]}"></span>'
+        dot = f'<span style="color:{PARTS[part]}">■</span>'
+        rows += f"<span>{dot} {part}</span><span style='text-align:right'>{n:,}</span><span>{n / total:.1%}</span>"
+    told = ", ".join(f"{part} {n / total:.0%}" for part, n in counted.items())
+    return frames.card(
+        f"<b>{total:,} parameters</b> &nbsp; {settings.n_layers} layers of width {settings.d_model} ({name})"
+        f'<div role="img" aria-label="Shares of the parameters: {told}." '
+        f'style="display:flex;height:1.6em;margin:8px 0;border-radius:4px;overflow:hidden">{bar}</div>'
+        f'<div style="display:grid;grid-template-columns:9em 9em 4em;gap:0 12px">{rows}</div>'
+        f'<div style="margin-top:6px">Memory: {memory(4 * total)} to use it in float32, '
+        f"{memory(16 * total)} to train it with AdamW (weights, slopes and two running averages).</div>"
+    )
+
+
+def memory(n_bytes: float) -> str:
+    """Write an amount of memory.
+
+    >>> memory(497_759_232), memory(6_230_444_800)
+    ('498 MB', '6.2 GB')
+    """
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
