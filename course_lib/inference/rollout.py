@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from course_lib.inference.cache import KVCache
 from course_lib.inference.generate import apply_temperature, check_sampling, next_token_probs
 from course_lib.layers.embedding import check_ids
+from course_lib.text.batches import pad
 
 CROWD = 0.75    # the share of a batch that must still be writing; below it, copying the others out of the way pays
 
@@ -66,7 +67,8 @@ def sample_completions(
     """
     check_sampling(temperature, top_k, top_p, min_p)
     check_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
-    texts = Texts(model, prompts, max_new_tokens)
+    ids, real = pad(prompts, pad_token=0, side="left")
+    texts = Texts(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts)).repeat_interleave(n_samples))
     rows = torch.arange(len(prompts) * n_samples)       # of the result: those still being written
     points = torch.rand(max_new_tokens, len(rows), generator=generator)
@@ -84,14 +86,15 @@ def sample_completions(
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
-    return collect(prompts, tokens.T, chances.T.log(), stop_token)
+    return collect(ids, ~real, tokens.T, chances.T.log(), stop_token)
 
 
 class Texts:
     """Texts that a model reads side by side: `logits` are the scores of the next token of each."""
 
-    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-        ids, padding = left_pad(prompts)
+    def __init__(
+        self, model: nn.Module, ids: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"], max_new_tokens: int
+    ) -> None:
         self.model = model
         self.caches = [KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)]
         self.padding = nn.functional.pad(padding, (0, max_new_tokens)) if padding.any() else None
@@ -110,18 +113,6 @@ class Texts:
             cache.keep(rows)
         self.logits = self.logits[rows]
         self.padding = None if self.padding is None else self.padding[rows]
-
-
-def left_pad(prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Make one table of prompts that end together, and tell where it holds no token.
-
-    >>> left_pad([[5, 6, 7], [8]])[0].tolist()
-    [[5, 6, 7], [0, 0, 8]]
-    """
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    padding = torch.arange(width) < width - torch.tensor([[len(prompt)] for prompt in prompts])
-    return ids, padding
 
 
 def policy_and_left(
@@ -150,17 +141,18 @@ def draw(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor,
 
 
 def collect(
-    prompts: Sequence[Sequence[int]],
+    ids: Int[Tensor, "Q P"],
+    padding: Bool[Tensor, "Q P"],
     tokens: Int[Tensor, "B T"],
     log_probs: Float[Tensor, "B T"],
     stop_token: int | None,
 ) -> Completions:
-    """Cut the completions after their stop tokens and put them behind their prompts, as often as there are samples."""
+    """Cut the completions after their stop tokens and put them behind their prompts, which are repeated for it."""
     stops = tokens == (-1 if stop_token is None else stop_token)
     mask = stops.cumsum(-1) - stops.long() == 0
     mask = mask[:, : mask.sum(-1).max()]
     T = mask.shape[1]
-    ids, padding = (part.repeat_interleave(len(tokens) // len(prompts), dim=0) for part in left_pad(prompts))
+    ids, padding = (part.repeat_interleave(len(tokens) // len(ids), dim=0) for part in (ids, padding))
     return Completions(
         ids=torch.cat([ids, tokens[:, :T] * mask], dim=1),
         padding=torch.cat([padding, ~mask], dim=1),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from course_lib.inference import rollout
 from course_lib.inference.generate import generate
-from course_lib.inference.rollout import completion_log_probs, draw, left_pad, sample_completions
+from course_lib.inference.rollout import completion_log_probs, draw, sample_completions
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
@@ -218,12 +218,6 @@ def test_tokens_without_chance_are_never_drawn_wherever_they_stand():
     for broken in (math.nan, 0.0):
         with pytest.raises(ValueError, match="NaN or all 0"):
             draw(torch.tensor([[0.5, 0.5], [broken, broken]]), torch.tensor([0.1, 0.1]))
-
-
-def test_left_padding_by_hand():
-    ids, padding = left_pad([[5], [6, 7, 8], [9, 9]])
-    assert ids.tolist() == [[0, 0, 5], [6, 7, 8], [0, 9, 9]]
-    assert padding.tolist() == [[True, True, False], [False] * 3, [True, False, False]]
 
 
 @pytest.mark.parametrize(
