@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from course_lib.layers.moe import MoE, Routing, expert_balance_loss, load, sequence_balance_loss, update_bias
 from course_lib.text.batches import IGNORE
+from course_lib.training import parallel
 from course_lib.training.objectives import Objective, next_token_loss
 
 
@@ -62,13 +63,13 @@ def deepseek_objective(expert: float = 0.0, sequence: float = 0.0, ahead: float 
 def balance_by_bias(speed: Callable[[int], float]) -> Callable[[int, nn.Module], None]:
     """Make an `on_step` for `train`: after step k, push every router's bias by `speed(k)` towards an even load.
 
-    Counts the batch that was read last, so a batch must not be cut into parts (`accumulate`). V3 keeps the speed at
-    0.001 and stops near the end (arXiv 2412.19437, section 4.2).
+    Counts the batch that was read last, in all processes together; it must not be cut into parts (`accumulate`). V3
+    keeps the speed at 0.001 and stops near the end (arXiv 2412.19437, section 4.2).
     """
 
     def on_step(step: int, model: nn.Module) -> None:
-        for layer in moe_layers(model):
-            update_bias(layer.router.bias, load(layer.routing), speed(step))
+        for layer in (layer for layer in moe_layers(model) if layer.routing is not None):
+            update_bias(layer.router.bias, parallel.total(load(layer.routing)), speed(step))
 
     return on_step
 
