@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test models notebooks book handout clean
+.PHONY: help lab test models notebooks book bench handout clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile | expand -t 18
@@ -38,6 +38,9 @@ notebooks: $(VENV)/.all $(VENV)/.plays  ## run the changed texts in notebooks/sr
 book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only)
 	$(BIN)/python book/build.py $(if $(OPEN),--open)
 
+bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into the README (about ten minutes)
+	$(BIN)/python -m benchmarks
+
 handout: $(VENV)/.all  ## copies of the notebooks without solutions and outputs, in build/handout
 	$(BIN)/python tools/notebooks.py --handout build/handout
 
@@ -56,6 +59,10 @@ $(VENV)/.lab: pyproject.toml constraints.txt tools/lab_settings.py | $(VENV)/.ma
 
 $(VENV)/.all: $(VENV)/.lab
 	$(INSTALL) -e '.[test,parity,book]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.all $(VENV)/.plays
+	$(INSTALL) -e '.[test,parity,book,bench]'
 	@touch $@
 
 $(VENV)/.vendor: book/vendor.json $(VENV)/.all

@@ -1,44 +1,25 @@
-"""Our byte-pair trainer and encoders beside Hugging Face's tokenizers and tiktoken, on the plays, one thread.
+"""Our byte-pair trainer and encoders beside tokenizers, rustbpe and tiktoken, on the plays, one thread.
 
-    RAYON_NUM_THREADS=1 python benchmarks/bpe.py
-
-Times are process CPU seconds, best of three; the last column is the ratio to the fastest. Prints a Markdown table.
+    RAYON_NUM_THREADS=1 python -m benchmarks.bpe
 """
 
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers is imported
+os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers and rustbpe are imported
 
+import rustbpe  # noqa: E402
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
+
+from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
 from course_lib import assets  # noqa: E402
 from course_lib.text import bpe  # noqa: E402
 
 VOCAB_SIZE = 4096
 
 
-def seconds(run: Callable[[], object], times: int = 3) -> float:
-    """The least CPU time of several runs."""
-    spent = []
-    for _ in range(times):
-        start = time.process_time()
-        run()
-        spent.append(time.process_time() - start)
-    return min(spent)
-
-
-def table(title: str, runs: dict[str, Callable[[], object]], megabytes: float) -> None:
-    """Print one comparison."""
-    measured = {name: seconds(run) for name, run in runs.items()}
-    print(f"\n| {title} | seconds | MB/s | times the fastest |\n|---|---|---|---|")
-    for name, spent in measured.items():
-        print(f"| {name} | {spent:.2f} | {megabytes / spent:.1f} | {spent / min(measured.values()):.1f} |")
-
-
-def hugging_face(plays: list[str]):
+def hugging_face(plays: list[str]) -> Tokenizer:
     """Train Hugging Face's tokenizer with the same split."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(bpe.DIGITS_PATTERN), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -49,22 +30,45 @@ def hugging_face(plays: list[str]):
     return tokenizer
 
 
-def main() -> None:
-    """Measure training, then encoding."""
+def rust(plays: list[str]) -> rustbpe.Tokenizer:
+    """Train rustbpe's tokenizer with the same split."""
+    tokenizer = rustbpe.Tokenizer()
+    tokenizer.train_from_iterator(iter(plays), VOCAB_SIZE, pattern=bpe.DIGITS_PATTERN)
+    return tokenizer
+
+
+def table(title: str, runs: Mapping[str, Callable[[], object]], megabytes: float) -> str:
+    """Lay out one comparison: the last column is our time by theirs, so above 1 they are faster."""
+    spent = cpu_seconds(runs, repeats=3)
+    ours = spent["ours"]
+    rows = [[name, f"{s:.2f}", f"{megabytes / s:.1f}", f"{ours / s:.2g}"] for name, s in spent.items()]
+    return markdown([title, "seconds", "MB/s", "speed by ours"], rows)
+
+
+def main() -> str:
+    """Measure training, then encoding; return both tables."""
     plays = [path.read_text() for path in assets.plays().values()]
     text = "\n".join(plays)
     megabytes = len(text.encode()) / 1e6
-    ours, theirs = bpe.train(plays, VOCAB_SIZE), hugging_face(plays)
-    ours.encode("warm up")
-    training = {"ours (Python)": lambda: bpe.train(plays, VOCAB_SIZE), "tokenizers": lambda: hugging_face(plays)}
-    table(f"train, vocabulary {VOCAB_SIZE}, {megabytes:.1f} MB", training, megabytes)
-    encoding = {
-        "ours, encode_naive (Python)": lambda: ours.encode_naive(text),
-        "ours, encode (tiktoken)": lambda: ours.encode(text),
-        "tokenizers": lambda: [theirs.encode(play) for play in plays],
+    ours, theirs, rusts = bpe.train(plays, VOCAB_SIZE), hugging_face(plays), rust(plays)
+    tiktoken = ours.to_tiktoken()
+    training = {
+        "ours": lambda: bpe.train(plays, VOCAB_SIZE),
+        "tokenizers": lambda: hugging_face(plays),
+        "rustbpe": lambda: rust(plays),
     }
-    table("encode", encoding, megabytes)
+    encoding = {
+        "ours": lambda: ours.encode(text),
+        "ours, naive": lambda: ours.encode_naive(text),
+        "tokenizers": lambda: [theirs.encode(play) for play in plays],
+        "rustbpe": lambda: [rusts.encode(play) for play in plays],
+        "tiktoken": lambda: tiktoken.encode_ordinary(text),
+    }
+    return "\n\n".join([
+        table(f"BPE training, vocabulary {VOCAB_SIZE}, {megabytes:.1f} MB", training, megabytes),
+        table("BPE encoding", encoding, megabytes),
+    ])
 
 
 if __name__ == "__main__":
-    main()
+    print(main())

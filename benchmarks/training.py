@@ -1,53 +1,53 @@
-"""Training speed beside Hugging Face's classes: same model, same size, same batch, same optimiser, one thread.
+"""Training speed beside Hugging Face's classes: same weights, same batch, same optimiser, one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training
 """
 
 import os
-from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import torch  # noqa: E402
-import transformers  # noqa: E402
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
+from benchmarks.generation import in_their_class  # noqa: E402
 from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3, count_active  # noqa: E402
 from course_lib.models.gpt2 import GPT2, GPT2Settings  # noqa: E402
+from course_lib.models.llama import Llama, LlamaSettings  # noqa: E402
 
-BATCH, LENGTH, VOCAB_SIZE, D_MODEL, N_LAYERS, N_HEADS = 16, 128, 512, 64, 4, 4
-
-
-def pairs() -> Iterator[tuple[str, nn.Module, nn.Module]]:
-    """Give the name of each model, ours and theirs."""
-    sizes = {"vocab_size": VOCAB_SIZE, "d_model": D_MODEL, "n_layers": N_LAYERS, "n_heads": N_HEADS}
-    theirs = transformers.GPT2Config(
-        vocab_size=VOCAB_SIZE, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS, n_positions=LENGTH,
-        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, use_cache=False,
-    )  # fmt: skip
-    yield "GPT-2", GPT2(GPT2Settings(max_seq_len=LENGTH, **sizes)), transformers.GPT2LMHeadModel(theirs)
+BATCH = 16
+SIZE = {"vocab_size": 512, "max_seq_len": 128, "d_model": 64, "n_layers": 4, "n_heads": 4}
 
 
-def step(model: nn.Module, optimiser: torch.optim.Optimizer, ids: torch.Tensor) -> None:
+def step(model: nn.Module, optimiser: torch.optim.Optimizer, ids: Tensor) -> None:
     """Predict, go back, step: the same for both, but that theirs wraps its logits."""
     out = model(ids[:, :-1])
-    logits = out if isinstance(out, torch.Tensor) else out.logits
+    logits = out if isinstance(out, Tensor) else out.logits
     nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
     optimiser.step()
     optimiser.zero_grad()
 
 
 def main() -> str:
-    """Measure every pair; return the table."""
-    ids = torch.randint(VOCAB_SIZE, (BATCH, LENGTH + 1), generator=torch.Generator().manual_seed(0))
+    """Measure every model beside its twin, and the models beside each other; return the table."""
+    torch.manual_seed(0)
+    ids = torch.randint(SIZE["vocab_size"], (BATCH, SIZE["max_seq_len"] + 1))
+    ours = {
+        "GPT-2": GPT2(GPT2Settings(**SIZE)),
+        "V1": Llama(LlamaSettings(**SIZE)),
+        "V3": DeepSeekV3(DeepSeekSettings(**SIZE)),
+    }
+    models = ours | {f"{name}, theirs": in_their_class(model).train() for name, model in ours.items()}
+    adams = {name: torch.optim.AdamW(model.parameters(), fused=True) for name, model in models.items()}
+    runs = {name: lambda model=model, adam=adams[name]: step(model, adam, ids) for name, model in models.items()}
+    speed = {name: BATCH * SIZE["max_seq_len"] / spent for name, spent in cpu_seconds(runs, repeats=21).items()}
     rows = []
-    for name, *models in pairs():
-        adams = [torch.optim.AdamW(model.parameters(), fused=True) for model in models]
-        runs = {who: lambda m=m, a=a: step(m.train(), a, ids) for who, m, a in zip("ot", models, adams, strict=True)}
-        spent = cpu_seconds(runs, repeats=21)
-        ours, theirs = (BATCH * LENGTH / spent[who] for who in "ot")
-        rows.append([name, f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}"])
-    return markdown(["training, tokens/s on one thread", "ours", "transformers", "ratio"], rows)
+    for name, model in ours.items():
+        mine, theirs = speed[name], speed[f"{name}, theirs"]
+        rows.append([name, f"{count_active(model):,}", f"{mine:,.0f}", f"{theirs:,.0f}", f"{mine / theirs:.2f}",
+                     f"{mine / speed['V1']:.2f}"])  # fmt: skip
+    return markdown(["training, tokens/s", "active parameters", "ours", "transformers", "ratio", "by V1"], rows)
 
 
 if __name__ == "__main__":

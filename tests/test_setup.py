@@ -100,10 +100,10 @@ def test_conda_installs_the_same():
     python, pip, packages = environment["dependencies"]
     assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
-    assert set(EXTRAS) == set(PROJECT["optional-dependencies"])
+    assert {*EXTRAS, "bench"} == set(PROJECT["optional-dependencies"])      # peers to measure against are no part of it
 
 
-@pytest.mark.parametrize("target", ["help", "lab", "test", "models", "notebooks", "book", "handout", "clean"])
+@pytest.mark.parametrize("target", ["help", "lab", "test", "models", "notebooks", "book", "bench", "handout", "clean"])
 def test_makefile_has(target):
     dry_run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
     assert dry_run.returncode == 0, dry_run.stderr
