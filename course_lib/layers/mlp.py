@@ -1,12 +1,35 @@
-"""The two-layer network that thinks about each token on its own."""
+"""The two-layer network that thinks about each token on its own, and the bends between its layers."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
+def gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Multiply each number by the chance that a draw from the normal distribution lies below it.
+
+    >>> gelu(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
+    tensor([-0.1587,  0.0000,  0.8413,  3.9999])
+
+    The exact form, by the error function. Source: Hendrycks and Gimpel 2016 (arXiv 1606.08415), section 2.
+    """
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """Come within 0.0005 of `gelu` by a tanh: the form in which GPT-2 was trained (same source, section 2).
+
+    >>> gelu_tanh(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
+    tensor([-0.1588,  0.0000,  0.8412,  3.9999])
+    """
+    return x * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3))) / 2
+
+
 class MLP(nn.Module):
-    """Widen to `d_ff`, bend by GELU (its tanh form, as in GPT-2), narrow back to `d_model`."""
+    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as in GPT-2), narrow back to `d_model`."""
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
