@@ -126,11 +126,12 @@ def check_sampling(
 
 def sample(probs: Float[Tensor, "*B V"], generator: torch.Generator | None = None) -> Int[Tensor, "*B"]:
     """Draw one token per row: lay the chances end to end on a line from 0 to 1 and see where a random point falls."""
-    line = probs.double().cumsum(-1)
-    if not (line[..., -1] > 0).all():
+    line = probs.cumsum(-1, dtype=torch.double)
+    end = line[..., -1:]
+    if not end.min() > 0:
         raise ValueError("the chances are NaN or all 0: no token can be drawn")
-    point = torch.rand(probs.shape[:-1], generator=generator, dtype=torch.double) * line[..., -1]
-    return torch.searchsorted(line, point[..., None], right=True)[..., 0]
+    point = torch.rand(end.shape, generator=generator, dtype=torch.double) * end
+    return torch.searchsorted(line, point, right=True)[..., 0]
 
 
 def stream(

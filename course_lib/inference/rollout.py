@@ -135,7 +135,7 @@ def draw(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor,
     """
     line = probs.cumsum(-1)
     end = line[:, -1:]
-    if not (end > 0).all():
+    if not end.min() > 0:
         raise ValueError("the chances are NaN or all 0: no token can be drawn")
     return torch.searchsorted(line, points[:, None] * end, right=True)[:, 0]
 
