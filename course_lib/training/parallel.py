@@ -12,6 +12,7 @@ from itertools import islice
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -49,13 +50,13 @@ def mine(parts: Iterable) -> Iterator:
     return islice(parts, rank(), None, size())
 
 
-def total(number: float | int) -> float | int:
-    """Add up a number over all processes."""
+def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """Add up a tensor over all processes."""
     if size() == 1:
-        return number
-    numbers = torch.tensor(float(number), device="cuda" if dist.get_backend() == "nccl" else "cpu")
-    dist.all_reduce(numbers)
-    return numbers.item()
+        return x
+    sum = x.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+    dist.all_reduce(sum)
+    return sum.to(x.device)
 
 
 class Through(nn.Module):
@@ -90,7 +91,10 @@ class Spread:
         return lambda model, *batch: self.through(objective, *batch)
 
     def look(self, function: Callable):
-        """Call `function(model)` where it finds all parameters whole. All processes must call it."""
+        """Call `function(model)`, which may call the model: its layers are put together as they are used.
+
+        All processes must call it.
+        """
         if self.through is None or not self.sharded:
             return function(self.model)
         with torch.no_grad():
@@ -108,8 +112,9 @@ def shard(through: Through) -> nn.Module:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put slices together. All processes must call it, with the same names in the same order."""
-    return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in tensors.items()}
+    """Put slices together. All processes must call it with the same names; they meet in the order of the alphabet."""
+    pairs = sorted(tensors.items())
+    return {name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor for name, tensor in pairs}
 
 
 def sliced_like(tensor: Tensor, like: Tensor) -> Tensor:

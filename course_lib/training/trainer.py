@@ -53,7 +53,9 @@ def train(
         raise ValueError(f"evaluate_at {list(evaluate_at)} needs a function evaluate")
     if loss_of:
         objective = lambda model, inputs, targets: loss_of(model(inputs), targets)  # noqa: E731
-    spread = parallel.Spread(model, sharded)
+    if settings.seconds and parallel.size() > 1:
+        raise ValueError(f"seconds {settings.seconds} with {parallel.size()} processes, whose clocks differ")
+    spread, device = parallel.Spread(model, sharded), next(model.parameters()).device
     objective = spread.learn(objective)
     optimisers = build_optimisers(
         model, settings.muon_lr, settings.adam_lr, settings.weight_decay, muon=settings.optimiser == "muon"
@@ -68,7 +70,8 @@ def train(
         for step, (inputs, targets) in numbered(batches, len(history.loss), settings.steps):
             rate = settings.share_of_peak(share_done(step - 1, time.perf_counter() - start, settings))
             set_learning_rates(optimisers, rate)
-            loss, gradient = training_step(model, optimisers, objective, inputs, targets, settings)
+            batch = inputs.to(device), targets.to(device)
+            loss, gradient = training_step(model, optimisers, objective, *batch, settings)
             history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - start)
             show(bar, history)
             if step in evaluate_at:
@@ -125,7 +128,9 @@ def why_to_end(history: History, settings: TrainSettings, wishes: list) -> str:
         return "finished"
     if settings.seconds and history.seconds[-1] >= settings.seconds:
         return "time"
-    return "interrupted" if parallel.total(len(wishes)) else ""
+    return "interrupted" if parallel.total(torch.tensor(len(wishes))) else ""
+
+
 def training_step(
     model: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
@@ -154,7 +159,7 @@ def add_gradients(
     A part counts by the number of its targets that are not padding (`IGNORE`), so that the parts together give the
     gradient of the whole batch.
     """
-    n_counted, total = (targets != IGNORE).sum(), 0.0
+    n_counted, total = (targets != IGNORE).sum(), torch.zeros((), device=inputs.device)
     if not n_counted:
         raise ValueError(f"none of the {targets.numel()} targets of a batch counts: all are {IGNORE}")
     for x, y in parallel.mine(parts(inputs, targets, settings.accumulate * parallel.size())):
@@ -163,8 +168,8 @@ def add_gradients(
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 loss = objective(model, x, y)
             (loss * share * parallel.size()).backward()     # the engines average over processes; the shares add up
-            total += (loss.detach() * share).item()
-    return parallel.total(total)
+            total += loss.detach() * share
+    return parallel.total(total).item()
 
 
 def parts(inputs: Tensor, targets: Tensor, n_parts: int) -> Iterable[tuple[Tensor, Tensor]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.text.batches import windows
 from course_lib.training.objectives import next_token
@@ -22,6 +23,15 @@ def fresh():
     model = GPT2(TINY)
     model.register_buffer("steps_seen", torch.zeros(()))    # as a router's bias: changed by on_step, not by a slope
     return model
+
+
+def model_of_everything(mtp=True):
+    """Experts, a router with a bias, latent attention, an untied head, a second table; sizes that two do not divide."""
+    torch.manual_seed(0)
+    return DeepSeekV3(DeepSeekSettings(
+        vocab_size=11, max_seq_len=8, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_nope_head_dim=4,
+        qk_rope_head_dim=2, v_head_dim=3, n_experts=3, n_chosen=2, d_expert=4, mtp=mtp,
+    ))  # fmt: skip
 
 
 def noisy(model, inputs, targets):
