@@ -83,6 +83,27 @@ def test_the_stored_file_is_made_by_the_module(tmp_path, monkeypatch):
     assert rungs["2-grams of bytes"]["plays"] < rungs["1-grams of bytes"]["plays"] < 8
 
 
+def test_gpt2_is_stored_with_one_score_per_seed_below_all_else():
+    stored, others = ladder.load("gpt2")["GPT-2"], ladder.load("no_nets").values()
+    for name in NAMES:
+        assert len(set(stored[name])) == 3
+        assert max(stored[name]) < min(bits[name] for bits in others)
+
+
+def test_climbing_learns_and_the_seed_decides(monkeypatch):
+    monkeypatch.setattr(ladder, "CORPORA", {"small web": ladder.web})
+    web = ladder.corpus("small web")
+    short = ladder.Corpus(web.documents[:2000], web.held_out[:20], web.tokenizer)
+    one, again, other = (ladder.climb(short, steps=8, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.norm.weight, again.norm.weight) and not torch.equal(one.norm.weight, other.norm.weight)
+    fresh = GPT2(one.settings)
+    bits = [evaluate.bits_per_byte(short.scorer(model), short.held_out) for model in (one, fresh)]
+    assert bits[0] < bits[1] - 0.5
+    monkeypatch.setattr(ladder, "corpus", lambda name: short)
+    monkeypatch.setattr(ladder, "climb", lambda corpus, seed: one if seed == 0 else fresh)
+    assert ladder.gpt2(seeds=(0, 5)) == {"GPT-2": {"small web": pytest.approx(bits)}}
+
+
 def stored_names():
     return ladder.read_json(ladder.DATA / "ladder" / "no_nets.json", "rungs of the ladder", 1)
 

@@ -103,7 +103,7 @@ def _numbers(model: GPT2, *ends: str) -> Tensor:
 
 
 @checker
-def init_weights(attempt: Attempt) -> str:
+def start_weights(attempt: Attempt) -> str:
     """Draw the starting weights of a GPT-2, in place."""
     model = _model_to_fill()
     attempt.in_place(model)

@@ -168,7 +168,7 @@ CASES = {
             (lambda x, n1, a, n2, m: x, "block's output for a stream"),
         ],
     ),
-    check.init_weights: Case(
+    check.start_weights: Case(
         solution=init,
         skeleton=lambda model: ...,
         also_right=[init_by_module],
