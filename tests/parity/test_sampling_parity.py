@@ -1,4 +1,4 @@
-"""Our filters of the next token against those of transformers."""
+"""Our filters of the next token, padded batches and judgement of drafts against those of transformers."""
 
 import pytest
 import torch
@@ -11,8 +11,16 @@ from course_lib.inference.generate import (
     next_token_probs,
     penalise_repeats,
 )
+from course_lib.inference.rollout import sample_completions
+from course_lib.inference.speculative import accept, correction
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
+from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.hf_files import save_hf
+from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.text.batches import pad
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
+from transformers.generation import utils  # noqa: E402
 from transformers.generation.logits_process import (  # noqa: E402
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -47,3 +55,46 @@ def test_all_knobs_together_act_in_their_order(top_p, min_p):
     ])  # fmt: skip
     ours = next_token_probs(LOGITS, 1.5, 20, top_p, min_p, repetition_penalty=1.4, ids=IDS)
     torch.testing.assert_close(ours, chain(IDS, LOGITS.clone()).softmax(-1))
+
+
+SIZE = {"vocab_size": 11, "max_seq_len": 20, "d_model": 24, "n_layers": 2, "n_heads": 2}
+MODELS = [(GPT2, GPT2Settings(**SIZE)), (Llama, LlamaSettings(**SIZE)), (DeepSeekV3, DeepSeekSettings(**SIZE))]
+
+
+@pytest.mark.parametrize(("kind", "settings"), MODELS, ids=["GPT2", "Llama", "DeepSeekV3"])
+def test_a_padded_batch_writes_what_theirs_writes(kind, settings, tmp_path):
+    torch.manual_seed(0)
+    ours = kind(settings)
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    save_hf(ours, tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    prompts = [[3, 1, 4, 1, 5], [2], [7, 1], [8, 2, 8, 1], [9, 9], [10, 3, 3]]
+    ids, real = pad(prompts, pad_token=0, side="left")
+    n_finished = 0
+    for stop in range(11):
+        got = sample_completions(ours, prompts, 12, temperature=0.0, stop_token=stop)
+        want = theirs.generate(
+            ids, attention_mask=real.long(), max_new_tokens=12, do_sample=False, eos_token_id=stop, pad_token_id=0
+        )
+        cut = [row[: row.index(stop) + 1] if stop in row else row for row in want[:, 5:].tolist()]
+        assert got.completions == cut
+        n_finished += got.finished.sum().item()
+    assert n_finished > 5
+
+
+def test_drafts_are_judged_as_theirs_are(monkeypatch):
+    """Same chances and random numbers: as many drafted tokens stand, and the next one comes from the same chances."""
+    generator, drawn_from, counts = torch.Generator().manual_seed(0), [], set()
+    for _ in range(200):
+        ours, theirs = (torch.randn(1, n, 6, generator=generator) for n in (4, 3))      # the model's, the draft's
+        p, q = ours[0].softmax(-1), theirs[0].softmax(-1)
+        drafted, uniform = q.multinomial(1, generator=generator)[:, 0], torch.rand(3, generator=generator)
+        monkeypatch.setattr(torch, "rand_like", lambda ratio, uniform=uniform: uniform.view_as(ratio))
+        monkeypatch.setattr(torch, "multinomial", lambda p, num_samples: drawn_from.append(p) or p.argmax(-1)[:, None])
+        _, n_matches = utils._speculative_sampling(drafted[None], theirs, 3, ours)
+        stood = accept(p[:-1], q, drafted, uniform)
+        assert stood == n_matches
+        torch.testing.assert_close(p[-1] if stood == 3 else correction(p[stood], q[stood]), drawn_from[-1][0])
+        counts.add(stood)
+    assert counts == {0, 1, 2, 3}
