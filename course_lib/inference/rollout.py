@@ -67,11 +67,12 @@ def sample_completions(
     """
     check_sampling(temperature, top_k, top_p, min_p)
     check_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
-    ids, real = pad(prompts, pad_token=0, side="left")
+    device = next(model.parameters()).device
+    ids, real = (table.to(device) for table in pad(prompts, pad_token=0, side="left"))
     texts = Texts(model, ids, ~real, max_new_tokens)
-    texts.keep(torch.arange(len(prompts)).repeat_interleave(n_samples))
-    rows = torch.arange(len(prompts) * n_samples)       # of the result: those still being written
-    points = torch.rand(max_new_tokens, len(rows), generator=generator)
+    texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
+    rows = torch.arange(len(prompts) * n_samples, device=device)        # of the result: those still being written
+    points = torch.rand(max_new_tokens, len(rows), generator=generator).to(device)      # the same on every device
     tokens, chances = torch.zeros_like(points, dtype=torch.long), torch.ones_like(points)
     going = torch.ones_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
