@@ -14,10 +14,9 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+
+# What only sharding needs is imported where it is used: it takes seconds, which everybody else would wait for too.
 
 
 @contextmanager
@@ -103,6 +102,9 @@ class Spread:
 
 def shard(through: Through) -> nn.Module:
     """Slice all parameters: those of a layer together, then what is left of the model."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(next(through.parameters()).device.type, (size(),))
     for stack in through.model.children():
         if isinstance(stack, nn.ModuleList):
@@ -113,12 +115,20 @@ def shard(through: Through) -> nn.Module:
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Put slices together. All processes must call it with the same names; they meet in the order of the alphabet."""
+    if size() == 1:
+        return dict(tensors)
+    from torch.distributed.tensor import DTensor
+
     pairs = sorted(tensors.items())
     return {name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor for name, tensor in pairs}
 
 
 def sliced_like(tensor: Tensor, like: Tensor) -> Tensor:
     """Cut a whole tensor as `like` is cut; every process has the whole one and keeps its slice."""
+    if size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if not isinstance(like, DTensor) or tensor.shape != like.shape:
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
