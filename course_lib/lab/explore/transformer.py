@@ -31,8 +31,11 @@ def drawing(n_layers: int = 1) -> HTML:
     return HTML(frames.card(_drawn(n_layers, at=None, label=label)))
 
 
-def _drawn(n_layers: int, at: int | None, label: str) -> str:
-    """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of them plain."""
+def _drawn(n_layers: int, at: int | None, label: str, said: Sequence[tuple[str, float]] = ()) -> str:
+    """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of them plain.
+
+    `said` holds a guess and its chance for each stage so far, to be written below.
+    """
     names = ["table\n+ places", *["attention", "MLP"] * n_layers, "norm,\ntable"]
     width = STEP * (len(names) + 1) + 20
     done = len(names) if at is None else at
@@ -41,8 +44,13 @@ def _drawn(n_layers: int, at: int | None, label: str) -> str:
     for i, name in enumerate(names):
         colour = PALE if i > done - (at is not None) else RED if i == done - 1 and at is not None else BLACK
         marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
+    for i, (word, chance) in enumerate(said):
+        place, colour = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"', RED if i == done - 1 else BLACK
+        marks += f'<text {place} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
+        marks += f'<text {place} y="178" font-size="11" fill="{colour}">{chance:.0%}</text>'
+    height = 184 if said else 146
     return (
-        f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width} 150" '
+        f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" '
         f'style="width:100%;min-width:520px;max-width:{width}px" font-family="sans-serif" font-size="13">{marks}</svg>'
         "</div>"
     )
@@ -110,36 +118,52 @@ def guesses(model: GPT2, stream: Float[Tensor, "T C"], k: int = 5) -> list[tuple
 
 
 def forward_pass(model: GPT2, tokenizer, text: str) -> Widget:
-    """Step through one reading of `text`: what runs, the shape it leaves, and what would be guessed at that point."""
+    """Step through one reading of `text`: what runs, the shape it leaves, and what would be guessed at that point.
+
+    Below each stage stands its best guess, so that the last frame tells the whole way.
+    """
     ids, L = tokenizer.encode(text), model.settings.n_layers
     kept = stages(model, ids)
-    pictures = [_step(model, tokenizer, kept, ids, at) for at in range(2 * L + 2)]
+    said = [guesses(model, stream)[0] for stream in [*kept, kept[-1]]]
+    best = [(_word(tokenizer, token), chance) for token, chance in said]
+    pictures = [_step(model, tokenizer, kept, ids, best[: at + 1]) for at in range(2 * L + 2)]
     names = ["tables", *(f"block {i // 2 + 1}, {('attention', 'MLP')[i % 2]}" for i in range(2 * L)), "scores"]
     return frames.slideshow(pictures, names, name="after", start=len(names) - 1, interval=2000)
 
 
-def _step(model: GPT2, tokenizer, kept: Sequence[Tensor], ids: Sequence[int], at: int) -> str:
+def _step(
+    model: GPT2, tokenizer, kept: Sequence[Tensor], ids: Sequence[int], said: Sequence[tuple[str, float]]
+) -> str:
     """Draw one step: the drawing, the line of code with its shape, the guesses."""
-    T, C = kept[0].shape
+    (T, C), at = kept[0].shape, len(said) - 1
     last = at == len(kept)
     code, shape = {
         0: ("x = table[ids] + places[:T]", (1, T, C)),
         len(kept): ("scores = norm(x) @ table.T", (1, T, model.settings.vocab_size)),
     }.get(at, (f"x = x + {('mlp(norm_2', 'attention(norm_1')[at % 2]}(x))", (1, T, C)))
+    told = f"Stage {at + 1} of {len(kept) + 1}. Best guesses so far: "
+    told += ", ".join(f"{word.strip()} at {chance:.0%}" for word, chance in said)
     best = guesses(model, kept[min(at, len(kept) - 1)])
-    words = [tokenizer.decode([token]) for token, _ in best]
-    told = f"After stage {at + 1} of {len(kept) + 1} the best guess is {visible(words[0])}, at {best[0][1]:.0%}."
-    rows = "".join(_bar(word, chance) for word, (_, chance) in zip(words, best, strict=True))
+    rows = "".join(_bar(_word(tokenizer, token), chance) for token, chance in best)
     heading = "Its chances for the next token:" if last else "If it had to guess from here:"
     look = "background:#f0eee8;padding:0 3px"
-    tokens = " ".join(f'<code style="{look}">{visible(tokenizer.decode([token]))}</code>' for token in ids)
+    tokens = " ".join(f'<code style="{look}">{visible(_word(tokenizer, token))}</code>' for token in ids)
     return frames.card(
-        f'{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True))}'
         f'<div style="margin:2px 0 8px">{tokens}</div>'
-        f'<div><code>{html.escape(code)}</code> &nbsp; shape {shape}</div>'
+        f"{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True), said)}"
+        f'<div style="margin-top:6px"><code>{html.escape(code)}</code> &nbsp; shape {shape}</div>'
         f'<div style="margin-top:6px">{heading}</div>'
         f'<div style="display:grid;grid-template-columns:7em 1fr;gap:2px 10px;max-width:420px">{rows}</div>'
     )
+
+
+def _word(tokenizer, token: int) -> str:
+    """Decode one token; of one that is only a part of a character, tell its bytes."""
+    raw = tokenizer.token_bytes(token)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return f"({raw.hex(' ')})"
 
 
 def _bar(word: str, chance: float) -> str:
