@@ -25,6 +25,15 @@ KILLS = 25
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The killed processes have one thread; two would add up the same numbers in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def never_stopped():
     model, history = run()
