@@ -39,10 +39,10 @@ def train(
 ) -> History:
     """Teach `model` what `objective(model, inputs, targets)` asks of it; return what happened.
 
-    `loss_of(logits, targets)` is the short way to say an objective that needs the logits only. After the steps in
-    `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per byte of held-out text; `on_step` is
-    called after every step. Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand and keeps
-    what the model has learnt.
+    `loss_of(logits, targets)` is the short way to say an objective that needs the logits only. `on_step` is called
+    after every step; then, after those in `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per
+    byte of held-out text. Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand and keeps what
+    the model has learnt.
 
     With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is, as if nothing had
     happened. For this `batches` are given from the first one on, or as a function of the number of batches to skip.
@@ -68,16 +68,17 @@ def train(
     start = time.perf_counter() - history.spent()
     with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
         for step, (inputs, targets) in numbered(batches, len(history.loss), settings.steps):
-            rate = settings.share_of_peak(share_done(step - 1, time.perf_counter() - start, settings))
+            began = time.perf_counter() - start
+            rate = settings.share_of_peak(share_done(step - 1, began, settings))
             set_learning_rates(optimisers, rate)
             batch = inputs.to(device), targets.to(device)
             loss, gradient = training_step(model, optimisers, objective, *batch, settings)
             history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - start)
-            show(bar, history)
-            if step in evaluate_at:
-                history.validation.append((step, spread.look(evaluate)))
+            show(bar, loss, inputs.numel() / (history.seconds[-1] - began))
             if on_step:
                 spread.look(partial(on_step, step))
+            if step in evaluate_at:
+                history.validation.append((step, spread.look(evaluate)))
             history.ended = why_to_end(history, settings, wishes)
             if checkpoints and (history.ended or step % checkpoints.every == 0):
                 checkpoints.save(model, optimisers, history, settings)
@@ -198,7 +199,6 @@ def progress_bar(steps: int, done: int) -> tqdm:
     return tqdm(total=steps, initial=done, unit="step", leave=False, disable=quiet)
 
 
-def show(bar: tqdm, history: History) -> None:
-    speed = history.tokens[-1] / history.seconds[-1]
-    bar.set_postfix_str(f"loss {history.loss[-1]:.2f} nats/token, {speed:,.0f} tokens/s")
+def show(bar: tqdm, loss: float, speed: float) -> None:
+    bar.set_postfix_str(f"loss {loss:.2f} nats/token, {speed:,.0f} tokens/s")
     bar.update()

@@ -8,9 +8,11 @@ import torch
 
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.training import trainer
+from course_lib.training.deepseek import balance_by_bias, deepseek_objective
 from course_lib.training.objectives import bits_per_byte, next_token, next_token_loss
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
+from tests.training.runs import batches, bits, model_of_everything
 
 TINY = GPT2Settings(vocab_size=8, max_seq_len=16, d_model=16, n_layers=1, n_heads=2)
 
@@ -242,6 +244,20 @@ def test_settings_become_json():
     data = json.loads(json.dumps(TrainSettings(steps=7, schedule=my_schedule).as_data()))
     assert data["steps"] == 7 and data["schedule"] == "my_schedule"
     assert TrainSettings(**TrainSettings(steps=7, schedule="cosine").as_data()) == TrainSettings(7, schedule="cosine")
+
+
+def test_evaluating_changes_nothing_not_even_the_bias_of_a_router():
+    """The bias is moved by the routing of the training batch; an evaluation in between would leave another one."""
+    runs = []
+    for moments in ((), range(9)):
+        model = model_of_everything()
+        other = torch.arange(8)[None] % 3
+        train(
+            model, batches, TrainSettings(8), deepseek_objective(ahead=0.3), evaluate_at=moments,
+            evaluate=lambda model, ids=other: model(ids).sum().item(), on_step=balance_by_bias(lambda step: 0.1),
+        )  # fmt: skip
+        runs.append(bits(model))
+    assert runs[0] == runs[1]
 
 
 def test_moments_without_a_function_to_evaluate_are_refused():
