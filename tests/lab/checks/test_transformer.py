@@ -184,7 +184,7 @@ CASES = {
             (lambda m: init(m, draw=nn.init.constant_), "draw them at random"),
             (lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, -s * 3**0.5, s * 3**0.5)), "that is uniform"),
             (lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, 0, s)), "Is it uniform from 0 on?"),
-            (lambda m: init(m, draw=lambda p, s: nn.init.normal_(p, std=50 * s)), "the two tables have a standard deviation"),
+            (lambda m: init(m, draw=lambda p, s: p.data.normal_(0, 50 * s)), "two tables have a standard deviation"),
         ],
     ),
     check.n_parameters: Case(
