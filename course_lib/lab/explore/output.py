@@ -171,11 +171,27 @@ def _word(x: float, y: float, text: str, alive: bool, bold: bool) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def tales(texts: Mapping[str, Sequence[str]], possible: Collection[str]) -> frames.Explorer:
-    """Choose how a token is drawn, and roll the dice again; sentences that are not `possible` are marked."""
-    table = [[frames.card(_marked(text, possible)) for text in rolls] for rolls in texts.values()]
-    rolls = [f"{i + 1}" for i in range(len(table[0]))]
-    return frames.grid(table, {"drawn by": list(texts), "roll of the dice": rolls})
+def tales(
+    pages: Mapping[str, Sequence[Sequence[str]]],
+    temperatures: Sequence[float],
+    possible: Collection[str],
+    start: tuple[int, int],
+    rolls: int = 3,
+) -> frames.Explorer:
+    """Set the temperature and roll the dice again; see what each way of drawing tokens writes, its faults marked.
+
+    `pages` holds the tales of each way, by temperature.
+    """
+    draw = lambda i, roll: frames.card(  # noqa: E731
+        "".join(_column(name, _marked(rows[i][roll], possible)) for name, rows in pages.items())
+    )
+    table = [[draw(i, roll) for roll in range(rolls)] for i in range(len(temperatures))]
+    labels = [f"{roll + 1}" for roll in range(rolls)]
+    return frames.grid(table, {"temperature": temperatures, "roll of the dice": labels}, start=start)
+
+
+def _column(name: str, told: str) -> str:
+    return f'<div style="margin-bottom: 10px"><b>{html.escape(name)}</b>{told}</div>'
 
 
 def _marked(text: str, possible: Collection[str]) -> str:
@@ -189,6 +205,6 @@ def _marked(text: str, possible: Collection[str]) -> str:
         told += shown + " "
     count = f"{faults} of {len(sentences)} sentences are impossible"
     return (
-        f'<div style="font-family: Georgia, serif; font-size: 14px; min-height: 9em">{told}</div>'
+        f'<div style="font-family: Georgia, serif; font-size: 14px; min-height: 5.5em">{told}</div>'
         f'<div style="color: {GREY}; font-size: 13px">{count}</div>'
     )

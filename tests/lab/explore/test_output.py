@@ -79,7 +79,9 @@ def test_beams_find_more_with_width_and_all_of_them_the_best():
 
 def test_tales_mark_what_is_impossible():
     text = "Tom had a kite. Kite a had Tom. <b> ran! The end."
-    widget = explore.tales({"dice": [text, "The end."]}, possible={"Tom had a kite.", "The end."})
-    faulty, clean = (frame.value for frame in widget.children[-1].children[0].children)
-    assert re.findall(r"<u [^>]*>(.*?)</u>", faulty) == ["Kite a had Tom.", "&lt;b&gt; ran!"]
-    assert "2 of 4 sentences are impossible" in faulty and "0 of 1 sentences" in clean and "<u" not in clean
+    pages = {"dice": [["The end."], [text]], "min-p": [["The end."], ["The end."]]}
+    widget = explore.tales(pages, (0.5, 2.0), possible={"Tom had a kite.", "The end."}, start=(1, 0), rolls=1)
+    cold, hot = (row.children[0].value for row in widget.children[-1].children)
+    assert re.findall(r"<u [^>]*>(.*?)</u>", hot) == ["Kite a had Tom.", "&lt;b&gt; ran!"]
+    assert hot.index("dice") < hot.index("2 of 4 sentences are impossible") < hot.index("min-p") and widget.still == hot
+    assert cold.count("0 of 1 sentences are impossible") == 2 and "<u" not in cold
