@@ -1,6 +1,6 @@
 """What DeepSeek's models learn by besides the next token: balanced experts, and the token after the next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
@@ -75,7 +75,7 @@ def balance_by_bias(speed: Callable[[int], float]) -> Callable[[int, nn.Module],
 
 
 @torch.no_grad()
-def expert_loads(model: nn.Module, batches: list[Int[Tensor, "B T"]]) -> list[Float[Tensor, "E"]]:
+def expert_loads(model: nn.Module, batches: Iterable[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "E"]]:
     """Count over these batches the tokens that visit each expert, layer by layer, those of an MTP module left out."""
     totals = []
     for ids in batches:
