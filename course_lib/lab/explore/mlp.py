@@ -61,7 +61,7 @@ def _dots(ax: Axes, beta: float, stored: Mapping[float, Sequence[int]], n_facts:
         now = other == beta
         ax.plot([i] * len(runs), runs, "o", color=RED if now else "#a9b4bd", markersize=7 if now else 4)
     ax.axhline(n_facts, color=BLACK, linewidth=1, linestyle="--")
-    ax.text(0, n_facts + 3, "all facts", fontsize=9)
+    ax.text(0, n_facts + 8, "all facts", fontsize=9)
     ax.set_xticks(range(len(stored)), [f"{other:g}" for other in stored])
     ax.set(xlabel="sharpness β", ylabel="facts stored", ylim=(0, 1.12 * n_facts))
     ax.set_title(f"stored: {_span(stored[beta])}")
@@ -170,11 +170,11 @@ def _neuron(name: str, table: Tensor, pushes: Mapping[str, float], rows: Sequenc
     right.axvline(0, color=BLACK, linewidth=1)
     right.invert_yaxis()
     right.grid(axis="y", visible=False)
-    right.set_title("and then pushes")
+    right.set_title("and pushes the answers")
     right.set_xlabel("score per unit of firing")
     place = divmod(int(table.abs().argmax()), len(columns))
     alt = (
-        f"Neuron {name} fires most for {rows[place[0]]} and {columns[place[1]]}, by {table[place]:.1f}; "
-        f"it pushes {max(pushes, key=pushes.get)} most, and speaks most against {min(pushes, key=pushes.get)}."
+        f"Neuron {name} fires furthest for {rows[place[0]]} and {columns[place[1]]}, by {table[place]:.1f}; "
+        f"each unit of firing lifts {max(pushes, key=pushes.get)} most and lowers {min(pushes, key=pushes.get)} most."
     )
-    return frames.image(fig, alt=alt, dpi=100, colours=96)
+    return frames.image(fig, alt=alt, dpi=100, colours=200)
