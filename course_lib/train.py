@@ -90,7 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--every", type=int, default=100, help="steps between checkpoints (default: 100)")
     run.add_argument("--seed", type=int, default=0, help="of first weights and order of the text (default: 0)")
     run.add_argument("--prompt", default="", help="what the sample at the end begins with")
-    run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    run.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     run.add_argument("--sharded", action="store_true", help="under torchrun: share the model out (FSDP), not copy it")
     text = parser.add_argument_group("the text")
     text.add_argument("--text", default="plays", help="plays, small-web, or a folder of .txt and .md (default: plays)")
