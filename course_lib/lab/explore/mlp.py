@@ -102,7 +102,7 @@ def walk(walks: Mapping[str, Walk], start: tuple[int, int]) -> Widget:
 def _step(one: Walk, step: int) -> str:
     name = list(one.chances)[step]
     return frames.card(
-        f'<div style="display:flex;flex-wrap:wrap;gap:14px 34px;min-height:15em">'
+        f'<div style="display:flex;flex-wrap:wrap;gap:14px 34px;min-height:13em">'
         f'<div style="flex:3 1 300px">{_text(one, heard=step >= 1)}</div>'
         f'<div style="flex:2 1 230px">{_guesses(one.chances[name], one.right, name)}</div></div>'
     )
