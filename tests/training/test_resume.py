@@ -193,7 +193,8 @@ def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, never_stopped, monkey
 
 
 def test_two_checkpoints_are_kept_and_the_leftovers_of_killed_processes_go(tmp_path):
-    (tmp_path / ".step-0000002.json.abc").write_text("half")
+    for step in (2, 40):
+        (tmp_path / f".step-{step:07}.json.abc").write_text("half")
     (tmp_path / "step-0000999-01234567.safetensors").write_text("of a future that did not happen")
     (tmp_path / "history.json").write_text("mine")
     run(tmp_path, every=3)
