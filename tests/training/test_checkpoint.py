@@ -115,13 +115,14 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(saved, monkeypatch):
     assert same(load(path, build)[0], model) and len(list(path.parent.iterdir())) == 2
 
 
-def test_a_crash_between_the_two_files_leaves_the_old_checkpoint_whole(saved, monkeypatch):
+@pytest.mark.parametrize("writer", ["write_atomically", "write_json"])
+def test_a_crash_before_either_file_leaves_the_old_checkpoint_whole(saved, monkeypatch, writer):
     path, model = saved
 
     def crash(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "write_json", crash)
+    monkeypatch.setattr(checkpoint, writer, crash)
     with pytest.raises(KeyboardInterrupt):
         save(path, GPT2(TINY))
     assert same(load(path, build)[0], model) and len(list(path.parent.iterdir())) == 2

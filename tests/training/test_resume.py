@@ -21,7 +21,7 @@ from course_lib.training.resume import Checkpoints, random_states, set_random_st
 from course_lib.training.settings import TrainSettings
 from tests.training.runs import STEPS, batches, bits, count, fresh, noisy, run, run_to_be_killed
 
-KILLS = 25
+KILLS = 40
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,7 +64,7 @@ def test_killed_at_random_moments_many_times(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]]))
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.training.warm"])
-    rng, reached, steps = random.Random(0), [0], 100
+    rng, reached, steps = random.Random(0), [0], 170
     for _ in range(KILLS):
         ours, theirs = processes.Pipe()
         victim = processes.Process(target=run_to_be_killed, args=(tmp_path, steps, theirs))
@@ -193,13 +193,22 @@ def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, never_stopped, monkey
 
 
 def test_two_checkpoints_are_kept_and_the_leftovers_of_killed_processes_go(tmp_path):
-    for step in (2, 40):
+    stop_at(39, tmp_path, every=3)
+    for step in (38, 40):
         (tmp_path / f".step-{step:07}.json.abc").write_text("half")
     (tmp_path / "step-0000999-01234567.safetensors").write_text("of a future that did not happen")
     (tmp_path / "history.json").write_text("mine")
     run(tmp_path, every=3)
     assert Checkpoints(tmp_path).steps() == [39, 40]
     assert len(list(tmp_path.iterdir())) == 5 and (tmp_path / "history.json").exists()
+
+
+def test_a_damaged_checkpoint_does_not_crowd_out_a_whole_one(tmp_path):
+    stop_at(9, tmp_path, every=3)
+    (tmp_path / "step-0000011.json").write_text("damaged")
+    with pytest.warns(RuntimeWarning, match="Back to step 9: 2 steps are lost"):
+        stop_at(10, tmp_path, every=3)
+    assert Checkpoints(tmp_path).steps() == [9, 10]
 
 
 def test_other_settings_and_other_models_are_refused_with_their_numbers(tmp_path):
