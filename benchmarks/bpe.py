@@ -11,8 +11,9 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers and rustbpe
 import rustbpe  # noqa: E402
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
-from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
+from benchmarks.measure import cpu_seconds  # noqa: E402
 from course_lib import assets  # noqa: E402
+from course_lib.files import markdown_table  # noqa: E402
 from course_lib.text import bpe  # noqa: E402
 
 VOCAB_SIZE = 4096
@@ -42,7 +43,7 @@ def table(title: str, runs: Mapping[str, Callable[[], object]], megabytes: float
     spent = cpu_seconds(runs, repeats=3)
     ours = spent["ours"]
     rows = [[name, f"{s:.2f}", f"{megabytes / s:.1f}", f"{ours / s:.2g}"] for name, s in spent.items()]
-    return markdown([title, "seconds", "MB/s", "speed by ours"], rows)
+    return markdown_table([title, "seconds", "MB/s", "speed by ours"], rows)
 
 
 def main() -> str:

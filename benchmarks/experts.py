@@ -15,7 +15,8 @@ from torch import Tensor, nn  # noqa: E402
 from transformers import DeepseekV3Config  # noqa: E402
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE  # noqa: E402
 
-from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
+from benchmarks.measure import cpu_seconds  # noqa: E402
+from course_lib.files import markdown_table  # noqa: E402
 from course_lib.layers.mlp import SwiGLU  # noqa: E402
 from course_lib.layers.moe import MoE, SigmoidRouter, experts_by_loop  # noqa: E402
 
@@ -99,7 +100,7 @@ def main() -> str:
             what = "d{} f{} E{} k{}".format(*sizes)
             ours = spent["ours"] / (1 if work is training else 20)
             rows.append([what, f"{work.__name__} {n_tokens}", f"{1000 * ours:.2f}", *ratios])
-    return markdown(["experts: time by ours", "tokens", "ours, ms", *list(spent)[1:]], rows)
+    return markdown_table(["experts: time by ours", "tokens", "ours, ms", *list(spent)[1:]], rows)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
+from benchmarks.measure import cpu_seconds  # noqa: E402
 from course_lib import ladder  # noqa: E402
+from course_lib.files import markdown_table  # noqa: E402
 from course_lib.inference.generate import generate  # noqa: E402
 from course_lib.inference.rollout import sample_completions  # noqa: E402
 from course_lib.inference.speculative import (  # noqa: E402
@@ -83,7 +84,7 @@ def beside_hugging_face() -> str:
             speed = {name: batch * NEW / spent for name, spent in cpu_seconds(runs, repeats=15).items()}
             ratio = f"{speed['ours'] / speed['theirs']:.1f}"
             rows.append([f"{type(ours).__name__}, batch {batch}", *(f"{speed[name]:,.0f}" for name in runs), ratio])
-    return markdown(["generation, tokens/s", "ours", "transformers", "ratio"], rows)
+    return markdown_table(["generation, tokens/s", "ours", "transformers", "ratio"], rows)
 
 
 def sampling() -> str:
@@ -105,7 +106,7 @@ def sampling() -> str:
         by_v1 = f"{groups / speed['V1 16']:.2f}"
         rows.append([name, f"{count_active(model):,}", f"{alone:,.0f}", f"{groups:,.0f}", by_v1])
     header = ["sampling, batch 256, tokens/s", "active parameters", "256 prompts", "16 prompts x 16", "by V1"]
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def trained(model: nn.Module, objective=next_token) -> nn.Module:
@@ -141,7 +142,8 @@ def speculation() -> str:
         by_pass = sum(one.n_tokens for one in made) / sum(one.n_passes for one in made)
         formula, speed = expected_tokens(accepted, ahead[name]), spent["none"] / spent[name]
         rows.append([name, f"{accepted:.0%}", f"{by_pass:.2f}", f"{formula:.2f}", f"{speed:.2f}"])
-    return markdown(["V3 with a draft", "accepted", "tokens per pass", "by the formula", "speed by no draft"], rows)
+    header = ["V3 with a draft", "accepted", "tokens per pass", "by the formula", "speed by no draft"]
+    return markdown_table(header, rows)
 
 
 def main() -> str:

@@ -1,7 +1,7 @@
 """Time things side by side: in turn, by CPU time, and as ratios, so that a busy machine disturbs all of them alike."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 Run = Callable[[], object]
 
@@ -16,19 +16,3 @@ def cpu_seconds(runs: Mapping[str, Run], repeats: int = 7) -> dict[str, float]:
             if turn:
                 spent[name].append(time.process_time() - start)
     return {name: sorted(times)[len(times) // 4] for name, times in spent.items()}
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lay out a Markdown table.
-
-    >>> print(markdown(["what", "ratio"], [["ours", 1.5]]))
-    | what | ratio |
-    |---|---|
-    | ours | 1.5 |
-    """
-    return "\n".join([row(header), "|" + "---|" * len(header), *map(row, rows)])
-
-
-def row(cells: Sequence[object]) -> str:
-    """Lay out one row of a Markdown table."""
-    return f"| {' | '.join(map(str, cells))} |"

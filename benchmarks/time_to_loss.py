@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from benchmarks.measure import markdown  # noqa: E402
 from course_lib import ladder, rungs  # noqa: E402
+from course_lib.files import markdown_table  # noqa: E402
 from course_lib.inference.evaluate import bits_per_byte  # noqa: E402
 from course_lib.text.batches import windows  # noqa: E402
 from course_lib.training.settings import TrainSettings  # noqa: E402
@@ -57,7 +57,7 @@ def main() -> str:
         n, bits, took = reached
         rows.append([seed, f"{goal:.3f} in {spent:.1f} s, {STEPS} steps, rate {best_rate}",
                      f"{bits:.3f} in {took:.1f} s, {n} steps", f"{spent / took:.1f}"])  # fmt: skip
-    return markdown(["seed", "GPT-2, AdamW: bits per byte", "V1, Muon", "times sooner"], rows)
+    return markdown_table(["seed", "GPT-2, AdamW: bits per byte", "V1, Muon", "times sooner"], rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from benchmarks.generation import in_their_class  # noqa: E402
-from benchmarks.measure import cpu_seconds, markdown  # noqa: E402
+from benchmarks.measure import cpu_seconds  # noqa: E402
+from course_lib.files import markdown_table  # noqa: E402
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3, count_active  # noqa: E402
 from course_lib.models.gpt2 import GPT2, GPT2Settings  # noqa: E402
 from course_lib.models.llama import Llama, LlamaSettings  # noqa: E402
@@ -47,7 +48,7 @@ def main() -> str:
         mine, theirs = speed[name], speed[f"{name}, theirs"]
         rows.append([name, f"{count_active(model):,}", f"{mine:,.0f}", f"{theirs:,.0f}", f"{mine / theirs:.2f}",
                      f"{mine / speed['V1']:.2f}"])  # fmt: skip
-    return markdown(["training, tokens/s", "active parameters", "ours", "transformers", "ratio", "by V1"], rows)
+    return markdown_table(["training, tokens/s", "active parameters", "ours", "transformers", "ratio", "by V1"], rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Files that are never half-written, and JSON files that notice damage."""
+"""Files that are never half-written, JSON files that notice damage, and tables in Markdown."""
 
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,15 @@ def read_json(path: str | Path, kind: str, version: int) -> Any:
 
 def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def markdown_table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out a table in Markdown.
+
+    >>> print(markdown_table(["what", "ratio"], [["ours", 1.5]]))
+    | what | ratio |
+    |---|---|
+    | ours | 1.5 |
+    """
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])

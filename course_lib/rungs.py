@@ -22,7 +22,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib import ladder
-from course_lib.files import write_atomically
+from course_lib.files import markdown_table, write_atomically
 from course_lib.inference.cache import KVCache
 from course_lib.inference.evaluate import bits_per_byte
 from course_lib.layers.moe import dead_experts, load, max_violation
@@ -219,7 +219,7 @@ def ladder_table(runs: list[dict], corpus: str) -> str:
                 f"{mine[0]['parameters']:,}", f"{mine[0]['active']:,}", f"{mine[0]['cache_bytes']:,.0f}",
                 spread(mine, "violation", 2), dead(mine), spread(mine, "acceptance", 2),
             ])  # fmt: skip
-    return markdown(COLUMNS, rows)
+    return markdown_table(COLUMNS, rows)
 
 
 def balance_table(runs: list[dict]) -> str:
@@ -232,7 +232,7 @@ def balance_table(runs: list[dict]) -> str:
             course = " ".join(f"{mean(values):.1f}" for values in eighth_by_eighth)
             rows.append([rung, course, spread(mine, "violation", 2), dead(mine), spread(mine, "bits_per_byte")])
     header = ["balanced by", "violation over the run", "on held-out text", "dead experts", "bits per byte"]
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def steps_bought(runs: list[dict], corpus: str) -> str:
@@ -286,11 +286,6 @@ def spread(runs: list[dict], what: str, digits: int = 3) -> str:
 def dead(runs: list[dict]) -> str:
     """Tell how many of all experts are dead, seed by seed."""
     return "-" if not runs[0]["experts"] else ", ".join(str(r["dead"]) for r in runs) + f" of {runs[0]['experts']}"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a Markdown table."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

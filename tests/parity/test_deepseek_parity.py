@@ -93,7 +93,7 @@ def test_logits_and_gradients_equal_hugging_face(version, settings):
     want.logsumexp(-1).mean().backward()
     gradients = deepseek_from_hf(as_on_disk({name: p.grad for name, p in theirs.named_parameters()}), settings)
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-5, msg=name)
 
 
 @every

@@ -45,7 +45,7 @@ def test_logits_and_gradients_equal_hugging_face(settings):
     want.logsumexp(-1).mean().backward()
     gradients = llama_from_hf({name: p.grad for name, p in theirs.named_parameters()}, settings)
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)

@@ -8,22 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.lab.checks.compare import recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-
-
-def _is(got: Any, slip: Tensor | float, tolerance: float = 1e-4) -> bool:
-    """True if the result is the one that a certain slip gives."""
-    if not isinstance(got, Tensor | float | int):
-        return False
-    got, slip = torch.as_tensor(got).detach().double(), torch.as_tensor(slip).double()
-    return got.shape == slip.shape and torch.allclose(got, slip, rtol=tolerance, atol=1e-6, equal_nan=True)
-
-
-def _recognise(got: Any, *slips: tuple[Tensor | float, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    for slip, sentence in slips:
-        if _is(got, slip):
-            raise Wrong(sentence)
 
 
 def _softmax(scores: list[float]) -> list[float]:
@@ -43,7 +29,7 @@ def scaled_scores(attempt: Attempt) -> str:
         raw = torch.tensor([[sum((q[t] * k[s]).tolist()) for s in range(S)] for t in range(T)])
         want = raw / math.sqrt(D)
         got = attempt(q, k)
-        _recognise(
+        recognise(
             got,
             (raw, "the products are right, but nothing is divided. These scores grow with the width D."),
             (
@@ -82,7 +68,7 @@ def causal_weights(attempt: Attempt) -> str:
     got = attempt(scores)
     blank = scores.masked_fill(~seen, -torch.inf)
     strict = scores.masked_fill(seen.mT | torch.eye(T, dtype=torch.bool), -torch.inf)
-    _recognise(
+    recognise(
         got,
         (
             scores.softmax(-1) * seen,
@@ -127,7 +113,7 @@ def split_heads(attempt: Attempt) -> str:
         for h in range(H):
             want[:, h] = x[:, :, h * D : (h + 1) * D]
         got = attempt(x, H)
-        _recognise(
+        recognise(
             got,
             (
                 x.reshape(B, H, T, D),
@@ -172,7 +158,7 @@ def induction_score(attempt: Attempt) -> str:
     got = got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
     if isinstance(got, Tensor):
         raise Wrong(f"a score is one number for the head, you returned {describe(got)}. Take the mean over the tokens.")
-    _recognise(
+    recognise(
         got,
         (
             total / len(ids),
@@ -256,7 +242,7 @@ def streaming_average(attempt: Attempt) -> str:
     values = torch.randn(len(scores), 3, generator=rng)
     want = torch.tensor(_softmax(scores)) @ values
     got = attempt(iter(_Stream(scores, values)))
-    _recognise(got, *_stream_slips(scores, values))
+    recognise(got, *_stream_slips(scores, values))
     expect(got, want, "the average of six values")
     loud = [1000.0, 1001.0, 999.0]
     got = attempt(iter(_Stream(loud, values[:3])))
@@ -305,6 +291,6 @@ def cache_bytes(attempt: Attempt) -> str:
         want = keys.nbytes + torch.empty_like(keys).nbytes
         got = attempt(layers, heads, width, tokens, size)
         if tokens == 11:        # no two slips give the same here
-            _recognise(got, *_cache_slips(want, layers, heads, width, tokens, size))
+            recognise(got, *_cache_slips(want, layers, heads, width, tokens, size))
         expect(got, want, f"{layers} layers, {heads} heads of {width}, {tokens} tokens, {size} bytes per number", 1e-9)
     return "right: Llama-2-7B's cache for 4,096 tokens takes 2 GiB by your count."

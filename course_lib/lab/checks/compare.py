@@ -74,6 +74,21 @@ def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
         raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)}.")
 
 
+def is_like(got: Any, slip: Any, tolerance: float = 1e-4) -> bool:
+    """Tell whether a number or a tensor is the one that a certain slip gives; never true for anything else."""
+    if not isinstance(got, Tensor | float | int):
+        return False
+    got, slip = (torch.as_tensor(value).detach().double() for value in (got, slip))
+    return got.shape == slip.shape and torch.allclose(got, slip, rtol=tolerance, atol=1e-6, equal_nan=True)
+
+
+def recognise(got: Any, *slips: tuple[Any, str]) -> None:
+    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
+    for slip, sentence in slips:
+        if is_like(got, slip):
+            raise Wrong(sentence)
+
+
 def _scalar(value: Any) -> Any:
     """Turn a tensor or array without axes into its number."""
     return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value

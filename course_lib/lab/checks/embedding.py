@@ -2,27 +2,12 @@
 
 import cmath
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-
-
-def _is(got: Any, slip: Tensor) -> bool:
-    """True if the result is the one that a certain slip gives."""
-    if not isinstance(got, Tensor) or got.shape != slip.shape:
-        return False
-    return torch.allclose(got.detach().double(), slip.double(), rtol=1e-4, atol=1e-5)
-
-
-def _recognise(got: Any, *slips: tuple[Tensor, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    for slip, sentence in slips:
-        if _is(got, slip):
-            raise Wrong(sentence)
-
 
 # Exercise 1 ----------------------------------------------------------------------------------------------------------
 
@@ -33,12 +18,12 @@ def one_hot(attempt: Attempt) -> str:
     for ids, V in (([2, 0, 2, 4], 5), ([1, 3], 4)):
         want = torch.tensor([[float(i == v) for v in range(V)] for i in ids])
         got = attempt(torch.tensor(ids), V)
-        if isinstance(got, Tensor) and not got.is_floating_point() and _is(got, want):
+        if isinstance(got, Tensor) and not got.is_floating_point() and is_like(got, want):
             raise Wrong(
                 "the ones are in the right places, but they are whole numbers. torch multiplies a table of decimals "
                 "by decimals only: make them floats."
             )
-        _recognise(
+        recognise(
             got,
             (want.T, f"one column per token: the shape is ({V}, {len(ids)}). Tokens are the rows: ({len(ids)}, {V})."),
             (want.roll(-1, 1), "each 1 stands one place too far left. Ids count from 0, as columns do."),
@@ -79,9 +64,9 @@ def nearest(attempt: Attempt) -> str:
                 f"you returned {describe(got)}: how near they are. The question is which: return the row numbers."
             )
         want = _ranked(cosines, i, k)
-        if _is(got, want):
+        if is_like(got, want):
             continue
-        _recognise(
+        recognise(
             got,
             (_ranked(cosines, i, k, itself=True), f"row {i} is in your list: nothing is nearer to it than itself."),
             (
@@ -120,7 +105,7 @@ def turn(attempt: Attempt) -> str:
         if isinstance(got, tuple | list) and len(got) == 2:
             got = torch.tensor([float(got[0]), float(got[1])])
         later = c * x - s * y
-        _recognise(
+        recognise(
             got,
             (_turned(x, y, -angle), "that turns clockwise. Change the sign of the sines."),
             (_turned(x, y, math.radians(angle)), "that angle was taken for degrees. It comes in radians."),
@@ -158,7 +143,7 @@ def rotary(attempt: Attempt) -> str:
     for T, D in ((5, 6), (3, 8)):
         x = torch.randn(T, D, generator=torch.Generator().manual_seed(D))
         got = attempt(x, 100.0)
-        _recognise(
+        recognise(
             got,
             (
                 _rotary(x, 100.0, beside=True),
@@ -202,7 +187,7 @@ def to_halves(attempt: Attempt) -> str:
         back = torch.stack([W[rows.index(i)] for i in range(D)])
         got = attempt(W)
         columns = W[:, [*range(0, C, 2), *range(1, C, 2)]]
-        _recognise(
+        recognise(
             got,
             (W, "nothing is moved."),
             (back, "that is the way back, from halves to neighbours. Your row 1 should be the old row 2."),

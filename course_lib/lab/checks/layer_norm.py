@@ -1,22 +1,12 @@
 """Checkers of lesson 05. Their truths: torch's own norms, autograd in float64, and stacks worked out by hand."""
 
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib.lab.checks.compare import recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
-
-
-def _recognise(got: Any, *slips: tuple[Tensor, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    if not isinstance(got, Tensor):
-        return
-    for result, sentence in slips:
-        close = {"rtol": 1e-3, "atol": 1e-5, "equal_nan": True}
-        if got.shape == result.shape and torch.allclose(got.detach().double(), result.double(), **close):
-            raise Wrong(sentence)
 
 
 def _random(*shape: int, seed: int = 5) -> Tensor:
@@ -35,7 +25,7 @@ def layer_norm(attempt: Attempt) -> str:
     got = attempt(x, ones, zeros, 1e-5)
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
-    _recognise(
+    recognise(
         got,
         (
             centred / x.std(-1, keepdim=True),
@@ -77,7 +67,7 @@ def layer_norm(attempt: Attempt) -> str:
 def _judge_eps(attempt: Attempt) -> None:
     small, ones, zeros = torch.tensor([[0.1, 0.7, 0.7, 0.9]]), torch.ones(4), torch.zeros(4)
     got, centred, deviation = attempt(small, ones, zeros, 0.16), small - small.mean(), 0.3
-    _recognise(
+    recognise(
         got,
         (centred / (deviation + 0.16), "eps is in the wrong place: add it to the variance, under the root."),
         (
@@ -92,7 +82,7 @@ def _judge_eps(attempt: Attempt) -> None:
 def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
     weight, bias, plain = torch.tensor([2.0, 0.5, -1, 1]), torch.tensor([1.0, 0, 3, -2]), F.layer_norm(x, (4,))
     got = attempt(x, weight, bias, 1e-5)
-    _recognise(
+    recognise(
         got,
         (plain, "weight and bias are not used. They come last: y * weight + bias."),
         (plain * weight, "the bias is not used: y * weight + bias."),
@@ -168,7 +158,7 @@ def rms_norm(attempt: Attempt) -> str:
     x, ones = 2 * _random(3, 4, 4) + 1, torch.ones(4)
     got = attempt(x, ones, 1e-6)
     square = x.square().mean(-1, keepdim=True)
-    _recognise(
+    recognise(
         got,
         (F.layer_norm(x, (4,), eps=1e-6), "that is LayerNorm: the mean is gone. RMSNorm does not subtract it."),
         (x / x.std(-1, keepdim=True, correction=0), "you divided by the deviation, which is measured from the mean. "
@@ -184,7 +174,7 @@ def rms_norm(attempt: Attempt) -> str:
     expect(got, F.rms_norm(x, (4,), eps=1e-6), "the norm of a tensor of shape (3, 4, 4), with weight 1")
     small = torch.tensor([[0.1, 0.5, 0.5, 0.7]])
     got = attempt(small, ones, 0.11)
-    _recognise(
+    recognise(
         got,
         (small / (0.5 + 0.11), "eps is in the wrong place: add it to the mean square, under the root."),
         (
@@ -196,7 +186,7 @@ def rms_norm(attempt: Attempt) -> str:
     expect(got, F.rms_norm(small, (4,), eps=0.11), "the norm of [0.1, 0.5, 0.5, 0.7] with eps 0.11")
     weight = torch.tensor([2.0, 0.5, -1, 1])
     got = attempt(x, weight, 1e-6)
-    _recognise(got, (F.rms_norm(x, (4,)), "the weight is not used. It comes last: y * weight."))
+    recognise(got, (F.rms_norm(x, (4,)), "the weight is not used. It comes last: y * weight."))
     expect(got, F.rms_norm(x, (4,), weight, 1e-6), "the norm with weight [2, 0.5, -1, 1]")
     return "right: one mean, one root, one division; the same numbers as torch."
 
@@ -216,7 +206,7 @@ def rms_norm_backward(attempt: Attempt) -> str:
     got = attempt(g, x)
     r = x.square().mean(-1, keepdim=True).sqrt()
     y, mean = x / r, lambda t: t.mean(-1, keepdim=True)
-    _recognise(
+    recognise(
         got,
         (
             g / r,
@@ -274,7 +264,7 @@ def through(attempt: Attempt) -> str:
     x = torch.tensor([[1.0, 2, 4], [3, -1, 1]])
     without = _stack(x, lambda x, f: x + f(x))
     got = attempt(x, LAYERS, _rms, "none")
-    _recognise(
+    recognise(
         got,
         (_stack(x, lambda x, f: f(x)), "none: the stream is lost. A layer *adds* to what it has read: x + f(x)."),
         (_rms(without), "none: there is a norm at the end. The last norm belongs to `pre` alone."),
@@ -282,7 +272,7 @@ def through(attempt: Attempt) -> str:
     )
     expect(got, without, 'two layers, place "none"')
     got = attempt(x, LAYERS, _rms, "post")
-    _recognise(
+    recognise(
         got,
         (
             _stack(x, lambda x, f: x + _rms(f(x))),
@@ -295,7 +285,7 @@ def through(attempt: Attempt) -> str:
     )
     expect(got, _stack(x, lambda x, f: _rms(x + f(x))), 'two layers, place "post"')
     got = attempt(x, LAYERS, _rms, "pre")
-    _recognise(
+    recognise(
         got,
         (
             _stack(x, lambda x, f: x + f(_rms(x))),

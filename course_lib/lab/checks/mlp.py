@@ -7,16 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib.lab.checks.compare import recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-
-
-def _recognise(got: Any, *slips: tuple[Tensor, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    if not isinstance(got, Tensor):
-        return
-    for slip, sentence in slips:
-        if got.shape == slip.shape and torch.allclose(got.detach().double(), slip.double(), rtol=1e-4, atol=1e-6):
-            raise Wrong(sentence)
 
 
 def _random(*shape: int, seed: int = 7) -> Tensor:
@@ -37,7 +29,7 @@ def head_writes(attempt: Attempt) -> str:
                 want[h] += mixed[h, :, d, None] * W_O[:, h * D + d]
         got = attempt(mixed, W_O)
         if C == H * D:      # only then do most slips have the right shape
-            _recognise(got, *_write_slips(mixed, W_O, want))
+            recognise(got, *_write_slips(mixed, W_O, want))
         expect(got, want, f"the writes of {H} heads of {D} numbers into a stream of {C}")
     return "right: the heads' writes add up to what the layer gives."
 
@@ -146,7 +138,7 @@ def gelu(attempt: Attempt) -> str:
     x = torch.linspace(-4, 4, 33, dtype=torch.float64)
     share = torch.tensor([math.erfc(-value / math.sqrt(2)) / 2 for value in x.tolist()], dtype=torch.float64)
     got = attempt(x)
-    _recognise(
+    recognise(
         got,
         (share, "that is the share below x. GELU is x times that share."),
         (
@@ -188,7 +180,7 @@ def swiglu(attempt: Attempt) -> str:
     hidden = torch.tensor([_silu(a) * b for a, b in zip(g.flatten().tolist(), u.flatten().tolist(), strict=True)])
     hidden = hidden.view(3, 4)
     want = hidden @ W_down.T
-    _recognise(
+    recognise(
         got,
         (g * F.silu(u) @ W_down.T, "gate and up have changed places: the silu belongs to the gate."),
         (g.sigmoid() * u @ W_down.T, "you took the gate's sigmoid: that is the older GLU. silu(g) = g * sigmoid(g)."),
@@ -227,7 +219,7 @@ def neuron_credit(attempt: Attempt) -> str:
             want[i] = whole - direction @ (W_down @ silent)
         got = attempt(hidden, W_down, direction)
         if C == D_FF:
-            _recognise(
+            recognise(
                 got,
                 (
                     hidden * (W_down @ direction),

@@ -2,27 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-
-
-def _is(got: Any, slip: Tensor | float, tolerance: float = 1e-4) -> bool:
-    """True if the result is the one that a certain slip gives."""
-    if not isinstance(got, Tensor | float | int):
-        return False
-    got, slip = torch.as_tensor(got).detach().double(), torch.as_tensor(slip).double()
-    return got.shape == slip.shape and torch.allclose(got, slip, rtol=tolerance, atol=1e-6, equal_nan=True)
-
-
-def _recognise(got: Any, *slips: tuple[Tensor | float, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    for slip, sentence in slips:
-        if _is(got, slip):
-            raise Wrong(sentence)
 
 
 def _chances(scores: Sequence[float]) -> list[float]:
@@ -41,7 +26,7 @@ def stable_softmax(attempt: Attempt) -> str:
     want = torch.tensor([_chances(row) for row in small.tolist()])
     got = attempt(small)
     powers = small.exp()
-    _recognise(
+    recognise(
         got,
         (powers / powers.sum(), "all six numbers together sum to 1. Each row must sum to 1: sum along the last axis."),
         (powers / powers.sum(0), "your columns sum to 1. Each row is one choice: sum along the last axis, -1."),
@@ -86,7 +71,7 @@ def surprises(attempt: Attempt) -> str:
     right = torch.stack([row[target] for row, target in zip(chances, targets, strict=True)])
     want = -right.log()
     got = attempt(logits, targets)
-    _recognise(
+    recognise(
         got,
         (right, "these are the chances of the targets. The surprise is minus the logarithm of a chance."),
         (right.log(), "the sign is missing: the logarithm of a chance is negative, the surprise is minus that."),
@@ -125,7 +110,7 @@ def perplexity_and_bits(attempt: Attempt) -> str:
     got = attempt(chances, text)
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong(f"return two numbers, the perplexity and the bits per byte; you returned {describe(got)}.")
-    _recognise(
+    recognise(
         got[0],
         (per_byte, "the two are the wrong way round: perplexity first, then bits per byte."),
         (2**per_byte, "that is a perplexity per byte. Divide by the number of tokens, which is the number of chances."),
@@ -140,7 +125,7 @@ def perplexity_and_bits(attempt: Attempt) -> str:
         (4 / sum(chances), "you averaged the chances. The surprises are averaged: one wrong guess costs a lot."),
     )
     expect(got[0], perplexity, "the perplexity of the chances 1/2, 1/8, 1/4 and 1/16")
-    _recognise(
+    recognise(
         got[1],
         (
             bits / len(text),
@@ -174,7 +159,7 @@ def nucleus(attempt: Attempt) -> str:
     want = _nucleus(probs, 2)
     got = attempt(probs, p)
     threshold = probs * (probs >= p)
-    _recognise(
+    recognise(
         got,
         (
             _nucleus(probs, 1),
@@ -199,7 +184,7 @@ def nucleus(attempt: Attempt) -> str:
     expect(got, want, "the nucleus of (0.1, 0.4, 0.05, 0.3, 0.15) for p = 0.58")
     even = torch.tensor([0.125, 0.5, 0.25, 0.125])
     got = attempt(even, 0.75)
-    _recognise(
+    recognise(
         got,
         (
             _nucleus(even, 3),
@@ -244,7 +229,7 @@ def temperature_for(attempt: Attempt) -> str:
         if not got > 0:
             raise Wrong(f"you returned {got:g}. A temperature that leaves a choice open is above 0.")
         reached = _entropy_bits(logits, got)
-        _recognise(
+        recognise(
             got,
             (1 / want, "that is 1 / temperature: you multiplied the scores by it. The scores are divided by T."),
             (_solve(logits, bits / math.log(2)), "at that temperature the entropy has this value in nats: use log2."),
@@ -321,9 +306,9 @@ def beam_step(attempt: Attempt) -> str:
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong(f"return two tensors, the new beams and their scores; you returned {describe(got)}.")
     for (rows, totals), sentence in _beam_slips(beams, scores, steps, 3):
-        if _is(got[0], rows) and _is(got[1], totals):
+        if is_like(got[0], rows) and is_like(got[1], totals):
             raise Wrong(sentence)
-    if isinstance(got[1], Tensor) and got[1].shape == want[1].shape and _is(got[1].sort().values, want[1].flip(0)):
+    if isinstance(got[1], Tensor) and got[1].shape == want[1].shape and is_like(got[1].sort().values, want[1].flip(0)):
         expect(got[1], want[1], "the scores, which should come best first")
     expect(got[1], want[1], "the scores of the three best extensions")
     expect(got[0], want[0], "the three best extensions")

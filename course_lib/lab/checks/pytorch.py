@@ -1,25 +1,13 @@
 """Checkers of lesson 01. Their truths: numbers worked by hand, plain Python loops, closed forms, finite differences."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib.lab.checks.compare import recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
-
-
-def _recognise(got: Any, *slips: tuple[Any, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    if not isinstance(got, Tensor | float | int):
-        return
-    got = torch.as_tensor(got).detach().double()
-    for result, sentence in slips:
-        result = torch.as_tensor(result).double()
-        if got.shape == result.shape and torch.allclose(got, result, rtol=1e-4, atol=1e-6, equal_nan=True):
-            raise Wrong(sentence)
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Exercise 1: row_shares
@@ -32,7 +20,7 @@ def row_shares(attempt: Attempt) -> str:
     counts = torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]])
     want = torch.tensor([[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [0.4, 0.3, 0.3]])
     got = attempt(counts)
-    _recognise(
+    recognise(
         got,
         (
             counts / counts.sum(-1),
@@ -81,7 +69,7 @@ def mix(attempt: Attempt) -> str:
     weights, values = torch.rand(2, 3, 3, generator=rng), torch.randn(2, 3, 3, generator=rng)
     want = _mix_by_loops(weights, values)
     got = attempt(weights, values)
-    _recognise(
+    recognise(
         got,
         (
             _mix_by_loops(weights.mT, values),
@@ -135,7 +123,7 @@ def neuron_gradient(attempt: Attempt) -> str:
         z = w * x + b
         y, error = math.tanh(z), math.tanh(z) - target
         pair = lambda slope, x=x: torch.tensor([slope * x, slope], dtype=torch.float64)  # noqa: E731
-        _recognise(
+        recognise(
             got,
             (pair(db / 2), "exactly half of the slopes. The square on the outside has a slope too: 2 * (y - target)."),
             (pair(-db), "the size is right, the sign is not. The slope of (y - target)**2 is 2 * (y - target)."),
@@ -196,7 +184,7 @@ def descend(attempt: Attempt) -> str:
         got = attempt(_bowl, start, lr, steps)
     except Wrong as reason:
         raise Wrong(next((told for key, told in DESCEND_ERRORS.items() if key in str(reason)), str(reason))) from None
-    _recognise(
+    recognise(
         got,
         (
             _without_zeroing(start, lr, steps),
@@ -245,7 +233,7 @@ def next_char_loss(attempt: Attempt) -> str:
     want, bit = _bits_by_hand(table.tolist(), ids.tolist()), math.log(2)
     before, after = ids[:-1], ids[1:]
     got = attempt(table, ids)
-    _recognise(
+    recognise(
         got,
         (
             -table.log_softmax(0)[before, after].mean() / bit,

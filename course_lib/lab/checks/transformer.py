@@ -8,24 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_weights import gpt2_to_hf
-
-
-def _is(got: Any, slip: Tensor, tolerance: float = 1e-5) -> bool:
-    """True if the result is the tensor that a certain slip gives."""
-    if not isinstance(got, Tensor) or got.shape != slip.shape:
-        return False
-    return torch.allclose(got.detach().double(), slip.detach().double(), rtol=tolerance, atol=1e-6)
-
-
-def _recognise(got: Any, *slips: tuple[Tensor, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
-    for slip, sentence in slips:
-        if _is(got, slip):
-            raise Wrong(sentence)
-
 
 # Exercise 1 ----------------------------------------------------------------------------------------------------------
 
@@ -43,7 +29,7 @@ def block(attempt: Attempt) -> str:
     after = x + attention(norm_1(x))
     want = after + mlp(norm_2(after))
     got = attempt(x, *parts)
-    _recognise(
+    recognise(
         got,
         (mlp(norm_2(attention(norm_1(x)))), "the stream is lost: each part must *add* to what it has read, x + ..."),
         (mlp(norm_2(after)), "that is what the MLP writes. It has to be added to the stream: x + ..."),
@@ -209,14 +195,14 @@ def from_hf(attempt: Attempt) -> str:
     _judge_names(got, want)
     for name, tensor in want.items():
         turned = tensor.T if tensor.ndim == 2 else tensor
-        if tensor.ndim == 2 and "embedding" in name and _is(got[name], turned):
+        if tensor.ndim == 2 and "embedding" in name and is_like(got[name], turned):
             raise Wrong(f"{name} is transposed. Only the matrices inside the blocks are stored the other way round.")
-        if name.endswith("attention.out.weight") and _is(got[name], turned):
+        if name.endswith("attention.out.weight") and is_like(got[name], turned):
             raise Wrong(
                 f"{name} is not transposed. It is square, so torch would have loaded it without a word, and every "
                 "answer would have been wrong."
             )
-        if tensor.ndim == 2 and _is(got[name], turned):
+        if tensor.ndim == 2 and is_like(got[name], turned):
             raise Wrong(f"{name} has shape {tuple(turned.shape)} there, input x output. Ours is the transpose of it.")
         expect(got[name], tensor, name)
     return "right: new names, the blocks' matrices turned, and the head left to the table."
