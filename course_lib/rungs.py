@@ -249,8 +249,9 @@ def steps_bought(runs: list[dict], corpus: str) -> str:
         if told:
             time_ratio = average(b, "seconds") / average(a, "seconds")
             cache_ratio = average(a, "cache_bytes") / average(b, "cache_bytes")
-            lines.append(f"- {before} to {after}: {'; '.join(told)}; {time_ratio:.2f} times the time per token; "
-                         f"a cache {cache_ratio:.1f} times smaller.")  # fmt: skip
+            cache = "the same cache" if cache_ratio == 1 else f"a cache {cache_ratio:.1f} times smaller"
+            told += [f"{time_ratio:.2f} times the time per token", cache]
+            lines.append(f"- {before} to {after}: {'; '.join(told)}.")
     return "\n".join(lines)
 
 
