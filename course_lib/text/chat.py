@@ -31,7 +31,7 @@ CHAT_TEMPLATE = """\
     {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-    {{ 'Assistant:' }}
+    {{ 'Assistant: ' }}
 {%- endif -%}
 """
 
@@ -46,8 +46,9 @@ def _template() -> Template:
 def render(messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
     """The messages as one text.
 
-    With `add_generation_prompt` the text ends in "Assistant:", ready for an answer. There is no space at its end: to
-    most tokenizers the space belongs to the word after it, so the answer begins with one.
+    With `add_generation_prompt` the text ends in "Assistant: ", ready for an answer. The space is part of the prompt,
+    since `bpe.WORD_PATTERN` keeps it with the colon: a prompt has the tokens that it has in a whole chat. (GPT-2's
+    pattern keeps a space with the word after it, and DeepSeek's template ends without one.)
 
     Raises ValueError if roles are unknown or out of turn, if a message is blank, if a user's message holds a special
     token, or if a line of any message starts like a role.

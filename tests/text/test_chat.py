@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from course_lib.text import bpe
 from course_lib.text.chat import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS, loss_mask, render, spans
 
 
@@ -11,7 +12,7 @@ def conversation(*contents: str) -> list[dict[str, str]]:
 
 def test_the_layout_is_that_of_the_small_web():
     assert render(conversation("7+5=?", "12")) == "User: 7+5=?\nAssistant: 12<|endoftext|>"
-    assert render(conversation("7+5=?"), add_generation_prompt=True) == "User: 7+5=?\nAssistant:"
+    assert render(conversation("7+5=?"), add_generation_prompt=True) == "User: 7+5=?\nAssistant: "
     assert render(conversation("hi", "hey", "7+5=?")) == "User: hi\nAssistant: hey<|endoftext|>User: 7+5=?\n"
     assert (
         render(conversation("a\nb {{ 7*7 }} {% if %} <b>", "c"))
@@ -27,13 +28,13 @@ def test_the_pieces_make_the_whole_and_only_answers_are_learnt(contents):
     messages = conversation(*contents)
     pieces = spans(messages)
     assert "".join(text for text, _ in pieces) == render(messages)
-    assert [text for text, learn in pieces if learn] == [f" {content}{END_OF_TEXT}" for content in contents[1::2]]
+    assert [text for text, learn in pieces if learn] == [content + END_OF_TEXT for content in contents[1::2]]
 
 
 def test_the_mask_covers_the_answers_and_their_end():
     ids, mask = loss_mask(conversation("7+5=?", "12", "sure?"), lambda text: [ord(c) for c in text])
     assert "".join(map(chr, ids)) == "User: 7+5=?\nAssistant: 12<|endoftext|>User: sure?\n"
-    assert "".join(chr(i) for i, m in zip(ids, mask, strict=True) if m) == " 12<|endoftext|>"
+    assert "".join(chr(i) for i, m in zip(ids, mask, strict=True) if m) == "12<|endoftext|>"
 
 
 @given(words, st.sampled_from(SPECIAL_TOKENS), words)
@@ -94,8 +95,16 @@ def test_hugging_face_renders_and_masks_the_same():
 
     answer = "{{ 'Assistant: ' + message.content + eos_token }}"
     assert answer in CHAT_TEMPLATE
-    marked = "Assistant:{% generation %}{{ ' ' + message.content + eos_token }}{% endgeneration %}"
+    marked = "Assistant: {% generation %}{{ message.content + eos_token }}{% endgeneration %}"
     options["chat_template"] = CHAT_TEMPLATE.replace(answer, marked)
     encoded = theirs.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True, **options)
     ours = loss_mask(messages, lambda text: [vocabulary[c] for c in text])
     assert ours == (encoded["input_ids"], encoded["assistant_masks"])
+
+
+def test_a_prompt_has_the_tokens_that_it_has_in_a_whole_chat():
+    corpus = ["User: 7+5-3=?\nAssistant: first 7+5=12, so 9. User: Assistant: "] * 3
+    tokenizer = bpe.train(corpus, 275, bpe.WORD_PATTERN)
+    prompt = tokenizer.encode(render(conversation("7+5-3=?"), add_generation_prompt=True))
+    whole = tokenizer.encode(render(conversation("7+5-3=?", "first 7+5=12")).removesuffix(END_OF_TEXT))
+    assert whole[: len(prompt)] == prompt
