@@ -42,6 +42,14 @@ class Completions:
         start = self.ids.shape[1] - self.completion_mask.shape[1]
         return [row[mask].tolist() for row, mask in zip(self.ids[:, start:], self.completion_mask, strict=True)]
 
+    def rows(self, chosen: Int[Tensor, "K"]) -> "Completions":
+        """Give some of the rows, without the columns that are padding in all of them."""
+        mask, start = self.completion_mask[chosen], self.ids.shape[1] - self.completion_mask.shape[1]
+        first = int(self.padding[chosen, :start].sum(-1).min())
+        T = int(mask.sum(-1).max())
+        ids, padding = (table[chosen, first : start + T] for table in (self.ids, self.padding))
+        return Completions(ids, padding, mask[:, :T], self.log_probs[chosen, :T], self.finished[chosen])
+
 
 @torch.no_grad()
 def sample_completions(

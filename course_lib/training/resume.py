@@ -71,14 +71,18 @@ class Checkpoints:
             if found and (int(found[1]) not in kept or file.name.startswith(".")):
                 file.unlink()
 
-    def restore(self, model: nn.Module, optimisers: Optimisers, settings: TrainSettings) -> History:
+    def restore(
+        self, model: nn.Module, optimisers: Optimisers, settings: TrainSettings, kind: type[History] = History
+    ) -> History:
         """Go back to the newest whole checkpoint and return its history, which is empty if there is none at all.
+
+        `kind` is the class of the history, if it is another one that has `loss`, `ended` and `from_data`.
 
         Warns about damaged ones. Raises CheckpointError if all are damaged, or are of a run with other settings.
         """
         tensors, about = self.newest()
         if tensors is None:
-            return History()
+            return kind()
         if differing := [
             f"{name} {about['settings'].get(name)}, now {value}"
             for name, value in settings.as_data().items()
@@ -88,7 +92,7 @@ class Checkpoints:
         distribute(tensors, model, optimisers)
         set_random_states(about["random"], tensors)
         ended = about["history"]["ended"]
-        return History.from_data(about["history"] | {"ended": "" if ended == "interrupted" else ended})
+        return kind.from_data(about["history"] | {"ended": "" if ended == "interrupted" else ended})
 
     def newest(self) -> tuple[dict[str, Tensor] | None, dict]:
         """Read the newest checkpoint that is whole: its tensors and what is known about them."""

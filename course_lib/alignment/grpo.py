@@ -1,0 +1,145 @@
+"""Group relative policy optimisation: answer a question many times, and make the better answers likelier.
+
+What an answer is worth is measured against the others of its group, so no critic is needed. The algorithm of
+DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948); `DR_GRPO` and `DAPO` name what others changed.
+"""
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.alignment.policy import average, clipped_gain, k3
+from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, practise
+from course_lib.inference.rollout import Completions, completion_log_probs
+from course_lib.text.bpe import Tokenizer
+from course_lib.training.resume import Checkpoints
+
+GRPO = {"scale_by_std": True, "average": "sequence", "clip_high": 0.2}      # DeepSeekMath
+DAPO = {"scale_by_std": True, "average": "token", "clip_high": 0.28, "beta": 0.0}
+DR_GRPO = {"scale_by_std": False, "average": 20.0}      # a constant in place of each length
+
+
+@dataclass(frozen=True)
+class GRPOSettings(PracticeSettings):
+    """How to practise with groups. The defaults are Dr. GRPO at the sizes of the course.
+
+    >>> GRPOSettings(steps=10, **GRPO).average
+    'sequence'
+    """
+
+    scale_by_std: bool = False
+    average: str | float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.group_size < 2:
+            raise ValueError(f"group_size {self.group_size}: an answer alone has no others to be compared with")
+
+
+def group_advantages(
+    rewards: Float[Tensor, "B"], group_size: int, scale_by_std: bool = False
+) -> Float[Tensor, "B"]:
+    """Measure each reward against the mean of its group, the rows of one question standing together.
+
+    With `scale_by_std` also in standard deviations of the group, as in DeepSeekMath (arXiv 2402.03300, section 4.1.2),
+    which makes much of small differences; Dr. GRPO (arXiv 2503.20783) leaves it out. A group of equal rewards has
+    advantages of 0: nothing to learn.
+
+    >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]), group_size=4)
+    tensor([ 0.5000, -0.5000, -0.5000,  0.5000,  0.0000,  0.0000,  0.0000,  0.0000])
+    """
+    if group_size < 2 or rewards.ndim != 1 or not len(rewards) or len(rewards) % group_size:
+        raise ValueError(f"rewards of shape {tuple(rewards.shape)} are no groups of {group_size}, at least 2 each")
+    if not rewards.isfinite().all():
+        row = int((~rewards.isfinite()).nonzero()[0])
+        raise ValueError(f"reward {row} of {len(rewards)} is {rewards[row].item()}: rewards must be finite numbers")
+    groups = rewards.view(-1, group_size)
+    advantages = groups - groups.mean(-1, keepdim=True)
+    if scale_by_std:
+        advantages = advantages / (groups.std(-1, keepdim=True) + 1e-4)
+    return advantages.flatten()
+
+
+def grpo_loss(
+    log_probs: Float[Tensor, "B T"],
+    reference_log_probs: Float[Tensor, "B T"] | None,
+    completions: Completions,
+    advantages: Float[Tensor, "B"],
+    settings: GRPOSettings,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Give what a step makes small, and the mean KL divergence from the reference per token.
+
+    Source: DeepSeekMath (arXiv 2402.03300), equation 3: the clipped gain less `beta` times k3, averaged, negated.
+    """
+    s, mask = settings, completions.completion_mask
+    gain = clipped_gain(log_probs, completions.log_probs, advantages[:, None], s.clip_low, s.clip_high)
+    if reference_log_probs is None:
+        return -average(gain, mask, s.average), torch.zeros(())
+    divergence = k3(log_probs, reference_log_probs)
+    return -average(gain - s.beta * divergence, mask, s.average), average(divergence.detach(), mask, "token")
+
+
+def grpo_step(
+    model: nn.Module,
+    reference: nn.Module | None,
+    optimiser: torch.optim.Optimizer,
+    completions: Completions,
+    advantages: Float[Tensor, "B"],
+    settings: GRPOSettings,
+    generator: torch.Generator | None = None,
+) -> dict[str, float]:
+    """Learn from one batch of completions; answers with an advantage of 0 are left out (as in DAPO's equation 11).
+
+    Differs from DAPO: none are drawn in their place. Returns the loss, the KL divergence and the share of rows used.
+    """
+    useful = (advantages.abs() > 1e-6).nonzero()[:, 0]
+    losses, divergences = [0.0], [0.0]
+    for _ in range(settings.n_epochs):
+        order = useful[torch.randperm(len(useful), generator=generator)]
+        for rows in order.chunk(settings.n_minibatches) if len(order) else ():
+            part = completions.rows(rows)
+            log_probs = completion_log_probs(model, part, settings.temperature)
+            ours = reference_log_probs(reference, part, settings.temperature) if settings.beta and reference else None
+            loss, divergence = grpo_loss(log_probs, ours, part, advantages[rows], settings)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_gradient)
+            optimiser.step()
+            optimiser.zero_grad()
+            losses.append(loss.item())
+            divergences.append(divergence.item())
+    count = max(1, len(losses) - 1)
+    return {"loss": sum(losses) / count, "kl": sum(divergences) / count, "used": len(useful) / len(advantages)}
+
+
+@torch.no_grad()
+def reference_log_probs(reference: nn.Module, completions: Completions, temperature: float) -> Float[Tensor, "B T"]:
+    """Read completions with a model that does not learn."""
+    return completion_log_probs(reference, completions, temperature)
+
+
+def grpo(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    task: Task,
+    settings: GRPOSettings,
+    *,
+    seed: int = 0,
+    checkpoints: Checkpoints | None = None,
+    keep_samples_at: Collection[int] = (),
+) -> RLHistory:
+    """Let `model` practise `task`, see `practise`. As it is before, it is the reference that it must not leave too far."""
+    reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+    def learn(completions: Completions, rewards: Tensor, generator: torch.Generator) -> dict[str, float]:
+        advantages = group_advantages(rewards, settings.group_size, settings.scale_by_std)
+        return grpo_step(model, reference, optimiser, completions, advantages, settings, generator)
+
+    return practise(
+        model, tokenizer, task, settings, learn, [optimiser], seed=seed, checkpoints=checkpoints,
+        keep_samples_at=keep_samples_at,
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Rewards by rule: each has a name and a range, and reads a model's text without ever running it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import regex
+
+from course_lib.text.problems import EXPRESSION, Problem, final_answer, is_well_formed, verify
+
+TAG = re.compile(r"</?(?:think|answer)>")
+WORDS = {"english": regex.compile(r"\p{Latin}[\p{Latin}']*"), "chinese": regex.compile(r"\p{Han}|[，。；：]")}
+STEP = re.compile(r"[0-9][+-][0-9]+=")      # "9-3=": a sum that somebody works out; "=11-3=" goes on from the last
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A rule that rates an answer to a problem, always between `low` and `high`.
+
+    >>> from course_lib.text.problems import Chain
+    >>> accuracy(Chain((7, 5, 3), (1, -1)), "I think 9"), well_formed(Chain((7, 5, 3), (1, -1)), "I think 9")
+    (1.0, 0.0)
+    """
+
+    name: str
+    rate: Callable[[Problem, str], float]
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, problem: Problem, text: str) -> float:
+        rating = float(self.rate(problem, text))
+        if not self.low <= rating <= self.high:     # not so for NaN either
+            raise ValueError(f"the reward {self.name} gave {rating}, outside {self.low} to {self.high}: {text[:60]!r}")
+        return rating
+
+
+def words(text: str) -> dict[str, int]:
+    """Count the English and the Chinese words of a text; tags are no words, a Chinese character is one.
+
+    >>> words("<think>first 7+5=12，再12-3=9</think>")
+    {'english': 1, 'chinese': 2}
+    """
+    plain = TAG.sub(" ", text)
+    return {language: len(pattern.findall(plain)) for language, pattern in WORDS.items()}
+
+
+def languages(text: str) -> frozenset[str]:
+    """Name the languages of a text: "english", "chinese", both or none."""
+    return frozenset(language for language, count in words(text).items() if count)
+
+
+def is_mixed(text: str) -> bool:
+    """Tell whether a text mixes English and Chinese."""
+    return len(languages(text)) > 1
+
+
+def english_share(text: str) -> float:
+    """Give the share of a text's words that are English; 1 if it has no words, since then none is in another language.
+
+    >>> english_share("first 7+5=12，再12-3=9")
+    0.3333333333333333
+    """
+    count = words(text)
+    return count["english"] / total if (total := sum(count.values())) else 1.0
+
+
+def steps(text: str) -> int:
+    """Count the sums that a text works out: `steps("7+5=12, then 12-3=9, so 9")` is 2."""
+    return len(STEP.findall(text))
+
+
+accuracy = Reward("accuracy", lambda problem, text: verify(problem, text).right)
+well_formed = Reward("format", lambda problem, text: is_well_formed(text))
+# DeepSeek-R1 (arXiv 2501.12948), section 2.3.2: the share of words of the thoughts in the wanted language. Our problems
+# have no words, so that is always English; and the whole text is read, since little stands outside the thoughts.
+english = Reward("language", lambda problem, text: english_share(text))
+
+# Rewards that look right and fail, to be seen failing
+accuracy_if_well_formed = Reward(
+    "accuracy, if formatted", lambda problem, text: is_well_formed(text) and verify(problem, text).right
+)
+any_expression = Reward("any expression", lambda problem, text: final_answer(text, EXPRESSION) is not None)
+
+REWARDS = {r.name: r for r in (accuracy, well_formed, english, accuracy_if_well_formed, any_expression)}
+
+
+def weighted(weights: Mapping[str, float]) -> Reward:
+    """Add up named rewards: `weighted({"accuracy": 1, "format": 0.5})` is between 0 and 1.5."""
+    if unknown := set(weights) - set(REWARDS):
+        raise ValueError(f"no reward {', '.join(sorted(unknown))}; there are {', '.join(REWARDS)}")
+    if not weights or any(not 0 < weight < float("inf") for weight in weights.values()):
+        raise ValueError(f"weights {dict(weights)}: at least one is needed, and each must be a number above 0")
+    parts = [(weight, REWARDS[name]) for name, weight in weights.items()]
+    return Reward(
+        " + ".join(f"{weight:g} {reward.name}" for weight, reward in parts),
+        lambda problem, text: sum(weight * reward(problem, text) for weight, reward in parts),
+        sum(weight * reward.low for weight, reward in parts),
+        sum(weight * reward.high for weight, reward in parts),
+    )
+
+
+def share(truths: Sequence[bool | float]) -> float:
+    """Give the mean of some truths, 0 for none: `share([True, False])` is 0.5."""
+    return sum(map(float, truths)) / max(1, len(truths))
