@@ -14,12 +14,12 @@ def clipped_gain(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Float[Tensor, "B T"]:
-    """Give PPO's objective of each token: advantage times probability ratio, with no more to gain outside the clip.
+    """Give PPO's objective of each token: advantage times probability ratio, with nothing to gain beyond the clip.
 
-    The ratio compares the policy with the one that drew the samples. A good token gains up to `1 + clip_high`, a bad one
-    down to `1 - clip_low`; beyond, the slope is 0. The smaller of both forms counts, so a move in the wrong direction is
-    always pulled back. `advantages` may be one per row, as a column. Source: Schulman et al. 2017 (arXiv 1707.06347),
-    equation 7; DAPO (arXiv 2503.14476) lets `clip_high` be larger.
+    The ratio compares the policy with the one that drew the samples. A good token gains up to `1 + clip_high`, a bad
+    one down to `1 - clip_low`; beyond, the slope is 0. The smaller of both forms counts, so a move in the wrong
+    direction is always pulled back. `advantages` may be one per row, as a column. Source: Schulman et al. 2017 (arXiv
+    1707.06347), equation 7; DAPO (arXiv 2503.14476) lets `clip_high` be larger.
 
     >>> old, new = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
     >>> clipped_gain(new, old, torch.tensor([[1.0]]))       # ratios 1.8, cut to 1.2, and 0.2

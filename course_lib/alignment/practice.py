@@ -183,7 +183,8 @@ def practise(
     start = time.perf_counter() - history.spent()
     with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
         for step in range(len(history.loss) + 1, settings.steps + 1):
-            set_learning_rates(optimisers, warmup_stable_decay((step - 0.5) / settings.steps, settings.warmup, settings.decay))
+            middle = (step - 0.5) / settings.steps          # of the step: neither the first nor the last stands still
+            set_learning_rates(optimisers, warmup_stable_decay(middle, settings.warmup, settings.decay))
             rng, generator = Random(f"{seed}/{step}"), torch.Generator().manual_seed(1_000_003 * seed + step)
             asked = [task.draw(rng) for _ in range(settings.n_questions)]
             answers, completions = answer(
