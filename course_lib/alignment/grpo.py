@@ -131,7 +131,7 @@ def grpo(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` practise `task`, see `practise`. As it is before, it is the reference that it must not leave too far."""
+    """Let `model` practise `task`, see `practise`. As it is before, it is the reference that it must stay near."""
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 

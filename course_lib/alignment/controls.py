@@ -1,0 +1,94 @@
+"""What happens if something is left out or done badly: the controls of the pipeline, each from the same base.
+
+Every experiment gives data for the report card: how it was "before" and "after", and what it was "about".
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from course_lib.alignment import maths
+from course_lib.alignment.grpo import GRPO
+from course_lib.alignment.practice import Question
+from course_lib.alignment.r1 import (
+    ZERO_REWARDS,
+    Run,
+    base,
+    chat_manners,
+    gather,
+    judge_of,
+    practise,
+    readable,
+    sums_and_chats,
+    tune,
+)
+from course_lib.alignment.rewards import steps
+from course_lib.text.problems import is_well_formed, verify
+from course_lib.text.small_web import ChainShares
+
+FOLDER = "experiments"
+
+
+def no_worked(run: Run) -> dict:
+    """Pre-train on a web on which nobody works a sum out, then practise: is there anything to bring forth?"""
+    other = replace(run, folder=run.folder / FOLDER / "no-worked", recipe=replace(run.recipe, chains=ChainShares(worked=0)))
+    base(other)
+    practise(other, "zero", "base", maths.task(ZERO_REWARDS), run.recipe.zero)
+    return before_and_after(other, "base", "zero")
+
+
+def filtered(run: Run) -> dict:
+    """One round of tuning on the base's own right and well-formed answers, without any reinforcement learning."""
+    return one_round(run, "filtered", lambda question, text: bool(verify(question.truth, text)) and is_well_formed(text))
+
+
+def filtered_worked(run: Run) -> dict:
+    """The same, but somebody who knows that work pays keeps only answers that show it."""
+    return one_round(run, "filtered-worked", lambda question, text: readable(question, text) and steps(text) > 0)
+
+
+def one_round(run: Run, name: str, good: maths.Filter) -> dict:
+    """Sample the base 16 times for each of many questions, keep good answers, tune the base on them."""
+    pairs = run.once(f"{FOLDER}/{name}/answers", lambda: gather(run, "base", run.recipe.sft_questions, 16, good))
+    tune(run, f"{FOLDER}/{name}", "base", pairs, run.recipe.sft_steps)
+    return before_and_after(run, "base", f"{FOLDER}/{name}") | {"answers kept": len(pairs)}
+
+
+def strict(run: Run) -> dict:
+    """R1-Zero with a reward for right answers only if they are well-formed: the form is learnt, the work is not."""
+    return practised(run, "strict", {"accuracy, if formatted": 1.0, "format": 0.2})
+
+
+def weak_format(run: Run) -> dict:
+    """R1-Zero with a weak reward for the form and every answer's tokens averaged: the form may die out."""
+    settings = replace(run.recipe.zero, **GRPO)
+    return practised(run, "weak-format", {"accuracy": 1.0, "format": 0.2}, settings)
+
+
+def practised(run: Run, name: str, weights: dict[str, float], settings=None) -> dict:
+    """Practise sums with other rewards or settings than R1-Zero's."""
+    practise(run, f"{FOLDER}/{name}", "base", maths.task(weights), settings or run.recipe.zero)
+    return before_and_after(run, "base", f"{FOLDER}/{name}")
+
+
+def naive_judge(run: Run) -> dict:
+    """The last stage with a reward model that has seen answers of the base only, and a loose leash."""
+    judge = judge_of(run, "sft/judge", [])
+    name = f"{FOLDER}/naive-judge"
+    practise(run, name, "sft", sums_and_chats(judge, run.tokenizer()), replace(run.recipe.r1, beta=0.01))
+    manners = {stage: chat_manners(run, run.load(stage), judge) for stage in ("sft", name, "r1")}
+    return {"chats": manners}
+
+
+def before_and_after(run: Run, before: str, after: str) -> dict:
+    """Measure two models on held-out sums."""
+    tokenizer = run.tokenizer()
+    return {
+        when: maths.evaluate(run.load(stage), tokenizer) for when, stage in (("before", before), ("after", after))
+    }
+
+
+EXPERIMENTS: dict[str, Callable[[Run], dict]] = {
+    "no-worked": no_worked, "filtered": filtered, "filtered-worked": filtered_worked, "strict": strict,
+    "weak-format": weak_format, "naive-judge": naive_judge,
+}  # fmt: skip

@@ -1,0 +1,324 @@
+"""From raw text to R1: the stages of DeepSeek-R1 (arXiv 2501.12948) at the size of a laptop.
+
+    base -> zero                                    reinforcement learning on rules alone: R1-Zero
+         -> cold-start -> reasoning                 a few readable answers first, then RL with a reward for language
+         -> sft -> r1                               the best of these answers and of the chats, then RL for both: R1
+    small-base -> student, small-zero               a small dense model, taught by R1 or by RL
+
+Every stage reads what the stages before it left in the folder of the run and leaves a model, or data, of its own name.
+A stage that was killed goes on from its last checkpoint.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import nn
+
+from course_lib.alignment import maths, preferences
+from course_lib.alignment.grpo import GRPOSettings, grpo
+from course_lib.alignment.practice import Question, RLHistory, Task
+from course_lib.alignment.reward_model import RewardModel, train_reward_model
+from course_lib.alignment.rewards import languages
+from course_lib.alignment.sft import examples, sft
+from course_lib.files import read_json, write_json
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
+from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.text import bpe, small_web
+from course_lib.text.batches import stream, windows
+from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
+from course_lib.text.problems import is_well_formed, verify
+from course_lib.text.small_web import ChainShares
+from course_lib.training import checkpoint
+from course_lib.training.deepseek import balance_by_bias, deepseek_objective
+from course_lib.training.objectives import next_token
+from course_lib.training.resume import Checkpoints
+from course_lib.training.settings import History, TrainSettings
+from course_lib.training.trainer import train
+
+VERSION = 1
+SMALL = ("small-base", "small-zero", "student")     # the names of the dense models
+ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}      # at a weight of 0.2 the format was lost in some seeds
+REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All numbers of the pipeline. The defaults are for two cores of a laptop; see `GPU`."""
+
+    megabytes: float = 9.0
+    vocab_size: int = 512
+    chains: ChainShares = ChainShares()
+    base: Mapping = field(default_factory=lambda: {"d_model": 64, "n_layers": 3, "n_heads": 4, "q_norm": True})
+    small: Mapping = field(default_factory=lambda: {"d_model": 32, "n_layers": 2, "n_heads": 4})
+    context: int = 256                  # tokens that a question and its answer may have
+    window: int = 128                   # tokens of a row of pre-training
+    batch_size: int = 32
+    base_steps: int = 2400
+    small_steps: int = 800
+    zero: GRPOSettings = GRPOSettings(80)
+    reasoning: GRPOSettings = GRPOSettings(40, lr=5e-4, beta=0.02)
+    r1: GRPOSettings = GRPOSettings(40, lr=5e-4, beta=0.1)
+    small_zero: GRPOSettings = GRPOSettings(160)
+    cold_questions: int = 400           # asked of R1-Zero, four times each, for the cold start
+    cold_steps: int = 60
+    sft_questions: int = 1000           # asked of the model with a cold start, four times each
+    sft_steps: int = 150
+    n_chats: int = 300
+    n_pairs: int = 1500                 # pairs of chat answers that the annotator compares
+    judge_steps: int = 150
+    student_questions: int = 4000       # asked of R1, once each
+    student_steps: int = 600
+
+
+LAPTOP = Recipe()
+GPU = replace(
+    LAPTOP,
+    megabytes=40.0,
+    base={"d_model": 256, "n_layers": 6, "n_heads": 8, "n_experts": 16, "n_chosen": 4, "q_norm": True},
+    small={"d_model": 64, "n_layers": 3, "n_heads": 4},
+    batch_size=128,
+    base_steps=4000,
+    zero=GRPOSettings(150, n_questions=64, lr=5e-4),
+)
+PRESETS = {"laptop": LAPTOP, "gpu": GPU}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline: where it is kept, what its randomness starts from, and its numbers."""
+
+    folder: Path
+    seed: int = 0
+    recipe: Recipe = LAPTOP
+    device: str = "cpu"
+
+    def path(self, name: str) -> Path:
+        """Give the place of a JSON file, as in `path("sft/sums")`: each stage has a folder of its own."""
+        return Path(self.folder) / f"{name}.json"
+
+    def tokenizer(self) -> bpe.Tokenizer:
+        return bpe.Tokenizer.load(self.path("base/tokenizer"))
+
+    def checkpoints(self, stage: str, every: int) -> Checkpoints:
+        return Checkpoints(Path(self.folder) / stage / "steps", every, keep=1)
+
+    def load(self, stage: str) -> nn.Module:
+        """Read the model that a stage has left."""
+        kind, settings = (Llama, LlamaSettings) if stage in SMALL else (DeepSeekV3, DeepSeekSettings)
+        return checkpoint.load(self.path(f"{stage}/model"), lambda numbers: kind(settings(**numbers)))[0].to(self.device)
+
+    def keep(self, stage: str, model: nn.Module, history: History | RLHistory) -> None:
+        """Write a stage's history and model, in this order, and forget the steps on the way."""
+        if history.ended == "interrupted":
+            raise KeyboardInterrupt(f"{stage} is not done; the same command goes on with it")
+        write_json(self.path(f"{stage}/history"), "history", VERSION, asdict(history))
+        checkpoint.save(self.path(f"{stage}/model"), model, {"stage": stage, "seed": self.seed})
+        shutil.rmtree(Path(self.folder) / stage / "steps", ignore_errors=True)
+
+    def once(self, name: str, make: Callable[[], list | dict]) -> list | dict:
+        """Give the data of this name: made and written the first time, read after that."""
+        if not self.path(name).exists():
+            content = make()
+            self.path(name).parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path(name), "data", VERSION, content)
+        return read_json(self.path(name), "data", VERSION)
+
+
+# ----------------------------------------------------------------------------------------- what the stages are made of
+
+
+def pretrain(run: Run, name: str, model: Callable[[int], nn.Module], steps: int) -> None:
+    """Train a language model on the small web, with a tokenizer learnt from it. A mixture of experts is kept balanced."""
+    recipe = run.recipe
+    run.path(name + "/model").parent.mkdir(parents=True, exist_ok=True)
+    documents = [page.text for page in small_web.documents(recipe.megabytes, run.seed, "base", recipe.chains)]
+    if not run.path("base/tokenizer").exists():
+        some = documents[: len(documents) // 3]
+        bpe.train(some, recipe.vocab_size, bpe.WORD_PATTERN, SPECIAL_TOKENS).save(run.path("base/tokenizer"))
+    tokenizer = run.tokenizer()
+    encoded = (tokenizer.encode(document, allowed_special="all") for document in documents)
+    tokens = stream(encoded, tokenizer.special_tokens[END_OF_TEXT])
+    torch.manual_seed(run.seed)
+    learner = model(tokenizer.n_vocab).to(run.device)
+    settings = TrainSettings(steps, warmup=min(0.5, 50 / steps), decay=0.4)
+    batches = lambda done: windows(tokens, recipe.batch_size, recipe.window, run.seed, done)     # noqa: E731
+    experts = isinstance(learner, DeepSeekV3)
+    history = train(
+        learner, batches, settings, deepseek_objective(sequence=1e-4) if experts else next_token,
+        on_step=balance_by_bias(lambda step: 0.01 * settings.share_of_peak(step / steps)) if experts else None,
+        checkpoints=run.checkpoints(name, every=200),
+    )  # fmt: skip
+    run.keep(name, learner, history)
+
+
+def practise(run: Run, name: str, start: str, task: Task, settings: GRPOSettings) -> None:
+    """Reinforcement learning from the model that the stage `start` has left; keeps samples of the way."""
+    model = run.load(start)
+    shown = {1, *range(10, settings.steps + 1, 10)}
+    history = grpo(
+        model, run.tokenizer(), task, settings, seed=run.seed, checkpoints=run.checkpoints(name, every=10),
+        keep_samples_at=shown,
+    )  # fmt: skip
+    run.keep(name, model, history)
+
+
+def tune(
+    run: Run, name: str, start: str, pairs: Sequence[Sequence[str]], steps: int, muon_lr: float | None = None
+) -> None:
+    """Supervised fine-tuning of the model that the stage `start` has left, on pairs of question and answer."""
+    model, tokenizer = run.load(start), run.tokenizer()
+    dialogues = [
+        [{"role": "user", "content": question}, {"role": "assistant", "content": text}] for question, text in pairs
+    ]
+    settings = TrainSettings(
+        steps, optimiser="muon" if muon_lr else "adamw", muon_lr=muon_lr or 0.02, adam_lr=2e-3, warmup=10 / steps,
+        decay=0.4,
+    )  # fmt: skip
+    history = sft(
+        model, examples(tokenizer, dialogues), settings, batch_size=64, seed=run.seed,
+        checkpoints=run.checkpoints(name, every=100),
+    )  # fmt: skip
+    run.keep(name, model, history)
+
+
+def readable(question: Question, text: str) -> bool:
+    """Tell whether an answer is right, well-formed, and in English only: worth being learnt from."""
+    return bool(verify(question.truth, text)) and is_well_formed(text) and languages(text) == {"english"}
+
+
+def gather(run: Run, teacher: str, n_questions: int, n_samples: int, good: maths.Filter = readable) -> list:
+    """Let a model answer fresh sums and keep a good answer for each, if there is one, as pairs of texts."""
+    rng = Random(f"{run.seed}/{teacher}/{n_questions}")
+    questions = [maths.draw_question(rng) for _ in range(n_questions)]
+    texts, _ = maths.in_parts(
+        run.load(teacher), run.tokenizer(), questions, n_samples=n_samples, seed=run.seed
+    )
+    return [(question.text, text) for question, text in maths.keep_one(questions, texts, good)]
+
+
+def sums_and_chats(judge: RewardModel, tokenizer: bpe.Tokenizer, share_of_chats: float = 0.25) -> Task:
+    """Make the last task: sums are rated by rules, chats by the reward model."""
+    rules, sums = weighted(REASONING_REWARDS), maths.task(REASONING_REWARDS)
+
+    def draw(rng: Random) -> Question:
+        return preferences.draw_question(rng) if rng.random() < share_of_chats else maths.draw_question(rng)
+
+    def reward(questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
+        both = list(zip(questions, answers, strict=True))
+        chats = [(question.text, text) for question, text in both if not is_sum(question)]
+        scores = iter(judged(judge, tokenizer, chats))
+        return [rules(question.truth, text) if is_sum(question) else next(scores) for question, text in both]
+
+    def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
+        of_sums = [(question, text) for question, text in zip(questions, answers, strict=True) if is_sum(question)]
+        return sums.measure(*zip(*of_sums, strict=True)) if of_sums else {}
+
+    return Task(draw, reward, measure)
+
+
+def is_sum(question: Question) -> bool:
+    return isinstance(question.truth, Chain)
+
+
+@torch.no_grad()
+def judged(judge: RewardModel, tokenizer: bpe.Tokenizer, chats: Sequence[tuple[str, str]]) -> list[float]:
+    """Score answers to questions with a reward model."""
+    return judge.score([whole(tokenizer, question, text) for question, text in chats]).tolist() if chats else []
+
+
+# -------------------------------------------------------------------------------------------------------- the stages
+
+
+def base(run: Run) -> None:
+    """V3-Base: latent attention, a mixture of experts, trained on the small web."""
+    r = run.recipe
+    pretrain(run, "base", lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base)), r.base_steps)
+
+
+def zero(run: Run) -> None:
+    """R1-Zero: the base, practising sums; right and well-formed answers earn rewards, nothing else does."""
+    practise(run, "zero", "base", maths.task(ZERO_REWARDS), run.recipe.zero)
+
+
+def cold_start(run: Run) -> None:
+    """The base again, tuned on a few readable answers of R1-Zero."""
+    pairs = run.once("cold-start/answers", lambda: gather(run, "zero", run.recipe.cold_questions, n_samples=4))
+    tune(run, "cold-start", "base", pairs, run.recipe.cold_steps)
+
+
+def reasoning(run: Run) -> None:
+    """The model with a cold start, practising sums with a reward for one language as well."""
+    practise(run, "reasoning", "cold-start", maths.task(REASONING_REWARDS), run.recipe.reasoning)
+
+
+def supervised(run: Run) -> None:
+    """The base a third time, tuned on the best answers so far: to sums by rule, to chats by a reward model."""
+    r = run.recipe
+    sums = run.once("sft/sums", lambda: gather(run, "reasoning", r.sft_questions, n_samples=4))
+    chats = run.once("sft/chats", lambda: best_chats(run, judge_of(run, "sft/judge", []), "base", r.n_chats))
+    tune(run, "sft", "base", sums + chats, r.sft_steps)
+
+
+def final(run: Run) -> None:
+    """R1: the tuned model, practising sums by rule and chats by a reward model that knows its own answers."""
+    judge = judge_of(run, "r1/judge", ["sft"])
+    practise(run, "r1", "sft", sums_and_chats(judge, run.tokenizer()), run.recipe.r1)
+
+
+def small_base(run: Run) -> None:
+    """A small dense model, trained on the small web."""
+    r = run.recipe
+    pretrain(run, "small-base", lambda n_vocab: Llama(LlamaSettings(n_vocab, r.context, **r.small)), r.small_steps)
+
+
+def small_zero(run: Run) -> None:
+    """The small model, practising as R1-Zero did."""
+    practise(run, "small-zero", "small-base", maths.task(ZERO_REWARDS), run.recipe.small_zero)
+
+
+def student(run: Run) -> None:
+    """The small model, tuned on R1's right and readable answers: distillation."""
+    pairs = run.once("student/answers", lambda: gather(run, "r1", run.recipe.student_questions, n_samples=1))
+    tune(run, "student", "small-base", pairs, run.recipe.student_steps, muon_lr=0.01)
+
+
+STAGES: dict[str, Callable[[Run], None]] = {
+    "base": base, "zero": zero, "cold-start": cold_start, "reasoning": reasoning, "sft": supervised, "r1": final,
+    "small-base": small_base, "small-zero": small_zero, "student": student,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------ what came out
+
+
+def evaluation(run: Run, n: int = 1000) -> dict:
+    """Measure what every stage has left, on sums and chats that no stage has seen; see `maths.evaluate`."""
+    tokenizer, found = run.tokenizer(), {}
+    for name in STAGES:
+        model = run.load(name)
+        found[name] = {
+            "sums": maths.evaluate(model, tokenizer, n),
+            "sums, greedy": maths.evaluate(model, tokenizer, n, temperature=0.0),
+        }
+        if name not in SMALL:
+            found[name]["chats"] = chat_manners(run, model)
+    at_k = {name: maths.at_k(run.load(name), tokenizer) for name in ("base", "zero")}
+    return {"stages": found, "at k": at_k, "longer sums": longer_sums(run, "r1")}
+
+
+def longer_sums(run: Run, name: str, n: int = 200) -> dict[str, float]:
+    """Give the accuracy by how many numbers a sum has; the corpus and the practice stop at six."""
+    tokenizer, model = run.tokenizer(), run.load(name)
+    scores = {}
+    for length in (3, 4, 5, 6, 7, 8):
+        questions = maths.held_out(n, lengths=(length,))
+        texts, _ = maths.in_parts(model, tokenizer, questions, max_new_tokens=120)
+        scores[str(length)] = maths.measure(questions, texts)["accuracy"]
+    return scores
