@@ -1,0 +1,168 @@
+"""A model of what people like: a language model's trunk with one number on top, learnt from choices between answers.
+
+Source: Ouyang et al. 2022 (arXiv 2203.02155), section 3.5. Differs from the paper: two answers to a prompt, not four to
+nine; and no shift of the scores to a mean of 0, since only their differences mean something.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.alignment.preferences import Preference
+from course_lib.text.batches import pad
+from course_lib.training.resume import Checkpoints
+from course_lib.training.settings import History, TrainSettings
+from course_lib.training.trainer import train
+
+TRAINED_ON = 0.8        # the share of the pairs; the others tell how often the model is right
+
+
+class RewardModel(nn.Module):
+    """Score a text by what its last token has gathered: a copy of a language model's trunk, and a scalar head.
+
+    The head starts at zero, so no text is liked at first. It has no bias, which no comparison could teach. To keep one:
+    `checkpoint.save(path, model)`; to read it, `checkpoint.load` with a function that makes `RewardModel(trunk)`.
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.settings = trunk.settings
+        self.trunk = copy.deepcopy(trunk).requires_grad_(True)
+        self.head = nn.Linear(trunk.settings.d_model, 1, bias=False).to(next(trunk.parameters()))
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, ids: Int[Tensor, "B T"], last: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+        """Score texts that are padded on the right; `last` says where the last token of each stands.
+
+        No token looks to its right, so the padding needs no mask.
+        """
+        hidden = self.trunk.hidden(ids)
+        return self.head(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> Float[Tensor, "B"]:
+        """Score whole texts in tokens, prompt and answer, of any lengths. Raises ValueError for an empty one."""
+        ids, last = side_by_side(sequences)
+        device = self.head.weight.device
+        return self(ids.to(device), last.to(device))
+
+
+def side_by_side(sequences: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B"]]:
+    """Pad texts on the right, and say where the last token of each stands.
+
+    >>> side_by_side([[5, 6, 7], [8]])
+    (tensor([[5, 6, 7],
+            [8, 0, 0]]), tensor([2, 0]))
+    """
+    ids, mask = pad(sequences, pad_token=0)
+    lengths = mask.sum(-1)
+    if not lengths.all():
+        raise ValueError(f"sequence {int(lengths.argmin())} of {len(sequences)} has no tokens, so there is no last one")
+    return ids, lengths - 1
+
+
+def bradley_terry_loss(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]) -> Float[Tensor, ""]:
+    """Average the surprise at the choices, in nats: -log sigmoid(score of the chosen - score of the rejected).
+
+    Its slope by a lead is minus the chance that the choice had been the other one. Source: Ouyang et al. 2022 (arXiv
+    2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or infinite.
+
+    >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))      # log 2 and log(1 + exp(-2)), halved
+    tensor(0.4100)
+    """
+    if chosen.shape != rejected.shape or not chosen.numel():
+        raise ValueError(f"scores of shapes {tuple(chosen.shape)} and {tuple(rejected.shape)} make no pairs")
+    if (wrong := ~(chosen.isfinite() & rejected.isfinite())).any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(f"pair {row} of {len(wrong)} has the scores {chosen[row].item()} and {rejected[row].item()}")
+    return -F.logsigmoid(chosen - rejected).mean()
+
+
+def check_pairs(pairs: Sequence[Preference]) -> None:
+    """Raise a ValueError that names a pair of which both answers are the same: nobody can have chosen."""
+    for number, pair in enumerate(pairs):
+        if list(pair.chosen) == list(pair.rejected):
+            raise ValueError(f"pair {number} of {len(pairs)} has the same answer twice, of {len(pair.chosen)} tokens")
+
+
+def split(pairs: Sequence[Preference], seed: int = 0) -> tuple[list[Preference], list[Preference]]:
+    """Split pairs at random into those to learn from (`TRAINED_ON`) and those held out, at least one of each."""
+    check_pairs(pairs)
+    if len(pairs) < 2:
+        raise ValueError(f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one to be judged by")
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
+    n_train = int(TRAINED_ON * len(pairs))
+    return [pairs[i] for i in order[:n_train]], [pairs[i] for i in order[n_train:]]
+
+
+def both_texts(pair: Preference) -> list[list[int]]:
+    return [[*pair.prompt, *pair.chosen], [*pair.prompt, *pair.rejected]]
+
+
+def draw_pairs(
+    pairs: Sequence[Preference], batch_size: int, seed: int = 0, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2"]]]:
+    """Draw batches of pairs, with replacement, without end: both texts of each, and where their last tokens stand.
+
+    Batch number k depends on (pairs, batch_size, seed) alone: a run that stopped goes on with `start_step=k`.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} must be at least 1")
+    step = start_step
+    while True:
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+        chosen = torch.randint(len(pairs), (batch_size,), generator=generator).tolist()
+        ids, last = side_by_side([text for i in chosen for text in both_texts(pairs[i])])
+        yield ids.unflatten(0, (-1, 2)), last.unflatten(0, (-1, 2))
+        step += 1
+
+
+def choice(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """The objective of a reward model: the surprise at the choices of a batch of pairs, see `draw_pairs`."""
+    scores = model(ids.flatten(0, 1), last.flatten()).unflatten(0, (-1, 2))
+    return bradley_terry_loss(scores[:, 0], scores[:, 1])
+
+
+@torch.no_grad()
+def pair_accuracy(model: RewardModel, pairs: Sequence[Preference], rows: int = 128) -> float:
+    """Give the share of pairs whose chosen answer has the higher score; a tie counts half. Reads `rows` at a time."""
+    leads = []
+    for start in range(0, len(pairs), rows):
+        texts = [text for pair in pairs[start : start + rows] for text in both_texts(pair)]
+        scores = model.score(texts).unflatten(0, (-1, 2))
+        leads.append(scores[:, 0] - scores[:, 1])
+    return ((torch.cat(leads).sign() + 1) / 2).mean().item()
+
+
+class Trained(NamedTuple):
+    """A reward model, how often it agrees with choices that it has not seen, and how its training went."""
+
+    model: RewardModel
+    accuracy: float
+    history: History
+
+
+def train_reward_model(
+    trunk: nn.Module,
+    pairs: Sequence[Preference],
+    steps: int = 150,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    seed: int = 0,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
+    """Teach a copy of `trunk` to score chosen answers above rejected ones; `trunk` itself stays as it is.
+
+    `pairs` are in tokens, see `preferences.encode`. A prompt may stand on both sides of the split, so the accuracy is
+    for choices that are new, not for questions that are. Noisy choices keep it below 1, however good the model is.
+    """
+    learnt, held_out = split(pairs, seed)
+    model = RewardModel(trunk)
+    settings = TrainSettings(steps, optimiser="adamw", adam_lr=lr, warmup=min(1.0, 10 / steps), decay=0.4)
+    history = train(model, partial(draw_pairs, learnt, batch_size, seed), settings, choice, checkpoints=checkpoints)
+    return Trained(model, pair_accuracy(model, held_out), history)
