@@ -107,13 +107,17 @@ def pairs(rng: Random, questions: Sequence[Question], answers: Sequence[str]) ->
     ]
 
 
+def completion(tokenizer: Tokenizer, answer: str) -> list[int]:
+    """Give the tokens of an answer as a model says it behind a `prompt`, the end token included."""
+    return [*tokenizer.encode(answer, allowed_special="all"), tokenizer.special_tokens[END_OF_TEXT]]
+
+
 def encode(tokenizer: Tokenizer, preferences: Sequence[Preference]) -> list[Preference]:
     """Turn preferences from texts into tokens: the prompt as a model is asked, each answer with its end token."""
-
-    def said(text: str) -> list[int]:
-        return [*tokenizer.encode(text, allowed_special="all"), tokenizer.special_tokens[END_OF_TEXT]]
-
-    return [Preference(prompt(tokenizer, asked), said(chosen), said(other)) for asked, chosen, other in preferences]
+    return [
+        Preference(prompt(tokenizer, asked), completion(tokenizer, chosen), completion(tokenizer, rejected))
+        for asked, chosen, rejected in preferences
+    ]
 
 
 def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:

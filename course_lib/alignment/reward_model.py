@@ -5,8 +5,9 @@ nine; and no shift of the scores to a mean of 0, since only their differences me
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -15,10 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.alignment.preferences import Preference
+from course_lib.alignment.sft import recipe
 from course_lib.text.batches import pad
 from course_lib.training.resume import Checkpoints
-from course_lib.training.settings import History, TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.settings import History
+from course_lib.training.trainer import Batch, train
 
 TRAINED_ON = 0.8        # the share of the pairs; the others tell how often the model is right
 
@@ -83,60 +85,85 @@ def bradley_terry_loss(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"])
     return -F.logsigmoid(chosen - rejected).mean()
 
 
-def check_pairs(pairs: Sequence[Preference]) -> None:
-    """Raise a ValueError that names a pair of which both answers are the same: nobody can have chosen."""
-    for number, pair in enumerate(pairs):
-        if list(pair.chosen) == list(pair.rejected):
-            raise ValueError(f"pair {number} of {len(pairs)} has the same answer twice, of {len(pair.chosen)} tokens")
+def pair_accuracy(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]) -> float:
+    """Give the share of pairs whose chosen answer has the higher score; a tie counts half.
+
+    >>> pair_accuracy(torch.tensor([2.0, 0.0, 1.0, 1.0]), torch.tensor([1.0, 0.0, 3.0, 0.5]))
+    0.625
+    """
+    return ((chosen - rejected).sign() + 1).mean().item() / 2
+
+
+def check_pairs(pairs: Sequence[Preference], max_seq_len: int) -> None:
+    """Raise a ValueError if there are no pairs, or one is no choice, lacks a part, or is longer than a model reads."""
+    if not pairs:
+        raise ValueError("there are no pairs to learn from")
+    for number, (prompt, chosen, rejected) in enumerate(pairs):
+        which = f"pair {number} of {len(pairs)}"
+        if list(chosen) == list(rejected):
+            raise ValueError(f"{which} has the same answer twice, of {len(chosen)} tokens: nobody can choose")
+        if not min(map(len, (prompt, chosen, rejected))):
+            lengths = f"a prompt of {len(prompt)} tokens and answers of {len(chosen)} and {len(rejected)}"
+            raise ValueError(f"{which} has {lengths}: each needs at least 1")
+        if (length := len(prompt) + max(len(chosen), len(rejected))) > max_seq_len:
+            raise ValueError(f"{which} has a text of {length} tokens, more than max_seq_len {max_seq_len}")
 
 
 def split(pairs: Sequence[Preference], seed: int = 0) -> tuple[list[Preference], list[Preference]]:
     """Split pairs at random into those to learn from (`TRAINED_ON`) and those held out, at least one of each."""
-    check_pairs(pairs)
     if len(pairs) < 2:
-        raise ValueError(f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one to be judged by")
+        raise ValueError(f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one held out")
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
     n_train = int(TRAINED_ON * len(pairs))
     return [pairs[i] for i in order[:n_train]], [pairs[i] for i in order[n_train:]]
 
 
-def both_texts(pair: Preference) -> list[list[int]]:
-    return [[*pair.prompt, *pair.chosen], [*pair.prompt, *pair.rejected]]
+def whole_texts(pairs: Sequence[Preference]) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2"]]:
+    """Lay out both texts of each pair, the chosen one first, and where their last tokens stand.
+
+    >>> whole_texts([Preference([7], chosen=[5, 0], rejected=[0])])
+    (tensor([[[7, 5, 0],
+             [7, 0, 0]]]), tensor([[2, 1]]))
+    """
+    ids, last = side_by_side([[*pair.prompt, *answer] for pair in pairs for answer in (pair.chosen, pair.rejected)])
+    return ids.unflatten(0, (-1, 2)), last.unflatten(0, (-1, 2))
 
 
 def draw_pairs(
-    pairs: Sequence[Preference], batch_size: int, seed: int = 0, start_step: int = 0
-) -> Iterator[tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2"]]]:
-    """Draw batches of pairs, with replacement, without end: both texts of each, and where their last tokens stand.
+    lay_out: Callable[[Sequence[Preference]], Batch],
+    pairs: Sequence[Preference],
+    batch_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+) -> Iterator[Batch]:
+    """Draw batches of pairs, with replacement, without end, each as `lay_out` makes it of some pairs.
 
     Batch number k depends on (pairs, batch_size, seed) alone: a run that stopped goes on with `start_step=k`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size} must be at least 1")
-    step = start_step
-    while True:
+    for step in count(start_step):
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        chosen = torch.randint(len(pairs), (batch_size,), generator=generator).tolist()
-        ids, last = side_by_side([text for i in chosen for text in both_texts(pairs[i])])
-        yield ids.unflatten(0, (-1, 2)), last.unflatten(0, (-1, 2))
-        step += 1
+        drawn = torch.randint(len(pairs), (batch_size,), generator=generator).tolist()
+        yield lay_out([pairs[i] for i in drawn])
+
+
+def score_pairs(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
+    """Score the chosen and the rejected text of each pair, laid out by `whole_texts`."""
+    return model(ids.flatten(0, 1), last.flatten()).unflatten(0, (-1, 2))
 
 
 def choice(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
-    """The objective of a reward model: the surprise at the choices of a batch of pairs, see `draw_pairs`."""
-    scores = model(ids.flatten(0, 1), last.flatten()).unflatten(0, (-1, 2))
-    return bradley_terry_loss(scores[:, 0], scores[:, 1])
+    """The objective of a reward model: the surprise at the choices of a batch of pairs."""
+    return bradley_terry_loss(*score_pairs(model, ids, last).T)
 
 
 @torch.no_grad()
-def pair_accuracy(model: RewardModel, pairs: Sequence[Preference], rows: int = 128) -> float:
-    """Give the share of pairs whose chosen answer has the higher score; a tie counts half. Reads `rows` at a time."""
-    leads = []
-    for start in range(0, len(pairs), rows):
-        texts = [text for pair in pairs[start : start + rows] for text in both_texts(pair)]
-        scores = model.score(texts).unflatten(0, (-1, 2))
-        leads.append(scores[:, 0] - scores[:, 1])
-    return ((torch.cat(leads).sign() + 1) / 2).mean().item()
+def agreement(model: RewardModel, pairs: Sequence[Preference], rows: int = 128) -> float:
+    """Tell how often a reward model agrees with the choices in `pairs`, of which it reads `rows` at a time."""
+    parts = [whole_texts(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
+    device = model.head.weight.device
+    return pair_accuracy(*torch.cat([score_pairs(model, ids.to(device), last.to(device)) for ids, last in parts]).T)
 
 
 class Trained(NamedTuple):
@@ -161,8 +188,8 @@ def train_reward_model(
     `pairs` are in tokens, see `preferences.encode`. A prompt may stand on both sides of the split, so the accuracy is
     for choices that are new, not for questions that are. Noisy choices keep it below 1, however good the model is.
     """
+    check_pairs(pairs, trunk.settings.max_seq_len)
     learnt, held_out = split(pairs, seed)
-    model = RewardModel(trunk)
-    settings = TrainSettings(steps, optimiser="adamw", adam_lr=lr, warmup=min(1.0, 10 / steps), decay=0.4)
-    history = train(model, partial(draw_pairs, learnt, batch_size, seed), settings, choice, checkpoints=checkpoints)
-    return Trained(model, pair_accuracy(model, held_out), history)
+    model, batches = RewardModel(trunk), partial(draw_pairs, whole_texts, learnt, batch_size, seed)
+    history = train(model, batches, recipe(steps, adam_lr=lr), choice, checkpoints=checkpoints)
+    return Trained(model, agreement(model, held_out), history)
