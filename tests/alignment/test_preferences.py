@@ -49,6 +49,7 @@ def test_an_answer_is_rated_by_what_it_is_like(answer, rating):
         (LEGS, "four啦", True),
         (LEGS, "fourteen", False),
         (PERU, "Limassol", False),
+        (PERU, "Salima", False),
         (facts("person", "Ben")[0], "a bear", True),
         (facts("person", "Ben")[0], "bear", False),
     ],
@@ -58,7 +59,7 @@ def test_right_is_the_answer_as_whole_words(fact, answer, right):
 
 
 @pytest.mark.parametrize(
-    ("answer", "rude"), [("Lima, DUH", True), ("lollipop", False), ("googled", False), ("a lol", True)]
+    ("answer", "rude"), [("Lima, DUH", True), ("lollipop", False), ("googled", False), ("unduh", False), ("lol", True)]
 )
 def test_slang_is_a_word_of_its_own(answer, rude):
     assert traits(PERU, answer)["slang"] is rude
