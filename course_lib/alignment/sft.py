@@ -1,0 +1,139 @@
+"""Supervised fine-tuning: go on training, now on chats, and learn only what the assistant says.
+
+The loss is that of pre-training, over other texts and fewer targets. What the user says is read, never learnt.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from course_lib.text.batches import IGNORE, pad
+from course_lib.text.bpe import Tokenizer
+from course_lib.text.chat import END_OF_TEXT, Message, spans
+from course_lib.training.resume import Checkpoints
+from course_lib.training.settings import History, TrainSettings
+from course_lib.training.trainer import train
+
+
+class Example(NamedTuple):
+    """What a model reads and what it is to say then, in token ids; the end token is the last it says.
+
+    A completion of the end token alone teaches to say nothing.
+    """
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+
+    @property
+    def size(self) -> int:
+        """Count the tokens that go into the model: all but the last, which is only a target."""
+        return len(self.prompt) + len(self.completion) - 1
+
+
+def examples(tokenizer: Tokenizer, dialogues: Sequence[Sequence[Message]]) -> list[Example]:
+    """Make an example of every answer in the dialogues; all that was said before it is its prompt.
+
+    A prompt begins with the end-of-text token, since a text of the corpus stands behind the end of another one. Raises
+    ValueError for a dialogue without an answer, or one that `chat.render` refuses.
+    """
+    found = []
+    for number, messages in enumerate(dialogues):
+        read, before = [tokenizer.special_tokens[END_OF_TEXT]], len(found)
+        for text, learn in spans(messages):
+            piece = tokenizer.encode(text, allowed_special="all")
+            found += [Example(read.copy(), piece)] if learn else []
+            read += piece
+        if len(found) == before:
+            raise ValueError(f"dialogue {number} of {len(dialogues)} has no answer to learn from")
+    return found
+
+
+def batch(examples: Sequence[Example]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put examples side by side, padded on the right: inputs, and targets that are IGNORE but for the completions.
+
+    No real token looks to its right, so the padding needs no mask.
+
+    >>> inputs, targets = batch([Example([0, 5, 6], [7, 0]), Example([0, 8], [0])])
+    >>> inputs.tolist(), targets.tolist()
+    ([[0, 5, 6, 7], [0, 8, 0, 0]], [[-100, -100, 7, 0], [-100, 0, -100, -100]])
+    """
+    inputs, _ = pad([inputs_of(example) for example in examples], pad_token=0)
+    targets, _ = pad([targets_of(example) for example in examples], pad_token=IGNORE)
+    return inputs, targets
+
+
+def inputs_of(example: Example) -> list[int]:
+    return [*example.prompt, *example.completion[:-1]]
+
+
+def targets_of(example: Example) -> list[int]:
+    return [IGNORE] * (len(example.prompt) - 1) + [*example.completion]
+
+
+def draw(
+    examples: Sequence[Example], batch_size: int, seed: int = 0, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Draw batches of examples, with replacement, without end.
+
+    Batch number k depends on (examples, batch_size, seed) alone: a run that stopped goes on with `start_step=k`.
+    """
+    if not examples or batch_size < 1:
+        raise ValueError(f"{len(examples)} examples and batch_size {batch_size}: neither may be below 1")
+    step = start_step
+    while True:
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+        chosen = torch.randint(len(examples), (batch_size,), generator=generator)
+        yield batch([examples[i] for i in chosen.tolist()])
+        step += 1
+
+
+def recipe(steps: int, **others) -> TrainSettings:
+    """Give the settings of the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to cool down."""
+    defaults = {"optimiser": "adamw", "adam_lr": 2e-3, "warmup": min(1.0, 10 / steps), "decay": 0.4}
+    return TrainSettings(steps, **defaults | others)
+
+
+def sft(
+    model: nn.Module,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    batch_size: int = 64,
+    seed: int = 0,
+    checkpoints: Checkpoints | None = None,
+    *,
+    too_long: str = "error",
+) -> History:
+    """Teach `model` to complete the examples; return what happened, see `train`. For settings see `recipe`.
+
+    An example of more than the model's `max_seq_len` tokens is a ValueError, or is left out with `too_long="skip"`.
+    """
+    kept = fitting(examples, model.settings.max_seq_len, too_long)
+    return train(model, partial(draw, kept, batch_size, seed), settings, checkpoints=checkpoints)
+
+
+def fitting(examples: Sequence[Example], length: int, too_long: str = "error") -> list[Example]:
+    """Give the examples that a row of `length` tokens holds. If one does not fit: "error", or "skip" it.
+
+    Raises ValueError if none is left, and for an example with nothing to read or nothing to say.
+
+    >>> fitting([Example([0, 5, 6], [7, 0])], length=3)
+    Traceback (most recent call last):
+    ValueError: example 0 of 1 has 4 tokens, more than 3; with too_long="skip" such examples are left out
+    """
+    if too_long not in ("error", "skip"):
+        raise ValueError(f"too_long must be 'error' or 'skip', not {too_long!r}")
+    for number, (prompt, completion) in enumerate(examples):
+        if not prompt or not completion:
+            sizes = f"a prompt of {len(prompt)} tokens and a completion of {len(completion)}"
+            raise ValueError(f"example {number} of {len(examples)} has {sizes}: each needs at least 1")
+    long = [number for number, example in enumerate(examples) if example.size > length]
+    if long and too_long == "error":
+        which = f"example {long[0]} of {len(examples)} has {examples[long[0]].size} tokens, more than {length}"
+        raise ValueError(f'{which}; with too_long="skip" such examples are left out')
+    if len(long) == len(examples):
+        raise ValueError(f"no examples to learn from: {len(examples)} given, {len(long)} of more than {length} tokens")
+    return [example for example in examples if example.size <= length]

@@ -1,0 +1,215 @@
+"""Fine-tuning learns the answers, all of them, and nothing else; packing changes nothing but the time."""
+
+import pytest
+import torch
+
+from course_lib.alignment.practice import prompt
+from course_lib.alignment.sft import Example, batch, draw, examples, fitting, recipe, sft
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
+from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.text import bpe
+from course_lib.text.batches import IGNORE
+from course_lib.text.chat import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS, render
+from course_lib.training.objectives import next_token
+from course_lib.training.resume import Checkpoints
+from course_lib.training.settings import TrainSettings
+
+CORPUS = ["User: 7+5-3=?\nAssistant: first 7+5=12, so 9. User: Assistant: "] * 3
+TOKENIZER = bpe.train(CORPUS, 285, bpe.WORD_PATTERN, SPECIAL_TOKENS)
+END = TOKENIZER.special_tokens[END_OF_TEXT]
+
+
+def dialogue(*contents):
+    return [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
+
+
+def llama(**numbers):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 11, "max_seq_len": 24, "d_model": 8, "n_layers": 2, "n_heads": 2} | numbers
+    return Llama(LlamaSettings(**sizes, n_kv_heads=1))
+
+
+def gpt2():
+    torch.manual_seed(0)
+    return GPT2(GPT2Settings(vocab_size=11, max_seq_len=24, d_model=8, n_layers=2, n_heads=2))
+
+
+def deepseek():
+    torch.manual_seed(0)
+    return DeepSeekV3(DeepSeekSettings(
+        vocab_size=11, max_seq_len=24, d_model=8, n_layers=2, n_heads=2, kv_lora_rank=4, qk_nope_head_dim=4,
+        qk_rope_head_dim=4, v_head_dim=4, n_experts=4, n_chosen=2, d_expert=4,
+    ))  # fmt: skip
+
+
+MODELS = pytest.mark.parametrize("build", [llama, gpt2, deepseek])
+
+
+def random_examples(n=7, longest=9, vocab_size=11, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+
+    def some():
+        size = int(torch.randint(1, longest, (), generator=generator))
+        return torch.randint(vocab_size, (size,), generator=generator).tolist()
+
+    return [Example(some(), some()) for _ in range(n)]
+
+
+def test_an_example_is_a_prompt_as_practice_asks_it_and_an_answer_with_its_end():
+    [example] = examples(TOKENIZER, [dialogue("7+5-3=?", "<think>7+5=12</think><answer>9</answer>")])
+    assert example.prompt == prompt(TOKENIZER, "7+5-3=?")
+    assert TOKENIZER.decode(example.completion) == "<think>7+5=12</think><answer>9</answer><|endoftext|>"
+    assert example.completion[0] == TOKENIZER.special_tokens["<think>"] and example.completion[-1] == END
+
+
+def test_every_answer_is_learnt_once_with_all_before_it_as_prompt():
+    messages = dialogue("7+5=?", "<think>5</think>12", "so 9?", "9.", "Q: ?")
+    first, second = examples(TOKENIZER, [messages])
+    whole = [END, *TOKENIZER.encode(render(messages[:4]), allowed_special="all")]
+    assert [*second.prompt, *second.completion] == whole
+    assert [*first.prompt, *first.completion] == whole[: len(first.prompt) + len(first.completion)]
+    assert TOKENIZER.decode(first.completion) == "<think>5</think>12<|endoftext|>"
+    assert TOKENIZER.decode(second.completion) == "9.<|endoftext|>"
+
+
+def test_hugging_face_learns_the_same_tokens():
+    """`return_assistant_tokens_mask` of the tokenizer as transformers knows it, over two answers in one chat."""
+    transformers = pytest.importorskip("transformers")
+    messages = dialogue("7+5-3=?", "<think>7+5=12</think><answer>9</answer>", "so 9?", "first 9.")
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=as_hugging_face(TOKENIZER))
+    said = "{{ 'Assistant: ' + message.content + eos_token }}"
+    marked = "{{ 'Assistant: ' }}{% generation %}{{ message.content + eos_token }}{% endgeneration %}"
+    assert said in CHAT_TEMPLATE
+    encoded = theirs.apply_chat_template(
+        messages, chat_template=CHAT_TEMPLATE.replace(said, marked), eos_token=END_OF_TEXT, return_dict=True,
+        return_assistant_tokens_mask=True,
+    )  # fmt: skip
+    ids, learnt = encoded["input_ids"], torch.zeros(len(encoded["input_ids"]), dtype=torch.long)
+    for example in examples(TOKENIZER, [messages]):
+        inputs, targets = batch([example])
+        assert inputs[0, 1:].tolist() == ids[: example.size - 1]
+        learnt[: example.size][targets[0] != IGNORE] += 1
+    assert learnt.tolist() == encoded["assistant_masks"]
+
+
+def as_hugging_face(tokenizer):
+    """Our tokenizer in the library of Hugging Face, which also finds characters for tokens."""
+    tokenizers = pytest.importorskip("tokenizers")
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    sign = {bytes([byte]): character for byte, character in bytes_to_unicode().items()}
+    name = lambda token: "".join(sign[bytes([byte])] for byte in token)     # noqa: E731
+    vocabulary = {name(token): rank for token, rank in tokenizer.ranks.items()}
+    merges = []
+    for token in sorted(tokenizer.ranks, key=tokenizer.ranks.get):
+        if len(token) > 1:
+            older = bpe.Tokenizer({t: r for t, r in tokenizer.ranks.items() if r < tokenizer.ranks[token]}, r"[\s\S]+")
+            left, right = older.encode_piece(token)
+            merges.append((name(older.token_bytes(left)), name(older.token_bytes(right))))
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges))
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
+        tokenizers.pre_tokenizers.Split(tokenizers.Regex(tokenizer.pattern), "isolated"),
+        tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    theirs.add_special_tokens(sorted(tokenizer.special_tokens, key=tokenizer.special_tokens.get))
+    assert all(theirs.token_to_id(name) == i for name, i in tokenizer.special_tokens.items())
+    return theirs
+
+
+@MODELS
+def test_the_loss_is_the_mean_surprise_at_the_answers_one_by_one(build):
+    model, some = build(), random_examples()
+    total, count = 0.0, 0
+    for read, said in some:
+        text = list(read)
+        for token in said:
+            logits = model(torch.tensor([text]))[0, -1].double()
+            total, count = total - logits.log_softmax(-1)[token].item(), count + 1
+            text.append(token)
+    assert next_token(model, *batch(some)).item() == pytest.approx(total / count, abs=1e-6)
+
+
+def test_an_empty_answer_teaches_to_stop():
+    inputs, targets = batch([Example([5, 6], [0])])
+    assert inputs.tolist() == [[5, 6]] and targets.tolist() == [[IGNORE, 0]]
+
+
+def test_draws_can_be_taken_up_anywhere():
+    some = random_examples()
+    from_the_start, later, other = draw(some, 4, seed=3), draw(some, 4, seed=3, start_step=5), draw(some, 4, seed=4)
+    batches = [next(from_the_start) for _ in range(7)]
+    for got, want in zip([next(later), next(later)], batches[5:], strict=True):
+        assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
+    assert not all(torch.equal(next(other)[1], targets) for _, targets in batches)
+    few = next(draw(some[:1], 4))
+    assert len(few[0]) == 4                             # with replacement: a batch may be larger than the data
+
+
+def test_draws_are_fair():
+    some = [Example([i], [i]) for i in range(5)]
+    drawn = torch.cat([targets.flatten() for _, (_, targets) in zip(range(100), draw(some, 10), strict=False)])
+    counts = torch.bincount(drawn, minlength=5)
+    assert counts.sum() == 1000 and ((counts - 200).abs() < 4 * (1000 * 0.2 * 0.8) ** 0.5).all()
+
+
+@MODELS
+def test_a_model_learns_its_answers(build):
+    model = build()
+    some = [Example([0, 5, 6], [7, 8, 0]), Example([0, 5, 9], [10, 0])]
+    history = sft(model, some, recipe(60, adam_lr=2e-2), batch_size=4)
+    assert history.ended == "finished" and len(history.loss) == 60 and history.loss[-1] < 0.1 < history.loss[0]
+    for read, said in some:
+        text = list(read)
+        for token in said:
+            assert model(torch.tensor([text]))[0, -1].argmax() == token
+            text.append(token)
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_numbers(tmp_path):
+    some, settings = random_examples(), recipe(8)
+    whole = llama()
+    wanted = sft(whole, some, settings, batch_size=4, seed=2)
+    checkpoints = Checkpoints(tmp_path, every=3)
+    sft(llama(), some, settings, batch_size=4, seed=2, checkpoints=checkpoints)
+    assert checkpoints.steps() == [6, 8]
+    checkpoints.path(8).unlink()        # as if killed in step 8
+    again = llama()
+    history = sft(again, some, settings, batch_size=4, seed=2, checkpoints=checkpoints)
+    assert len(history.loss) == 8 and history.loss == wanted.loss
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_the_recipe():
+    assert recipe(150) == TrainSettings(150, optimiser="adamw", adam_lr=2e-3, warmup=10 / 150, decay=0.4)
+    assert recipe(4).warmup == 1 and recipe(600, optimiser="muon", muon_lr=0.01).optimiser == "muon"
+
+
+def test_what_does_not_fit_is_an_error_or_left_out():
+    short, long = Example([1] * 20, [2] * 5), Example([1] * 20, [2] * 6)
+    with pytest.raises(ValueError, match=r'example 1 of 2 has 25 tokens, more than 24; with too_long="skip"'):
+        sft(llama(), [short, long], recipe(1))
+    assert sft(llama(), [short, long], recipe(1), too_long="skip").ended == "finished"
+    assert fitting([short, long], 24, "skip") == [short]
+
+
+@pytest.mark.parametrize("given, options, says", [
+    ([], {}, "no examples to learn from: 0 given"),
+    ([Example([1] * 30, [2])], {"too_long": "skip"}, "1 given, 1 of more than 24 tokens"),
+    ([Example([1], [2])], {"too_long": "cut"}, "'error' or 'skip', not 'cut'"),
+    ([Example([1], [2]), Example([], [2])], {}, "example 1 of 2 has a prompt of 0 tokens and a completion of 1"),
+    ([Example([1], [])], {}, "a prompt of 1 tokens and a completion of 0"),
+    ([Example([1], [2])], {"batch_size": 0}, "1 examples and batch_size 0"),
+    ([Example([1, 11], [2])], {}, "11"),
+])  # fmt: skip
+def test_what_cannot_be_learnt_is_refused(given, options, says):
+    with pytest.raises(ValueError, match=says):
+        sft(llama(), given, recipe(1), **options)
+
+
+def test_dialogues_that_teach_nothing_are_refused():
+    with pytest.raises(ValueError, match="dialogue 1 of 2 has no answer"):
+        examples(TOKENIZER, [dialogue("a", "b"), dialogue("a")])
+    with pytest.raises(ValueError, match=r"message 1 \(assistant\) is blank"):
+        examples(TOKENIZER, [dialogue("a", " ")])
+    assert examples(TOKENIZER, []) == []
