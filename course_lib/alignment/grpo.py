@@ -5,15 +5,15 @@ DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948); `DR_GRPO` an
 """
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.alignment.policy import average, clipped_gain, k3
-from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, practise
+from course_lib.alignment.policy import average, check_average, clipped_gain, k3
+from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, practise
 from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
@@ -25,7 +25,9 @@ DR_GRPO = {"scale_by_std": False, "average": 20.0}      # a constant in place of
 
 @dataclass(frozen=True)
 class GRPOSettings(PracticeSettings):
-    """How to practise with groups. The defaults are Dr. GRPO at the sizes of the course.
+    """How to practise with groups. The defaults are Dr. GRPO at the sizes of the course, with DAPO's `clip_high`.
+
+    For `scale_by_std` see `group_advantages`, for `average` see `policy.average`.
 
     >>> GRPOSettings(steps=10, **GRPO).average
     'sequence'
@@ -36,6 +38,7 @@ class GRPOSettings(PracticeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_average(self.average)
         if self.group_size < 2:
             raise ValueError(f"group_size {self.group_size}: an answer alone has no others to be compared with")
 
@@ -45,9 +48,9 @@ def group_advantages(
 ) -> Float[Tensor, "B"]:
     """Measure each reward against the mean of its group, the rows of one question standing together.
 
-    With `scale_by_std` also in standard deviations of the group, as in DeepSeekMath (arXiv 2402.03300, section 4.1.2),
-    which makes much of small differences; Dr. GRPO (arXiv 2503.20783) leaves it out. A group of equal rewards has
-    advantages of 0: nothing to learn.
+    With `scale_by_std` also in standard deviations of the group (those of a sample, over group_size - 1), as in
+    DeepSeekMath (arXiv 2402.03300, section 4.1.2), which makes much of small differences; Dr. GRPO (arXiv 2503.20783,
+    section 3.2) leaves it out. A group of equal rewards has advantages of exactly 0: nothing to learn.
 
     >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]), group_size=4)
     tensor([ 0.5000, -0.5000, -0.5000,  0.5000,  0.0000,  0.0000,  0.0000,  0.0000])
@@ -58,6 +61,7 @@ def group_advantages(
         row = int((~rewards.isfinite()).nonzero()[0])
         raise ValueError(f"reward {row} of {len(rewards)} is {rewards[row].item()}: rewards must be finite numbers")
     groups = rewards.view(-1, group_size)
+    groups = groups - groups[:, :1]         # now equal rewards are all 0, and no rounding tells them apart
     advantages = groups - groups.mean(-1, keepdim=True)
     if scale_by_std:
         advantages = advantages / (groups.std(-1, keepdim=True) + 1e-4)
@@ -71,9 +75,10 @@ def grpo_loss(
     advantages: Float[Tensor, "B"],
     settings: GRPOSettings,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Give what a step makes small, and the mean KL divergence from the reference per token.
+    """Give what a step makes small, and the mean KL divergence from the reference per token (0 without one).
 
-    Source: DeepSeekMath (arXiv 2402.03300), equation 3: the clipped gain less `beta` times k3, averaged, negated.
+    That is the clipped gain less `beta` times k3, averaged as `settings.average` says, negated. Source: DeepSeekMath
+    (arXiv 2402.03300), equation 3.
     """
     s, mask = settings, completions.completion_mask
     gain = clipped_gain(log_probs, completions.log_probs, advantages[:, None], s.clip_low, s.clip_high)
@@ -92,27 +97,30 @@ def grpo_step(
     settings: GRPOSettings,
     generator: torch.Generator | None = None,
 ) -> dict[str, float]:
-    """Learn from one batch of completions; answers with an advantage of 0 are left out (as in DAPO's equation 11).
+    """Learn from one batch of completions: those with an advantage, in `n_minibatches` parts, `n_epochs` times.
 
-    Differs from DAPO: none are drawn in their place. Returns the loss, the KL divergence and the share of rows used.
+    Returns the mean loss and KL divergence of the parts, and the share of completions used. Those with an advantage of
+    0 are left out, as whole groups are in DAPO (arXiv 2503.14476, equation 11). Differs from DAPO: none are drawn in
+    their place. Differs from DeepSeekMath: they do not pay for their distance from the reference, and averages are over
+    those that are used. Without a reference nobody pays.
     """
-    useful = (advantages.abs() > 1e-6).nonzero()[:, 0]
-    losses, divergences = [0.0], [0.0]
-    for _ in range(settings.n_epochs):
-        order = useful[torch.randperm(len(useful), generator=generator)]
-        for rows in order.chunk(settings.n_minibatches) if len(order) else ():
-            part = completions.rows(rows)
-            log_probs = completion_log_probs(model, part, settings.temperature)
-            ours = reference_log_probs(reference, part, settings.temperature) if settings.beta and reference else None
-            loss, divergence = grpo_loss(log_probs, ours, part, advantages[rows], settings)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_gradient)
-            optimiser.step()
-            optimiser.zero_grad()
-            losses.append(loss.item())
-            divergences.append(divergence.item())
-    count = max(1, len(losses) - 1)
-    return {"loss": sum(losses) / count, "kl": sum(divergences) / count, "used": len(useful) / len(advantages)}
+    useful, results = (advantages.abs() > 1e-6).nonzero()[:, 0], []
+    for rows in minibatches(useful, settings, generator):
+        part = completions.rows(rows)
+        log_probs = completion_log_probs(model, part, settings.temperature)
+        ours = reference_log_probs(reference, part, settings.temperature) if settings.beta and reference else None
+        loss, divergence = grpo_loss(log_probs, ours, part, advantages[rows], settings)
+        results.append((descend(model, optimiser, loss, settings.clip_gradient), divergence.item()))
+    loss, kl = torch.tensor(results or [(0.0, 0.0)]).mean(0).tolist()
+    return {"loss": loss, "kl": kl, "used": len(useful) / len(advantages)}
+
+
+def minibatches(
+    rows: Int[Tensor, "N"], settings: PracticeSettings, generator: torch.Generator | None = None
+) -> Iterator[Int[Tensor, "K"]]:
+    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no part."""
+    for _ in range(settings.n_epochs if len(rows) else 0):
+        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(settings.n_minibatches)
 
 
 @torch.no_grad()
@@ -131,7 +139,10 @@ def grpo(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` practise `task`, see `practise`. As it is before, it is the reference that it must stay near."""
+    """Let `model` practise `task`, see `practise`. As it is before, it is the reference that it must stay near.
+
+    So a run that goes on from `checkpoints` must be given the model that it began with.
+    """
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 

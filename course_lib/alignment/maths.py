@@ -14,7 +14,7 @@ from course_lib.alignment.rewards import Reward, is_mixed, share, steps, weighte
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import draw_chain, final_answer, is_well_formed, verify
 
-EVALUATION_SEED = 2_000_000     # of the problems that a report is made from: no run trains on them or was tuned with them
+EVALUATION_SEED = 2_000_000     # of the problems of a report: no run was trained on them, or tuned with them
 
 
 def draw_question(rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False) -> Question:
@@ -57,7 +57,10 @@ def held_out(n: int, seed: int = EVALUATION_SEED, lengths: tuple[int, ...] = (3,
 def in_parts(
     model: nn.Module, tokenizer: Tokenizer, questions: Sequence[Question], rows: int = 512, seed: int = 0, **options
 ) -> tuple[list[str], list[int]]:
-    """Answer many questions, `rows` answers at a time: the texts and their lengths in tokens. `options`: see `answer`."""
+    """Answer many questions, `rows` answers at a time: the texts and their lengths in tokens.
+
+    The answers to one question stand together. `options` are those of `answer`.
+    """
     generator, at_once = torch.Generator().manual_seed(seed), max(1, rows // options.get("n_samples", 1))
     texts, lengths = [], []
     for start in range(0, len(questions), at_once):
@@ -96,8 +99,13 @@ def pass_at_k(n: int, right: int, k: int) -> float:
 def majority_at_k(answers: Sequence[str | None], truth: str, k: int, draws: int = 100, seed: int = 0) -> float:
     """Give the chance that the commonest of k answers is the truth; ties are broken at random, no answer is no vote.
 
-    Found by `draws` random draws of k. Source: Wang et al. 2022, self-consistency (arXiv 2203.11171).
+    Estimated by `draws` random draws of k. Source: Wang et al. 2022, self-consistency (arXiv 2203.11171).
+
+    >>> majority_at_k(["9", "9", "8", None], truth="9", k=4)
+    1.0
     """
+    if not 1 <= k <= len(answers) or draws < 1:
+        raise ValueError(f"k {k} must be from 1 to the number of answers {len(answers)}, draws {draws} at least 1")
     rng, hits = Random(seed), 0.0
     for _ in range(draws):
         votes = Counter(vote for vote in rng.sample(list(answers), k) if vote is not None)
@@ -132,6 +140,8 @@ def keep_one(questions: Sequence[Question], answers: Sequence[str], good: Filter
 
     `answers` holds the same number for each question, standing together.
     """
+    if not questions or len(answers) % len(questions):
+        raise ValueError(f"{len(answers)} answers are not the same number for each of {len(questions)} questions")
     each = len(answers) // len(questions)
     kept = []
     for i, question in enumerate(questions):

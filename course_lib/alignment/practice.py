@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
+from course_lib.alignment.policy import check_clip
 from course_lib.inference.rollout import Completions, sample_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, render
@@ -45,11 +47,12 @@ class PracticeSettings:
     """How long and how boldly to practise. A step asks `n_questions`, each `group_size` times.
 
     `warmup` and `decay` are shares of the run. `clip_low` and `clip_high` bound what a step may gain, `beta` weighs the
-    distance from the reference model; a step learns from its samples `n_epochs` times in `n_minibatches` parts.
+    distance from the reference model; a step learns from its samples `n_epochs` times in `n_minibatches` parts, each
+    with a gradient no longer than `clip_gradient`.
 
     >>> PracticeSettings(steps=10, lr=0.0)
     Traceback (most recent call last):
-    ValueError: temperature 1.0 and lr 0.0 must be above 0, beta 0.005 at least 0
+    ValueError: lr 0.0 must be above 0
     """
 
     steps: int
@@ -71,9 +74,20 @@ class PracticeSettings:
         for name in ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        if not self.temperature > 0 or not self.lr > 0 or not self.beta >= 0:
-            numbers = f"temperature {self.temperature} and lr {self.lr} must be above 0, beta {self.beta} at least 0"
-            raise ValueError(numbers)
+        for name in ("temperature", "lr", "clip_gradient"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+        if not 0 <= self.beta < math.inf or not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
+            shares = f"warmup {self.warmup} and decay {self.decay} shares of the run, from 0 to 1"
+            raise ValueError(f"beta {self.beta} must be 0 or a number above it, {shares}")
+        check_clip(self.clip_low, self.clip_high)
+
+    def share_of_peak(self, step: int) -> float:
+        """Give the learning rate in the middle of a step (1 to `steps`), as a share of its peak.
+
+        In the middle, so that neither the first step nor the last one stands still.
+        """
+        return warmup_stable_decay((step - 0.5) / self.steps, self.warmup, self.decay)
 
     def as_data(self) -> dict:
         """Give the settings as JSON can hold them."""
@@ -84,7 +98,8 @@ class PracticeSettings:
 class RLHistory:
     """What happened, step by step: the loss, seconds since the start, and every measure of the samples by name.
 
-    `samples` holds (step, question, answer, reward) of the steps whose answers were kept.
+    `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended` says why the run
+    stopped: "finished" or "interrupted".
     """
 
     loss: list[float] = field(default_factory=list)
@@ -94,13 +109,19 @@ class RLHistory:
     ended: str = ""
 
     def record(self, seconds: float, loss: float, **measures: float) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError."""
+        """Write down one step; a loss that is no number is a FloatingPointError, a measure not taken is NaN."""
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} at step {len(self.loss) + 1}: try a smaller learning rate")
+        for name in {**self.measures, **measures}:
+            values = self.measures.setdefault(name, [math.nan] * len(self.loss))
+            values.append(measures.get(name, math.nan))
         self.loss.append(loss)
         self.seconds.append(seconds)
-        for name, value in measures.items():
-            self.measures.setdefault(name, []).append(value)
+
+    def keep(self, step: int, samples: "Samples", group_size: int) -> None:
+        """Keep the first answer to each question."""
+        rows = zip(samples.questions, samples.answers, samples.rewards.tolist(), strict=True)
+        self.samples += [(step, question.text, text, reward) for question, text, reward in rows][::group_size]
 
     def spent(self) -> float:
         """Tell the seconds that the run has taken so far."""
@@ -148,14 +169,54 @@ def rate(task: Task, questions: Sequence[Question], answers: Sequence[str]) -> F
     return rewards
 
 
+class Samples(NamedTuple):
+    """What one step learns from, a row per answer; the answers to one question stand together."""
+
+    questions: list[Question]
+    answers: list[str]
+    completions: Completions
+    rewards: Float[Tensor, "B"]
+
+
+def sample(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    task: Task,
+    settings: PracticeSettings,
+    rng: Random,
+    generator: torch.Generator,
+) -> Samples:
+    """Draw questions, let the model answer each of them `group_size` times, and rate the answers."""
+    asked = [task.draw(rng) for _ in range(settings.n_questions)]
+    texts = [question.text for question in asked]
+    answers, completions = answer(
+        model, tokenizer, texts, settings.max_new_tokens, settings.group_size, settings.temperature, generator
+    )
+    questions = [question for question in asked for _ in range(settings.group_size)]
+    rewards = rate(task, questions, answers).to(completions.ids.device)
+    return Samples(questions, answers, completions, rewards)
+
+
 def describe(completions: Completions) -> dict[str, float]:
-    """Measure what all tasks share: tokens per answer, share cut off, and surprise per token (an entropy estimate)."""
+    """Measure what all tasks share: tokens per answer, share cut off, and surprise per token.
+
+    The surprise is in nats. On average over samples it is the entropy of the policy.
+    """
     lengths = completions.lengths
     return {
         "length": lengths.float().mean().item(),
         "cut off": 1 - completions.finished.float().mean().item(),
         "entropy": -(completions.log_probs.sum() / lengths.sum()).item(),
     }
+
+
+def descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip_gradient: float) -> float:
+    """Take one step downhill, with a gradient no longer than `clip_gradient`, and return the loss."""
+    loss.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), clip_gradient)
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss.item()
 
 
 def practise(
@@ -183,26 +244,27 @@ def practise(
     start = time.perf_counter() - history.spent()
     with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
         for step in range(len(history.loss) + 1, settings.steps + 1):
-            middle = (step - 0.5) / settings.steps          # of the step: neither the first nor the last stands still
-            set_learning_rates(optimisers, warmup_stable_decay(middle, settings.warmup, settings.decay))
+            set_learning_rates(optimisers, settings.share_of_peak(step))
             rng, generator = Random(f"{seed}/{step}"), torch.Generator().manual_seed(1_000_003 * seed + step)
-            asked = [task.draw(rng) for _ in range(settings.n_questions)]
-            answers, completions = answer(
-                model, tokenizer, [question.text for question in asked], settings.max_new_tokens, settings.group_size,
-                settings.temperature, generator,
-            )  # fmt: skip
-            questions = [question for question in asked for _ in range(settings.group_size)]
-            rewards = rate(task, questions, answers)
-            measures = learn(completions, rewards, generator) | describe(completions) | task.measure(questions, answers)
-            history.record(time.perf_counter() - start, reward=rewards.mean().item(), **measures)
+            samples = sample(model, tokenizer, task, settings, rng, generator)
+            measures = learn(samples.completions, samples.rewards, generator) | describe(samples.completions)
+            measures |= task.measure(samples.questions, samples.answers)
+            history.record(time.perf_counter() - start, reward=samples.rewards.mean().item(), **measures)
             if step in keep_samples_at:
-                kept = range(0, len(answers), settings.group_size)
-                history.samples += [(step, questions[i].text, answers[i], rewards[i].item()) for i in kept]
-            bar.set_postfix_str(f"reward {rewards.mean():.2f}, {measures['length']:.0f} tokens")
-            bar.update()
+                history.keep(step, samples, settings.group_size)
+            show(bar, history)
             history.ended = "finished" if step == settings.steps else "interrupted" if wishes else ""
             if checkpoints and (history.ended or step % checkpoints.every == 0):
                 checkpoints.save(learners, optimisers, history, settings)
             if history.ended:
                 break
+    history.ended = history.ended or "interrupted"      # in the middle of a step, by a second Ctrl-C
+    if history.ended == "interrupted":
+        print(f"Stopped after {len(history.loss)} of {settings.steps} steps. The model keeps what it has learnt.")
     return history
+
+
+def show(bar: tqdm, history: RLHistory) -> None:
+    """Move the progress bar on by one step, with what it earned."""
+    bar.set_postfix_str(f"reward {history.measures['reward'][-1]:.2f}, {history.measures['length'][-1]:.0f} tokens")
+    bar.update()

@@ -10,7 +10,7 @@ from course_lib.text.problems import EXPRESSION, Problem, final_answer, is_well_
 
 TAG = re.compile(r"</?(?:think|answer)>")
 WORDS = {"english": regex.compile(r"\p{Latin}[\p{Latin}']*"), "chinese": regex.compile(r"\p{Han}|[，。；：]")}
-STEP = re.compile(r"[0-9][+-][0-9]+=")      # "9-3=": a sum that somebody works out; "=11-3=" goes on from the last
+STEP = re.compile(r"[0-9][+-][0-9]+=")      # the end of a sum that somebody works out: "9-3=", also in "7+5-3="
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reward:
 
 
 def words(text: str) -> dict[str, int]:
-    """Count the English and the Chinese words of a text; tags are no words, a Chinese character is one.
+    """Count the English and the Chinese words of a text; tags are no words, a Chinese character or comma is one.
 
     >>> words("<think>first 7+5=12，再12-3=9</think>")
     {'english': 1, 'chinese': 2}
@@ -65,7 +65,11 @@ def english_share(text: str) -> float:
 
 
 def steps(text: str) -> int:
-    """Count the sums that a text works out: `steps("7+5=12, then 12-3=9, so 9")` is 2."""
+    """Count the sums that a text works out; several signs before one "=" are one sum.
+
+    >>> steps("7+5=12, then 12-3=9, so 9"), steps("7+5=12-3=9"), steps("7+5-3=9"), steps("I think 9")
+    (2, 2, 1, 0)
+    """
     return len(STEP.findall(text))
 
 
@@ -79,7 +83,9 @@ english = Reward("language", lambda problem, text: english_share(text))
 accuracy_if_well_formed = Reward(
     "accuracy, if formatted", lambda problem, text: is_well_formed(text) and verify(problem, text).right
 )
-any_expression = Reward("any expression", lambda problem, text: final_answer(text, EXPRESSION) is not None)
+any_expression = Reward(
+    "any expression", lambda problem, text: EXPRESSION.fullmatch(final_answer(text, EXPRESSION) or "") is not None
+)
 
 REWARDS = {r.name: r for r in (accuracy, well_formed, english, accuracy_if_well_formed, any_expression)}
 

@@ -1,0 +1,166 @@
+"""The clipped gain, the estimate of the KL divergence and the averages: by hand, by finite differences, by loops."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from course_lib.alignment.policy import average, clipped_gain, k3
+from tests.alignment.tiny import seeded
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "clips", "gain", "slope"),
+    [
+        (1.5, 2, (0.2, 0.2), 2.4, 0),           # cut to 1.2: 1.2 * 2 = 2.4 is less than 1.5 * 2 = 3
+        (1.5, 2, (0.2, 0.28), 2.56, 0),         # cut to 1.28
+        (1.5, 2, (0.2, 0.6), 3.0, 3.0),         # inside: 1.5 * 2, and the slope by log p is the same
+        (1.5, -2, (0.2, 0.2), -3.0, -3.0),      # a bad token that became likelier is pulled back, however far it is
+        (0.5, 2, (0.2, 0.2), 1.0, 1.0),         # and so is a good one that became rarer
+        (0.5, -2, (0.2, 0.2), -1.6, 0),         # cut to 0.8: -1.6 is less than -1
+        (0.5, -2, (0.1, 0.2), -1.8, 0),         # cut to 0.9
+        (0.5, -2, (0.6, 0.2), -1.0, -1.0),      # inside
+        (1.5, 0, (0.2, 0.2), 0.0, 0.0),
+    ],
+)
+def test_gain_and_slope_by_hand(ratio, advantage, clips, gain, slope):
+    old = torch.tensor([[0.3]]).log()
+    new = (old + math.log(ratio)).requires_grad_()
+    got = clipped_gain(new, old, torch.tensor([[float(advantage)]]), *clips)
+    got.backward()
+    assert got.item() == pytest.approx(gain, abs=1e-6) and new.grad.item() == pytest.approx(slope, abs=1e-6)
+
+
+def tables(n, *shape, scale=0.5, seed=0):
+    return [torch.randn(*shape, generator=seeded(seed + i), dtype=torch.float64) * scale for i in range(n)]
+
+
+def test_slopes_by_finite_differences():
+    new, old, reference = tables(3, 4, 5)
+    advantages = tables(1, 4, 1, seed=9)[0]
+    ratio = (new - old).exp()
+    assert (ratio > 1.28).any() and (ratio < 0.8).any() and ((ratio > 0.8) & (ratio < 1.28)).any()
+    new.requires_grad_()
+    assert torch.autograd.gradcheck(lambda new: clipped_gain(new, old, advantages, 0.2, 0.28), new)
+    assert torch.autograd.gradcheck(lambda new: k3(new, reference), new)
+    mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.bool)
+    for how in ("sequence", "token", 3.5):
+        assert torch.autograd.gradcheck(lambda new, how=how: average(new, mask, how), new)
+
+
+def test_in_the_first_step_the_slope_is_advantage_times_that_of_the_log_chance():
+    logits = tables(1, 3, 4, 6)[0].requires_grad_()
+    tokens = torch.randint(6, (3, 4, 1), generator=seeded())
+    log_probs = logits.log_softmax(-1).gather(-1, tokens)[..., 0]
+    advantages = torch.tensor([[1.5], [0.0], [-2.0]], dtype=torch.float64)
+    got = torch.autograd.grad(clipped_gain(log_probs, log_probs.detach(), advantages).sum(), logits, retain_graph=True)
+    want = torch.autograd.grad((advantages * log_probs).sum(), logits)
+    torch.testing.assert_close(got, want)
+    assert got[0][0].abs().max() > 0.1 and (got[0][1] == 0).all()
+
+
+def test_one_advantage_per_row_or_per_token():
+    new, old = tables(2, 3, 4)
+    column = torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64)
+    assert torch.equal(clipped_gain(new, old, column), clipped_gain(new, old, column.expand(3, 4)))
+
+
+@pytest.mark.parametrize("clips", [(-0.1, 0.2), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.2, math.nan)])
+def test_impossible_clips_name_their_numbers(clips):
+    table = torch.zeros(1, 1)
+    with pytest.raises(ValueError, match=f"clip_low {clips[0]} must be from 0 to 1, clip_high {clips[1]} at least 0"):
+        clipped_gain(table, table, table, *clips)
+
+
+def test_k3_by_hand():
+    policy, reference = torch.tensor([[0.5, 0.5, 0.2]]).log(), torch.tensor([[0.5, 1.0, 0.1]]).log()
+    want = [[0, 2 - math.log(2) - 1, 0.5 + math.log(2) - 1]]        # ratios 1, 2 and 1 / 2
+    torch.testing.assert_close(k3(policy, reference), torch.tensor(want))
+
+
+@given(st.floats(-20, 0), st.floats(-20, 0))
+def test_k3_is_never_below_0(policy, reference):
+    assert k3(*torch.tensor([[[policy]], [[reference]]], dtype=torch.float64)).item() >= 0
+
+
+def test_k3_is_right_on_average_and_its_slope_is_that_of_the_other_divergence():
+    """All tokens of a vocabulary with their exact chances, instead of samples."""
+    logits, other = tables(2, 1, 7, scale=0.3)
+    logits.requires_grad_()
+    log_p, log_q = logits.log_softmax(-1), other.log_softmax(-1)
+    chances = log_p.exp().detach()
+    torch.testing.assert_close((chances * k3(log_p, log_q)).sum(), (chances * (log_p - log_q)).sum())
+    slope = torch.autograd.grad((chances * k3(log_p, log_q)).sum(), logits, retain_graph=True)
+    torch.testing.assert_close(slope, torch.autograd.grad((log_q.exp() * (log_q - log_p)).sum(), logits))
+    noise = {name: spread(chances, found) for name, found in (("k3", k3(log_p, log_q)), ("k1", log_p - log_q))}
+    assert noise["k3"] < noise["k1"] / 4
+
+
+def spread(chances, values):
+    mean = (chances * values).sum()
+    return (chances * (values - mean) ** 2).sum().item()
+
+
+@pytest.mark.parametrize(
+    ("how", "want"),
+    [
+        ("sequence", 8 / 3),    # (6 / 1 + (1 + 3) / 2 + 0) / 3 completions
+        ("token", 10 / 3),      # 6 + 1 + 3 over 3 tokens
+        (5, 2 / 3),             # (6 + 4 + 0) / (3 * 5)
+    ],
+)
+def test_averages_by_hand_with_a_completion_without_tokens(how, want):
+    values = torch.tensor([[6.0, 9.0], [1.0, 3.0], [9.0, 9.0]])
+    mask = torch.tensor([[True, False], [True, True], [False, False]])
+    assert average(values, mask, how).item() == pytest.approx(want)
+
+
+def by_loops(rows, how):
+    """The outer sums of DeepSeekMath, equation 3, of DAPO, equation 8, and of Dr. GRPO; `rows` have no padding."""
+    if how == "sequence":
+        return sum(sum(row) / len(row) for row in rows if row) / len(rows)
+    if how == "token":
+        return sum(sum(row) for row in rows) / max(1, sum(len(row) for row in rows))
+    return sum(sum(row) / how for row in rows) / len(rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-9, 9), max_size=5), min_size=1, max_size=5),
+    st.sampled_from(["sequence", "token", 7.5]),
+)
+def test_averages_are_those_of_loops_and_padding_counts_nothing(rows, how):
+    T = max(map(len, rows)) + 1
+    padded = torch.tensor([row + [math.nan] * (T - len(row)) for row in rows], dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True] * len(row) + [False] * (T - len(row)) for row in rows])
+    got = average(padded, mask, how)
+    assert got.item() == pytest.approx(by_loops(rows, how), abs=1e-9)
+    got.backward()
+    assert padded.grad.isfinite().all() and (padded.grad[~mask] == 0).all()
+
+
+def test_what_a_token_of_a_long_completion_weighs():
+    """Two completions, of 1 and of 4 tokens: the slope of the average by each token."""
+    mask = torch.tensor([[True, False, False, False], [True] * 4])
+    slopes = {}
+    for how in ("sequence", "token", 10):
+        values = torch.ones(2, 4, requires_grad=True)
+        average(values, mask, how).backward()
+        slopes[how] = values.grad[0, 0].item(), values.grad[1, 3].item()
+    assert slopes == {how: pytest.approx(want) for how, want in
+                      {"sequence": (1 / 2, 1 / 8), "token": (1 / 5, 1 / 5), 10: (1 / 20, 1 / 20)}.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["tokens", "", 0, -1.0, math.nan, math.inf])
+def test_unknown_averages_are_refused_by_name(how):
+    with pytest.raises(ValueError, match=f"average {how!r} is neither one of sequence, token nor a number above 0"):
+        average(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), how)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2, 4)), ((0, 3), (0, 3))])
+def test_tables_of_other_shapes_or_without_rows_are_refused(shapes):
+    values, mask = torch.zeros(shapes[0]), torch.ones(shapes[1], dtype=torch.bool)
+    with pytest.raises(ValueError, match=rf"values \({shapes[0][0]}, 3\) and mask \({shapes[1][0]}, \d\)"):
+        average(values, mask)
