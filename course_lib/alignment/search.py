@@ -1,0 +1,291 @@
+"""Search as a task: practice on puzzles that need many tries, and whether the thinking itself grows.
+
+"make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most four tries. A policy
+that earns rewards for right answers alone should learn to go on until it finds one: the growth of DeepSeek-R1-Zero's
+answers (arXiv 2501.12948, figure 3), on one core. Three experiments share a base: `search`; `search-budget`, in which
+the tokens that an answer may have are few at first; and `search-control`, in which any expression earns the reward.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import torch
+
+from course_lib.alignment.grpo import GRPOSettings, grpo
+from course_lib.alignment.maths import EVALUATION_SEED, in_parts, rate_all
+from course_lib.alignment.practice import Question, Task
+from course_lib.alignment.r1 import Run
+from course_lib.alignment.rewards import share, weighted
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
+from course_lib.text import bpe, small_web
+from course_lib.text.batches import stream, windows
+from course_lib.text.bpe import Tokenizer
+from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
+from course_lib.text.problems import Search, draw_search, is_well_formed, verify
+from course_lib.text.small_web import SearchShares
+from course_lib.training.deepseek import balance_by_bias, deepseek_objective, moe_layers
+from course_lib.training.objectives import next_token
+from course_lib.training.settings import TrainSettings
+from course_lib.training.trainer import train
+
+# A number takes its sign along, a word the spaces around it: "20", "-9", "=11". A try of four numbers is ten tokens.
+SEARCH_PATTERN = r"\n?(?:User|Assistant): |[+=-]?[0-9]+| ?\p{L}+ ?|[^\s\p{L}0-9+=-]+ ?|[+=-]|\s+"
+TRY = re.compile(r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?")      # "20-9=11+3=14-6=8 not"
+MAX_TRIES = 4       # in the corpus
+OTHER_QUESTIONS = 1000      # added to the seed, for practice that goes on
+REWARDS = {"accuracy": 1.0, "format": 0.2}
+CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}
+
+
+@dataclass(frozen=True)
+class SearchRecipe:
+    """All numbers of the experiments."""
+
+    megabytes: float = 18.0             # one pass
+    vocab_size: int = 416
+    drills: float = 0.25                # share of the documents that are sheets of checks
+    shares: SearchShares = SearchShares(slip=0.0, false_yes=0.0)       # checking must be reliable
+    model: Mapping = field(default_factory=lambda: {
+        "d_model": 64, "n_layers": 3, "n_heads": 4, "n_dense_layers": 3, "q_norm": True,
+    })  # fmt: skip
+    context: int = 512                  # tokens that a question and its answer may have
+    window: int = 128                   # tokens of a row of pre-training
+    batch_size: int = 32
+    base_steps: int = 1400
+    muon_lr: float = 0.02
+    adam_lr: float = 4e-3
+    practice: GRPOSettings = GRPOSettings(40, max_new_tokens=160, lr=5e-4, warmup=0.12, average=40.0)
+    small_budget: int = 48              # tokens of an answer before the budget is raised
+    budget_steps: int = 25              # before, and again after
+    control_steps: int = 15
+    evaluation_tokens: int = 240
+    n_evaluation: int = 600
+
+
+RECIPE = SearchRecipe()
+
+
+# ---------------------------------------------------------------------------------------------------------- the task
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try in an answer: the numbers it uses, what they make, what it says that they make, and its verdict."""
+
+    numbers: tuple[int, ...]
+    makes: int
+    says: int
+    verdict: str        # "yes", "not" or nothing
+
+    @property
+    def is_right_sum(self) -> bool:
+        return self.makes == self.says
+
+
+def tries(text: str) -> list[Try]:
+    """Find the tries of an answer.
+
+    >>> tries("<think>20-9=11+3=14-6=8 not 14, 20-9=12 yes</think><answer>20-9</answer>")[1]
+    Try(numbers=(20, 9), makes=11, says=12, verdict='yes')
+    """
+    found = []
+    for steps, verdict in TRY.findall(text):
+        terms = [int(term) for term in re.findall(r"[+-]?[0-9]+", re.sub(r"=[0-9]+", "", steps))]
+        says = int(steps.rpartition("=")[2])
+        found.append(Try(tuple(map(abs, terms)), sum(terms), says, verdict.strip()))
+    return found
+
+
+def draw_question(rng: Random, lengths: tuple[int, ...] = (3, 4, 5), held_out: bool = False) -> Question:
+    """Draw a search as a question."""
+    search = draw_search(rng, lengths, held_out)
+    return Question(search.question, search)
+
+
+def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
+    """Describe answers to searches; "of worked" are means over those with a try, the rest over all answers or tries.
+
+    "right after many" counts right answers with more tries than anybody on the small web makes.
+    """
+    searches = [question.truth for question in questions]
+    right = [bool(verify(search, text)) for search, text in zip(searches, answers, strict=True)]
+    found = [tries(text) for text in answers]
+    worked = [(search, some) for search, some in zip(searches, found, strict=True) if some]
+    many = [len(some) > MAX_TRIES for some in found]
+    said_yes = [some[-1].says == search.target for search, some in worked if some[-1].verdict == "yes"]
+    return {
+        "accuracy": share(right),
+        "format": share([is_well_formed(text) for text in answers]),
+        "worked": share([bool(some) for some in found]),
+        "accuracy of worked": share([r for r, some in zip(right, found, strict=True) if some]),
+        "tries of worked": share([len(some) for _, some in worked]),
+        "most tries": float(max(map(len, found), default=0)),
+        "many tries of worked": share([len(some) > MAX_TRIES for _, some in worked]),
+        "right after many": share([r and m for r, m in zip(right, many, strict=True)]),
+        "says yes at the end": len(said_yes) / max(1, len(worked)),
+        "yes is true": share(said_yes),
+    } | measure_checks(worked)
+
+
+def measure_checks(worked: Sequence[tuple[Search, Sequence[Try]]]) -> dict[str, float]:
+    """Tell how reliable tries are: copied numbers, right sums, and verdicts on what a try says that it makes."""
+    both = [(search, one) for search, some in worked for one in some]
+    return {
+        "numbers copied": share([one.numbers == search.numbers for search, one in both]),
+        "sums right": share([one.is_right_sum for _, one in both]),
+        "false yes": share([one.verdict == "yes" for search, one in both if one.says != search.target]),
+        "missed yes": share([one.verdict == "not" for search, one in both if one.says == search.target]),
+    }
+
+
+def measure_lengths(tokenizer: Tokenizer, answers: Sequence[str]) -> dict[str, float]:
+    """Give the mean length of answers with a try, in tokens with the end token."""
+    worked = [len(tokenizer.encode(text, allowed_special="all")) + 1 for text in answers if tries(text)]
+    return {"length of worked": share(worked)}
+
+
+def task(tokenizer: Tokenizer, weights: Mapping[str, float] = REWARDS) -> Task:
+    """Make the task of answering searches for a reward."""
+    return Task(
+        draw_question,
+        partial(rate_all, weighted(weights)),
+        lambda questions, answers: measure(questions, answers) | measure_lengths(tokenizer, answers),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- the evaluation
+
+
+def held_out(n: int, lengths: tuple[int, ...] = (3, 4, 5), seed: int = EVALUATION_SEED) -> list[Question]:
+    """Draw `n` questions that no training text and no practice contains."""
+    rng = Random(seed)
+    return [draw_question(rng, lengths, held_out=True) for _ in range(n)]
+
+
+def evaluate(run: Run, name: str) -> dict:
+    """Measure a model on held-out searches: sampled, greedy, and by how many numbers they have.
+
+    Six numbers are more than anybody ever saw. "answers" has a few of them to read.
+    """
+    model, tokenizer, recipe = run.load(name), run.tokenizer(), run.recipe
+
+    def answers(questions: Sequence[Question], temperature: float) -> list[str]:
+        options = {"max_new_tokens": recipe.evaluation_tokens, "temperature": temperature}
+        return in_parts(model, tokenizer, questions, seed=EVALUATION_SEED, **options)[0]
+
+    def described(questions: Sequence[Question], texts: Sequence[str]) -> dict[str, float]:
+        return measure(questions, texts) | measure_lengths(tokenizer, texts)
+
+    questions = held_out(recipe.n_evaluation)
+    texts = answers(questions, temperature=1.0)
+    by_numbers = {}
+    for k in (3, 4, 5):
+        rows = [i for i, question in enumerate(questions) if len(question.truth.numbers) == k]
+        by_numbers[str(k)] = described([questions[i] for i in rows], [texts[i] for i in rows])
+    longer = held_out(recipe.n_evaluation // 3, lengths=(6,))
+    by_numbers["6"] = described(longer, answers(longer, temperature=1.0))
+    return {
+        "sampled": described(questions, texts),
+        "greedy": described(questions, answers(questions, temperature=0.0)),
+        "by numbers": by_numbers,
+        "tries and right": [[len(tries(t)), bool(verify(q.truth, t))] for q, t in zip(questions, texts, strict=True)],
+        "answers": [[question.text, text] for question, text in zip(questions[:20], texts, strict=False)],
+    }
+
+
+# ------------------------------------------------------------------------------------------------------ the experiments
+
+
+def pretrain(run: Run) -> None:
+    """Train the base on puzzles and on sheets of checks, with a tokenizer of its own."""
+    r, path = run.recipe, run.path("base/tokenizer")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {"search": 1 - r.drills, "search_drill": r.drills}
+    documents = [page.text for page in small_web.documents(r.megabytes, run.seed, weights, searches=r.shares)]
+    if not path.exists():
+        bpe.train(documents[: len(documents) // 3], r.vocab_size, SEARCH_PATTERN, SPECIAL_TOKENS).save(path)
+    tokenizer = run.tokenizer()
+    encoded = (tokenizer.encode(document, allowed_special="all") for document in documents)
+    tokens = stream(encoded, tokenizer.special_tokens[END_OF_TEXT])
+    torch.manual_seed(run.seed)
+    model = DeepSeekV3(DeepSeekSettings(tokenizer.n_vocab, r.context, **r.model)).to(run.device)
+    settings = TrainSettings(r.base_steps, r.muon_lr, r.adam_lr, warmup=min(0.5, 50 / r.base_steps))
+    batches = lambda done: windows(tokens, r.batch_size, r.window, run.seed, done)      # noqa: E731
+    experts = bool(moe_layers(model))
+    history = train(
+        model, batches, settings, deepseek_objective(sequence=1e-4) if experts else next_token,
+        on_step=balance_by_bias(lambda step: 0.01 * settings.share_of_peak(step / r.base_steps)) if experts else None,
+        checkpoints=run.checkpoints("base", every=200),
+    )  # fmt: skip
+    run.keep("base", model, history)
+
+
+def improve(
+    run: Run, name: str, start: str, settings: GRPOSettings, weights: Mapping[str, float] = REWARDS, seed: int = 0
+) -> None:
+    """Practise from the model that the stage `start` has left, unless that is done; `seed` is added to the run's."""
+    if run.path(f"{name}/model").exists():
+        return
+    model, tokenizer, shown = run.load(start), run.tokenizer(), {1, *range(10, settings.steps + 1, 10)}
+    history = grpo(
+        model, tokenizer, task(tokenizer, weights), settings, seed=run.seed + seed, keep_samples_at=shown,
+        checkpoints=run.checkpoints(name, every=10),
+    )  # fmt: skip
+    run.keep(name, model, history)
+
+
+def measured(run: Run, *names: str) -> dict:
+    """Measure the base and what the stages `names` have left; a stage's measures are kept beside its model."""
+    return {name: run.once(f"{name}/measures", partial(evaluate, run, name)) for name in ("base", *names)}
+
+
+def search(run: Run) -> dict:
+    """Practise for right answers alone."""
+    improve(run, "search", "base", run.recipe.practice)
+    return measured(run, "search")
+
+
+def search_budget(run: Run) -> dict:
+    """Practise with few tokens for each answer; then go on with more, and, to compare, with as few as before.
+
+    Both go on from the same model with the same settings and the same questions. The learning rate does not fall, so
+    that growth never ends for want of it.
+    """
+    r, name = run.recipe, "search-budget"
+    small = replace(r.practice, steps=r.budget_steps, max_new_tokens=r.small_budget, decay=0.0)
+    raised = replace(small, max_new_tokens=r.practice.max_new_tokens)
+    improve(run, f"{name}/small", "base", small)
+    for stage, settings in {"raised": raised, "kept": small}.items():
+        improve(run, f"{name}/{stage}", f"{name}/small", settings, seed=OTHER_QUESTIONS)
+    return measured(run, f"{name}/small", f"{name}/raised", f"{name}/kept")
+
+
+def search_control(run: Run) -> dict:
+    """Practise for any expression, right or wrong: a reward that no search raises."""
+    settings = replace(run.recipe.practice, steps=run.recipe.control_steps)
+    improve(run, "search-control", "base", settings, CONTROL_REWARDS)
+    return measured(run, "search-control")
+
+
+EXPERIMENTS: dict[str, Callable[[Run], dict]] = {
+    "search": search, "search-budget": search_budget, "search-control": search_control,
+}  # fmt: skip
+
+
+def run(
+    folder: Path | str, seed: int = 0, experiment: str = "search", recipe: SearchRecipe = RECIPE, device: str = "cpu"
+) -> dict:
+    """Do an experiment, or what is left of it if it was stopped, and give the measures of its models by name.
+
+    All experiments of a folder share its base. Each stage leaves its model, history and measures in a folder.
+    """
+    if experiment not in EXPERIMENTS:
+        raise ValueError(f"no experiment {experiment!r}; there are {', '.join(EXPERIMENTS)}")
+    this = Run(Path(folder), seed, recipe, device)
+    if not this.path("base/model").exists():
+        pretrain(this)
+    return EXPERIMENTS[experiment](this)

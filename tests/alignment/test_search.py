@@ -1,0 +1,174 @@
+"""Tests for course_lib.alignment.search: what is measured, on answers written by hand, and the experiments in small."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from course_lib.alignment import search
+from course_lib.alignment.grpo import GRPOSettings
+from course_lib.alignment.practice import Question, rate
+from course_lib.files import read_json
+from course_lib.text import bpe
+from course_lib.text.chat import SPECIAL_TOKENS
+from course_lib.text.problems import Search, is_held_out
+from course_lib.text.small_web import documents
+
+PUZZLE = Search((20, 9, 3, 6), 14)
+ASKED = Question(PUZZLE.question, PUZZLE)
+WRONG = "20-9=11+3=14-6=8 not 14"
+RIGHT = "20-9=11-3=8+6=14 yes"
+
+
+def worked(*tries, answer="20-9-3+6"):
+    return f"<think>{', '.join(tries)}</think><answer>{answer}</answer>"
+
+
+def measured(*answers):
+    return search.measure([ASKED] * len(answers), answers)
+
+
+# ------------------------------------------------------------------------------------------------------------- tries
+
+
+def test_a_try_is_read_with_its_numbers_its_true_value_its_claim_and_its_verdict():
+    first, second = search.tries(worked(WRONG, RIGHT))
+    assert first == search.Try((20, 9, 3, 6), 8, 8, "not")
+    assert second == search.Try((20, 9, 3, 6), 14, 14, "yes")
+
+
+def test_a_slip_shows_as_a_sum_that_is_not_right():
+    (one,) = search.tries("20-9=12-3=9+6=15 not 14")
+    assert (one.makes, one.says, one.is_right_sum) == (14, 15, False)
+
+
+@pytest.mark.parametrize("text", ["", "I think 20-9-3+6", "<think>hmm</think><answer>20-9-3+6</answer>", "20 not 14"])
+def test_an_answer_without_results_between_its_numbers_has_no_tries(text):
+    assert search.tries(text) == []
+
+
+def test_a_try_that_breaks_off_counts_as_far_as_it_got_and_has_no_verdict():
+    assert search.tries("<think>20-9=11+3=1") == [search.Try((20, 9, 3), 14, 1, "")]
+
+
+# ---------------------------------------------------------------------------------------------------------- measures
+
+
+def test_accuracy_work_and_tries_are_means_over_the_right_answers():
+    found = measured(worked(WRONG, RIGHT), worked(WRONG, WRONG, WRONG, answer="20+9-3-6"), "20-9-3+6", "no idea")
+    assert found["accuracy"] == 0.5 and found["worked"] == 0.5 and found["format"] == 0.5
+    assert found["tries of worked"] == 2.5 and found["most tries"] == 3
+    assert found["accuracy of worked"] == 0.5
+
+
+def test_only_more_than_four_tries_are_many_and_only_right_ones_count():
+    four, five = worked(*[WRONG] * 3, RIGHT), worked(*[WRONG] * 4, RIGHT)
+    lost = worked(*[WRONG] * 9, answer="20+9-3-6")
+    found = measured(four, five, lost, "20-9-3+6")
+    assert found["many tries of worked"] == pytest.approx(2 / 3)
+    assert found["right after many"] == 0.25
+
+
+def test_a_yes_counts_at_the_end_only_and_is_true_if_the_value_before_it_is_the_target():
+    false = worked("20-9=11+3=14-6=8 yes", answer="20-9+3-6")
+    found = measured(worked(WRONG, RIGHT), false, worked("20-9=11 yes", WRONG), "20-9-3+6")
+    assert found["says yes at the end"] == pytest.approx(2 / 3)
+    assert found["yes is true"] == 0.5
+
+
+def test_checks_are_rated_try_by_try():
+    missed = "20-9=11-3=8+6=14 not 14"
+    false = "20-8=12-3=9+6=15 yes"           # an 8 for the 9, and a yes to 15
+    slip = "20-9=11-3=8+6=13 not 14"
+    found = measured(worked(WRONG, RIGHT), worked(missed, slip), worked(false))
+    assert found["missed yes"] == 0.5                                   # of two that say they make 14
+    assert found["false yes"] == pytest.approx(1 / 3)                   # of three that say something else
+    assert found["numbers copied"] == pytest.approx(4 / 5) and found["sums right"] == pytest.approx(4 / 5)
+
+
+def test_nothing_worked_gives_zeros_not_an_error():
+    found = measured("", "no idea")
+    assert set(found.values()) == {0.0}
+
+
+# -------------------------------------------------------------------------------------------------- questions, rewards
+
+
+def test_practice_and_evaluation_share_no_question():
+    rng = Random(0)
+    assert not any(is_held_out(search.draw_question(rng).truth) for _ in range(200))
+    questions = search.held_out(50, lengths=(4, 5))
+    assert all(is_held_out(q.truth) and len(q.truth.numbers) in (4, 5) for q in questions)
+    assert questions == search.held_out(50, lengths=(4, 5))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    texts = [page.text for page in documents(1.0, 0, "search")]
+    return bpe.train(texts, search.RECIPE.vocab_size, search.SEARCH_PATTERN, SPECIAL_TOKENS)
+
+
+def test_a_number_with_its_sign_is_one_token_and_nothing_is_lost(tokenizer):
+    text = f"User: {PUZZLE.question}\nAssistant: {worked(WRONG, RIGHT)}"
+    ids = tokenizer.encode(text, allowed_special="all")
+    assert tokenizer.decode(ids) == text
+    assert [tokenizer.decode([token]) for token in tokenizer.encode(WRONG)] == [
+        "20", "-9", "=11", "+3", "=14", "-6", "=8", " not ", "14",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["x=-3 不对 +", "a\tb  c\n\n", "=+-", "20 - 9 = 11", "<think>hm…</think>", "x²½"])
+def test_the_pattern_skips_no_character(text):
+    assert "".join(bpe.split(text, search.SEARCH_PATTERN)) == text
+
+
+def test_the_reward_is_for_right_answers_and_the_control_for_any(tokenizer):
+    answers = [worked(WRONG, RIGHT), worked(WRONG, answer="20+9-3-6"), "20-9-3+6", "no idea"]
+    questions = [ASKED] * 4
+    assert rate(search.task(tokenizer), questions, answers).tolist() == pytest.approx([1.2, 0.2, 1.0, 0.0])
+    control = search.task(tokenizer, search.CONTROL_REWARDS)
+    assert rate(control, questions, answers).tolist() == pytest.approx([1.2, 1.2, 1.0, 0.0])
+
+
+def test_the_length_is_that_of_answers_with_tries_in_tokens(tokenizer):
+    found = search.task(tokenizer).measure([ASKED] * 2, [worked(RIGHT), "20-9-3+6"])
+    # <think> 20 -9 =11 -3 =8 +6 =14 _yes </think> <answer> 20 -9 -3 +6 </answer>, and the end
+    assert found["length of worked"] == 17
+
+
+# -------------------------------------------------------------------------------------------------------- experiments
+
+TINY = replace(
+    search.RECIPE, megabytes=0.3, vocab_size=300, base_steps=3, batch_size=4, evaluation_tokens=20, n_evaluation=6,
+    model={"d_model": 16, "n_layers": 1, "n_heads": 2, "n_dense_layers": 1},
+    practice=GRPOSettings(2, n_questions=2, group_size=4, max_new_tokens=20), small_budget=8, budget_steps=2,
+    control_steps=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", search.EXPERIMENTS)
+def test_an_experiment_leaves_its_models_and_measures_and_is_not_done_twice(experiment, tmp_path, monkeypatch):
+    found = search.run(tmp_path, 3, experiment, TINY)
+    names = {"search-budget": {f"search-budget/{part}" for part in ("small", "raised", "kept")}}
+    assert set(found) == {"base"} | names.get(experiment, {experiment})
+    for name, measures in found.items():
+        assert (tmp_path / f"{name}/model.json").exists()
+        assert set(measures["by numbers"]) == {"3", "4", "5", "6"} and "accuracy" in measures["sampled"]
+        assert len(measures["tries and right"]) == 6
+    for part in ("pretrain", "grpo", "evaluate"):
+        monkeypatch.setattr(search, part, lambda *_, **__: pytest.fail("done twice"))
+    assert search.run(tmp_path, 3, experiment, TINY) == found
+
+
+def test_the_budget_grows_where_it_should(tmp_path):
+    search.run(tmp_path, 0, "search-budget", TINY)
+    longest = {
+        name: max(read_json(tmp_path / f"search-budget/{name}/history.json", "history", 1)["measures"]["length"])
+        for name in ("small", "raised", "kept")
+    }
+    assert longest["small"] <= 8 and longest["kept"] <= 8 < longest["raised"] <= 20
+
+
+def test_an_unknown_experiment_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no experiment 'sreach'; there are search, "):
+        search.run(tmp_path, 0, "sreach", TINY)
