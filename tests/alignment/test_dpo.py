@@ -320,7 +320,9 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path):
     whole, history = trained()
     with pytest.raises(Killed):
         trained(checkpoints=Checkpoints(tmp_path, every=2), on_step=kill)
-    again, resumed = trained(checkpoints=Checkpoints(tmp_path, every=2))
+    seen = []
+    again, resumed = trained(checkpoints=Checkpoints(tmp_path, every=2), on_step=lambda step, model: seen.append(step))
+    assert seen == [7, 8, 9]
     assert resumed.loss == history.loss and len(set(history.loss)) > 5
     for ours, theirs in zip(again.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -269,20 +269,18 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path, monk
         torch.manual_seed(0)
         return train_reward_model(Llama(LLAMA), likes_fives(40), steps=9, batch_size=4, **options)
 
-    whole = trained()
-    calls = []
-
-    def killed_at_the_seventh(*args):
+    def choice(*args):
         calls.append(1)
-        if len(calls) == 7:
+        if len(calls) == 9 + 7:
             raise Killed
-        return choice(*args)
+        return as_it_is(*args)
 
-    choice = reward_model.choice
-    monkeypatch.setattr(reward_model, "choice", killed_at_the_seventh)
+    calls, as_it_is = [], reward_model.choice
+    monkeypatch.setattr(reward_model, "choice", choice)
+    whole = trained()
     with pytest.raises(Killed):
         trained(checkpoints=Checkpoints(tmp_path, every=2))
-    monkeypatch.setattr(reward_model, "choice", choice)
     again = trained(checkpoints=Checkpoints(tmp_path, every=2))
+    assert len(calls) == 9 + 7 + 3                  # it went on behind the sixth step
     assert again.history.loss == whole.history.loss and again.accuracy == whole.accuracy
     assert torch.equal(again.model.score(TEXTS), whole.model.score(TEXTS))
