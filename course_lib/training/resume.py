@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,12 +18,30 @@ from torch import Tensor, nn
 
 from course_lib.training import parallel
 from course_lib.training.checkpoint import CheckpointError, read, write
-from course_lib.training.settings import History, TrainSettings
+from course_lib.training.settings import History
 
 KIND = "training state"
 FILE = re.compile(r"\.?step-(\d+)[-.].*")       # of one checkpoint; with a dot in front: a file that was never finished
 
 Optimisers = Sequence[torch.optim.Optimizer]
+
+
+@runtime_checkable
+class Settings(Protocol):
+    """How a run is made: numbers that may not change while it is under way."""
+
+    def as_data(self) -> dict: ...
+
+
+@runtime_checkable
+class Record(Protocol):
+    """What happened in a run, as a dataclass: one loss per step, why it ended, and the way back from JSON."""
+
+    loss: list[float]
+    ended: str
+
+    @classmethod
+    def from_data(cls, data: dict) -> "Record": ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,7 @@ class Checkpoints:
         """List the steps after which there is a checkpoint, whole or damaged."""
         return sorted(int(FILE.match(path.name)[1]) for path in Path(self.folder).glob("step-*.json"))
 
-    def save(self, model: nn.Module, optimisers: Optimisers, history: History, settings: TrainSettings) -> None:
+    def save(self, model: nn.Module, optimisers: Optimisers, history: Record, settings: Settings) -> None:
         """Write one checkpoint, then delete the older ones. If the disk is full, warn: the older ones then stay."""
         step = len(history.loss)
         tensors = parallel.whole(collect(model, optimisers))
@@ -72,11 +91,11 @@ class Checkpoints:
                 file.unlink()
 
     def restore(
-        self, model: nn.Module, optimisers: Optimisers, settings: TrainSettings, kind: type[History] = History
-    ) -> History:
+        self, model: nn.Module, optimisers: Optimisers, settings: Settings, kind: type = History
+    ) -> Record:
         """Go back to the newest whole checkpoint and return its history, which is empty if there is none at all.
 
-        `kind` is the class of the history, if it is another one that has `loss`, `ended` and `from_data`.
+        `kind` is the class of the history: any `Record` that can be made empty.
 
         Warns about damaged ones. Raises CheckpointError if all are damaged, or are of a run with other settings.
         """

@@ -107,6 +107,24 @@ def test_the_table_is_ready_for_training(model):
     assert torch.equal(got.finished, (got.ids[:, 5:] == 2).any(-1)) and 0 < got.finished.sum() < 12
 
 
+@pytest.mark.parametrize("chosen", [[1, 0], [4, 3], [11, 2, 5, 2], [7], list(range(12))])
+def test_some_rows_keep_their_texts_and_lose_the_columns_that_are_padding_in_all(model, chosen):
+    whole = sample_completions(model, PROMPTS, NEW, n_samples=3, stop_token=2, generator=seeded(4))
+    part = whole.rows(torch.tensor(chosen))
+    for name in ("prompts", "completions"):
+        assert getattr(part, name) == [getattr(whole, name)[row] for row in chosen]
+    longest = [max(map(len, texts)) for texts in (part.prompts, part.completions)]
+    assert part.ids.shape == part.padding.shape == (len(chosen), sum(longest))
+    assert part.completion_mask.shape == part.log_probs.shape == (len(chosen), longest[1])
+    assert part.finished.tolist() == [whole.finished[row].item() for row in chosen]
+    for row, old in enumerate(chosen):
+        n = len(whole.completions[old])
+        assert part.log_probs[row, :n].tolist() == whole.log_probs[old, :n].tolist()
+    again = completion_log_probs(model, part)           # the chances too are those that the texts had
+    torch.testing.assert_close(again, part.log_probs, atol=1e-5, rtol=1e-5)
+    assert len(chosen) == 12 or part.ids.shape[1] < whole.ids.shape[1]
+
+
 def chi_square(counts, chances, n):
     assert set(counts) <= {text for text, chance in chances.items() if chance > 0}, "a text of chance 0 was drawn"
     likely = {text: chance * n for text, chance in chances.items() if chance * n >= 5}

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +249,29 @@ def test_optimisers_come_back_with_their_averages(tmp_path):
                 assert torch.equal(tensor, saved.pop(f"optimiser.{i}.{j}.{name}"))
     assert not [name for name in saved if name.startswith("optimiser.")]
     assert bits(again) == bits(model)
+
+
+@dataclass
+class Diary:
+    """Another kind of history than that of pre-training."""
+
+    loss: list[float] = field(default_factory=list)
+    moods: list[str] = field(default_factory=list)
+    ended: str = ""
+
+    @classmethod
+    def from_data(cls, data):
+        return cls(**data)
+
+
+def test_a_history_of_another_kind_comes_back_as_that_kind(tmp_path):
+    checkpoints, model, settings = Checkpoints(tmp_path), fresh(), TrainSettings(STEPS)
+    empty = checkpoints.restore(model, [], settings, Diary)
+    assert empty == Diary() and type(empty) is Diary
+    for ended, want in (("interrupted", ""), ("finished", "finished")):     # an interrupted run may go on
+        checkpoints.save(model, [], Diary([0.5, 0.25], ["good", "better"], ended), settings)
+        back = checkpoints.restore(model, [], settings, Diary)
+        assert back == Diary([0.5, 0.25], ["good", "better"], want) and type(back) is Diary
 
 
 def test_all_random_generators_are_set_back():
