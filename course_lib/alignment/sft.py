@@ -8,12 +8,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.text.batches import IGNORE, pad
+from course_lib.text.batches import IGNORE, pad, same_document
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, Message, spans
+from course_lib.training.objectives import next_token, next_token_loss
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
@@ -74,12 +76,72 @@ def targets_of(example: Example) -> list[int]:
     return [IGNORE] * (len(example.prompt) - 1) + [*example.completion]
 
 
-def draw(
-    examples: Sequence[Example], batch_size: int, seed: int = 0, start_step: int = 0
-) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Draw batches of examples, with replacement, without end.
+def pack(examples: Sequence[Example], length: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put whole examples one after the other into rows of up to `length` tokens: what `batch` gives, with less padding.
 
-    Batch number k depends on (examples, batch_size, seed) alone: a run that stopped goes on with `start_step=k`.
+    For an objective that keeps them apart: `next_token_packed`. It tells them by the targets, where a prompt of one
+    token leaves no trace; that is a ValueError, as is an example longer than a row.
+
+    >>> inputs, targets = pack([Example([0, 5, 6], [7, 0]), Example([0, 8], [0])], length=6)
+    >>> inputs.tolist(), targets.tolist()
+    ([[0, 5, 6, 7, 0, 8]], [[-100, -100, 7, 0, -100, 0]])
+    """
+    if short := [number for number, (prompt, _) in enumerate(examples) if len(prompt) < 2]:
+        raise ValueError(f"example {short[0]} of {len(examples)} has a prompt of 1 token: packing needs at least 2")
+    rows = first_fit([example.size for example in examples], length)
+    inputs, _ = pad([[token for i in row for token in inputs_of(examples[i])] for row in rows], pad_token=0)
+    targets, _ = pad([[token for i in row for token in targets_of(examples[i])] for row in rows], pad_token=IGNORE)
+    return inputs, targets
+
+
+def first_fit(sizes: Sequence[int], length: int) -> list[list[int]]:
+    """Say which go together into a row: the largest first, each into the first row that has room for it.
+
+    >>> first_fit([2, 5, 4, 3], length=7)
+    [[1, 0], [2, 3]]
+    """
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if sizes[i] > length:
+            raise ValueError(f"example {i} of {len(sizes)} has {sizes[i]} tokens; a row has {length}")
+        row = next((row for row, free in enumerate(room) if free >= sizes[i]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(length)
+        rows[row].append(i)
+        room[row] -= sizes[i]
+    return rows
+
+
+def example_numbers(targets: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """Number the examples of each packed row: one begins where an answer's last target has been, and a prompt follows.
+
+    >>> example_numbers(torch.tensor([[IGNORE, IGNORE, 7, 0, IGNORE, 0, IGNORE]]))      # the last is padding
+    tensor([[0, 0, 0, 0, 1, 1, 2]])
+    """
+    learnt = targets != IGNORE
+    return (~learnt & F.pad(learnt, (1, 0))[:, :-1]).cumsum(-1)
+
+
+def next_token_packed(
+    model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """The objective `next_token` for packed rows: no token sees another example's, as in DeepSeek-V3's fine-tuning.
+
+    Nothing else joins them. Rotary positions need no new start, since they tell distances only; GPT-2's would, and the
+    model refuses. Source: arXiv 2412.19437, section 5.1 ("sample masking").
+    """
+    others = ~same_document(example_numbers(targets))
+    return next_token_loss(model(inputs, padding=others), targets)
+
+
+def draw(
+    examples: Sequence[Example], batch_size: int, seed: int = 0, start_step: int = 0, row_length: int | None = None
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Draw batches of `batch_size` examples, with replacement, without end; with `row_length`, packed into such rows.
+
+    Batch number k depends on the other arguments alone: a run that stopped goes on with `start_step=k`.
     """
     if not examples or batch_size < 1:
         raise ValueError(f"{len(examples)} examples and batch_size {batch_size}: neither may be below 1")
@@ -87,7 +149,8 @@ def draw(
     while True:
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         chosen = torch.randint(len(examples), (batch_size,), generator=generator)
-        yield batch([examples[i] for i in chosen.tolist()])
+        some = [examples[i] for i in chosen.tolist()]
+        yield batch(some) if row_length is None else pack(some, row_length)
         step += 1
 
 
@@ -105,14 +168,19 @@ def sft(
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
     *,
+    row_length: int | None = None,
     too_long: str = "error",
 ) -> History:
     """Teach `model` to complete the examples; return what happened, see `train`. For settings see `recipe`.
 
-    An example of more than the model's `max_seq_len` tokens is a ValueError, or is left out with `too_long="skip"`.
+    With `row_length` each batch is packed into rows of so many tokens: the same steps, with less padding. An example
+    longer than that, or than the model's `max_seq_len`, is a ValueError, or is left out with `too_long="skip"`.
     """
-    kept = fitting(examples, model.settings.max_seq_len, too_long)
-    return train(model, partial(draw, kept, batch_size, seed), settings, checkpoints=checkpoints)
+    longest = model.settings.max_seq_len
+    kept = fitting(examples, longest if row_length is None else min(longest, row_length), too_long)
+    batches = partial(draw, kept, batch_size, seed, row_length=row_length)
+    objective = next_token if row_length is None else next_token_packed
+    return train(model, batches, settings, objective, checkpoints=checkpoints)
 
 
 def fitting(examples: Sequence[Example], length: int, too_long: str = "error") -> list[Example]:

@@ -19,10 +19,11 @@ class Cache(Protocol):
 
 
 def visible_keys(
-    T: int, S: int, window: int | None = None, padding: Bool[Tensor, "B S"] | None = None, device=None
+    T: int, S: int, window: int | None = None, padding: Bool[Tensor, "B *T S"] | None = None, device=None
 ) -> Bool[Tensor, "T S"] | Bool[Tensor, "B 1 T S"]:
     """Tell which of the `S` keys each of the last `T` tokens may see: none after it, of those only the last `window`,
-    and none that is `padding`. A token always sees itself, even where it is padding, so that no row is empty.
+    and none that is `padding`, for all of them (B S) or each of them (B T S), as for documents packed into one row. A
+    token always sees itself, even where it is padding, so that no row is empty.
 
     >>> visible_keys(T=3, S=4, window=2).int()      # one token is in the cache, three are new
     tensor([[1, 1, 0, 0],
@@ -34,7 +35,7 @@ def visible_keys(
     if window is not None:
         visible &= key > query - window
     if padding is not None:
-        visible = visible & ~padding[:, None, None, :] | (key == query)
+        visible = visible & ~padding.reshape(len(padding), 1, -1, S) | (key == query)
     return visible
 
 
@@ -58,7 +59,7 @@ def causal_attention(
     k: Float[Tensor, "B G S D"],
     v: Float[Tensor, "B G S D"],
     window: int | None = None,
-    padding: Bool[Tensor, "B S"] | None = None,
+    padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T D"]:
     """Give each query the average of the values it may see (`visible_keys`), weighted by `attention_weights`.
 
@@ -68,7 +69,7 @@ def causal_attention(
     T, S = q.shape[-2], k.shape[-2]
     if T > S:
         raise ValueError(f"{T} queries cannot stand at the last of {S} keys")
-    if padding is not None and padding.shape != (k.shape[0], S):
+    if padding is not None and padding.shape not in ((k.shape[0], S), (k.shape[0], T, S)):
         raise ValueError(f"padding of shape {tuple(padding.shape)} for {k.shape[0]} rows of {S} keys")
     shared, unbounded = q.shape[1] != k.shape[1], window is None or window >= S
     if T in (1, S) and unbounded and padding is None:
@@ -104,7 +105,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B *T S"] | None = None
     ) -> Float[Tensor, "B T C"]:
         """Let the tokens look back; `padding` covers the tokens in the cache too."""
         q, k, v = self.project(x, start=0 if cache is None else cache.length)

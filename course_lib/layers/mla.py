@@ -21,7 +21,7 @@ def naive_attention(
     k_rotary: Float[Tensor, "B S Dr"],
     up_k: Float[Tensor, "H D R"],
     up_v: Float[Tensor, "H Dv R"],
-    padding: Bool[Tensor, "B S"] | None = None,
+    padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
     """Make every head's keys and values from the latents, then attend as usual: the form for training.
 
@@ -102,7 +102,7 @@ class MLA(nn.Module):
         self.out = nn.Linear(n_heads * v_head_dim, d_model, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B *T S"] | None = None
     ) -> Float[Tensor, "B T C"]:
         """Let the tokens look back; `padding` covers the tokens in the cache too."""
         q_content, q_rotary = self.queries(x, start=0 if cache is None else cache.length)

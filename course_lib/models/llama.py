@@ -94,7 +94,7 @@ class Block(nn.Module):
         self.mlp = mlp
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B *T S"] | None = None
     ) -> Float[Tensor, "B T C"]:
         x = x + self.attention(self.norm_1(x), cache, padding)
         return x + self.mlp(self.norm_2(x))
@@ -105,8 +105,8 @@ class Llama(nn.Module):
 
     Four changes to GPT-2: RMSNorm, rotary positions, SwiGLU, and heads that may share keys and values; and no biases.
     With `caches` (one per layer), `ids` continue what the caches hold; `padding` is True where there is no token, in
-    the caches and in `ids`. Sources: Touvron et al. 2023 (arXiv 2302.13971), section 2.2; DeepSeek LLM (arXiv
-    2401.02954), section 2.2.
+    the caches and in `ids`, or none that may be seen (see `visible_keys`). Sources: Touvron et al. 2023 (arXiv
+    2302.13971), section 2.2; DeepSeek LLM (arXiv 2401.02954), section 2.2.
     """
 
     def __init__(self, settings: LlamaSettings) -> None:
@@ -134,12 +134,18 @@ class Llama(nn.Module):
         return SwiGLU(self.settings.d_model, self.settings.d_ff)
 
     def forward(
-        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[Cache] | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T V"]:
         return self.logits(self.hidden(ids, caches, padding))
 
     def hidden(
-        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[Cache] | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Read the tokens: what stands in the stream after the last block, normed."""
         check_ids(ids, self.settings.vocab_size)

@@ -2,9 +2,24 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from course_lib.alignment.practice import prompt
-from course_lib.alignment.sft import Example, batch, draw, examples, fitting, recipe, sft
+from course_lib.alignment.sft import (
+    Example,
+    batch,
+    draw,
+    example_numbers,
+    examples,
+    first_fit,
+    fitting,
+    next_token_packed,
+    pack,
+    recipe,
+    sft,
+)
+from course_lib.inference.cache import KVCache
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
@@ -43,17 +58,18 @@ def deepseek():
     ))  # fmt: skip
 
 
+ROTARY = pytest.mark.parametrize("build", [llama, deepseek])
 MODELS = pytest.mark.parametrize("build", [llama, gpt2, deepseek])
 
 
-def random_examples(n=7, longest=9, vocab_size=11, seed=1):
+def random_examples(n=7, longest=9, vocab_size=11, seed=1, shortest_prompt=1):
     generator = torch.Generator().manual_seed(seed)
 
-    def some():
-        size = int(torch.randint(1, longest, (), generator=generator))
+    def some(shortest=1):
+        size = int(torch.randint(shortest, longest, (), generator=generator))
         return torch.randint(vocab_size, (size,), generator=generator).tolist()
 
-    return [Example(some(), some()) for _ in range(n)]
+    return [Example(some(shortest_prompt), some()) for _ in range(n)]
 
 
 def test_an_example_is_a_prompt_as_practice_asks_it_and_an_answer_with_its_end():
@@ -205,6 +221,98 @@ def test_what_does_not_fit_is_an_error_or_left_out():
 def test_what_cannot_be_learnt_is_refused(given, options, says):
     with pytest.raises(ValueError, match=says):
         sft(llama(), given, recipe(1), **options)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=20), st.integers(12, 30))
+@settings(deadline=None)
+def test_every_example_is_in_one_row_and_no_row_overflows(sizes, length):
+    rows = first_fit(sizes, length)
+    assert sorted(i for row in rows for i in row) == list(range(len(sizes)))
+    filled = [sum(sizes[i] for i in row) for row in rows]
+    assert max(filled) <= length and sum(2 * total <= length for total in filled) <= 1  # two half-empty rows were one
+
+
+@given(st.lists(st.tuples(st.integers(2, 5), st.integers(1, 5)), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_packed_rows_tell_their_examples_apart(sizes):
+    some = [Example([i] * read, [i] * said) for i, (read, said) in enumerate(sizes)]    # each of its own token
+    inputs, targets = pack(some, length=20)
+    numbers = example_numbers(targets)
+    found = set()
+    for row, learnt, number in zip(inputs.tolist(), targets.tolist(), numbers.tolist(), strict=True):
+        end = max(i for i, target in enumerate(learnt) if target != IGNORE) + 1      # what follows is padding
+        pairs = set(zip(row[:end], number[:end], strict=True))
+        assert len(pairs) == len({token for token, _ in pairs}) == len({n for _, n in pairs})
+        assert number[end] > number[end - 1] if end < len(row) else True
+        found |= {token for token, _ in pairs}
+    assert found == set(range(len(some)))
+    assert (targets != IGNORE).sum() == sum(said for _, said in sizes)
+
+
+@ROTARY
+def test_packed_losses_and_gradients_are_those_one_by_one(build):
+    model, some = build().double(), random_examples(12, shortest_prompt=2)
+    count = sum(len(said) for _, said in some)
+    one_by_one = sum(next_token(model, *batch([each])) * len(each.completion) for each in some) / count
+    one_by_one.backward()
+    wanted = [parameter.grad.clone() for parameter in model.parameters()]
+    for length in (17, 24):
+        model.zero_grad()
+        inputs, targets = pack(some, length)
+        assert len(inputs) < len(some) and inputs.shape[1] > max(each.size for each in some)
+        loss = next_token_packed(model, inputs, targets)
+        loss.backward()
+        assert loss.item() == pytest.approx(one_by_one.item(), abs=1e-9)
+        for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient, atol=1e-9, rtol=1e-6)
+        assert next_token(model, inputs, targets).item() != pytest.approx(loss.item(), abs=1e-6)    # without a mask
+
+
+@ROTARY
+def test_a_packed_example_is_blind_to_its_neighbours(build):
+    model, seen = build(), []
+    rows = [Example([1, 2, 3], [4, 5, 0]), Example([6, 7], [8, 0])]
+    others = [Example([9, 9, 9], [9, 9, 9]), rows[1]]
+    for some in (rows, others):
+        inputs, targets = pack(some, length=8)
+        same = example_numbers(targets)[:, :, None] == example_numbers(targets)[:, None]
+        seen.append(model(inputs, padding=~same)[0])
+    torch.testing.assert_close(seen[0][5:], seen[1][5:], atol=0, rtol=0)
+    torch.testing.assert_close(seen[0][5:], model(torch.tensor([[6, 7, 8]]))[0])       # and its places are right
+    assert not torch.allclose(seen[0][:5], seen[1][:5])
+
+
+def test_a_mask_for_each_token_covers_the_cache_too():
+    model, ids = llama(), torch.randint(11, (2, 6), generator=torch.Generator().manual_seed(1))
+    hidden = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(2)) < 0.4
+    caches = [KVCache(6) for _ in range(2)]
+    parts = [model(ids[:, :4], caches, hidden[:, :4, :4]), model(ids[:, 4:], caches, hidden[:, 4:])]
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids, None, hidden))
+
+
+def test_packed_training_takes_the_same_steps():
+    some = random_examples(shortest_prompt=2)
+    padded, packed = llama(), llama()
+    histories = [
+        sft(padded, some, recipe(12), batch_size=6, seed=5),
+        sft(packed, some, recipe(12), batch_size=6, seed=5, row_length=20),
+    ]
+    assert histories[0].loss == pytest.approx(histories[1].loss, abs=1e-5)
+    assert histories[1].tokens[-1] < histories[0].tokens[-1]      # fewer, since less of them is padding
+    for a, b in zip(padded.parameters(), packed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_what_cannot_be_packed_is_refused():
+    some = [Example([1, 2], [3]), Example([1], [3, 4])]
+    with pytest.raises(ValueError, match="example 1 of 2 has a prompt of 1 token: packing needs at least 2"):
+        pack(some, length=9)
+    with pytest.raises(ValueError, match="example 0 of 1 has 2 tokens; a row has 1"):
+        pack(some[:1], length=1)
+    with pytest.raises(ValueError, match="example 0 of 1 has 2 tokens, more than 0"):
+        sft(llama(), some[:1], recipe(1), row_length=0)
+    with pytest.raises((ValueError, TypeError), match="padding"):       # GPT-2 counts its places from the row's start
+        sft(gpt2(), some[:1], recipe(1), row_length=9)
 
 
 def test_dialogues_that_teach_nothing_are_refused():
