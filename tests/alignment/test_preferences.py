@@ -91,7 +91,7 @@ def test_every_form_of_the_small_web_is_rated_as_it_should_be():
 
 
 def test_the_chance_is_the_sigmoid_of_twice_the_difference():
-    for one, other in [(0, 0), (1, 0), (-0.5, 2), (5, 4.5)]:
+    for one, other in [(0.0, 0.0), (1.0, 0.0), (-0.5, 2.0), (5.0, 4.5)]:
         assert chance(one, other) == pytest.approx(1 / (1 + math.exp(-2 * (one - other))), abs=1e-12)
     assert chance(1e6, -1e6) == 1 and chance(-1e6, 1e6) == 0
 
