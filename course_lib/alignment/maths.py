@@ -117,7 +117,7 @@ def majority_at_k(answers: Sequence[str | None], truth: str, k: int, draws: int 
 def at_k(
     model: nn.Module, tokenizer: Tokenizer, n_questions: int = 100, n_samples: int = 64,
     ks: Sequence[int] = (1, 4, 16, 64), seed: int = EVALUATION_SEED + 1,
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list]:  # fmt: skip
     """Answer held-out sums many times each: "pass" and "majority" at every k."""
     questions = held_out(n_questions, seed)
     texts, _ = in_parts(model, tokenizer, questions, n_samples=n_samples, max_new_tokens=90, seed=seed)

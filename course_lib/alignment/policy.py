@@ -66,7 +66,7 @@ def average(
 
     >>> values = torch.tensor([[4.0, 0.0], [1.0, 3.0]])
     >>> mask = torch.tensor([[True, False], [True, True]])
-    >>> [average(values, mask, how).item() for how in ("sequence", "token", 4)]
+    >>> [average(values, mask, how).item() for how in ("sequence", "token", 4.0)]
     [3.0, 2.6666667461395264, 1.0]
     """
     if values.shape != mask.shape or not len(values):

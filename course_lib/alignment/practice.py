@@ -52,7 +52,7 @@ class PracticeSettings:
 
     >>> PracticeSettings(steps=10, lr=0.0)
     Traceback (most recent call last):
-    ValueError: lr 0.0 must be above 0
+    ValueError: lr 0.0 must be a number above 0
     """
 
     steps: int
@@ -76,7 +76,7 @@ class PracticeSettings:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         for name in ("temperature", "lr", "clip_gradient"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+                raise ValueError(f"{name} {getattr(self, name)} must be a number above 0")
         if not 0 <= self.beta < math.inf or not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
             shares = f"warmup {self.warmup} and decay {self.decay} shares of the run, from 0 to 1"
             raise ValueError(f"beta {self.beta} must be 0 or a number above it, {shares}")

@@ -105,6 +105,6 @@ def weighted(weights: Mapping[str, float]) -> Reward:
     )
 
 
-def share(truths: Sequence[bool | float]) -> float:
-    """Give the mean of some truths, 0 for none: `share([True, False])` is 0.5."""
+def share(truths: Sequence[int | float]) -> float:
+    """Give the mean of some numbers or truths, 0 for none: `share([True, False])` is 0.5."""
     return sum(map(float, truths)) / max(1, len(truths))

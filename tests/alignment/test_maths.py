@@ -28,6 +28,7 @@ from tests.alignment.tiny import TOKENIZER, completions, fresh
 
 CHAIN = Chain((7, 5, 3), (1, -1))               # 7+5-3 = 9
 QUESTION = Question(CHAIN.question, CHAIN)
+MODEL = fresh(std=0.3, context=128)
 
 ANSWERS = [
     "<think>first 7+5=12, then 12-3=9</think><answer>9</answer>",       # right, formatted, worked
@@ -164,14 +165,14 @@ def test_many_questions_are_asked_in_parts_and_in_order(monkeypatch):
     asked = Asked(lambda question, i: f"{question} {i}")
     monkeypatch.setattr(maths, "answer", asked)
     questions = held_out(7)
-    texts, lengths = in_parts(None, None, questions, rows=6, seed=5, n_samples=2, temperature=0.5)
+    texts, lengths = in_parts(MODEL, TOKENIZER, questions, rows=6, seed=5, n_samples=2, temperature=0.5)
     assert texts == [f"{question.text} {i}" for question in questions for i in range(2)]
     assert lengths == [len(text) + 1 for text in texts]
     assert [len(call["questions"]) for call in asked.calls] == [3, 3, 1]
     assert {(call["temperature"], call["seed"], call["n_samples"]) for call in asked.calls} == {(0.5, 5, 2)}
     asked.calls.clear()
-    assert len(in_parts(None, None, questions[:2], rows=3, n_samples=9)[0]) == 18 and len(asked.calls) == 2
-    assert in_parts(None, None, []) == ([], [])
+    assert len(in_parts(MODEL, TOKENIZER, questions[:2], rows=3, n_samples=9)[0]) == 18 and len(asked.calls) == 2
+    assert in_parts(MODEL, TOKENIZER, []) == ([], [])
 
 
 def test_an_evaluation_by_hand(monkeypatch):
@@ -185,7 +186,7 @@ def test_an_evaluation_by_hand(monkeypatch):
 
     asked = Asked(script)
     monkeypatch.setattr(maths, "answer", asked)
-    got = evaluate(None, None, n=6, temperature=0.0)
+    got = evaluate(MODEL, TOKENIZER, n=6, temperature=0.0)
     lengths = [len(script(question, 0)) + 1 for question in order]
     assert got == pytest.approx({
         "accuracy": 0.5, "format": 0, "worked": 0.5, "mixed": 0, "accuracy of worked": 1, "mixed of worked": 0,
@@ -205,7 +206,7 @@ def test_at_k_by_hand(monkeypatch):
         return f"I think {says[i]}"
 
     monkeypatch.setattr(maths, "answer", Asked(script))
-    got = at_k(None, None, n_questions=2, n_samples=4, ks=(1, 2, 4))
+    got = at_k(MODEL, TOKENIZER, n_questions=2, n_samples=4, ks=(1, 2, 4))
     assert got["k"] == [1, 2, 4]
     assert got["pass"] == pytest.approx([(1 / 2 + 1 / 4) / 2, (5 / 6 + 1 / 2) / 2, 1])     # 1 - C(2,2)/C(4,2), 1 - 3/6
     assert got["majority"][2] == pytest.approx((1 / 2 + 1) / 2)         # a tie, and the only one who spoke
@@ -213,10 +214,9 @@ def test_at_k_by_hand(monkeypatch):
 
 
 def test_a_real_model_is_asked_the_same_way_twice():
-    model = fresh(std=0.3, context=128)
-    got = [evaluate(model, TOKENIZER, n=5, max_new_tokens=6) for _ in range(2)]
+    got = [evaluate(MODEL, TOKENIZER, n=5, max_new_tokens=6) for _ in range(2)]
     assert got[0] == got[1] and got[0]["length"] <= 6
-    at = at_k(model, TOKENIZER, n_questions=1, n_samples=2, ks=(1, 2))
+    at = at_k(MODEL, TOKENIZER, n_questions=1, n_samples=2, ks=(1, 2))
     assert len(at["pass"]) == len(at["majority"]) == 2 and 0 <= min(at["pass"])
 
 

@@ -108,7 +108,7 @@ def spread(chances, values):
     [
         ("sequence", 8 / 3),    # (6 / 1 + (1 + 3) / 2 + 0) / 3 completions
         ("token", 10 / 3),      # 6 + 1 + 3 over 3 tokens
-        (5, 2 / 3),             # (6 + 4 + 0) / (3 * 5)
+        (5.0, 2 / 3),           # (6 + 4 + 0) / (3 * 5)
     ],
 )
 def test_averages_by_hand_with_a_completion_without_tokens(how, want):
@@ -144,16 +144,14 @@ def test_averages_are_those_of_loops_and_padding_counts_nothing(rows, how):
 def test_what_a_token_of_a_long_completion_weighs():
     """Two completions, of 1 and of 4 tokens: the slope of the average by each token."""
     mask = torch.tensor([[True, False, False, False], [True] * 4])
-    slopes = {}
-    for how in ("sequence", "token", 10):
+    want = {"sequence": (1 / 2, 1 / 8), "token": (1 / 5, 1 / 5), 10.0: (1 / 20, 1 / 20)}
+    for how, slopes in want.items():
         values = torch.ones(2, 4, requires_grad=True)
         average(values, mask, how).backward()
-        slopes[how] = values.grad[0, 0].item(), values.grad[1, 3].item()
-    assert slopes == {how: pytest.approx(want) for how, want in
-                      {"sequence": (1 / 2, 1 / 8), "token": (1 / 5, 1 / 5), 10: (1 / 20, 1 / 20)}.items()}  # fmt: skip
+        assert (values.grad[0, 0].item(), values.grad[1, 3].item()) == pytest.approx(slopes)
 
 
-@pytest.mark.parametrize("how", ["tokens", "", 0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("how", ["tokens", "", 0.0, -1.0, math.nan, math.inf])
 def test_unknown_averages_are_refused_by_name(how):
     with pytest.raises(ValueError, match=f"average {how!r} is neither one of sequence, token nor a number above 0"):
         average(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), how)
@@ -162,5 +160,6 @@ def test_unknown_averages_are_refused_by_name(how):
 @pytest.mark.parametrize("shapes", [((2, 3), (2, 4)), ((0, 3), (0, 3))])
 def test_tables_of_other_shapes_or_without_rows_are_refused(shapes):
     values, mask = torch.zeros(shapes[0]), torch.ones(shapes[1], dtype=torch.bool)
-    with pytest.raises(ValueError, match=rf"values \({shapes[0][0]}, 3\) and mask \({shapes[1][0]}, \d\)"):
+    numbers = "(?s)" + ".*".join(f"{rows}, ?{columns}" for rows, columns in shapes)
+    with pytest.raises((ValueError, TypeError), match=numbers):     # the second if annotations are checked
         average(values, mask)

@@ -110,7 +110,8 @@ def test_a_rule_that_leaves_its_range_is_told(rating):
 
 
 def test_a_rule_may_have_a_wider_range():
-    assert [Reward("wide", lambda problem, text: float(text), -1.0, 2.0)(CHAIN, text) for text in ("-1", "2")] == [-1, 2]
+    reward = Reward("wide", lambda problem, text: float(text), -1.0, 2.0)
+    assert [reward(CHAIN, text) for text in ("-1", "2")] == [-1, 2]
 
 
 def test_each_reward_stands_under_its_name():
