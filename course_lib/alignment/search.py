@@ -142,19 +142,15 @@ def measure_checks(worked: Sequence[tuple[Search, Sequence[Try]]]) -> dict[str, 
     }
 
 
-def measure_lengths(tokenizer: Tokenizer, answers: Sequence[str]) -> dict[str, float]:
-    """Give the mean length of answers with a try, in tokens with the end token."""
+def describe(tokenizer: Tokenizer, questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
+    """Give all measures; the mean length of answers with a try is in tokens, the end token included."""
     worked = [len(tokenizer.encode(text, allowed_special="all")) + 1 for text in answers if tries(text)]
-    return {"length of worked": share(worked)}
+    return measure(questions, answers) | {"length of worked": share(worked)}
 
 
 def task(tokenizer: Tokenizer, weights: Mapping[str, float] = REWARDS) -> Task:
     """Make the task of answering searches for a reward."""
-    return Task(
-        draw_question,
-        partial(rate_all, weighted(weights)),
-        lambda questions, answers: measure(questions, answers) | measure_lengths(tokenizer, answers),
-    )
+    return Task(draw_question, partial(rate_all, weighted(weights)), partial(describe, tokenizer))
 
 
 # ------------------------------------------------------------------------------------------------------- the evaluation
@@ -166,32 +162,31 @@ def held_out(n: int, lengths: tuple[int, ...] = (3, 4, 5), seed: int = EVALUATIO
     return [draw_question(rng, lengths, held_out=True) for _ in range(n)]
 
 
+def by_numbers(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, tuple[list[Question], list[str]]]:
+    """Sort questions and answers by how many numbers the question has."""
+    groups: dict[str, tuple[list[Question], list[str]]] = {}
+    for question, text in zip(questions, answers, strict=True):
+        both = groups.setdefault(str(len(question.truth.numbers)), ([], []))
+        both[0].append(question)
+        both[1].append(text)
+    return dict(sorted(groups.items()))
+
+
 def evaluate(run: Run, name: str) -> dict:
     """Measure a model on held-out searches: sampled, greedy, and by how many numbers they have.
 
-    Six numbers are more than anybody ever saw. "answers" has a few of them to read.
+    Six numbers are more than it ever saw. "answers" has a few to read, "tries and right" two numbers of each.
     """
-    model, tokenizer, recipe = run.load(name), run.tokenizer(), run.recipe
-
-    def answers(questions: Sequence[Question], temperature: float) -> list[str]:
-        options = {"max_new_tokens": recipe.evaluation_tokens, "temperature": temperature}
-        return in_parts(model, tokenizer, questions, seed=EVALUATION_SEED, **options)[0]
-
-    def described(questions: Sequence[Question], texts: Sequence[str]) -> dict[str, float]:
-        return measure(questions, texts) | measure_lengths(tokenizer, texts)
-
-    questions = held_out(recipe.n_evaluation)
-    texts = answers(questions, temperature=1.0)
-    by_numbers = {}
-    for k in (3, 4, 5):
-        rows = [i for i, question in enumerate(questions) if len(question.truth.numbers) == k]
-        by_numbers[str(k)] = described([questions[i] for i in rows], [texts[i] for i in rows])
-    longer = held_out(recipe.n_evaluation // 3, lengths=(6,))
-    by_numbers["6"] = described(longer, answers(longer, temperature=1.0))
+    model, tokenizer, r = run.load(name), run.tokenizer(), run.recipe
+    questions, longer = held_out(r.n_evaluation), held_out(r.n_evaluation // 3, lengths=(6,))
+    options = {"max_new_tokens": r.evaluation_tokens, "seed": EVALUATION_SEED}
+    texts, of_longer = (in_parts(model, tokenizer, asked, **options)[0] for asked in (questions, longer))
+    greedy, _ = in_parts(model, tokenizer, questions, temperature=0.0, **options)
+    groups = by_numbers([*questions, *longer], [*texts, *of_longer])
     return {
-        "sampled": described(questions, texts),
-        "greedy": described(questions, answers(questions, temperature=0.0)),
-        "by numbers": by_numbers,
+        "sampled": describe(tokenizer, questions, texts),
+        "greedy": describe(tokenizer, questions, greedy),
+        "by numbers": {numbers: describe(tokenizer, *both) for numbers, both in groups.items()},
         "tries and right": [[len(tries(t)), bool(verify(q.truth, t))] for q, t in zip(questions, texts, strict=True)],
         "answers": [[question.text, text] for question, text in zip(questions[:20], texts, strict=False)],
     }

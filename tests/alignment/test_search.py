@@ -169,6 +169,30 @@ def test_the_budget_grows_where_it_should(tmp_path):
     assert longest["small"] <= 8 and longest["kept"] <= 8 < longest["raised"] <= 20
 
 
+def test_an_experiment_that_was_killed_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    whole = search.run(tmp_path / "whole", 1, "search-budget", TINY)
+    real, left = search.grpo, [2]
+
+    def killed_at_the_third(*arguments, **options):
+        if not left[0]:
+            raise OSError("the power failed")
+        left[0] -= 1
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(search, "grpo", killed_at_the_third)
+    with pytest.raises(OSError, match="power"):
+        search.run(tmp_path / "cut", 1, "search-budget", TINY)
+    assert (tmp_path / "cut/search-budget/raised/model.json").exists()
+    monkeypatch.setattr(search, "grpo", real)
+    assert search.run(tmp_path / "cut", 1, "search-budget", TINY) == whole
+
+
+def test_answers_are_sorted_by_how_many_numbers_they_had():
+    short = Question("make 10 from 12 2", Search((12, 2), 10))
+    groups = search.by_numbers([ASKED, short, ASKED], ["a", "b", "c"])
+    assert groups == {"2": ([short], ["b"]), "4": ([ASKED, ASKED], ["a", "c"])} and list(groups) == ["2", "4"]
+
+
 def test_an_unknown_experiment_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no experiment 'sreach'; there are search, "):
         search.run(tmp_path, 0, "sreach", TINY)
