@@ -105,14 +105,14 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     """Split a model's parameters into hidden matrices (for Muon) and all the rest (for AdamW).
 
     Hidden is a matrix, or a stack of them, that turns vectors into vectors. Not hidden: biases and the weights of
-    norms, which are no matrices; tables (`nn.Embedding`) and the `head`, whose rows stand for tokens; and whatever a
-    name calls a router, whose rows stand for experts.
+    norms, which are no matrices; tables (`nn.Embedding`) and the `head`, whose rows stand for tokens; whatever a name
+    calls a router, whose rows stand for experts; and the factors of LoRA, of which only the product is a matrix.
     """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     hidden, rest = [], []
     for name, parameter in model.named_parameters():
         faces_choices = id(parameter) in tables or "router" in name or "head" in name.split(".")
-        (rest if parameter.ndim < 2 or faces_choices else hidden).append(parameter)
+        (rest if parameter.ndim < 2 or faces_choices or "lora_" in name else hidden).append(parameter)
     return hidden, rest
 
 
