@@ -5,7 +5,6 @@ Every experiment gives data for the report card: how it was "before" and "after"
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from course_lib.alignment import maths
 from course_lib.alignment.grpo import GRPO
@@ -31,7 +30,8 @@ FOLDER = "experiments"
 
 def no_worked(run: Run) -> dict:
     """Pre-train on a web on which nobody works a sum out, then practise: is there anything to bring forth?"""
-    other = replace(run, folder=run.folder / FOLDER / "no-worked", recipe=replace(run.recipe, chains=ChainShares(worked=0)))
+    recipe = replace(run.recipe, chains=ChainShares(worked=0))
+    other = replace(run, folder=run.folder / FOLDER / "no-worked", recipe=recipe)
     base(other)
     practise(other, "zero", "base", maths.task(ZERO_REWARDS), run.recipe.zero)
     return before_and_after(other, "base", "zero")
@@ -39,7 +39,11 @@ def no_worked(run: Run) -> dict:
 
 def filtered(run: Run) -> dict:
     """One round of tuning on the base's own right and well-formed answers, without any reinforcement learning."""
-    return one_round(run, "filtered", lambda question, text: bool(verify(question.truth, text)) and is_well_formed(text))
+    return one_round(run, "filtered", right_and_formed)
+
+
+def right_and_formed(question: Question, text: str) -> bool:
+    return bool(verify(question.truth, text)) and is_well_formed(text)
 
 
 def filtered_worked(run: Run) -> dict:
@@ -73,10 +77,10 @@ def practised(run: Run, name: str, weights: dict[str, float], settings=None) -> 
 
 def naive_judge(run: Run) -> dict:
     """The last stage with a reward model that has seen answers of the base only, and a loose leash."""
-    judge = judge_of(run, "sft/judge", [])
+    judge = judge_of(run, "sft/judge")
     name = f"{FOLDER}/naive-judge"
     practise(run, name, "sft", sums_and_chats(judge, run.tokenizer()), replace(run.recipe.r1, beta=0.01))
-    manners = {stage: chat_manners(run, run.load(stage), judge) for stage in ("sft", name, "r1")}
+    manners = {stage: chat_manners(run, stage, judge) for stage in ("sft", name, "r1")}
     return {"chats": manners}
 
 
