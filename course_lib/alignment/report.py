@@ -1,3 +1,250 @@
-"""placeholder"""
-def write_card(out):
-    return out
+"""The report card of the pipeline: tables, figures and what the numbers carry, over all seeds that are done."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from course_lib.alignment.r1 import SMALL, STAGES, VERSION
+from course_lib.files import markdown_table, read_json, write_atomically
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")      # Okabe and Ito's, as in the lessons
+NAMES = {
+    "base": "V3-Base", "zero": "R1-Zero", "cold-start": "cold start", "reasoning": "reasoning RL",
+    "sft": "SFT of the base", "r1": "**R1**",
+    "small-base": "small base", "small-zero": "small, by RL", "student": "small, taught by R1",
+}  # fmt: skip
+# What a run is meant to reach: a name, the measure, and whether it is reached
+GOALS: list[tuple[str, Callable[[dict], float], Callable[[float], bool]]] = [
+    ("V3-Base right, at most 30 %", lambda run: sums(run, "base", "accuracy"), lambda x: x <= 0.30),
+    ("R1-Zero right, at least 90 %", lambda run: sums(run, "zero", "accuracy"), lambda x: x >= 0.90),
+    ("R1 right, at least 95 %", lambda run: sums(run, "r1", "accuracy"), lambda x: x >= 0.95),
+    ("R1 mixes languages, under 1 %", lambda run: sums(run, "r1", "mixed"), lambda x: x < 0.01),
+    ("R1 well-formed, at least 99 %", lambda run: sums(run, "r1", "format"), lambda x: x >= 0.99),
+]
+
+
+def sums(run: dict, stage: str, measure: str) -> float:
+    return run["measures"]["stages"][stage]["sums"][measure]
+
+
+def write_card(out: Path) -> Path:
+    """Write `card.md`, its figures and `card.json` (all numbers in them) for the finished seeds in the folder `out`."""
+    runs = [read_run(folder) for folder in sorted(Path(out).glob("seed-*")) if finished(folder)]
+    if runs:
+        draw(curves(runs), Path(out) / "zero.svg")
+        draw(samples_help(runs), Path(out) / "samples.svg")
+    write_atomically(Path(out) / "card.md", card(runs).encode())
+    write_atomically(Path(out) / "card.json", json.dumps(runs, ensure_ascii=False, indent=1).encode())
+    return Path(out) / "card.md"
+
+
+def finished(folder: Path) -> bool:
+    return (folder / "evaluation/measures.json").exists()
+
+
+def read_run(folder: Path) -> dict:
+    """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts, experiments."""
+    data = lambda name: read_json(folder / f"{name}.json", "data", VERSION)         # noqa: E731
+    history = read_json(folder / "zero/history.json", "history", VERSION)
+    seconds = {
+        name: read_json(folder / name / "seconds.json", "seconds", VERSION) for name in [*STAGES, "evaluation"]
+    }
+    kept = {name: len(data(name)) for name in ("cold-start/answers", "sft/sums", "sft/chats", "student/answers")}
+    return {
+        "seed": data("run")["seed"], "measures": data("evaluation/measures"), "seconds": seconds, "kept": kept,
+        "curves": history["measures"], "samples": history["samples"],
+        "experiments": {path.parent.name: data(f"experiments/{path.parent.name}/result")
+                        for path in sorted(folder.glob("experiments/*/result.json"))},
+    }  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def percent(values: Sequence[float]) -> str:
+    """Write shares of several seeds: `percent([0.9, 0.95])` is "90.0, 95.0"."""
+    return ", ".join(f"{100 * value:.1f}" for value in values)
+
+
+def card(runs: list[dict]) -> str:
+    """Write the card in Markdown."""
+    head = ["# R1's report card", ""]
+    if not runs:
+        return "\n".join([*head, "No seed is done yet.", ""])
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    minutes = ", ".join(f"{sum(s['wall'] for s in run['seconds'].values()) / 60:.0f}" for run in runs)
+    return "\n".join([
+        *head,
+        f"Seeds {seeds}, one number each. A seed is other texts, other first weights and other draws. Made by "
+        "`python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000 held-out ones, drawn for this card alone, at "
+        f"temperature 1 unless it says greedy. From raw text to this card: {minutes} minutes by the clock, one thread "
+        "each.", "",
+        "## Goals", "", goals(runs), "",
+        "## Stages", "", stages(runs), "",
+        "## R1-Zero", "", "![Curves of R1-Zero](zero.svg)", "", what_grew(runs), "", samples(runs[0]), "",
+        "## More answers than one", "", "![pass@k and majority@k](samples.svg)", "", many(runs), "",
+        "## Manners", "", manners(runs), "",
+        "## The small model", "", small(runs), "",
+        "## Longer sums than any in the corpus", "", longer(runs), "",
+        "## Controls", "", controls(runs), "",
+    ])  # fmt: skip
+
+
+def goals(runs: list[dict]) -> str:
+    rows = []
+    for name, measure, reached in GOALS:
+        values = [measure(run) for run in runs]
+        rows.append([name, percent(values), f"{sum(map(reached, values))} of {len(values)}"])
+    return markdown_table(["goal", "%", "seeds that reach it"], rows)
+
+
+def stages(runs: list[dict]) -> str:
+    header = ["stage", "right", "right, greedy", "well-formed", "show work", "mixed", "tokens", "tokens if worked",
+              "seconds"]  # fmt: skip
+    rows = []
+    for stage in STAGES:
+        of = lambda what, stage=stage: percent([sums(run, stage, what) for run in runs])       # noqa: E731
+        number = lambda what, stage=stage: ", ".join(f"{sums(run, stage, what):.1f}" for run in runs)     # noqa: E731
+        greedy = percent([run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs])
+        seconds = ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs)
+        rows.append([NAMES[stage], of("accuracy"), greedy, of("format"), of("worked"), of("mixed"), number("length"),
+                     number("length of worked"), seconds])  # fmt: skip
+    note = "\n\nShares in per cent; *seconds* of one processor, all that the stage does included."
+    return markdown_table(header, rows) + note
+
+
+def what_grew(runs: list[dict]) -> str:
+    """Say which growth is composition, and what drifts: with the numbers beside it."""
+    lines = []
+    for run in runs:
+        before, after = run["measures"]["stages"]["base"]["sums"], run["measures"]["stages"]["zero"]["sums"]
+        lines.append(
+            f"- Seed {run['seed']}: from {before['length']:.1f} to {after['length']:.1f} tokens per answer, from "
+            f"{before['length of worked']:.1f} to {after['length of worked']:.1f} per worked answer; "
+            f"{before['worked']:.0%} and then {after['worked']:.0%} show work. Of the worked answers, "
+            f"{before['mixed of worked']:.0%} mixed languages before and {after['mixed of worked']:.0%} after."
+        )
+    return "\n".join([
+        "What grows is the share of answers that show their work; where the worked answers themselves stay as long as "
+        "they were, the model has not learnt to think longer. No reward here speaks of language, so how much is mixed "
+        "drifts with the seed:", "", *lines,
+    ])  # fmt: skip
+
+
+def samples(run: dict) -> str:
+    """Show the answer to the first question of the kept steps."""
+    shown, rows = set(), []
+    for step, question, text, reward in run["samples"]:
+        if step not in shown:
+            shown.add(step)
+            rows.append([step, f"`{question}`", f"`{text}`".replace("|", "\\|").replace("\n", " "), f"{reward:g}"])
+    table = markdown_table(["step", "question", "answer", "reward"], rows)
+    return f"Answers on the way, seed {run['seed']}:\n\n{table}"
+
+
+def many(runs: list[dict]) -> str:
+    ks = runs[0]["measures"]["at k"]["base"]["k"]
+    rows = [
+        [f"{NAMES[name]}, {kind}@k", *(percent([run["measures"]["at k"][name][kind][i] for run in runs])
+                                       for i in range(len(ks)))]
+        for name in ("base", "zero") for kind in ("pass", "majority")
+    ]  # fmt: skip
+    return markdown_table(["%", *(f"k = {k}" for k in ks)], rows)
+
+
+def manners(runs: list[dict]) -> str:
+    big = [stage for stage in STAGES if stage not in SMALL]
+    traits = list(runs[0]["measures"]["stages"]["base"]["chats"])
+    chats = {stage: [run["measures"]["stages"][stage]["chats"] for run in runs] for stage in big}
+    rows = [
+        [NAMES[stage], *(percent([each[trait] for each in chats[stage]]) for trait in traits)] for stage in big
+    ]
+    return "500 questions about facts. The annotator, and so the taste, is simulated.\n\n" + markdown_table(
+        ["%", *traits], rows
+    )
+
+
+def small(runs: list[dict]) -> str:
+    rows = [
+        [NAMES[stage], percent([sums(run, stage, "accuracy") for run in runs]),
+         percent([sums(run, stage, "worked") for run in runs])]
+        for stage in SMALL
+    ]  # fmt: skip
+    taught = ", ".join(f"{run['kept']['student/answers']:,}" for run in runs)
+    note = f"\n\nTaught by {taught} right, readable answers of R1; what it cost to make R1 is not counted."
+    return markdown_table(["%", "right", "show work"], rows) + note
+
+
+def longer(runs: list[dict]) -> str:
+    lengths = list(runs[0]["measures"]["longer sums"])
+    row = [percent([run["measures"]["longer sums"][length] for run in runs]) for length in lengths]
+    return markdown_table(["numbers in the sum", *lengths], [["R1, % right", *row]])
+
+
+def controls(runs: list[dict]) -> str:
+    """Show the experiments that were made, seed by seed."""
+    rows = []
+    for run in runs:
+        for name, result in run["experiments"].items():
+            if "after" in result:
+                a, b = result["before"], result["after"]
+                cells = [f"{100 * a[what]:.1f} to {100 * b[what]:.1f}" for what in ("accuracy", "format", "worked")]
+                rows.append([name, run["seed"], *cells, f"{a['length']:.1f} to {b['length']:.1f}"])
+    if not any(run["experiments"] for run in runs):
+        return "None has been run here: `--experiment NAME`."
+    table = markdown_table(["experiment", "seed", "right, %", "well-formed, %", "show work, %", "tokens"], rows)
+    return "\n\n".join([table, *(over_optimised(run) for run in runs if "naive-judge" in run["experiments"])])
+
+
+def over_optimised(run: dict) -> str:
+    """Show what a reward model that has seen too little does to manners."""
+    chats = run["experiments"]["naive-judge"]["chats"]
+    rows = [[f"`{stage}`", f"{each['score']:.2f}", *(percent([each[trait]]) for trait in each if trait != "score")]
+            for stage, each in chats.items()]  # fmt: skip
+    header = ["naive-judge", "its score", *(trait for trait in next(iter(chats.values())) if trait != "score")]
+    return f"Seed {run['seed']}, chats, shares in per cent:\n\n" + markdown_table(header, rows)
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Save a figure so that the same numbers give the same file."""
+    with matplotlib.rc_context({"svg.hashsalt": "card", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def curves(runs: list[dict]) -> Figure:
+    """Draw what R1-Zero's samples were like, step by step: a line per seed."""
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    wanted = [("accuracy", "right"), ("worked", "show work"), ("format", "well-formed"), ("mixed", "mix languages"),
+              ("length", "tokens per answer"), ("entropy", "surprise per token, nats")]  # fmt: skip
+    for ax, (name, title) in zip(figure.subplots(2, 3).flat, wanted, strict=True):
+        for run, colour in zip(runs, COLOURS, strict=False):
+            values = run["curves"][name]
+            ax.plot(range(1, len(values) + 1), values, color=colour, label=f"seed {run['seed']}")
+        ax.set_title(title)
+        ax.set_xlabel("step")
+        ax.set_ylim(0, 1 if name not in ("length", "entropy") else None)
+    figure.axes[0].legend()
+    return figure
+
+
+def samples_help(runs: list[dict]) -> Figure:
+    """Draw pass@k and majority@k of the base and of R1-Zero, the mean over the seeds."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    for ax, kind in zip(figure.subplots(1, 2, sharey=True), ("pass", "majority"), strict=True):
+        for name, colour, marker in (("base", COLOURS[0], "o"), ("zero", COLOURS[1], "s")):
+            found = [run["measures"]["at k"][name] for run in runs]
+            mean = [sum(values) / len(values) for values in zip(*(each[kind] for each in found), strict=True)]
+            ax.plot(found[0]["k"], mean, color=colour, marker=marker, label=NAMES[name])
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(found[0]["k"], [str(k) for k in found[0]["k"]])
+        ax.set_title(f"{kind}@k")
+        ax.set_xlabel("k")
+        ax.set_ylim(0, 1.02)
+    figure.axes[0].legend()
+    return figure

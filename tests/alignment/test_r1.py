@@ -1,0 +1,126 @@
+"""The pipeline in small: every stage runs, a killed run goes on, and the card says what the numbers are."""
+
+import json
+from functools import partial
+from random import Random
+
+import pytest
+
+from course_lib import r1 as command
+from course_lib.alignment import controls, maths, practice, preferences, r1
+from course_lib.alignment.grpo import GRPOSettings
+from course_lib.alignment.practice import Question
+from course_lib.text.problems import Chain
+
+FEW = GRPOSettings(2, n_questions=2, group_size=2, max_new_tokens=12)
+TINY = r1.Recipe(
+    megabytes=0.1, base={"d_model": 16, "n_layers": 2, "n_heads": 2}, small={"d_model": 8, "n_layers": 1, "n_heads": 2},
+    window=32, batch_size=2, base_steps=3, small_steps=3, zero=FEW, reasoning=FEW, r1=FEW, small_zero=FEW,
+    cold_questions=2, cold_steps=2, sft_questions=2, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
+    student_questions=2, student_steps=2,
+)  # fmt: skip
+CHAIN = Question("7+5-3=?", Chain((7, 5, 3), (1, -1)))
+
+
+gather = r1.gather
+
+
+def anything(run, teacher, n_questions, n_samples, good=None):
+    """Keep every answer that may be said: untrained models are never right."""
+    return gather(run, teacher, n_questions, n_samples, lambda _, text: r1.may_be_said(text))
+
+
+@pytest.fixture(scope="module")
+def small_world():
+    """The pipeline with tiny sizes; untrained models are never right, so every answer that may be said is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(r1, "gather", anything)
+        patch.setitem(command.PRESETS, "laptop", TINY)
+        patch.setattr(command, "evaluation", partial(r1.evaluation, n=4))
+        patch.setattr(r1, "longer_sums", lambda run, name: {"3": 0.0})
+        patch.setattr(r1, "chat_manners", partial(r1.chat_manners, n=4))
+        patch.setattr(maths, "at_k", partial(maths.at_k, n_questions=2, n_samples=4, ks=(1, 4)))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def done(small_world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert command.main(["--out", str(folder)]) == 0
+    return folder
+
+
+def test_every_stage_leaves_a_model_and_the_card_counts_it(done):
+    for stage in r1.STAGES:
+        assert (done / f"seed-0/{stage}/model.json").exists() and not (done / f"seed-0/{stage}/steps").exists()
+    numbers = json.loads((done / "card.json").read_text())
+    assert [run["seed"] for run in numbers] == [0] and set(numbers[0]["measures"]["stages"]) == set(r1.STAGES)
+    card = (done / "card.md").read_text()
+    assert "R1-Zero right, at least 90 %" in card and "0 of 1" in card
+    assert (done / "zero.svg").exists() and (done / "samples.svg").exists()
+
+
+def test_a_stage_that_is_done_is_not_done_again_and_from_redoes_what_follows(done):
+    before = {stage: (done / f"seed-0/{stage}/model.json").stat().st_mtime_ns for stage in r1.STAGES}
+    assert command.main(["--out", str(done)]) == 0
+    assert before == {stage: (done / f"seed-0/{stage}/model.json").stat().st_mtime_ns for stage in r1.STAGES}
+    weights = {stage: (done / f"seed-0/{stage}/model.json").read_text() for stage in r1.STAGES}
+    assert command.main(["--out", str(done), "--from", "r1"]) == 0
+    after = {stage: (done / f"seed-0/{stage}/model.json").stat().st_mtime_ns for stage in r1.STAGES}
+    assert {stage for stage in r1.STAGES if after[stage] != before[stage]} == {
+        "r1", "small-base", "small-zero", "student"
+    }  # fmt: skip
+    assert weights == {stage: (done / f"seed-0/{stage}/model.json").read_text() for stage in r1.STAGES}
+
+
+def test_a_stage_that_was_killed_before_its_end_is_not_begun_anew(done, tmp_path, small_world, monkeypatch):
+    run = r1.Run(tmp_path / "seed-0", 0, TINY)
+    r1.base(run)
+    keep, steps = r1.Run.keep, []
+    monkeypatch.setattr(r1.Run, "keep", lambda *_: (_ for _ in ()).throw(MemoryError("killed here")))
+    with pytest.raises(MemoryError):
+        r1.zero(run)
+    assert not run.path("zero/model").exists() and (run.folder / "zero/steps").exists()
+    monkeypatch.setattr(r1.Run, "keep", keep)
+    monkeypatch.setattr(practice, "answer", lambda *_: steps.append(1))
+    r1.zero(run)
+    assert not steps and weights(run.folder / "zero") == weights(done / "seed-0/zero")
+
+
+def weights(folder):
+    return json.loads((folder / "model.json").read_text())["content"]["weights"]["sha256"]
+
+
+def test_another_preset_in_the_same_folder_is_refused(done):
+    with pytest.raises(ValueError, match="was begun with --preset laptop, not gpu"):
+        command.main(["--out", str(done), "--preset", "gpu"])
+
+
+def test_readable_answers_are_right_well_formed_and_in_english():
+    assert r1.readable(CHAIN, "<think>first 7+5=12, then 12-3=9</think><answer>9</answer>")
+    assert not r1.readable(CHAIN, "<think>first 7+5=12, then 12-3=8</think><answer>8</answer>")
+    assert not r1.readable(CHAIN, "first 7+5=12, then 12-3=9")
+    assert not r1.readable(CHAIN, "<think>first 7+5=12，再12-3=9</think><answer>9</answer>")
+    assert not r1.readable(CHAIN, "<think>7+5=12, 12-3=9</think><answer>9</answer>")     # no word at all
+
+
+def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
+    run = r1.Run(done / "seed-0", 0, TINY)
+    judge, tokenizer = r1.judge_of(run, "r1/judge"), run.tokenizer()
+    fact = preferences.draw_question(Random(0))
+    task = r1.sums_and_chats(judge, tokenizer)
+    answers = ["<think>first 7+5=12, then 12-3=9</think><answer>9</answer>", fact.truth.sentence, "9"]
+    rewards = task.reward([CHAIN, fact, CHAIN], answers)
+    assert rewards[0] == 2.0 and rewards[2] == 1.5      # right, formed, English; right, and no word that is foreign
+    assert rewards[1] == pytest.approx(r1.judged(judge, tokenizer, [(fact.text, answers[1])])[0])
+    assert task.measure([CHAIN, fact, CHAIN], answers)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["strict", "filtered", "naive-judge"])
+def test_a_control_is_one_command_and_gets_into_the_card(done, small_world, name):
+    small_world.setattr(controls, "gather", r1.gather)
+    small_world.setattr(controls, "chat_manners", r1.chat_manners)
+    small_world.setattr(controls.maths, "evaluate", partial(maths.evaluate, n=4))
+    assert command.main(["--out", str(done), "--experiment", name]) == 0
+    assert (done / f"seed-0/experiments/{name}/result.json").exists()
+    assert name in (done / "card.md").read_text()
