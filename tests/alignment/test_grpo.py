@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course_lib.alignment import grpo as module
 from course_lib.alignment.grpo import (
     DAPO,
     DR_GRPO,
@@ -166,7 +167,7 @@ def test_the_loss_by_hand():
     (0.64 + 0.5 - 0.4 - 0.03069) / 20 = 0.0354655.
     """
     old = torch.tensor([[0.2, 0.2], [0.4, 0.9]]).log()
-    new = torch.tensor([[0.3, 0.2], [0.2, 0.1]]).log()
+    new = torch.tensor([[0.3, 0.2], [0.2, 0.1]]).log().requires_grad_()
     reference = torch.tensor([[0.6, 0.2], [0.2, 0.7]]).log()
     s = GRPOSettings(1, group_size=2, average=10.0, beta=0.1)
     advantages = group_advantages(torch.tensor([1.0, 0.0]), 2)
@@ -267,6 +268,12 @@ def test_answers_without_an_advantage_are_left_out(sampled):
     assert (whole["used"], few["used"]) == (5 / 12, 1.0) and whole["kl"] == 0
 
 
+def test_without_beta_the_reference_is_not_read(sampled):
+    advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
+    model = copy.deepcopy(sampled[0])
+    assert grpo_step(model, fresh(1, std=0.3), plain(model), sampled[1], advantages, replace(STEP, beta=0.0))["kl"] == 0
+
+
 def test_minibatches_and_epochs(sampled):
     rows = torch.arange(100, 111)
     parts = list(minibatches(rows, replace(STEP, n_minibatches=3, n_epochs=2), seeded()))
@@ -357,6 +364,28 @@ def test_a_tiny_model_learns_to_say_a_letter(preset):
     reward = history.measures["reward"]
     assert history.ended == "finished" and len(reward) == LEARN.steps
     assert sum(reward[:3]) / 3 < 0.2 and sum(reward[-3:]) / 3 > 0.8
+
+
+def test_what_a_run_hands_to_its_steps(monkeypatch):
+    """A run of two steps whose second one must still know the model of the start."""
+    steps, start = [], bits(fresh())
+
+    def step(model, reference, optimiser, completions, advantages, settings, generator):
+        steps.append((reference and bits(reference), advantages))
+        return grpo_step(model, reference, optimiser, completions, advantages, settings, generator)
+
+    monkeypatch.setattr(module, "grpo_step", step)
+    task, rewards = count_of("e", out_of=6), []
+    told = replace(task, reward=lambda *both: rewards.append(task.reward(*both)) or rewards[-1])
+    s = replace(LEARN, steps=2, scale_by_std=True)
+    history = grpo(fresh(), TOKENIZER, told, s, seed=1, keep_samples_at=[2])
+    for (reference, advantages), reward in zip(steps, rewards, strict=True):
+        assert reference == start
+        torch.testing.assert_close(advantages, group_advantages(torch.tensor(reward), 8, scale_by_std=True))
+    assert [kept[0] for kept in history.samples] == [2] * 4
+    other = grpo(fresh(), TOKENIZER, told, replace(s, beta=0.0), seed=2)
+    assert steps[2][0] is None and other.measures["entropy"] != history.measures["entropy"]
+    assert max(map(max, rewards)) > 0
 
 
 class Killed(Exception):

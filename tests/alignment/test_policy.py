@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from course_lib.alignment.policy import average, clipped_gain, k3
@@ -131,6 +131,8 @@ def by_loops(rows, how):
     st.lists(st.lists(st.floats(-9, 9), max_size=5), min_size=1, max_size=5),
     st.sampled_from(["sequence", "token", 7.5]),
 )
+@example([[], []], "token")
+@example([[], []], "sequence")
 def test_averages_are_those_of_loops_and_padding_counts_nothing(rows, how):
     T = max(map(len, rows)) + 1
     padded = torch.tensor([row + [math.nan] * (T - len(row)) for row in rows], dtype=torch.float64, requires_grad=True)
