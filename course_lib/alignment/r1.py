@@ -24,6 +24,7 @@ from course_lib.alignment.practice import Question, RLHistory, Task, prompt
 from course_lib.alignment.reward_model import RewardModel, train_reward_model
 from course_lib.alignment.rewards import languages, share, weighted
 from course_lib.alignment.sft import examples, recipe, sft
+from course_lib.assets import DATA
 from course_lib.files import read_json, write_json
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.llama import Llama, LlamaSettings
@@ -71,9 +72,9 @@ class Recipe:
     cold_steps: int = 60
     sft_questions: int = 1000           # asked of the model with a cold start, four times each
     sft_steps: int = 150
-    n_chats: int = 300
-    n_pairs: int = 1500                 # pairs of chat answers that the annotator compares
-    judge_steps: int = 150
+    n_chats: int = 1000                 # of each, the best of 16 answers of the base
+    n_pairs: int = 3000                 # pairs of chat answers that the annotator compares
+    judge_steps: int = 300
     student_questions: int = 4000       # asked of R1, once each
     student_steps: int = 600
 
@@ -131,6 +132,9 @@ class Run:
             self.path(name).parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path(name), "data", VERSION, content)
         return read_json(self.path(name), "data", VERSION)
+
+
+SHIPPED = Run(DATA / "r1/seed-0")       # the tokenizer and four of the models: base, zero, r1, student
 
 
 # ----------------------------------------------------------------------------------------- what the stages are made of
@@ -266,7 +270,7 @@ def judge_of(run: Run, name: str, also: str | None = None) -> RewardModel:
     return checkpoint.load(run.path(name), build)[0].to(run.device)
 
 
-def best_chats(run: Run, judge: RewardModel, name: str, n_questions: int, n_samples: int = 4) -> list:
+def best_chats(run: Run, judge: RewardModel, name: str, n_questions: int, n_samples: int = 16) -> list:
     """Let the model of a stage answer questions about facts; keep the answer to each that the judge likes best."""
     rng = Random(f"{run.seed}/best chats")
     questions = [preferences.draw_question(rng) for _ in range(n_questions)]
