@@ -136,6 +136,14 @@ def test_the_length_is_that_of_answers_with_tries_in_tokens(tokenizer):
     assert found["length of worked"] == 17
 
 
+# ------------------------------------------------------------------------------------------------------------- corpus
+
+
+def test_nobody_in_the_corpus_makes_more_than_four_tries():
+    texts = [page.text for page in documents(0.3, 0, {"search": 1}, searches=search.RECIPE.shares)]
+    assert max(len(search.tries(text)) for text in texts) == search.MAX_TRIES
+
+
 # -------------------------------------------------------------------------------------------------------- experiments
 
 TINY = replace(
