@@ -119,9 +119,10 @@ class SelfAttention(nn.Module):
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B G T D"], Float[Tensor, "B G T D"]]:
         """Make each head's queries, keys and values, positions marked."""
         heads = self.qkv(x).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
-        q, k, v = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
+        qk, v = heads.split([self.n_heads + self.n_kv_heads, self.n_kv_heads], dim=1)
         if self.position is not None:
-            q, k = self.position(q, start), self.position(k, start)
+            qk = self.position(qk, start)
+        q, k = qk.split([self.n_heads, self.n_kv_heads], dim=1)
         return q, k, v
 
     @torch.no_grad()

@@ -1,5 +1,7 @@
 """Where a token stands: waves to add to its vector, or rotations to turn its queries and keys by."""
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -82,10 +84,25 @@ class Rotary(nn.Module):
 
     def __init__(self, d_head: int, base: float = 10_000.0) -> None:
         super().__init__()
-        self.register_buffer("speeds", frequencies(d_head, base), persistent=False)
+        frequencies(d_head, base)  # refuses a width or base that will not do
+        self.d_head, self.base = d_head, base
 
     def forward(self, x: Float[Tensor, "B H T D"], start: int = 0) -> Float[Tensor, "B H T D"]:
-        if x.shape[-1] != 2 * len(self.speeds):
-            raise ValueError(f"rotary positions for heads of {2 * len(self.speeds)} numbers, not of {x.shape[-1]}")
-        places = torch.arange(start, start + x.shape[-2], device=x.device)
-        return rotate(x, angles(places, self.speeds))
+        if x.shape[-1] != self.d_head:
+            raise ValueError(f"rotary positions for heads of {self.d_head} numbers, not of {x.shape[-1]}")
+        cos, sin = turns(start, start + x.shape[-2], self.d_head, self.base, x.dtype, x.device)
+        return x * cos + x.roll(self.d_head // 2, -1) * sin
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)    # what is made while sampling must serve in training too
+def turns(
+    start: int, end: int, width: int, base: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Float[Tensor, "T D"], Float[Tensor, "T D"]]:
+    """Give what `rotate` multiplies each number by, and each number's partner, at the places from `start` to `end`.
+
+    Kept, since all layers of a model ask for the same, and so does each text that is written.
+    """
+    turned = angles(torch.arange(start, end, device=device), frequencies(width, base).to(device))
+    cos, sin = turned.cos().to(dtype), turned.sin().to(dtype)
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)

@@ -191,7 +191,7 @@ def test_positions_mark_queries_and_keys_counting_on_from_the_cache():
     attention, cache = SelfAttention(12, 3, n_kv_heads=1, position=position), KVCache(5)
     for n in (3, 2):
         attention(torch.randn(1, n, 12), cache)
-    assert starts == [(3, 0), (1, 0), (3, 3), (1, 3)]      # three heads of queries, one of keys
+    assert starts == [(4, 0), (4, 3)]      # three heads of queries and one of keys
 
 
 def test_shared_keys_shrink_the_cache():

@@ -86,7 +86,19 @@ def test_rotary_counts_on_and_keeps_the_type(dtype):
     assert whole.dtype == dtype and whole.shape == x.shape
     assert torch.equal(whole[..., 4:, :], rotary(x[..., 4:, :], start=4))
     assert torch.equal(whole[..., 0, :], x[..., 0, :])
+    assert torch.equal(whole, rotate(x, angles(torch.arange(9), frequencies(6))))
+    assert torch.equal(whole, rotary.to(dtype)(x))      # its angles are not rounded with the model's parameters
     assert not rotary.state_dict()
+
+
+def test_rotary_serves_in_training_what_it_met_in_sampling():
+    rotary = Rotary(6, base=77.0)
+    x = torch.randn(1, 2, 9, 6, requires_grad=True)
+    with torch.inference_mode():
+        sampled = rotary(x)
+    trained = rotary(x)
+    trained.sum().backward()
+    assert torch.equal(trained, sampled) and x.grad.abs().sum() > 0
 
 
 def test_attention_with_rotary_is_the_same_with_a_cache_and_does_not_care_where_it_starts():
