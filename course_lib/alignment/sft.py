@@ -88,7 +88,7 @@ def pack(examples: Sequence[Example], length: int) -> tuple[Int[Tensor, "B T"], 
     """
     if short := [number for number, (prompt, _) in enumerate(examples) if len(prompt) < 2]:
         size = len(examples[short[0]].prompt)
-        raise ValueError(f"example {short[0]} of {len(examples)} has a prompt of {size} tokens: packing needs 2 or more")
+        raise ValueError(f"example {short[0]} of {len(examples)} has a prompt of {size} tokens; to pack it needs 2")
     rows = first_fit([example.size for example in examples], length)
     inputs, _ = pad([[token for i in row for token in inputs_of(examples[i])] for row in rows], pad_token=0)
     targets, _ = pad([[token for i in row for token in targets_of(examples[i])] for row in rows], pad_token=IGNORE)

@@ -305,7 +305,7 @@ def test_packed_training_takes_the_same_steps():
 
 def test_what_cannot_be_packed_is_refused():
     some = [Example([1, 2], [3]), Example([1], [3, 4])]
-    with pytest.raises(ValueError, match="example 1 of 2 has a prompt of 1 tokens: packing needs 2 or more"):
+    with pytest.raises(ValueError, match="example 1 of 2 has a prompt of 1 tokens; to pack it needs 2"):
         pack(some, length=9)
     with pytest.raises(ValueError, match="example 0 of 1 has 2 tokens; a row has 1"):
         pack(some[:1], length=1)
