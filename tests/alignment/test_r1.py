@@ -124,3 +124,14 @@ def test_a_control_is_one_command_and_gets_into_the_card(done, small_world, name
     assert command.main(["--out", str(done), "--experiment", name]) == 0
     assert (done / f"seed-0/experiments/{name}/result.json").exists()
     assert name in (done / "card.md").read_text()
+
+
+SHARES = [("base", 0.15, 0.35), ("zero", 0.9, 1), ("r1", 0.95, 1), ("student", 0.95, 1)]
+
+
+@pytest.mark.parametrize("stage, least, most", SHARES)
+def test_the_shipped_models_are_as_good_as_the_card_says(stage, least, most):
+    found = maths.evaluate(r1.SHIPPED.load(stage), r1.SHIPPED.tokenizer(), n=300)
+    assert least <= found["accuracy"] <= most
+    numbers = json.loads((r1.DATA / "r1/card.json").read_text())[0]["measures"]["stages"][stage]["sums"]
+    assert abs(found["accuracy"] - numbers["accuracy"]) < 0.08      # 300 other draws: three standard errors and a half
