@@ -163,9 +163,9 @@ def test_rewards_that_are_too_few_or_no_numbers_are_refused_by_name():
 
 def test_what_all_tasks_measure_by_hand():
     log_probs = torch.tensor([[0.5, 0.5, 0.25], [0.125, 1.0, 1.0]]).log()
-    got = completions([3, 1], log_probs)
-    got = replace(got, finished=torch.tensor([True, False]))
-    want = {"length": 2, "cut off": 0.5, "entropy": (1 + 1 + 2 + 3) * math.log(2) / 4}     # 7 bits over 4 tokens
+    got = completions([3, 1, 3, 1], log_probs.repeat(2, 1))
+    got = replace(got, finished=torch.tensor([True, False, False, False]))
+    want = {"length": 2, "cut off": 0.75, "entropy": (1 + 1 + 2 + 3) * math.log(2) / 4}    # 7 bits over 4 tokens
     assert describe(got) == pytest.approx(want)
 
 
@@ -262,6 +262,21 @@ def test_the_seed_decides(never_stopped):
     again, other = run()[0], run(seed=1)[0]
     assert again.seen == never_stopped[0].seen and bits(again.model) == bits(never_stopped[0].model)
     assert other.seen[0][0] != again.seen[0][0]
+
+
+def test_every_step_of_every_seed_draws_anew():
+    """Nothing is learnt, so that only the draws differ."""
+    model, drawn = fresh(), []
+
+    def look(completions, rewards, generator):
+        noise = torch.rand((), generator=generator).item()
+        drawn.append((str(completions.prompts), str(completions.completions), noise))
+        return {"loss": 0.0}
+
+    for seed in (0, 1):
+        practise(model, TOKENIZER, TASK, replace(SETTINGS, n_questions=5), look, [], seed=seed)
+    asked, answered, noise = map(set, zip(*drawn, strict=True))
+    assert len(answered) == len(noise) == 16 and len(asked) > 12
 
 
 def test_samples_and_measures_of_the_task_are_kept():
