@@ -5,8 +5,9 @@ Every experiment gives data for the report card: how it was "before" and "after"
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from course_lib.alignment import maths
+from course_lib.alignment import maths, search
 from course_lib.alignment.grpo import GRPO
 from course_lib.alignment.practice import Question
 from course_lib.alignment.r1 import (
@@ -92,7 +93,13 @@ def before_and_after(run: Run, before: str, after: str) -> dict:
     }
 
 
+def search_for(experiment: str, run: Run) -> dict:
+    """Do an experiment on search, which has a base and a folder of its own."""
+    return search.run(run.folder / "search", run.seed, experiment, device=run.device)
+
+
 EXPERIMENTS: dict[str, Callable[[Run], dict]] = {
     "no-worked": no_worked, "filtered": filtered, "filtered-worked": filtered_worked, "strict": strict,
     "weak-format": weak_format, "naive-judge": naive_judge,
+    **{name: partial(search_for, name) for name in search.EXPERIMENTS},
 }  # fmt: skip

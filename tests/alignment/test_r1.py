@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from course_lib import r1 as command
-from course_lib.alignment import controls, maths, practice, preferences, r1
+from course_lib.alignment import controls, maths, practice, preferences, r1, search
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.practice import Question
 from course_lib.text.problems import Chain
@@ -89,6 +89,13 @@ def test_a_stage_that_was_killed_before_its_end_is_not_begun_anew(done, tmp_path
 
 def weights(folder):
     return json.loads((folder / "model.json").read_text())["content"]["weights"]["sha256"]
+
+
+def test_the_experiments_on_search_have_a_folder_of_their_own(done, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "run", lambda *arguments, **options: asked.append(arguments) or {"measures": {}})
+    assert command.main(["--out", str(done), "--experiment", "search-control"]) == 0
+    assert asked == [(done / "seed-0/search", 0, "search-control")]
 
 
 def test_another_preset_in_the_same_folder_is_refused(done):
