@@ -23,18 +23,17 @@ from course_lib.alignment.grpo import (
 )
 from course_lib.inference.rollout import sample_completions
 from course_lib.training.resume import Checkpoints
-from tests.alignment.tiny import TOKENIZER, bits, completions, count_of, fresh, seeded
+from tests.alignment.tiny import (
+    TOKENIZER,
+    bits,
+    completions,
+    count_of,
+    fresh,
+    one_quiet_thread,  # noqa: F401
+    seeded,
+)
 
 VARIANTS = {"GRPO": GRPO | {"beta": 0.04}, "DAPO": DAPO, "Dr. GRPO": DR_GRPO | {"beta": 0.0, "clip_high": 0.2}}
-
-
-@pytest.fixture(autouse=True)
-def one_quiet_thread(monkeypatch):
-    monkeypatch.setenv("COURSE_QUIET", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # -------------------------------------------------------------------------------------------------------- advantages

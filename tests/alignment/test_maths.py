@@ -24,7 +24,12 @@ from course_lib.alignment.maths import (
 from course_lib.alignment.practice import Question
 from course_lib.alignment.rewards import well_formed
 from course_lib.text.problems import Chain, is_held_out
-from tests.alignment.tiny import TOKENIZER, completions, fresh
+from tests.alignment.tiny import (
+    TOKENIZER,
+    completions,
+    fresh,
+    one_quiet_thread,  # noqa: F401
+)
 
 CHAIN = Chain((7, 5, 3), (1, -1))               # 7+5-3 = 9
 QUESTION = Question(CHAIN.question, CHAIN)

@@ -28,20 +28,20 @@ from course_lib.inference.generate import generate
 from course_lib.text.chat import END_OF_TEXT, loss_mask
 from course_lib.training.checkpoint import CheckpointError
 from course_lib.training.resume import Checkpoints
-from tests.alignment.tiny import QUESTIONS, TOKENIZER, bits, completions, count_of, fresh, seeded
+from tests.alignment.tiny import (
+    QUESTIONS,
+    TOKENIZER,
+    bits,
+    completions,
+    count_of,
+    fresh,
+    one_quiet_thread,  # noqa: F401
+    seeded,
+)
 
 SETTINGS = PracticeSettings(8, n_questions=2, group_size=3, max_new_tokens=4, lr=0.1)
 TASK = count_of("e", out_of=4)
 END = TOKENIZER.special_tokens[END_OF_TEXT]
-
-
-@pytest.fixture(autouse=True)
-def one_quiet_thread(monkeypatch):
-    monkeypatch.setenv("COURSE_QUIET", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ------------------------------------------------------------------------------------------------ settings and history

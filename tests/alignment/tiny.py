@@ -1,5 +1,6 @@
 """A tokenizer of bytes, a tiny model and hand-made completions, for the tests of reinforcement learning."""
 
+import pytest
 import torch
 
 from course_lib.alignment.practice import Question, Task
@@ -11,6 +12,16 @@ from course_lib.text.chat import SPECIAL_TOKENS
 TOKENIZER = bpe.train(["ab"], 256 + len(SPECIAL_TOKENS), bpe.WORD_PATTERN, SPECIAL_TOKENS)
 N_VOCAB = TOKENIZER.n_vocab
 QUESTIONS = ("a?", "bcd?", "what is it?")
+
+
+@pytest.fixture(autouse=True)
+def one_quiet_thread(monkeypatch):
+    """Of each module that imports it: no progress bar, and sums in one order."""
+    monkeypatch.setenv("COURSE_QUIET", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def fresh(seed=0, std=None, context=64, d_model=16):
