@@ -75,7 +75,7 @@ def pipeline(run: Run, start: str | None = None) -> None:
     for name in names[names.index(start) :] if start else ():
         shutil.rmtree(run.folder / name, ignore_errors=True)
     for name, stage in STAGES.items():
-        if not run.path(f"{name}/model").exists():
+        if not run.done(name):
             print(f"seed {run.seed}, {name}: {stage.__doc__}", flush=True)
             shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
             with timed(run, name):

@@ -1,6 +1,6 @@
 """What happens if something is left out or done badly: the controls of the pipeline, each from the same base.
 
-Every experiment gives data for the report card: how it was "before" and "after", and what it was "about".
+Every experiment gives data for the report card: most of them the measures of sums "before" and "after".
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def right_and_formed(question: Question, text: str) -> bool:
 
 
 def filtered_worked(run: Run) -> dict:
-    """The same, but somebody who knows that work pays keeps only answers that show it."""
+    """The same, but somebody who knows that work pays keeps only readable answers that show it."""
     return one_round(run, "filtered-worked", lambda question, text: readable(question, text) and steps(text) > 0)
 
 

@@ -5,15 +5,15 @@ DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948); `DR_GRPO` an
 """
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.alignment.policy import average, check_average, clipped_gain, k3
-from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, practise
+from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, minibatches, practise
 from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
@@ -113,14 +113,6 @@ def grpo_step(
         results.append((descend(model, optimiser, loss, settings.clip_gradient), divergence.item()))
     loss, kl = torch.tensor(results or [(0.0, 0.0)]).mean(0).tolist()
     return {"loss": loss, "kl": kl, "used": len(useful) / len(advantages)}
-
-
-def minibatches(
-    rows: Int[Tensor, "N"], settings: PracticeSettings, generator: torch.Generator | None = None
-) -> Iterator[Int[Tensor, "K"]]:
-    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no part."""
-    for _ in range(settings.n_epochs if len(rows) else 0):
-        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(settings.n_minibatches)
 
 
 @torch.no_grad()

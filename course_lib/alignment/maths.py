@@ -6,26 +6,18 @@ from functools import partial
 from math import comb
 from random import Random
 
-import torch
 from torch import nn
 
-from course_lib.alignment.practice import Question, Task, answer
+from course_lib.alignment.practice import EVALUATION_SEED, Question, Task, in_parts, rate_all
 from course_lib.alignment.rewards import Reward, is_mixed, share, steps, weighted
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import draw_chain, final_answer, is_well_formed, verify
-
-EVALUATION_SEED = 2_000_000     # of the problems of a report: no run was trained on them, or tuned with them
 
 
 def draw_question(rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False) -> Question:
     """Draw a chain of sums as a question."""
     chain = draw_chain(rng, lengths, held_out)
     return Question(chain.question, chain)
-
-
-def rate_all(reward: Reward, questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
-    """Rate answers one by one."""
-    return [reward(question.truth, text) for question, text in zip(questions, answers, strict=True)]
 
 
 def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
@@ -52,23 +44,6 @@ def held_out(n: int, seed: int = EVALUATION_SEED, lengths: tuple[int, ...] = (3,
     """Draw `n` questions that no training text and no practice contains."""
     rng = Random(seed)
     return [draw_question(rng, lengths, held_out=True) for _ in range(n)]
-
-
-def in_parts(
-    model: nn.Module, tokenizer: Tokenizer, questions: Sequence[Question], rows: int = 512, seed: int = 0, **options
-) -> tuple[list[str], list[int]]:
-    """Answer many questions, `rows` answers at a time: the texts and their lengths in tokens.
-
-    The answers to one question stand together. `options` are those of `answer`.
-    """
-    generator, at_once = torch.Generator().manual_seed(seed), max(1, rows // options.get("n_samples", 1))
-    texts, lengths = [], []
-    for start in range(0, len(questions), at_once):
-        asked = [question.text for question in questions[start : start + at_once]]
-        some, completions = answer(model, tokenizer, asked, generator=generator, **options)
-        texts += some
-        lengths += completions.lengths.tolist()
-    return texts, lengths
 
 
 def evaluate(

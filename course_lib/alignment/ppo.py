@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.alignment.policy import average, clipped_gain, k3
-from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, practise
+from course_lib.alignment.policy import average, check_average, clipped_gain, k3
+from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, minibatches, practise
 from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
@@ -42,12 +42,13 @@ class PPOSettings(PracticeSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_horizon(self.discount, self.lam)
-        if not self.critic_lr > 0 or not self.clip_value > 0:
+        check_average(self.average)
+        if not 0 < self.critic_lr < float("inf") or not self.clip_value > 0:
             raise ValueError(f"critic_lr {self.critic_lr} and clip_value {self.clip_value} must be above 0")
 
 
 def token_rewards(
-    rewards: Float[Tensor, "B"],
+    rewards: Float[Tensor, "N"],
     log_probs: Float[Tensor, "B T"],
     reference_log_probs: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
@@ -106,7 +107,7 @@ def generalised_advantages(
 def whiten(advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """Shift and scale the advantages of all tokens of a batch to mean 0 and variance 1; equal ones become 0.
 
-    Not in the paper, but in PPO's implementations: the size of a step then depends on no scale of rewards.
+    Not in the paper, but in PPO's implementations: a step then does not depend on the scale of rewards.
 
     >>> whiten(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), torch.tensor([[True, True], [True, False]]))
     tensor([[-1.2247,  0.0000],
@@ -138,7 +139,7 @@ def value_loss(
     """
     if not clip > 0:
         raise ValueError(f"clip {clip} must be above 0")
-    check_tables(mask, old_values=old_values, returns=returns)
+    check_tables(mask, values=values, old_values=old_values, returns=returns)
     near = old_values + (values - old_values).clamp(-clip, clip)
     return average(torch.maximum((values - returns).square(), (near - returns).square()), mask, "token") / 2
 
@@ -173,7 +174,7 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk = copy.deepcopy(trunk).requires_grad_(True)
         self.trunk.head = self.trunk.mtp = None     # it predicts no tokens
-        self.head = nn.Linear(trunk.settings.d_model, 1)
+        self.head = nn.Linear(trunk.settings.d_model, 1).to(next(trunk.parameters()))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -202,7 +203,7 @@ def judge(
     critic: Critic,
     reference: nn.Module | None,
     completions: Completions,
-    rewards: Float[Tensor, "B"],
+    rewards: Float[Tensor, "N"],
     settings: PPOSettings,
 ) -> Feedback:
     """Let the reference model and the critic read completions as they were sampled, and work out what they teach.
@@ -226,7 +227,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Bool[Tensor, "B T"
     0.75
     """
     errors, returns = (returns - values)[mask], returns[mask]
-    total = returns.var(correction=0)
+    total = returns.var(correction=0) if len(returns) else 0.0
     return (1 - errors.var(correction=0) / total).item() if total > 0 else 0.0
 
 
@@ -236,7 +237,7 @@ def ppo_step(
     reference: nn.Module | None,
     optimisers: Sequence[torch.optim.Optimizer],
     completions: Completions,
-    rewards: Float[Tensor, "B"],
+    rewards: Float[Tensor, "N"],
     settings: PPOSettings,
     generator: torch.Generator | None = None,
 ) -> dict[str, float]:
@@ -248,13 +249,12 @@ def ppo_step(
     """
     mask, losses = completions.completion_mask, []
     whole = judge(critic, reference, completions, rewards, settings)
-    for _ in range(settings.n_epochs):
-        for rows in torch.randperm(len(mask), generator=generator).chunk(settings.n_minibatches):
-            part = completions.rows(rows)
-            lesson = whole.rows(rows, part.completion_mask.shape[1])
-            of_policy = descend(model, optimisers[0], policy_loss(model, part, lesson, settings), settings)
-            of_critic = descend(critic, optimisers[1], critic_loss(critic, part, lesson, settings), settings)
-            losses.append((of_policy, of_critic))
+    for rows in minibatches(torch.arange(len(mask)), settings, generator):
+        part = completions.rows(rows)
+        lesson = whole.rows(rows, part.completion_mask.shape[1])
+        of_policy = descend(model, optimisers[0], policy_loss(model, part, lesson, settings), settings.clip_gradient)
+        of_critic = descend(critic, optimisers[1], critic_loss(critic, part, lesson, settings), settings.clip_gradient)
+        losses.append((of_policy, of_critic))
     of_policy, of_critic = torch.tensor(losses).mean(0).tolist()
     kl, explained = average(whole.kl, mask, "token").item(), explained_variance(whole.values, whole.returns, mask)
     return {"loss": of_policy, "value loss": of_critic, "kl": kl, "explained": explained}
@@ -280,15 +280,6 @@ def critic_loss(
     return value_loss(values, feedback.values, feedback.returns, mask, settings.clip_value)
 
 
-def descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, settings: PPOSettings) -> float:
-    """Take one step downhill, with a gradient no longer than `clip_gradient`, and return the loss."""
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), settings.clip_gradient)
-    optimiser.step()
-    optimiser.zero_grad()
-    return loss.item()
-
-
 def ppo(
     model: nn.Module,
     tokenizer: Tokenizer,
@@ -302,7 +293,8 @@ def ppo(
 ) -> RLHistory:
     """Let `model` practise `task` with a critic, see `practise`. As it is before, it is the reference.
 
-    The critic starts as a copy of the model, unless one is given; then that one learns on, and can be asked afterwards.
+    So a run that goes on from `checkpoints` must be given the model that it began with. The critic starts as a copy of
+    the model, unless one is given; then that one learns on, and can be asked afterwards.
     """
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     critic = critic or Critic(model)

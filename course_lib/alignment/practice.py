@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -19,6 +19,8 @@ from course_lib.text.chat import END_OF_TEXT, render
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import warmup_stable_decay
 from course_lib.training.trainer import progress_bar, set_learning_rates, stop_between_steps
+
+EVALUATION_SEED = 3_000_000     # of the problems of a report: no run was trained on them, and no recipe chosen by them
 
 Learn = Callable[[Completions, Float[Tensor, "B"], torch.Generator], dict[str, float]]
 
@@ -158,6 +160,28 @@ def answer(
     return [tokenizer.decode(ids[:-1] if ids[-1] == end else ids) for ids in completions.completions], completions
 
 
+def in_parts(
+    model: nn.Module, tokenizer: Tokenizer, questions: Sequence[Question], rows: int = 512, seed: int = 0, **options
+) -> tuple[list[str], list[int]]:
+    """Answer many questions, `rows` answers at a time: the texts and their lengths in tokens.
+
+    The answers to one question stand together. `options` are those of `answer`.
+    """
+    generator, at_once = torch.Generator().manual_seed(seed), max(1, rows // options.get("n_samples", 1))
+    texts, lengths = [], []
+    for start in range(0, len(questions), at_once):
+        asked = [question.text for question in questions[start : start + at_once]]
+        some, completions = answer(model, tokenizer, asked, generator=generator, **options)
+        texts += some
+        lengths += completions.lengths.tolist()
+    return texts, lengths
+
+
+def rate_all(reward: Callable[[Any, str], float], questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
+    """Rate answers one by one, each for the truth of its question."""
+    return [reward(question.truth, text) for question, text in zip(questions, answers, strict=True)]
+
+
 def rate(task: Task, questions: Sequence[Question], answers: Sequence[str]) -> Float[Tensor, "B"]:
     """Give the rewards of the answers. Raises ValueError unless there is one for each, and each is a finite number."""
     rewards = torch.tensor([float(reward) for reward in task.reward(questions, answers)])
@@ -208,6 +232,14 @@ def describe(completions: Completions) -> dict[str, float]:
         "cut off": 1 - completions.finished.float().mean().item(),
         "entropy": -(completions.log_probs.sum() / lengths.sum()).item(),
     }
+
+
+def minibatches(
+    rows: Int[Tensor, "N"], settings: PracticeSettings, generator: torch.Generator | None = None
+) -> Iterator[Int[Tensor, "K"]]:
+    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no part."""
+    for _ in range(settings.n_epochs if len(rows) else 0):
+        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(settings.n_minibatches)
 
 
 def descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip_gradient: float) -> float:

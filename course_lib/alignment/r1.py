@@ -10,17 +10,20 @@ A stage that was killed goes on from its last checkpoint.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from course_lib.alignment import maths, preferences
 from course_lib.alignment.grpo import GRPOSettings, grpo
-from course_lib.alignment.practice import Question, RLHistory, Task, prompt
+from course_lib.alignment.practice import EVALUATION_SEED, Question, RLHistory, Task, in_parts, prompt
 from course_lib.alignment.reward_model import RewardModel, train_reward_model
 from course_lib.alignment.rewards import languages, share, weighted
 from course_lib.alignment.sft import examples, recipe, sft
@@ -31,11 +34,11 @@ from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text import bpe, small_web
 from course_lib.text.batches import stream, windows
 from course_lib.text.chat import END_OF_TEXT, PAD, SPECIAL_TOKENS
+from course_lib.text.corpus.document import Document
 from course_lib.text.problems import Chain, is_well_formed, verify
 from course_lib.text.small_web import ChainShares
 from course_lib.training import checkpoint
-from course_lib.training.deepseek import balance_by_bias, deepseek_objective
-from course_lib.training.objectives import next_token
+from course_lib.training.deepseek import balance_by_bias, deepseek_objective, moe_layers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
@@ -80,7 +83,7 @@ class Recipe:
 
 
 LAPTOP = Recipe()
-GPU = replace(
+GPU = replace(      # not tried yet
     LAPTOP,
     megabytes=40.0,
     base={"d_model": 256, "n_layers": 6, "n_heads": 8, "n_experts": 16, "n_chosen": 4, "q_norm": True},
@@ -98,7 +101,7 @@ class Run:
 
     folder: Path
     seed: int = 0
-    recipe: Recipe = LAPTOP
+    recipe: Any = LAPTOP        # a `Recipe`, or that of another pipeline
     device: str = "cpu"
 
     def path(self, name: str) -> Path:
@@ -110,6 +113,9 @@ class Run:
 
     def checkpoints(self, stage: str, every: int) -> Checkpoints:
         return Checkpoints(Path(self.folder) / stage / "steps", every, keep=1)
+
+    def done(self, stage: str) -> bool:
+        return self.path(f"{stage}/model").exists()
 
     def load(self, stage: str) -> nn.Module:
         """Read the model that a stage has left."""
@@ -138,47 +144,79 @@ SHIPPED = Run(DATA / "r1/seed-0")       # the tokenizer and four of the models: 
 
 
 # ----------------------------------------------------------------------------------------- what the stages are made of
+# Each of `pretrain`, `practise` and `tune` leaves a stage's model and history, unless that is done.
 
 
-def pretrain(run: Run, name: str, model: Callable[[int], nn.Module], steps: int) -> None:
-    """Train a language model on the small web, with a tokenizer learnt from it. Experts are kept balanced."""
-    r = run.recipe
-    run.path(f"{name}/model").parent.mkdir(parents=True, exist_ok=True)
-    documents = [page.text for page in small_web.documents(r.megabytes, run.seed, r.mixture, r.chains)]
-    if not run.path("base/tokenizer").exists():
-        some = documents[: len(documents) // 3]
-        bpe.train(some, r.vocab_size, bpe.WORD_PATTERN, SPECIAL_TOKENS).save(run.path("base/tokenizer"))
-    tokenizer = run.tokenizer()
-    encoded = (tokenizer.encode(document, allowed_special="all") for document in documents)
-    tokens = stream(encoded, tokenizer.special_tokens[END_OF_TEXT])
+def pretrain(
+    run: Run,
+    stage: str,
+    model: Callable[[int], nn.Module],
+    pages: Iterable[Document],
+    settings: TrainSettings,
+    pattern: str = bpe.WORD_PATTERN,
+) -> None:
+    """Train the language model that `model(n_vocab)` makes on pages; the first to do so learns the tokenizer from them.
+
+    A mixture of experts is kept balanced as V3 is.
+    """
+    if run.done(stage):
+        return
+    documents, tokenizer = [page.text for page in pages], run.path("base/tokenizer")
+    if not tokenizer.exists():
+        tokenizer.parent.mkdir(parents=True, exist_ok=True)
+        bpe.train(documents[: len(documents) // 3], run.recipe.vocab_size, pattern, SPECIAL_TOKENS).save(tokenizer)
+    tokens = encoded(run.tokenizer(), documents)
     torch.manual_seed(run.seed)
-    learner = model(tokenizer.n_vocab).to(run.device)
-    settings = TrainSettings(steps, warmup=min(0.5, 50 / steps), decay=0.4)
-    batches = lambda done: windows(tokens, r.batch_size, r.window, run.seed, done)     # noqa: E731
-    experts = isinstance(learner, DeepSeekV3)
+    learner = model(run.tokenizer().n_vocab).to(run.device)
     history = train(
-        learner, batches, settings, deepseek_objective(sequence=1e-4) if experts else next_token,
-        on_step=balance_by_bias(lambda step: 0.01 * settings.share_of_peak(step / steps)) if experts else None,
-        checkpoints=run.checkpoints(name, every=200),
+        learner, partial(windows, tokens, run.recipe.batch_size, run.recipe.window, run.seed), settings,
+        checkpoints=run.checkpoints(stage, every=200), **(balanced(settings) if moe_layers(learner) else {}),
     )  # fmt: skip
-    run.keep(name, learner, history)
+    run.keep(stage, learner, history)
 
 
-def practise(run: Run, name: str, start: str, task: Task, settings: GRPOSettings) -> None:
-    """Reinforcement learning from the model that the stage `start` has left; keeps samples of the way."""
-    model = run.load(start)
-    shown = {1, *range(10, settings.steps + 1, 10)}
+def encoded(tokenizer: bpe.Tokenizer, documents: Sequence[str]) -> Int[Tensor, "N"]:
+    """Give all documents as one row of tokens, an end token after each."""
+    ids = (tokenizer.encode(document, allowed_special="all") for document in documents)
+    return stream(ids, tokenizer.special_tokens[END_OF_TEXT])
+
+
+def balanced(settings: TrainSettings) -> dict:
+    """Give what `train` needs to keep experts balanced: the objective of V3, and its bias."""
+    speed = lambda step: 0.01 * settings.share_of_peak(step / settings.steps)       # noqa: E731
+    return {"objective": deepseek_objective(sequence=1e-4), "on_step": balance_by_bias(speed)}
+
+
+def pages(run: Run) -> Iterable[Document]:
+    return small_web.documents(run.recipe.megabytes, run.seed, run.recipe.mixture, run.recipe.chains)
+
+
+def pretraining(steps: int) -> TrainSettings:
+    """Give the settings of pre-training: Muon, fifty steps to warm up, the last 40 % to cool down."""
+    return TrainSettings(steps, warmup=min(0.5, 50 / steps), decay=0.4)
+
+
+def practise(run: Run, stage: str, start: str, task: Task, settings: GRPOSettings, seed: int = 0) -> None:
+    """Reinforcement learning from the model that the stage `start` has left; keeps samples of the way.
+
+    `seed` is added to the run's: with the same one, two stages are asked the same questions.
+    """
+    if run.done(stage):
+        return
+    model, shown = run.load(start), {1, *range(10, settings.steps + 1, 10)}
     history = grpo(
-        model, run.tokenizer(), task, settings, seed=run.seed, checkpoints=run.checkpoints(name, every=10),
+        model, run.tokenizer(), task, settings, seed=run.seed + seed, checkpoints=run.checkpoints(stage, every=10),
         keep_samples_at=shown,
     )  # fmt: skip
-    run.keep(name, model, history)
+    run.keep(stage, model, history)
 
 
 def tune(
-    run: Run, name: str, start: str, pairs: Sequence[Sequence[str]], steps: int, muon_lr: float | None = None
+    run: Run, stage: str, start: str, pairs: Sequence[Sequence[str]], steps: int, muon_lr: float | None = None
 ) -> None:
     """Supervised fine-tuning of the model that the stage `start` has left, on pairs of question and answer."""
+    if run.done(stage):
+        return
     model, tokenizer = run.load(start), run.tokenizer()
     dialogues = [
         [{"role": "user", "content": question}, {"role": "assistant", "content": text}] for question, text in pairs
@@ -186,9 +224,9 @@ def tune(
     settings = recipe(steps, optimiser="muon", muon_lr=muon_lr) if muon_lr else recipe(steps)
     history = sft(
         model, examples(tokenizer, dialogues), settings, batch_size=64, seed=run.seed,
-        checkpoints=run.checkpoints(name, every=100),
+        checkpoints=run.checkpoints(stage, every=100),
     )  # fmt: skip
-    run.keep(name, model, history)
+    run.keep(stage, model, history)
 
 
 def readable(question: Question, text: str) -> bool:
@@ -200,9 +238,7 @@ def gather(run: Run, teacher: str, n_questions: int, n_samples: int, good: maths
     """Let a model answer fresh sums and keep a good answer for each, if there is one, as pairs of texts."""
     rng = Random(f"{run.seed}/{teacher}/{n_questions}")
     questions = [maths.draw_question(rng) for _ in range(n_questions)]
-    texts, _ = maths.in_parts(
-        run.load(teacher), run.tokenizer(), questions, n_samples=n_samples, seed=run.seed
-    )
+    texts, _ = in_parts(run.load(teacher), run.tokenizer(), questions, n_samples=n_samples, seed=run.seed)
     return [(question.text, text) for question, text in maths.keep_one(questions, texts, good)]
 
 
@@ -215,8 +251,7 @@ def sums_and_chats(judge: RewardModel, tokenizer: bpe.Tokenizer, share_of_chats:
 
     def reward(questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
         both = list(zip(questions, answers, strict=True))
-        chats = [(question.text, text) for question, text in both if not is_sum(question)]
-        scores = iter(judged(judge, tokenizer, chats))
+        scores = iter(judged(judge, tokenizer, [chat for chat in both if not is_sum(chat[0])]))
         return [rules(question.truth, text) if is_sum(question) else next(scores) for question, text in both]
 
     def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
@@ -231,9 +266,9 @@ def is_sum(question: Question) -> bool:
 
 
 @torch.no_grad()
-def judged(judge: RewardModel, tokenizer: bpe.Tokenizer, chats: Sequence[tuple[str, str]]) -> list[float]:
+def judged(judge: RewardModel, tokenizer: bpe.Tokenizer, chats: Sequence[tuple[Question, str]]) -> list[float]:
     """Score answers to questions with a reward model."""
-    whole = [prompt(tokenizer, question) + preferences.completion(tokenizer, text) for question, text in chats]
+    whole = [prompt(tokenizer, question.text) + preferences.completion(tokenizer, text) for question, text in chats]
     return judge.score(whole).tolist() if whole else []
 
 
@@ -242,7 +277,7 @@ def answer_chats(
 ) -> list[str]:
     """Let the model of a stage answer questions about facts, `n_samples` times each."""
     options = {"n_samples": n_samples, "temperature": temperature, "max_new_tokens": 32, "seed": run.seed}
-    return maths.in_parts(run.load(name), run.tokenizer(), questions, **options)[0]
+    return in_parts(run.load(name), run.tokenizer(), questions, **options)[0]
 
 
 def compared(run: Run, also: str | None) -> list[preferences.Preference]:
@@ -275,25 +310,23 @@ def best_chats(run: Run, judge: RewardModel, name: str, n_questions: int, n_samp
     rng = Random(f"{run.seed}/best chats")
     questions = [preferences.draw_question(rng) for _ in range(n_questions)]
     answers = answer_chats(run, name, questions, n_samples)
-    asked = [question.text for question in questions for _ in range(n_samples)]
-    scores = judged(judge, run.tokenizer(), list(zip(asked, answers, strict=True)))
-    scored = list(zip(scores, asked, answers, strict=True))
-    best = [max(scored[i : i + n_samples]) for i in range(0, len(scored), n_samples)]
-    return [(question, text) for _, question, text in best if may_be_said(text)]
+    chats = list(zip([question for question in questions for _ in range(n_samples)], answers, strict=True))
+    scores = judged(judge, run.tokenizer(), chats)
+    best = [max(range(i, i + n_samples), key=scores.__getitem__) for i in range(0, len(chats), n_samples)]
+    return [(question.text, text) for question, text in (chats[i] for i in best) if may_be_said(text)]
 
 
 def may_be_said(text: str) -> bool:
-    """Tell whether an answer is no blank and holds no token that `chat.render` refuses."""
+    """Tell whether an answer is one line, no blank, and holds no token that `chat.render` refuses."""
     return bool(text.strip()) and not any(token in text for token in (END_OF_TEXT, PAD)) and "\n" not in text
 
 
 def chat_manners(run: Run, name: str, judge: RewardModel | None = None, n: int = 500) -> dict[str, float]:
     """Measure how a stage answers questions about facts: the shares of `preferences.measure`, and the judge's score."""
-    rng = Random(maths.EVALUATION_SEED)
+    rng = Random(EVALUATION_SEED)
     questions = [preferences.draw_question(rng) for _ in range(n)]
     answers = answer_chats(run, name, questions, n_samples=1)
-    asked = [question.text for question in questions]
-    scores = judged(judge, run.tokenizer(), list(zip(asked, answers, strict=True))) if judge else []
+    scores = judged(judge, run.tokenizer(), list(zip(questions, answers, strict=True))) if judge else []
     return preferences.measure(questions, answers) | ({"score": share(scores)} if judge else {})
 
 
@@ -303,7 +336,8 @@ def chat_manners(run: Run, name: str, judge: RewardModel | None = None, n: int =
 def base(run: Run) -> None:
     """V3-Base: latent attention, a mixture of experts, trained on the small web."""
     r = run.recipe
-    pretrain(run, "base", lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base)), r.base_steps)
+    model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base))     # noqa: E731
+    pretrain(run, "base", model, pages(run), pretraining(r.base_steps))
 
 
 def zero(run: Run) -> None:
@@ -339,7 +373,8 @@ def final(run: Run) -> None:
 def small_base(run: Run) -> None:
     """A small dense model, trained on the small web."""
     r = run.recipe
-    pretrain(run, "small-base", lambda n_vocab: Llama(LlamaSettings(n_vocab, r.context, **r.small)), r.small_steps)
+    model = lambda n_vocab: Llama(LlamaSettings(n_vocab, r.context, **r.small))     # noqa: E731
+    pretrain(run, "small-base", model, pages(run), pretraining(r.small_steps))
 
 
 def small_zero(run: Run) -> None:
@@ -363,7 +398,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
 
 
 def evaluation(run: Run, n: int = 1000) -> dict:
-    """Measure what every stage has left, on sums and chats that no stage has seen; see `maths.evaluate`."""
+    """Measure what every stage has left, on sums that no stage has seen and questions about the facts of the chats."""
     tokenizer, found = run.tokenizer(), {}
     for name in STAGES:
         model = run.load(name)
@@ -383,6 +418,6 @@ def longer_sums(run: Run, name: str, n: int = 200) -> dict[str, float]:
     scores = {}
     for length in (3, 4, 5, 6, 7, 8):
         questions = maths.held_out(n, lengths=(length,))
-        texts, _ = maths.in_parts(model, tokenizer, questions, max_new_tokens=120)
+        texts, _ = in_parts(model, tokenizer, questions, max_new_tokens=120)
         scores[str(length)] = maths.measure(questions, texts)["accuracy"]
     return scores

@@ -35,7 +35,7 @@ def write_card(out: Path) -> Path:
     runs = [read_run(folder) for folder in sorted(Path(out).glob("seed-*")) if finished(folder)]
     if runs:
         draw(curves(runs), Path(out) / "zero.svg")
-        draw(samples_help(runs), Path(out) / "samples.svg")
+        draw(at_k_figure(runs), Path(out) / "samples.svg")
     write_atomically(Path(out) / "card.md", card(runs).encode())
     write_atomically(Path(out) / "card.json", json.dumps(runs, ensure_ascii=False, indent=1).encode())
     return Path(out) / "card.md"
@@ -79,9 +79,9 @@ def card(runs: list[dict]) -> str:
     return "\n".join([
         *head,
         f"Seeds {seeds}, one number each. A seed is other texts, other first weights and other draws. Made by "
-        "`python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000 held-out ones, drawn for this card alone, at "
-        f"temperature 1 unless it says greedy. From raw text to this card: {minutes} minutes by the clock, one thread "
-        "each.", "",
+        "`python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000 held-out ones, by which no recipe was chosen, "
+        f"at temperature 1 unless it says greedy. From raw text to this card: {minutes} minutes by the clock, one "
+        "thread each.", "",
         "## Goals", "", goals(runs), "",
         "## Stages", "", stages(runs), "",
         "## R1-Zero", "", "![Curves of R1-Zero](zero.svg)", "", what_grew(runs), "", samples(runs[0]), "",
@@ -162,9 +162,8 @@ def manners(runs: list[dict]) -> str:
     rows = [
         [NAMES[stage], *(percent([each[trait] for each in chats[stage]]) for trait in traits)] for stage in big
     ]
-    return "500 questions about facts. The annotator, and so the taste, is simulated.\n\n" + markdown_table(
-        ["%", *traits], rows
-    )
+    note = "500 questions about facts, of which the corpus speaks too. The annotator, and so the taste, "
+    return f"{note}is simulated.\n\n" + markdown_table(["%", *traits], rows)
 
 
 def small(runs: list[dict]) -> str:
@@ -233,7 +232,7 @@ def curves(runs: list[dict]) -> Figure:
     return figure
 
 
-def samples_help(runs: list[dict]) -> Figure:
+def at_k_figure(runs: list[dict]) -> Figure:
     """Draw pass@k and majority@k of the base and of R1-Zero, the mean over the seeds."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     for ax, kind in zip(figure.subplots(1, 2, sharey=True), ("pass", "majority"), strict=True):

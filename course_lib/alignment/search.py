@@ -13,22 +13,16 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import torch
-
-from course_lib.alignment.grpo import GRPOSettings, grpo
-from course_lib.alignment.maths import EVALUATION_SEED, in_parts, rate_all
-from course_lib.alignment.practice import Question, Task
-from course_lib.alignment.r1 import Run
+from course_lib.alignment.grpo import GRPOSettings
+from course_lib.alignment.practice import EVALUATION_SEED, Question, Task, in_parts, rate_all
+from course_lib.alignment.r1 import Run, practise, pretrain
 from course_lib.alignment.rewards import share, weighted
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
-from course_lib.text import bpe, small_web
-from course_lib.text.batches import stream, windows
+from course_lib.text import small_web
 from course_lib.text.bpe import Tokenizer
-from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
 from course_lib.text.problems import Search, draw_search, is_well_formed, verify
 from course_lib.text.small_web import SearchShares
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
 
 # A number takes its sign along, a word the spaces around it: "20", "-9", "=11". A try of four numbers is ten tokens.
 SEARCH_PATTERN = r"\n?(?:User|Assistant): |[+=-]?[0-9]+| ?\p{L}+ ?|[^\s\p{L}0-9+=-]+ ?|[+=-]|\s+"
@@ -194,37 +188,20 @@ def evaluate(run: Run, name: str) -> dict:
 # ------------------------------------------------------------------------------------------------------ the experiments
 
 
-def pretrain(run: Run) -> None:
-    """Train the base, V3 without experts, on puzzles and sheets of checks, with a tokenizer of its own."""
-    r, path = run.recipe, run.path("base/tokenizer")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {"search": 1 - r.drills, "search_drill": r.drills}
-    documents = [page.text for page in small_web.documents(r.megabytes, run.seed, weights, searches=r.shares)]
-    if not path.exists():
-        bpe.train(documents[: len(documents) // 3], r.vocab_size, SEARCH_PATTERN, SPECIAL_TOKENS).save(path)
-    tokenizer = run.tokenizer()
-    encoded = (tokenizer.encode(document, allowed_special="all") for document in documents)
-    tokens = stream(encoded, tokenizer.special_tokens[END_OF_TEXT])
-    torch.manual_seed(run.seed)
-    model = DeepSeekV3(DeepSeekSettings(tokenizer.n_vocab, r.context, **r.model)).to(run.device)
+def base(run: Run) -> None:
+    """V3 without experts, trained on puzzles and sheets of checks, with a tokenizer of its own."""
+    r, weights = run.recipe, {"search": 1 - run.recipe.drills, "search_drill": run.recipe.drills}
+    pages = small_web.documents(r.megabytes, run.seed, weights, searches=r.shares)
+    model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))     # noqa: E731
     settings = TrainSettings(r.base_steps, r.muon_lr, r.adam_lr, warmup=min(0.5, 50 / r.base_steps))
-    batches = lambda done: windows(tokens, r.batch_size, r.window, run.seed, done)      # noqa: E731
-    history = train(model, batches, settings, checkpoints=run.checkpoints("base", every=200))
-    run.keep("base", model, history)
+    pretrain(run, "base", model, pages, settings, SEARCH_PATTERN)
 
 
 def improve(
-    run: Run, name: str, start: str, settings: GRPOSettings, weights: Mapping[str, float] = REWARDS, seed: int = 0
+    run: Run, stage: str, start: str, settings: GRPOSettings, weights: Mapping[str, float] = REWARDS, seed: int = 0
 ) -> None:
-    """Practise from the model that the stage `start` has left, unless that is done; `seed` is added to the run's."""
-    if run.path(f"{name}/model").exists():
-        return
-    model, tokenizer, shown = run.load(start), run.tokenizer(), {1, *range(10, settings.steps + 1, 10)}
-    history = grpo(
-        model, tokenizer, task(tokenizer, weights), settings, seed=run.seed + seed, keep_samples_at=shown,
-        checkpoints=run.checkpoints(name, every=10),
-    )  # fmt: skip
-    run.keep(name, model, history)
+    """Practise searches for a reward, see `r1.practise`."""
+    practise(run, stage, start, task(run.tokenizer(), weights), settings, seed)
 
 
 def measured(run: Run, *names: str) -> dict:
@@ -275,6 +252,5 @@ def run(
     if experiment not in EXPERIMENTS:
         raise ValueError(f"no experiment {experiment!r}; there are {', '.join(EXPERIMENTS)}")
     this = Run(Path(folder), seed, recipe, device)
-    if not this.path("base/model").exists():
-        pretrain(this)
+    base(this)
     return EXPERIMENTS[experiment](this)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from course_lib.alignment import maths
+from course_lib.alignment import maths, practice
 from course_lib.alignment.maths import (
     at_k,
     draw_question,
@@ -168,7 +168,7 @@ class Asked:
 
 def test_many_questions_are_asked_in_parts_and_in_order(monkeypatch):
     asked = Asked(lambda question, i: f"{question} {i}")
-    monkeypatch.setattr(maths, "answer", asked)
+    monkeypatch.setattr(practice, "answer", asked)
     questions = held_out(7)
     texts, lengths = in_parts(MODEL, TOKENIZER, questions, rows=6, seed=5, n_samples=2, temperature=0.5)
     assert texts == [f"{question.text} {i}" for question in questions for i in range(2)]
@@ -190,7 +190,7 @@ def test_an_evaluation_by_hand(monkeypatch):
         return worked.format(truths[question]) if order.index(question) % 2 else "大概 ???"
 
     asked = Asked(script)
-    monkeypatch.setattr(maths, "answer", asked)
+    monkeypatch.setattr(practice, "answer", asked)
     got = evaluate(MODEL, TOKENIZER, n=6, temperature=0.0)
     lengths = [len(script(question, 0)) + 1 for question in order]
     assert got == pytest.approx({
@@ -210,7 +210,7 @@ def test_at_k_by_hand(monkeypatch):
         says = [right, right, "99", "99"] if question == questions[0].text else [right, "hm", "hm", "hm"]
         return f"I think {says[i]}"
 
-    monkeypatch.setattr(maths, "answer", Asked(script))
+    monkeypatch.setattr(practice, "answer", Asked(script))
     got = at_k(MODEL, TOKENIZER, n_questions=2, n_samples=4, ks=(1, 2, 4))
     assert got["k"] == [1, 2, 4]
     assert got["pass"] == pytest.approx([(1 / 2 + 1 / 4) / 2, (5 / 6 + 1 / 2) / 2, 1])     # 1 - C(2,2)/C(4,2), 1 - 3/6

@@ -119,7 +119,7 @@ def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
     answers = ["<think>first 7+5=12, then 12-3=9</think><answer>9</answer>", fact.truth.sentence, "9"]
     rewards = task.reward([CHAIN, fact, CHAIN], answers)
     assert rewards[0] == 2.0 and rewards[2] == 1.5      # right, formed, English; right, and no word that is foreign
-    assert rewards[1] == pytest.approx(r1.judged(judge, tokenizer, [(fact.text, answers[1])])[0])
+    assert rewards[1] == pytest.approx(r1.judged(judge, tokenizer, [(fact, answers[1])])[0])
     assert task.measure([CHAIN, fact, CHAIN], answers)["accuracy"] == 1.0
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from course_lib.alignment import search
+from course_lib.alignment import r1, search
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.practice import Question, rate
 from course_lib.files import read_json
@@ -163,8 +163,8 @@ def test_an_experiment_leaves_its_models_and_measures_and_is_not_done_twice(expe
         assert (tmp_path / f"{name}/model.json").exists()
         assert set(measures["by numbers"]) == {"3", "4", "5", "6"} and "accuracy" in measures["sampled"]
         assert len(measures["tries and right"]) == 6
-    for part in ("pretrain", "grpo", "evaluate"):
-        monkeypatch.setattr(search, part, lambda *_, **__: pytest.fail("done twice"))
+    for module, part in ((r1, "train"), (r1, "grpo"), (search, "evaluate")):
+        monkeypatch.setattr(module, part, lambda *_, **__: pytest.fail("done twice"))
     assert search.run(tmp_path, 3, experiment, TINY) == found
 
 
@@ -179,7 +179,7 @@ def test_the_budget_grows_where_it_should(tmp_path):
 
 def test_an_experiment_that_was_killed_goes_on_to_the_same_end(tmp_path, monkeypatch):
     whole = search.run(tmp_path / "whole", 1, "search-budget", TINY)
-    real, left = search.grpo, [2]
+    real, left = r1.grpo, [2]
 
     def killed_at_the_third(*arguments, **options):
         if not left[0]:
@@ -187,11 +187,11 @@ def test_an_experiment_that_was_killed_goes_on_to_the_same_end(tmp_path, monkeyp
         left[0] -= 1
         return real(*arguments, **options)
 
-    monkeypatch.setattr(search, "grpo", killed_at_the_third)
+    monkeypatch.setattr(r1, "grpo", killed_at_the_third)
     with pytest.raises(OSError, match="power"):
         search.run(tmp_path / "cut", 1, "search-budget", TINY)
     assert (tmp_path / "cut/search-budget/raised/model.json").exists()
-    monkeypatch.setattr(search, "grpo", real)
+    monkeypatch.setattr(r1, "grpo", real)
     assert search.run(tmp_path / "cut", 1, "search-budget", TINY) == whole
 
 
