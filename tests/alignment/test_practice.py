@@ -326,11 +326,12 @@ def interrupt(at, times=1):
 
 @pytest.mark.parametrize("at", [1, 4, 7])
 def test_an_interrupt_waits_for_the_step_and_keeps_the_model(tmp_path, never_stopped, capsys, at):
+    before = signal.getsignal(signal.SIGINT)
     learner, history = run(tmp_path, interrupt(at))
     assert history.ended == "interrupted" and len(learner.seen) == len(history.loss) == at
     assert history.loss == never_stopped[1].loss[:at] and bits(learner.model) != bits(fresh())
     assert f"Stopped after {at} of 8 steps. The model keeps what it has learnt." in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert len(ends_the_same(tmp_path, never_stopped).seen) == 8 - at
 
 

@@ -87,10 +87,11 @@ def test_killed_at_random_moments_many_times(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stop", [1, 7, 39])
 def test_interrupted_and_resumed(tmp_path, never_stopped, stop, capsys):
+    before = signal.getsignal(signal.SIGINT)
     history = stop_at(stop, tmp_path, every=1000)
     assert history.ended == "interrupted" and len(history.loss) == stop
     assert f"Stopped after {stop} of {STEPS} steps" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     ends_the_same(tmp_path, never_stopped, every=1000)
 
 
