@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "COURSE_QUIET": "1", "HF_HUB_OFFLINE": "1"}
 
-NAMES = ("bpe", "experts", "training", "generation", "time_to_loss")
+NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo")
 README = Path(__file__).parent.parent / "README.md"
 MARKS = re.compile(r"(<!-- benchmarks -->\n).*?(\n<!-- end of benchmarks -->)", re.S)
 

@@ -16,8 +16,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-PINS = dict(line.split("==") for line in CONSTRAINTS)
+COURSE, BENCH = (      # the packages of the course, and what the benchmarks add
+    [line for line in part.splitlines() if not line.startswith("#")]
+    for part in (ROOT / "constraints.txt").read_text().split("# What the extra bench alone adds.\n")
+)
+PINS, BENCH_PINS = (dict(line.split("==") for line in lines) for lines in (COURSE, BENCH))
 EXTRAS = ["test", "parity", "book"]
 
 
@@ -59,9 +62,9 @@ def test_check_python_has_no_new_syntax():
     assert source.isascii()
 
 
-def required_packages() -> set[str]:
+def required_packages(wanted: list[str]) -> set[str]:
     """Return every package that course_lib and its extras pull in, by the metadata of what is installed."""
-    seen, waiting = set(), [("course_lib", frozenset(EXTRAS))]
+    seen, waiting = set(), [("course_lib", frozenset(wanted))]
     while waiting:
         name, extras = key = waiting.pop()
         if key in seen:
@@ -78,14 +81,36 @@ AS_PINNED = sys.version_info[:2] == (3, 11) and sys.platform == "linux"
 
 @pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
 def test_constraints_pin_exactly_what_is_pulled_in():
-    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in CONSTRAINTS)
-    assert set(PINS) == required_packages()
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH)
+    assert set(PINS) == required_packages(EXTRAS)
 
 
 @pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
 def test_constraints_are_what_is_installed():
-    installed = {name: importlib.metadata.version(name).split("+")[0] for name in PINS}
-    assert installed == PINS
+    assert installed(PINS) == PINS
+
+
+def installed(names) -> dict[str, str]:
+    """Give the versions that are installed, without what names a build (`+cpu`)."""
+    return {name: importlib.metadata.version(name).split("+")[0] for name in names}
+
+
+@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
+@pytest.mark.skipif(not importlib.util.find_spec("trl"), reason="make bench installs what the benchmarks add")
+def test_constraints_pin_exactly_what_bench_adds():
+    assert set(BENCH_PINS) == required_packages([*EXTRAS, "bench"]) - set(PINS)
+    assert installed(BENCH_PINS) == BENCH_PINS
+
+
+def test_bench_names_its_peers_as_pinned():
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["bench"]):
+        assert str(requirement) == f"{requirement.name}=={BENCH_PINS[requirement.name]}"
+
+
+def test_every_benchmark_is_run_by_make_bench():
+    names = re.search(r"^NAMES = (\(.*\))$", (ROOT / "benchmarks/__main__.py").read_text(), re.M)[1]
+    helpers = {"__main__", "measure"}
+    assert set(ast.literal_eval(names)) == {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers
 
 
 def test_constraints_satisfy_the_project():
