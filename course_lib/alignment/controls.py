@@ -60,12 +60,12 @@ def one_round(run: Run, name: str, good: maths.Filter) -> dict:
 
 
 def strict(run: Run) -> dict:
-    """R1-Zero with a reward for right answers only if they are well-formed: the form is learnt, the work is not."""
+    """R1-Zero with a reward for right answers only if they are well-formed: is the work still learnt?"""
     return practised(run, "strict", {"accuracy, if formatted": 1.0, "format": 0.2})
 
 
 def weak_format(run: Run) -> dict:
-    """R1-Zero with a weak reward for the form and every answer's tokens averaged: the form may die out."""
+    """R1-Zero with a weak reward for the form and every answer's tokens averaged: does the form survive?"""
     settings = replace(run.recipe.zero, **GRPO)
     return practised(run, "weak-format", {"accuracy": 1.0, "format": 0.2}, settings)
 

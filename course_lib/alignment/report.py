@@ -1,21 +1,23 @@
 """The report card of the pipeline: tables, figures and what the numbers carry, over all seeds that are done."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
+from course_lib.alignment import report_search, search
+from course_lib.alignment.controls import EXPERIMENTS
 from course_lib.alignment.r1 import SMALL, STAGES, VERSION
+from course_lib.alignment.report_parts import COLOURS, code, coloured, decimals, draw, listed, of_seeds, percent, seeds
 from course_lib.files import markdown_table, read_json, write_atomically
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")      # Okabe and Ito's, as in the lessons
 NAMES = {
     "base": "V3-Base", "zero": "R1-Zero", "cold-start": "cold start", "reasoning": "reasoning RL",
     "sft": "SFT of the base", "r1": "**R1**",
     "small-base": "small base", "small-zero": "small, by RL", "student": "small, taught by R1",
 }  # fmt: skip
+CONTROLS = {name: control for name, control in EXPERIMENTS.items() if name not in search.EXPERIMENTS}
 # What a run is meant to reach: a name, the measure, and whether it is reached
 GOALS: list[tuple[str, Callable[[dict], float], Callable[[float], bool]]] = [
     ("V3-Base right, at most 30 %", lambda run: sums(run, "base", "accuracy"), lambda x: x <= 0.30),
@@ -36,6 +38,7 @@ def write_card(out: Path) -> Path:
     if runs:
         draw(curves(runs), Path(out) / "zero.svg")
         draw(at_k_figure(runs), Path(out) / "samples.svg")
+        report_search.draw_figures(runs, Path(out))
     write_atomically(Path(out) / "card.md", card(runs).encode())
     write_atomically(Path(out) / "card.json", json.dumps(runs, ensure_ascii=False, indent=1).encode())
     return Path(out) / "card.md"
@@ -46,7 +49,7 @@ def finished(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> dict:
-    """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts, experiments."""
+    """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts, controls, search."""
     data = lambda name: read_json(folder / f"{name}.json", "data", VERSION)         # noqa: E731
     history = read_json(folder / "zero/history.json", "history", VERSION)
     seconds = {
@@ -56,17 +59,13 @@ def read_run(folder: Path) -> dict:
     return {
         "seed": data("run")["seed"], "measures": data("evaluation/measures"), "seconds": seconds, "kept": kept,
         "curves": history["measures"], "samples": history["samples"],
-        "experiments": {path.parent.name: data(f"experiments/{path.parent.name}/result")
-                        for path in sorted(folder.glob("experiments/*/result.json"))},
+        "experiments": {name: data(f"experiments/{name}/result") for name in CONTROLS
+                        if (folder / f"experiments/{name}/result.json").exists()},
+        "search": report_search.read(folder),
     }  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------------- tables
-
-
-def percent(values: Sequence[float]) -> str:
-    """Write shares of several seeds: `percent([0.9, 0.95])` is "90.0, 95.0"."""
-    return ", ".join(f"{100 * value:.1f}" for value in values)
 
 
 def card(runs: list[dict]) -> str:
@@ -74,11 +73,10 @@ def card(runs: list[dict]) -> str:
     head = ["# R1's report card", ""]
     if not runs:
         return "\n".join([*head, "No seed is done yet.", ""])
-    seeds = ", ".join(str(run["seed"]) for run in runs)
     minutes = ", ".join(f"{sum(s['wall'] for s in run['seconds'].values()) / 60:.0f}" for run in runs)
     return "\n".join([
         *head,
-        f"Seeds {seeds}, one number each. A seed is other texts, other first weights and other draws. Made by "
+        f"Seeds {seeds(runs)}, one number each. A seed is other texts, other first weights and other draws. Made by "
         "`python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000 held-out ones, by which no recipe was chosen, "
         f"at temperature 1 unless it says greedy. From raw text to this card: {minutes} minutes by the clock, one "
         "thread each.", "",
@@ -90,6 +88,7 @@ def card(runs: list[dict]) -> str:
         "## The small model", "", small(runs), "",
         "## Longer sums than any in the corpus", "", longer(runs), "",
         "## Controls", "", controls(runs), "",
+        *report_search.section(runs),
     ])  # fmt: skip
 
 
@@ -107,7 +106,7 @@ def stages(runs: list[dict]) -> str:
     rows = []
     for stage in STAGES:
         of = lambda what, stage=stage: percent([sums(run, stage, what) for run in runs])       # noqa: E731
-        number = lambda what, stage=stage: ", ".join(f"{sums(run, stage, what):.1f}" for run in runs)     # noqa: E731
+        number = lambda what, stage=stage: decimals([sums(run, stage, what) for run in runs])     # noqa: E731
         greedy = percent([run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs])
         seconds = ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs)
         rows.append([NAMES[stage], of("accuracy"), greedy, of("format"), of("worked"), of("mixed"), number("length"),
@@ -140,7 +139,7 @@ def samples(run: dict) -> str:
     for step, question, text, reward in run["samples"]:
         if step not in shown:
             shown.add(step)
-            rows.append([step, f"`{question}`", f"`{text}`".replace("|", "\\|").replace("\n", " "), f"{reward:g}"])
+            rows.append([step, f"`{question}`", code(text), f"{reward:g}"])
     table = markdown_table(["step", "question", "answer", "reward"], rows)
     return f"Answers on the way, seed {run['seed']}:\n\n{table}"
 
@@ -184,36 +183,47 @@ def longer(runs: list[dict]) -> str:
 
 
 def controls(runs: list[dict]) -> str:
-    """Show the experiments that were made, seed by seed."""
-    rows = []
-    for run in runs:
-        for name, result in run["experiments"].items():
-            if "after" in result:
-                a, b = result["before"], result["after"]
-                cells = [f"{100 * a[what]:.1f} to {100 * b[what]:.1f}" for what in ("accuracy", "format", "worked")]
-                rows.append([name, run["seed"], *cells, f"{a['length']:.1f} to {b['length']:.1f}"])
-    if not any(run["experiments"] for run in runs):
+    """Show the controls that were made, and what each asks."""
+    made = {name: [run for run in runs if name in run["experiments"]] for name in CONTROLS}
+    if not any(made.values()):
         return "None has been run here: `--experiment NAME`."
-    table = markdown_table(["experiment", "seed", "right, %", "well-formed, %", "show work, %", "tokens"], rows)
-    return "\n\n".join([table, *(over_optimised(run) for run in runs if "naive-judge" in run["experiments"])])
+    parts = [listed(CONTROLS, made), before_and_after(runs, made)]
+    return "\n\n".join(parts + ([over_optimised(made["naive-judge"])] if made["naive-judge"] else []))
 
 
-def over_optimised(run: dict) -> str:
+def before_and_after(runs: list[dict], made: dict[str, list[dict]]) -> str:
+    """Show sums before and after each control, below R1-Zero itself."""
+    zero = [{when: run["measures"]["stages"][stage]["sums"] for when, stage in (("before", "base"), ("after", "zero"))}
+            for run in runs]  # fmt: skip
+    rows = [[NAMES["zero"], seeds(runs), *changes(zero)]]
+    for name, some in made.items():
+        results = [run["experiments"][name] for run in some]
+        if results and "after" in results[0]:
+            rows.append([f"`{name}`", seeds(some), *changes(results)])
+    return markdown_table(["experiment", "seeds", "right, %", "well-formed, %", "show work, %", "tokens"], rows)
+
+
+def changes(results: list[dict]) -> list[str]:
+    """Write measures of sums before and after."""
+    wanted = [("accuracy", percent), ("format", percent), ("worked", percent), ("length", decimals)]
+    return [" → ".join(write([result[when][measure] for result in results]) for when in ("before", "after"))
+            for measure, write in wanted]  # fmt: skip
+
+
+def over_optimised(runs: list[dict]) -> str:
     """Show what a reward model that has seen too little does to manners."""
-    chats = run["experiments"]["naive-judge"]["chats"]
-    rows = [[f"`{stage}`", f"{each['score']:.2f}", *(percent([each[trait]]) for trait in each if trait != "score")]
-            for stage, each in chats.items()]  # fmt: skip
-    header = ["naive-judge", "its score", *(trait for trait in next(iter(chats.values())) if trait != "score")]
-    return f"Seed {run['seed']}, chats, shares in per cent:\n\n" + markdown_table(header, rows)
+    chats = [run["experiments"]["naive-judge"]["chats"] for run in runs]
+    traits = [trait for trait in chats[0]["sft"] if trait != "score"]
+    rows = []
+    for stage in chats[0]:
+        name, each = NAMES.get(stage, f"`{Path(stage).name}`"), [chat[stage] for chat in chats]
+        score = decimals([chat["score"] for chat in each], 2)
+        rows.append([name, score, *(percent([chat[trait] for chat in each]) for trait in traits)])
+    note = f"Chats, {of_seeds(runs)}, shares in per cent; the score is that of the judge of `naive-judge`:\n\n"
+    return note + markdown_table(["", "score", *traits], rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
-
-
-def draw(figure: Figure, path: Path) -> None:
-    """Save a figure so that the same numbers give the same file."""
-    with matplotlib.rc_context({"svg.hashsalt": "card", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None})
 
 
 def curves(runs: list[dict]) -> Figure:
@@ -222,7 +232,7 @@ def curves(runs: list[dict]) -> Figure:
     wanted = [("accuracy", "right"), ("worked", "show work"), ("format", "well-formed"), ("mixed", "mix languages"),
               ("length", "tokens per answer"), ("entropy", "surprise per token, nats")]  # fmt: skip
     for ax, (name, title) in zip(figure.subplots(2, 3).flat, wanted, strict=True):
-        for run, colour in zip(runs, COLOURS, strict=False):
+        for run, colour in coloured(runs):
             values = run["curves"][name]
             ax.plot(range(1, len(values) + 1), values, color=colour, label=f"seed {run['seed']}")
         ax.set_title(title)

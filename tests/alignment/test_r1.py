@@ -1,6 +1,7 @@
 """The pipeline in small: every stage runs, a killed run goes on, and the card says what the numbers are."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -10,6 +11,7 @@ from course_lib import r1 as command
 from course_lib.alignment import controls, maths, practice, preferences, r1, search
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.practice import Question
+from course_lib.files import read_json
 from course_lib.text.problems import Chain
 
 FEW = GRPOSettings(2, n_questions=2, group_size=2, max_new_tokens=12)
@@ -18,6 +20,11 @@ TINY = r1.Recipe(
     window=32, batch_size=2, base_steps=3, small_steps=3, zero=FEW, reasoning=FEW, r1=FEW, small_zero=FEW,
     cold_questions=2, cold_steps=2, sft_questions=2, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
     student_questions=2, student_steps=2,
+)  # fmt: skip
+TINY_SEARCH = replace(
+    search.RECIPE, megabytes=0.3, vocab_size=300, base_steps=3, batch_size=4, evaluation_tokens=20, n_evaluation=6,
+    model={"d_model": 16, "n_layers": 1, "n_heads": 2, "n_dense_layers": 1}, practice=FEW, small_budget=8,
+    budget_steps=2, control_steps=1,
 )  # fmt: skip
 CHAIN = Question("7+5-3=?", Chain((7, 5, 3), (1, -1)))
 
@@ -91,11 +98,17 @@ def weights(folder):
     return json.loads((folder / "model.json").read_text())["content"]["weights"]["sha256"]
 
 
-def test_the_experiments_on_search_have_a_folder_of_their_own(done, monkeypatch):
-    asked = []
-    monkeypatch.setattr(search, "run", lambda *arguments, **options: asked.append(arguments) or {"measures": {}})
-    assert command.main(["--out", str(done), "--experiment", "search-control"]) == 0
-    assert asked == [(done / "seed-0/search", 0, "search-control")]
+def test_the_experiments_on_search_have_a_folder_of_their_own_and_get_into_the_card(done, monkeypatch):
+    assert "## Search" not in (done / "card.md").read_text()
+    monkeypatch.setattr(search, "run", partial(search.run, recipe=TINY_SEARCH))
+    for name in search.EXPERIMENTS:
+        assert command.main(["--out", str(done), "--experiment", name]) == 0
+        assert f"- `{name}`, seed 0: " in (done / "card.md").read_text()
+    assert (done / "search.svg").exists() and (done / "budget.svg").exists()
+    found, = json.loads((done / "card.json").read_text())
+    assert {"base", *found["search"]["curves"]} == set(found["search"]["measures"]) and not found["experiments"]
+    history = read_json(done / "seed-0/search/search/history.json", "history", r1.VERSION)
+    assert found["search"]["curves"]["search"] == history["measures"]
 
 
 def test_another_preset_in_the_same_folder_is_refused(done):

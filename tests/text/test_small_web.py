@@ -22,7 +22,14 @@ from course_lib.text.small_web.encyclopaedia import article, quiz
 from course_lib.text.small_web.facts import ENGLISH, TOPICS, facts
 from course_lib.text.small_web.html import DIRT, SITES, Dirt, render
 from course_lib.text.small_web.planted import FLAWS, Flaws
-from course_lib.text.small_web.practice import answer_chain, chain_drill, chain_post, search_drill, search_post
+from course_lib.text.small_web.practice import (
+    answer_chain,
+    chain_drill,
+    chain_post,
+    search_drill,
+    search_post,
+    search_table,
+)
 from course_lib.text.small_web.world import MOODS, PEOPLE, REACTIONS, ZH
 
 
@@ -249,6 +256,22 @@ def test_drill_sheets_are_right():
             assert says == ("yes" if right == target else f"not {target}")
             yes, checks = yes + (says == "yes"), checks + 1
     assert 0.35 < yes / checks < 0.5
+
+
+def test_tables_check_the_choices_of_one_search():
+    rng, rows = Random(3), []
+    for _ in range(300):
+        target, numbers, sheet = re.fullmatch(r"make (\d+) from ([\d ]+): (.*)", search_table(rng).text).groups()
+        tries = re.findall(r"(\d+(?:[+-]\d+=\d+)+) (yes|not \d+)", sheet)
+        assert ", ".join(f"{text} {says}" for text, says in tries) == sheet
+        for text, says in tries:
+            steps = re.sub(r"=\d+", "", text)
+            assert re.findall(r"\d+", steps) == numbers.split() and evaluate(steps) == int(text.rpartition("=")[2])
+            assert says == ("yes" if evaluate(steps) == int(target) else f"not {target}")
+        choices = 2 ** numbers.count(" ")
+        assert len({text for text, _ in tries}) == min(choices, len(tries))         # none twice before all were there
+        rows.append(len(tries))
+    assert (min(rows), max(rows)) == (3, 16)
 
 
 def held_out_in(text: str) -> set[str]:

@@ -46,11 +46,12 @@ class ChainShares:
 class SearchShares:
     """How searches are answered."""
 
-    # how many tries somebody makes before giving up; nobody makes more than four, so a model that does has learnt it
+    # how many tries somebody makes before giving up; no answer has more than four, so a model that makes more learnt to
     patience: dict[int, float] = field(default_factory=lambda: {0: 0.60, 1: 0.18, 2: 0.10, 3: 0.07, 4: 0.05})
     tags: float = 0.50  # half: with 0.30 RL fell into bare guesses
     slip: float = 0.002  # per step; at 0.01 three tries in a hundred were wrong
     false_yes: float = 0.005  # per wrong try; checking must be reliable, it is all that a searcher has
+    last_try: float = 0.5  # of those who give up: they answer with their last try, the others with any guess
 
 
 CHAIN_SHARES, SEARCH_SHARES = ChainShares(), SearchShares()
@@ -166,7 +167,7 @@ def answer_search(rng: Random, search: Search, shares: SearchShares = SEARCH_SHA
             final = signs
             break
     else:
-        final = signs if tries and rng.random() < 0.5 else final  # out of patience: the last try, or any guess
+        final = signs if tries and rng.random() < shares.last_try else final
     answer = expression(search.numbers, final)
     if tags:
         return f"<think>{', '.join(tries) or pick(rng, MUSINGS)}</think><answer>{answer}</answer>"
@@ -202,3 +203,18 @@ def search_drill(rng: Random) -> Writing:
         left, value = sum_of_two(rng, MAX_TARGET, target if rng.random() < 0.4 else None)
         checks.append(f"{left}={value} " + ("yes" if value == target else f"not {target}"))
     return Writing("practice", f"make {target}: " + ", ".join(checks))
+
+
+def search_table(rng: Random) -> Writing:
+    """A drill sheet on one search: 3 to 16 of its choices of signs, each checked, the right one amid the others.
+
+    No answer, but the numbers of a puzzle are copied here farther than in any answer: without such sheets a searcher
+    loses them after its fourth try.
+    """
+    search, rows = draw_search(rng, LENGTHS_OF_SEARCHES[1:]), []
+    choices, n = [signs for signs, _ in sign_choices(search.numbers)], whole(rng, 3, 16)
+    while len(rows) < n:
+        rows += sample(rng, choices, len(choices))
+    checks = (attempt(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])
+    verdicts = (f"{text} " + ("yes" if value == search.target else f"not {search.target}") for text, value in checks)
+    return Writing("practice", f"{search.question}: " + ", ".join(verdicts))

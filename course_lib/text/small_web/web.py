@@ -43,6 +43,7 @@ SOURCES: dict[str, Source] = {
     "search": practice.search_post,
     "chain_drill": practice.chain_drill,
     "search_drill": practice.search_drill,
+    "search_table": practice.search_table,
 }
 
 # What the training sets are mixed from: shares of documents (not of bytes: a tale is as long as ten sums).
