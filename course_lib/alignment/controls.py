@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from course_lib.alignment import maths, search
-from course_lib.alignment.grpo import GRPO
+from course_lib.alignment.grpo import GRPO, GRPOSettings
 from course_lib.alignment.practice import Question
 from course_lib.alignment.r1 import (
     ZERO_REWARDS,
@@ -59,21 +59,43 @@ def one_round(run: Run, name: str, good: maths.Filter) -> dict:
     return before_and_after(run, "base", f"{FOLDER}/{name}") | {"answers kept": len(pairs)}
 
 
-def strict(run: Run) -> dict:
+def strict(run: Run, stage: str = f"{FOLDER}/strict") -> dict:
     """R1-Zero with a reward for right answers only if they are well-formed: is the work still learnt?"""
-    return practised(run, "strict", {"accuracy, if formatted": 1.0, "format": 0.2})
+    return practised(run, stage, {"accuracy, if formatted": 1.0, "format": 0.2})
 
 
-def weak_format(run: Run) -> dict:
+def weak_format(run: Run, stage: str = f"{FOLDER}/weak-format") -> dict:
     """R1-Zero with a weak reward for the form and every answer's tokens averaged: does the form survive?"""
-    settings = replace(run.recipe.zero, **GRPO)
-    return practised(run, "weak-format", {"accuracy": 1.0, "format": 0.2}, settings)
+    return practised(run, stage, {"accuracy": 1.0, "format": 0.2}, replace(run.recipe.zero, **GRPO))
 
 
-def practised(run: Run, name: str, weights: dict[str, float], settings=None) -> dict:
+def practised(run: Run, stage: str, weights: dict[str, float], settings: GRPOSettings | None = None) -> dict:
     """Practise sums with other rewards or settings than R1-Zero's."""
-    practise(run, f"{FOLDER}/{name}", "base", maths.task(weights), settings or run.recipe.zero)
-    return before_and_after(run, "base", f"{FOLDER}/{name}")
+    practise(run, stage, "base", maths.task(weights), settings or run.recipe.zero)
+    return before_and_after(run, "base", stage)
+
+
+def rare_tags(run: Run) -> dict:
+    """R1-Zero, after a web on which a third as many answers have tags."""
+    return practised(with_rare_tags(run), "zero", ZERO_REWARDS)
+
+
+def rare_tags_strict(run: Run) -> dict:
+    """`strict` after such a web: form comes before thought, if thought in the right form is too rare to be met."""
+    return strict(with_rare_tags(run), "strict")
+
+
+def rare_tags_weak_format(run: Run) -> dict:
+    """`weak-format` after such a web."""
+    return weak_format(with_rare_tags(run), "weak-format")
+
+
+def with_rare_tags(run: Run) -> Run:
+    """Pre-train a base on a web on which few answers have tags; give the run that it belongs to."""
+    recipe = replace(run.recipe, chains=ChainShares(tags=0.05))
+    other = replace(run, folder=run.folder / FOLDER / "rare-tags", recipe=recipe)
+    base(other)
+    return other
 
 
 def naive_judge(run: Run) -> dict:
@@ -100,6 +122,7 @@ def search_for(experiment: str, run: Run) -> dict:
 
 EXPERIMENTS: dict[str, Callable[[Run], dict]] = {
     "no-worked": no_worked, "filtered": filtered, "filtered-worked": filtered_worked, "strict": strict,
-    "weak-format": weak_format, "naive-judge": naive_judge,
+    "weak-format": weak_format, "rare-tags": rare_tags, "rare-tags-strict": rare_tags_strict,
+    "rare-tags-weak-format": rare_tags_weak_format, "naive-judge": naive_judge,
     **{name: partial(search_for, name) for name in search.EXPERIMENTS},
 }  # fmt: skip
