@@ -33,6 +33,7 @@ MEASURES: list[tuple[str, str, str, Callable[[Sequence[float]], str]]] = [
     ("sums right, % of tries", "sampled", "sums right", percent),
     ("numbers copied, % of tries", "sampled", "numbers copied", percent),
     ("false yes, % of tries that say another number", "sampled", "false yes", percent),
+    ("made before in the same answer, % of tries", "sampled", "repeated", percent),
 ]
 BINS: list[tuple[int, int | float]] = [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, inf)]
 N_SHOWN = 3     # answers

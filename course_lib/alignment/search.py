@@ -74,29 +74,31 @@ RECIPE = SearchRecipe()
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try in an answer: the numbers it uses, what they make, what it says that they make, and its verdict."""
+    """One try in an answer: the numbers it adds, signs included, what it says that they make, and its verdict."""
 
-    numbers: tuple[int, ...]
-    makes: int
+    terms: tuple[int, ...]
     says: int
     verdict: str        # "yes", "not" or nothing
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(map(abs, self.terms))
+
+    @property
     def is_right_sum(self) -> bool:
-        return self.makes == self.says
+        return sum(self.terms) == self.says
 
 
 def tries(text: str) -> list[Try]:
     """Find the tries of an answer.
 
     >>> tries("<think>20-9=11+3=14-6=8 not 14, 20-9=12 yes</think><answer>20-9</answer>")[1]
-    Try(numbers=(20, 9), makes=11, says=12, verdict='yes')
+    Try(terms=(20, -9), says=12, verdict='yes')
     """
     found = []
     for steps, verdict in TRY.findall(text):
-        terms = [int(term) for term in re.findall(r"[+-]?[0-9]+", re.sub(r"=[0-9]+", "", steps))]
-        says = int(steps.rpartition("=")[2])
-        found.append(Try(tuple(map(abs, terms)), sum(terms), says, verdict.strip()))
+        terms = re.findall(r"[+-]?[0-9]+", re.sub(r"=[0-9]+", "", steps))
+        found.append(Try(tuple(map(int, terms)), int(steps.rpartition("=")[2]), verdict.strip()))
     return found
 
 
@@ -132,13 +134,15 @@ def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, 
 
 
 def measure_checks(worked: Sequence[tuple[Search, Sequence[Try]]]) -> dict[str, float]:
-    """Tell how reliable tries are: copied numbers, right sums, and verdicts on what a try says that it makes."""
+    """Tell how reliable tries are: copied numbers, right sums, verdicts on what they say that they make, repeats."""
     both = [(search, one) for search, some in worked for one in some]
+    repeated = [one.terms in [other.terms for other in some[:i]] for _, some in worked for i, one in enumerate(some)]
     return {
         "numbers copied": share([one.numbers == search.numbers for search, one in both]),
         "sums right": share([one.is_right_sum for _, one in both]),
         "false yes": share([one.verdict == "yes" for search, one in both if one.says != search.target]),
         "missed yes": share([one.verdict == "not" for search, one in both if one.says == search.target]),
+        "repeated": share(repeated),
     }
 
 

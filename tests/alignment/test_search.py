@@ -33,13 +33,13 @@ def measured(*answers):
 
 def test_a_try_is_read_with_its_numbers_its_true_value_its_claim_and_its_verdict():
     first, second = search.tries(worked(WRONG, RIGHT))
-    assert first == search.Try((20, 9, 3, 6), 8, 8, "not")
-    assert second == search.Try((20, 9, 3, 6), 14, 14, "yes")
+    assert first == search.Try((20, -9, 3, -6), 8, "not")
+    assert second == search.Try((20, -9, -3, 6), 14, "yes")
 
 
 def test_a_slip_shows_as_a_sum_that_is_not_right():
     (one,) = search.tries("20-9=12-3=9+6=15 not 14")
-    assert (one.makes, one.says, one.is_right_sum) == (14, 15, False)
+    assert (one.says, one.is_right_sum) == (15, False)
 
 
 @pytest.mark.parametrize("text", ["", "I think 20-9-3+6", "<think>hmm</think><answer>20-9-3+6</answer>", "20 not 14"])
@@ -48,7 +48,7 @@ def test_an_answer_without_results_between_its_numbers_has_no_tries(text):
 
 
 def test_a_try_that_breaks_off_counts_as_far_as_it_got_and_has_no_verdict():
-    assert search.tries("<think>20-9=11+3=1") == [search.Try((20, 9, 3), 14, 1, "")]
+    assert search.tries("<think>20-9=11+3=1") == [search.Try((20, -9, 3), 1, "")]
 
 
 # ---------------------------------------------------------------------------------------------------------- measures
@@ -84,6 +84,10 @@ def test_checks_are_rated_try_by_try():
     assert found["missed yes"] == 0.5                                   # of two that say they make 14
     assert found["false yes"] == pytest.approx(1 / 3)                   # of three that say something else
     assert found["numbers copied"] == pytest.approx(4 / 5) and found["sums right"] == pytest.approx(4 / 5)
+
+
+def test_a_try_is_repeated_if_the_same_answer_made_it_before():
+    assert measured(worked(WRONG, RIGHT, WRONG, WRONG), worked(WRONG))["repeated"] == pytest.approx(2 / 5)
 
 
 def test_nothing_worked_gives_zeros_not_an_error():
