@@ -92,7 +92,7 @@ def sampling() -> str:
     models = {
         "GPT-2": GPT2(GPT2Settings(**SIZE)),
         "V1": Llama(LlamaSettings(**SIZE, tied=True)),
-        "V3": DeepSeekV3(DeepSeekSettings(**SIZE, **LATENT)),
+        "V3": DeepSeekV3(DeepSeekSettings(**SIZE, q_norm=True, tied=True)),     # the pipeline's
     }
     runs: dict[str, Callable[[], object]] = {}
     for name, model in models.items():

@@ -1,6 +1,8 @@
 """Training speed beside Hugging Face's classes: same weights, same batch, same optimiser, one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training
+
+And the base of the pipeline to R1, as the pipeline trains it, beside a dense model of as many active parameters.
 """
 
 import os
@@ -12,12 +14,15 @@ from torch import Tensor, nn  # noqa: E402
 
 from benchmarks.generation import in_their_class  # noqa: E402
 from benchmarks.measure import cpu_seconds  # noqa: E402
+from course_lib.alignment.r1 import LAPTOP, balanced, pretraining  # noqa: E402
 from course_lib.files import markdown_table  # noqa: E402
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3, count_active  # noqa: E402
 from course_lib.models.gpt2 import GPT2, GPT2Settings  # noqa: E402
 from course_lib.models.llama import Llama, LlamaSettings  # noqa: E402
+from course_lib.text.batches import windows  # noqa: E402
+from course_lib.training.trainer import train  # noqa: E402
 
-BATCH = 16
+BATCH, STEPS = 16, 8
 SIZE = {"vocab_size": 512, "max_seq_len": 128, "d_model": 64, "n_layers": 4, "n_heads": 4}
 
 
@@ -30,9 +35,8 @@ def step(model: nn.Module, optimiser: torch.optim.Optimizer, ids: Tensor) -> Non
     optimiser.zero_grad()
 
 
-def main() -> str:
-    """Measure every model beside its twin, and the models beside each other; return the table."""
-    torch.manual_seed(0)
+def beside_hugging_face() -> str:
+    """Measure every model beside its twin, and the models beside each other."""
     ids = torch.randint(SIZE["vocab_size"], (BATCH, SIZE["max_seq_len"] + 1))
     ours = {
         "GPT-2": GPT2(GPT2Settings(**SIZE)),
@@ -49,6 +53,31 @@ def main() -> str:
         rows.append([name, f"{count_active(model):,}", f"{mine:,.0f}", f"{theirs:,.0f}", f"{mine / theirs:.2f}",
                      f"{mine / speed['V1']:.2f}"])  # fmt: skip
     return markdown_table(["training, tokens/s", "active parameters", "ours", "transformers", "ratio", "by V1"], rows)
+
+
+def pipeline() -> str:
+    """Train the pipeline's base and a dense model by the course's trainer, Muon and balance included."""
+    size = {"vocab_size": LAPTOP.vocab_size, "max_seq_len": LAPTOP.context}
+    v3 = DeepSeekV3(DeepSeekSettings(**size, **LAPTOP.base))
+    v1 = Llama(LlamaSettings(**size, d_model=64, n_layers=3, n_heads=4, d_ff=184))      # as many active parameters
+    tokens = torch.randint(LAPTOP.vocab_size, (100_000,))
+    settings = pretraining(STEPS)
+
+    def run(model: nn.Module, **options) -> None:
+        train(model, windows(tokens, LAPTOP.batch_size, LAPTOP.window, seed=0), settings, **options)
+
+    runs = {"V1": lambda: run(v1), "V3": lambda: run(v3, **balanced(settings))}
+    n_tokens = STEPS * LAPTOP.batch_size * LAPTOP.window
+    speed = {name: n_tokens / spent for name, spent in cpu_seconds(runs).items()}
+    rows = [[name, f"{count_active(model):,}", f"{speed[name]:,.0f}", f"{speed[name] / speed['V1']:.2f}"]
+            for name, model in (("V1", v1), ("V3", v3))]  # fmt: skip
+    return markdown_table(["the pipeline's base, tokens/s", "active parameters", "ours", "by V1"], rows)
+
+
+def main() -> str:
+    """Measure all; return the tables."""
+    torch.manual_seed(0)
+    return "\n\n".join([beside_hugging_face(), pipeline()])
 
 
 if __name__ == "__main__":
