@@ -59,9 +59,9 @@ def one_round(run: Run, name: str, good: maths.Filter) -> dict:
     return before_and_after(run, "base", f"{FOLDER}/{name}") | {"answers kept": len(pairs)}
 
 
-def strict(run: Run, stage: str = f"{FOLDER}/strict") -> dict:
+def strict(run: Run, stage: str = f"{FOLDER}/strict", settings: GRPOSettings | None = None) -> dict:
     """R1-Zero with a reward for right answers only if they are well-formed: is the work still learnt?"""
-    return practised(run, stage, {"accuracy, if formatted": 1.0, "format": 0.2})
+    return practised(run, stage, {"accuracy, if formatted": 1.0, "format": 0.2}, settings)
 
 
 def weak_format(run: Run, stage: str = f"{FOLDER}/weak-format") -> dict:
@@ -81,8 +81,13 @@ def rare_tags(run: Run) -> dict:
 
 
 def rare_tags_strict(run: Run) -> dict:
-    """`strict` after such a web: form comes before thought, if thought in the right form is too rare to be met."""
+    """`strict` after such a web."""
     return strict(with_rare_tags(run), "strict")
+
+
+def rare_tags_strict_averaged(run: Run) -> dict:
+    """The same with every answer's tokens averaged, so that long answers learn less per token: form before thought?"""
+    return strict(with_rare_tags(run), "strict-averaged", replace(run.recipe.zero, **GRPO))
 
 
 def rare_tags_weak_format(run: Run) -> dict:
@@ -123,6 +128,7 @@ def search_for(experiment: str, run: Run) -> dict:
 EXPERIMENTS: dict[str, Callable[[Run], dict]] = {
     "no-worked": no_worked, "filtered": filtered, "filtered-worked": filtered_worked, "strict": strict,
     "weak-format": weak_format, "rare-tags": rare_tags, "rare-tags-strict": rare_tags_strict,
-    "rare-tags-weak-format": rare_tags_weak_format, "naive-judge": naive_judge,
+    "rare-tags-strict-averaged": rare_tags_strict_averaged, "rare-tags-weak-format": rare_tags_weak_format,
+    "naive-judge": naive_judge,
     **{name: partial(search_for, name) for name in search.EXPERIMENTS},
 }  # fmt: skip

@@ -34,6 +34,7 @@ MEASURES: list[tuple[str, str, str, Callable[[Sequence[float]], str]]] = [
     ("numbers copied, % of tries", "sampled", "numbers copied", percent),
     ("false yes, % of tries that say another number", "sampled", "false yes", percent),
     ("made before in the same answer, % of tries", "sampled", "repeated", percent),
+    ("the same, greedy", "greedy", "repeated", percent),
 ]
 BINS: list[tuple[int, int | float]] = [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, inf)]
 N_SHOWN = 3     # answers

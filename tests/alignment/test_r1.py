@@ -136,7 +136,7 @@ def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
     assert task.measure([CHAIN, fact, CHAIN], answers)["accuracy"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["strict", "rare-tags-strict", "filtered", "naive-judge"])
+@pytest.mark.parametrize("name", ["strict", "rare-tags-strict-averaged", "filtered", "naive-judge"])
 def test_a_control_is_one_command_and_gets_into_the_card(done, small_world, name):
     small_world.setattr(controls, "gather", r1.gather)
     small_world.setattr(controls, "chat_manners", r1.chat_manners)

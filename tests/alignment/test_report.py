@@ -108,9 +108,9 @@ def test_thinking_shrinks_if_both_its_share_and_its_tries_fall(worked, tries, re
 
 def test_each_measure_gets_its_row_and_each_model_its_column():
     sampled = {name: 0.01 * i for i, name in enumerate(MEASURED, 1)}
-    after = {"search": model()["sampled"], "greedy": {}}
-    assert set(after["search"]) == set(sampled)
-    runs = [run_with(0, models={"base": model(), "search": {"sampled": sampled, "greedy": {"accuracy": 0.9}}}),
+    after = {"sampled": sampled, "greedy": MEASURED | {"accuracy": 0.9}}
+    assert set(model()["sampled"]) == set(sampled)
+    runs = [run_with(0, models={"base": model(), "search": after}),
             run_with(1, models={"base": model()})]  # fmt: skip
     text = report_search.measures(runs)
     assert "| base | after `search` |" in text and "search-control" not in text and "budget" not in text
