@@ -65,7 +65,7 @@ def strict(run: Run, stage: str = f"{FOLDER}/strict", settings: GRPOSettings | N
 
 
 def weak_format(run: Run, stage: str = f"{FOLDER}/weak-format") -> dict:
-    """R1-Zero with a weak reward for the form and every answer's tokens averaged: does the form survive?"""
+    """R1-Zero with a weak reward for the form and GRPO's first loss, an average per answer: does the form survive?"""
     return practised(run, stage, {"accuracy": 1.0, "format": 0.2}, replace(run.recipe.zero, **GRPO))
 
 
@@ -86,7 +86,7 @@ def rare_tags_strict(run: Run) -> dict:
 
 
 def rare_tags_strict_averaged(run: Run) -> dict:
-    """The same with every answer's tokens averaged, so that long answers learn less per token: form before thought?"""
+    """The same with GRPO's first loss, under which a token of a long answer counts less: is the work still learnt?"""
     return strict(with_rare_tags(run), "strict-averaged", replace(run.recipe.zero, **GRPO))
 
 
