@@ -15,6 +15,7 @@ from course_lib.alignment.r1 import VERSION
 from course_lib.alignment.report_parts import code, coloured, decimals, draw, listed, percent
 from course_lib.alignment.search import EXPERIMENTS, MAX_TRIES
 from course_lib.files import markdown_table, read_json
+from course_lib.text.small_web.practice import MAX_ROWS
 
 SMALL, RAISED, KEPT = "search-budget/small", "search-budget/raised", "search-budget/kept"
 NAMES = {
@@ -144,7 +145,8 @@ def introduction(runs: Sequence[dict]) -> str:
         f"Puzzles like `{base['answers'][0][0]}`, with a base and a tokenizer of "
         f"their own. Measured on {n} held-out ones of three to five numbers, at temperature 1 unless it says greedy, "
         "all models with the same budget: the tokens that an answer may have. "
-        f"An answer that makes a try is worked; nobody on the small web makes more than {MAX_TRIES}."
+        f"An answer that makes a try is worked. No answer on the small web makes more than {MAX_TRIES}; drill sheets, "
+        f"which answer nothing, check up to {MAX_ROWS} tries of one puzzle."
     )
 
 
@@ -281,10 +283,10 @@ def curves(runs: Sequence[dict]) -> Figure:
 
 
 def corpus_line(ax: Axes) -> None:
-    """Mark the most tries that anybody in the corpus makes."""
+    """Mark the most tries that an answer of the corpus makes."""
     ax.axhline(MAX_TRIES, color="grey", linestyle=":", linewidth=1)
-    ax.annotate("most in the corpus", (1, MAX_TRIES), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                color="grey", fontsize="small")  # fmt: skip
+    ax.annotate("most in an answer of the corpus", (1, MAX_TRIES), xycoords=("axes fraction", "data"), ha="right",
+                va="bottom", color="grey", fontsize="small")  # fmt: skip
 
 
 def budget(runs: Sequence[dict]) -> Figure:

@@ -1,9 +1,10 @@
 """Search as a task: practice on puzzles that need many tries, and whether the thinking itself grows.
 
-"make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most four tries. A policy
-that earns rewards for right answers alone should learn to go on until it finds one: the growth of DeepSeek-R1-Zero's
-answers (arXiv 2501.12948, figure 3), on one core. Three experiments share a base: `search`; `search-budget`, in which
-the tokens that an answer may have are few at first; and `search-control`, in which any expression earns the reward.
+"make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most four tries before they
+answer; drill sheets, which answer nothing, check up to sixteen. A policy that earns rewards for right answers alone
+should learn to go on until it finds one: the growth of DeepSeek-R1-Zero's answers (arXiv 2501.12948, figure 3), on one
+core. Three experiments share a base: `search`; `search-budget`, in which the tokens that an answer may have are few at
+first; and `search-control`, in which any expression earns the reward.
 """
 
 import re
@@ -27,7 +28,7 @@ from course_lib.training.settings import TrainSettings
 # A number takes its sign along, a word the spaces around it: "20", "-9", "=11". A try of four numbers is ten tokens.
 SEARCH_PATTERN = r"\n?(?:User|Assistant): |[+=-]?[0-9]+| ?\p{L}+ ?|[^\s\p{L}0-9+=-]+ ?|[+=-]|\s+"
 TRY = re.compile(r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?")      # "20-9=11+3=14-6=8 not"
-MAX_TRIES = 4       # in the corpus
+MAX_TRIES = 4       # of an answer in the corpus
 OTHER_QUESTIONS = 1000      # added to the seed, for practice that goes on
 REWARDS = {"accuracy": 1.0, "format": 0.2}
 CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}

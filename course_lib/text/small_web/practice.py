@@ -56,6 +56,7 @@ class SearchShares:
 
 CHAIN_SHARES, SEARCH_SHARES = ChainShares(), SearchShares()
 MAX_TARGET = 44  # 24 and at most 20 more
+MAX_ROWS = 16  # of a drill sheet on one search
 LENGTHS_OF_CHAINS, LENGTHS_OF_SEARCHES = (2, 3, 4, 5, 6), (2, 3, 4, 5)
 
 
@@ -212,7 +213,7 @@ def search_table(rng: Random) -> Writing:
     loses them after its fourth try.
     """
     search, rows = draw_search(rng, LENGTHS_OF_SEARCHES[1:]), []
-    choices, n = [signs for signs, _ in sign_choices(search.numbers)], whole(rng, 3, 16)
+    choices, n = [signs for signs, _ in sign_choices(search.numbers)], whole(rng, 3, MAX_ROWS)
     while len(rows) < n:
         rows += sample(rng, choices, len(choices))
     checks = (attempt(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])
