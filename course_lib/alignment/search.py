@@ -18,6 +18,7 @@ from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.practice import EVALUATION_SEED, Question, Task, in_parts, rate_all
 from course_lib.alignment.r1 import Run, practise, pretrain
 from course_lib.alignment.rewards import share, weighted
+from course_lib.assets import DATA
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.text import small_web
 from course_lib.text.bpe import Tokenizer
@@ -68,6 +69,7 @@ class SearchRecipe:
 
 
 RECIPE = SearchRecipe()
+SHIPPED = Run(DATA / "r1/seed-0/search", recipe=RECIPE)       # the tokenizer and two of the models: base, search
 
 
 # ---------------------------------------------------------------------------------------------------------- the task

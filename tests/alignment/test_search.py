@@ -1,5 +1,6 @@
 """Tests for course_lib.alignment.search: what is measured, on answers written by hand, and the experiments in small."""
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -7,7 +8,8 @@ import pytest
 
 from course_lib.alignment import r1, search
 from course_lib.alignment.grpo import GRPOSettings
-from course_lib.alignment.practice import Question, rate
+from course_lib.alignment.practice import Question, in_parts, rate
+from course_lib.assets import DATA
 from course_lib.files import read_json
 from course_lib.text import bpe
 from course_lib.text.chat import SPECIAL_TOKENS
@@ -208,3 +210,16 @@ def test_answers_are_sorted_by_how_many_numbers_they_had():
 def test_an_unknown_experiment_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no experiment 'sreach'; there are search, "):
         search.run(tmp_path, 0, "sreach", TINY)
+
+
+# ------------------------------------------------------------------------------------------------------ what is shipped
+
+
+@pytest.mark.parametrize("name", ["base", "search"])
+def test_the_shipped_models_search_as_well_and_as_long_as_the_card_says(name):
+    run, questions = search.SHIPPED, search.held_out(200)
+    texts, _ = in_parts(run.load(name), run.tokenizer(), questions, max_new_tokens=300, seed=5)
+    found = search.measure(questions, texts)
+    card = json.loads((DATA / "r1/card.json").read_text())[0]["search"]["measures"][name]["sampled"]
+    assert abs(found["accuracy"] - card["accuracy"]) < 0.12         # 200 draws: more than three standard errors
+    assert abs(found["tries of worked"] / card["tries of worked"] - 1) < 0.35
