@@ -19,6 +19,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from benchmarks.measure import cpu_seconds  # noqa: E402
 from course_lib import ladder  # noqa: E402
+from course_lib.alignment.r1 import LAPTOP  # noqa: E402
 from course_lib.files import markdown_table  # noqa: E402
 from course_lib.inference.generate import generate  # noqa: E402
 from course_lib.inference.rollout import sample_completions  # noqa: E402
@@ -92,7 +93,7 @@ def sampling() -> str:
     models = {
         "GPT-2": GPT2(GPT2Settings(**SIZE)),
         "V1": Llama(LlamaSettings(**SIZE, tied=True)),
-        "V3": DeepSeekV3(DeepSeekSettings(**SIZE, q_norm=True, tied=True)),     # the pipeline's
+        "V3": DeepSeekV3(DeepSeekSettings(VOCAB_SIZE, SIZE["max_seq_len"], **LAPTOP.base)),     # the pipeline's
     }
     runs: dict[str, Callable[[], object]] = {}
     for name, model in models.items():

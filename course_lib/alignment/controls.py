@@ -1,6 +1,7 @@
-"""What happens if something is left out or done badly: the controls of the pipeline, each from the same base.
+"""What happens if something is left out or done badly: the controls of the pipeline.
 
-Every experiment gives data for the report card: most of them the measures of sums "before" and "after".
+They start from the pipeline's own base, unless the web itself is another. Every experiment gives data for the report
+card: most of them the measures of sums "before" and "after".
 """
 
 from collections.abc import Callable
@@ -31,11 +32,14 @@ FOLDER = "experiments"
 
 def no_worked(run: Run) -> dict:
     """Pre-train on a web on which nobody works a sum out, then practise: is there anything to bring forth?"""
-    recipe = replace(run.recipe, chains=ChainShares(worked=0))
-    other = replace(run, folder=run.folder / FOLDER / "no-worked", recipe=recipe)
+    return practised(on_another_web(run, "no-worked", ChainShares(worked=0)), "zero", ZERO_REWARDS)
+
+
+def on_another_web(run: Run, name: str, chains: ChainShares) -> Run:
+    """Pre-train a base on a web with other answers to chains of sums; give the run that it belongs to."""
+    other = replace(run, folder=run.folder / FOLDER / name, recipe=replace(run.recipe, chains=chains))
     base(other)
-    practise(other, "zero", "base", maths.task(ZERO_REWARDS), run.recipe.zero)
-    return before_and_after(other, "base", "zero")
+    return other
 
 
 def filtered(run: Run) -> dict:
@@ -96,11 +100,8 @@ def rare_tags_weak_format(run: Run) -> dict:
 
 
 def with_rare_tags(run: Run) -> Run:
-    """Pre-train a base on a web on which few answers have tags; give the run that it belongs to."""
-    recipe = replace(run.recipe, chains=ChainShares(tags=0.05))
-    other = replace(run, folder=run.folder / FOLDER / "rare-tags", recipe=recipe)
-    base(other)
-    return other
+    """Give a run whose base has seen few answers with tags."""
+    return on_another_web(run, "rare-tags", ChainShares(tags=0.05))
 
 
 def naive_judge(run: Run) -> dict:
