@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from course_lib.layers.precision import at_least_float32
+
 Scorer = Callable[[str], float]     # the bits that a model needs to write down one document
 
 
@@ -41,7 +43,8 @@ def transformer(
 
     def bits(document: str) -> float:
         ids = tokenizer.encode(start_token, allowed_special="all") + tokenizer.encode(document, allowed_special)
-        return nats(model, torch.tensor(ids), stride) / math.log(2)
+        device = next(model.parameters()).device
+        return nats(model, torch.tensor(ids, device=device), stride) / math.log(2)
 
     return bits
 
@@ -63,7 +66,8 @@ def nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = None) -> 
     inputs, targets = windows(ids, length=min(room, len(ids) - 1), stride=min(stride, len(ids) - 1))
     total = 0.0
     for x, y in zip(inputs.split(16), targets.split(16), strict=True):
-        total += F.cross_entropy(model(x).flatten(0, 1), y.flatten(), ignore_index=-100, reduction="sum").item()
+        logits = at_least_float32(model(x)).flatten(0, 1)      # in bfloat16 a sum of 256 nats takes up no more of 0.5
+        total += F.cross_entropy(logits, y.flatten(), ignore_index=-100, reduction="sum").item()
     return total
 
 

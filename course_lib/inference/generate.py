@@ -1,7 +1,7 @@
 """Let a model write: predict a token, choose it, append it, repeat."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.inference.cache import KVCache
 from course_lib.layers.embedding import check_ids
+from course_lib.layers.precision import at_least_float32
 
 
 def next_token_probs(
@@ -65,13 +66,38 @@ def penalise_repeats(
 def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Float[Tensor, "*B V"]:
     """Sharpen the chances (below 1), flatten them (above 1), or leave only the best token (0; of equals the first).
 
-    The best score becomes 0: the chances stay the same, and no division overflows.
+    The best score becomes 0: the chances stay the same, and no division overflows. 16-bit scores become float32 ones;
+    raises a ValueError for those that `checked_logits` refuses.
     """
     check_sampling(temperature)
+    logits = checked_logits(logits)
     if temperature == 0:
         best = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~best, -torch.inf)
+    temperature = max(temperature, torch.finfo(logits.dtype).tiny)      # one that rounds to 0 would make 0 / 0
     return (logits - logits.amax(-1, keepdim=True)) / temperature
+
+
+def checked_logits(
+    logits: Float[Tensor, "*B V"], context: str = "row ", names: Sequence[int] | Int[Tensor, "N"] | None = None
+) -> Float[Tensor, "*B V"]:
+    """Give scores in float32 at least; raise a ValueError if those of a row choose no token.
+
+    A score of -inf rules its token out. NaN, inf, or nothing but -inf is the work of a broken model, which must not be
+    taken for a text: the first of several NaN would be the "best" token. The message begins with `context` and the
+    row's number, or what stands for it in `names`.
+
+    >>> checked_logits(torch.tensor([[1.0, 2.0], [1.0, float("nan")]]), "new token 3 of row ")
+    Traceback (most recent call last):
+    ValueError: new token 3 of row 1: the best score is nan, no token can be chosen
+    """
+    logits = at_least_float32(logits)
+    best = logits.amax(-1).flatten()    # NaN where any score of the row is
+    if not math.isfinite(best.sum(dtype=torch.double)):     # one number tells, sooner than each row's would
+        row = int(best.isfinite().logical_not().nonzero()[0])
+        name = row if names is None else int(names[row])
+        raise ValueError(f"{context}{name}: the best score is {best[row]}, no token can be chosen")
+    return logits
 
 
 def keep_top_k(logits: Float[Tensor, "*B V"], k: int) -> Float[Tensor, "*B V"]:
@@ -101,7 +127,7 @@ def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]
     tensor([0.6250, 0.3750, 0.0000])
     """
     check_sampling(min_p=p)
-    probs = logits.softmax(-1)
+    probs = logits.double().softmax(-1)
     return logits.masked_fill(probs < p * probs.amax(-1, keepdim=True), -torch.inf)
 
 
@@ -130,8 +156,16 @@ def sample(probs: Float[Tensor, "*B V"], generator: torch.Generator | None = Non
     end = line[..., -1:]
     if not end.min() > 0:
         raise ValueError("the chances are NaN or all 0: no token can be drawn")
-    point = torch.rand(end.shape, generator=generator, dtype=torch.double) * end
+    point = random_points(end.shape, generator, torch.double).to(end.device) * end
     return torch.searchsorted(line, point, right=True)[..., 0]
+
+
+def random_points(
+    shape: Sequence[int], generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "..."]:
+    """Draw numbers from [0, 1) where the generator lives, on the CPU without one: same seed, same numbers anywhere."""
+    device = "cpu" if generator is None else generator.device
+    return torch.rand(*shape, generator=generator, dtype=dtype, device=device)
 
 
 def stream(
@@ -152,7 +186,7 @@ def stream(
     When the context is full, the model goes on from the newer half of it, with or without the cache; the
     `repetition_penalty` too forgets what the model no longer sees. For the other settings see `next_token_probs`;
     `use_cache` changes the speed alone. Raises a ValueError for an empty prompt, one that is longer than the context,
-    and for settings out of range.
+    for settings out of range, and for a model whose scores choose no token.
     """
     room = model.settings.max_seq_len
     check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -161,7 +195,7 @@ def stream(
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens {max_new_tokens} is negative")
     caches, unread = None, ids
-    for _ in range(max_new_tokens):
+    for step in range(max_new_tokens):
         if ids.shape[1] > room:
             ids = ids[:, -max(1, room // 2) :]
             caches, unread = None, ids
@@ -169,6 +203,7 @@ def stream(
             caches = [KVCache(room) for _ in range(model.settings.n_layers)]
         with torch.inference_mode():        # no_grad with less to do for each operation
             logits = model(unread if use_cache else ids, caches)[:, -1]
+        logits = checked_logits(logits, f"new token {step} of row ")
         probs = next_token_probs(logits, temperature, top_k, top_p, min_p, repetition_penalty, ids)
         token = sample(probs, generator)
         yield token
@@ -183,7 +218,7 @@ def generate(
 
     A row that has drawn `stop_token` repeats it to the end; when all rows have, the writing stops early.
     """
-    out, done = [ids], torch.zeros(ids.shape[0], dtype=torch.bool)
+    out, done = [ids], torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
     for token in stream(model, ids, max_new_tokens, **settings):
         if stop_token is not None:
             token = torch.where(done, stop_token, token)
@@ -196,7 +231,8 @@ def generate(
 
 def write(model: nn.Module, tokenizer, prompt: str, max_new_tokens: int, *, seed: int = 0, **settings) -> str:
     """Continue a text. Same seed, same words; `settings` are those of `generate`. Returns prompt and continuation."""
-    ids = torch.tensor([tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long)
+    device = next(model.parameters()).device
+    ids = torch.tensor([tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long, device=device)
     generator = torch.Generator().manual_seed(seed)
     return tokenizer.decode(generate(model, ids, max_new_tokens, generator=generator, **settings)[0])
 
@@ -210,14 +246,16 @@ def beam_search(
     Returns the beams, best first, with the log of each one's chance given the prompt, in nats. One beam is greedy
     writing; as many as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing more
     (and repeats it to the end), so short texts have the advantage. Raises a ValueError where prompt and continuation
-    exceed the context. Every step reads the whole text again: there is no cache here.
+    exceed the context, and for a model whose scores choose no token. Every step reads the whole text again: there is no
+    cache here.
     """
     check_beams(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
     if stop_token is not None:
         check_ids(torch.tensor(stop_token), model.settings.vocab_size)
-    beams, scores = ids[None], torch.zeros(1, dtype=torch.double)
-    for _ in range(max_new_tokens):
-        steps = model(beams)[:, -1].double().log_softmax(-1)
+    beams, scores = ids[None], torch.zeros(1, dtype=torch.double, device=ids.device)
+    for step in range(max_new_tokens):
+        logits = checked_logits(model(beams)[:, -1], f"new token {step} of beam ")
+        steps = logits.double().log_softmax(-1)     # long texts add up many, and close beams must not swap
         if stop_token is not None:
             done = (beams[:, len(ids) :] == stop_token).any(-1)
             if done.all():

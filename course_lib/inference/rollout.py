@@ -8,8 +8,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.inference.cache import KVCache
-from course_lib.inference.generate import apply_temperature, check_sampling, next_token_probs
+from course_lib.inference.generate import (
+    apply_temperature,
+    check_sampling,
+    checked_logits,
+    next_token_probs,
+    random_points,
+)
 from course_lib.layers.embedding import check_ids
+from course_lib.layers.precision import at_least_float32
 from course_lib.text.batches import pad
 
 CROWD = 0.75    # the share of a batch that must still be writing; below it, copying the others out of the way pays
@@ -71,7 +78,8 @@ def sample_completions(
     batch. Every row has its own random numbers from the start, so that its text does not depend on when others end.
 
     `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p` and `min_p` rule
-    tokens out: those of `completion_log_probs`. Raises a ValueError for a request that cannot be met.
+    tokens out: those of `completion_log_probs`, in float32 at least. Raises a ValueError for a request that cannot be
+    met, and for a model whose scores choose no token.
     """
     check_sampling(temperature, top_k, top_p, min_p)
     check_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
@@ -80,11 +88,12 @@ def sample_completions(
     texts = Texts(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
     rows = torch.arange(len(prompts) * n_samples, device=device)        # of the result: those still being written
-    points = torch.rand(max_new_tokens, len(rows), generator=generator).to(device)      # the same on every device
-    tokens, chances = torch.zeros_like(points, dtype=torch.long), torch.ones_like(points)
+    points = random_points((max_new_tokens, len(rows)), generator).to(device)
+    tokens, chances = torch.zeros_like(points, dtype=torch.long), torch.ones_like(points, dtype=texts.logits.dtype)
     going = torch.ones_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
-        policy, left = policy_and_left(texts.logits, temperature, top_k, top_p, min_p)
+        logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
+        policy, left = policy_and_left(logits, temperature, top_k, top_p, min_p)
         token = draw(left, points[step, rows])
         tokens[step, rows], chances[step, rows] = token, policy.gather(-1, token[:, None])[:, 0]
         if stop_token is not None:
@@ -114,7 +123,7 @@ class Texts:
         seen = None if self.padding is None else self.padding[:, : self.caches[0].length + ids.shape[1]]
         with torch.inference_mode():        # no_grad with less to do for each operation
             hidden = self.model.hidden(ids, self.caches, seen)
-            self.logits = self.model.logits(hidden[:, -1:])[:, 0]
+            self.logits = at_least_float32(self.model.logits(hidden[:, -1:])[:, 0])
 
     def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
         """Go on with these texts alone; one named twice is doubled."""
@@ -172,10 +181,13 @@ def collect(
 
 
 def completion_log_probs(model: nn.Module, completions: Completions, temperature: float = 1.0) -> Float[Tensor, "B T"]:
-    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0 where padding."""
+    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0 where padding.
+
+    In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
+    """
     T = completions.completion_mask.shape[1]
     hidden = model.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[:, -T:]
-    log_probs = (model.logits(hidden) / (temperature or 1)).log_softmax(-1)
+    log_probs = (at_least_float32(model.logits(hidden)) / (temperature or 1)).log_softmax(-1)
     chosen = log_probs.gather(-1, completions.ids[:, -T:, None])[..., 0]
     return torch.where(completions.completion_mask, chosen, 0.0)
 

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.inference.cache import KVCache
-from course_lib.inference.generate import check_sampling, next_token_probs, sample
+from course_lib.inference.generate import check_sampling, checked_logits, next_token_probs, random_points, sample
+from course_lib.layers.precision import at_least_float32
 
 Choose = Callable[[Tensor], tuple[Tensor, Tensor]]      # scores (V) -> a token drawn from them, and all the chances (V)
 
@@ -76,6 +77,7 @@ def correction(p: Float[Tensor, "V"], q: Float[Tensor, "V"]) -> Float[Tensor, "V
     >>> correction(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6]))
     tensor([0.7500, 0.2500, 0.0000])
     """
+    p, q = at_least_float32(p), at_least_float32(q)     # in float16 small differences and their sum would be 0
     missing = (p - q).clamp(min=0)
     return missing / missing.sum() if missing.any() else p      # none missing: p = q up to rounding
 
@@ -91,7 +93,7 @@ def judge(
     `p` has one row more than `q`: what the model thinks after the last drafted token. Each token that this returns has
     the distribution `p`, given those before it.
     """
-    stood = accept(p[:-1], q, drafted, torch.rand(len(drafted), generator=generator))
+    stood = accept(p[:-1], q, drafted, random_points((len(drafted),), generator).to(p.device))
     last = p[-1] if stood == len(drafted) else correction(p[stood], q[stood])
     return torch.cat([drafted[:stood], sample(last, generator)[None]])
 
@@ -124,12 +126,12 @@ class Reader:
 
     def read(self, ids: Int[Tensor, "S"]) -> None:
         """Read a text, its last token in any case."""
-        known = min(shared_length(self.ids, ids), len(ids) - 1)
+        known = min(shared_length(self.ids.to(ids.device), ids), len(ids) - 1)
         for cache in self.caches:
             cache.rewind(known)
         with torch.inference_mode():
             new = self.model.hidden(ids[None, known:], self.caches)[0]
-        self.ids, self.hidden = ids, torch.cat([self.hidden[:known], new])
+        self.ids, self.hidden = ids, torch.cat([self.hidden[:known].to(new), new])
 
     def scores(self, n: int) -> Float[Tensor, "n V"]:
         """Score what follows each of the last `n` tokens."""
@@ -146,6 +148,11 @@ def shared_length(a: Int[Tensor, "S"], b: Int[Tensor, "L"]) -> int:
     return int((a[:n] == b[:n]).cumprod(0).sum())
 
 
+def stack_chances(rows: list[Tensor], vocab_size: int, device: torch.device) -> Float[Tensor, "N V"]:
+    """Put the chances of the drafted tokens into one table, in their own precision; of none, a table of no rows."""
+    return torch.stack(rows) if rows else torch.empty(0, vocab_size, device=device)
+
+
 class ModelDraft:
     """A smaller model of the same vocabulary as draft."""
 
@@ -156,12 +163,13 @@ class ModelDraft:
         self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: Choose
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Write `n` tokens one by one; see `Draft`."""
-        start, q = len(ids), torch.empty(n, self.reader.model.settings.vocab_size)
-        for i in range(n):
+        start, rows = len(ids), []
+        for _ in range(n):
             self.reader.read(ids)
-            token, q[i] = choose(self.reader.scores(1)[0])
+            token, probs = choose(self.reader.scores(1)[0])
             ids = torch.cat([ids, token[None]])
-        return ids[start:], q
+            rows.append(probs)
+        return ids[start:], stack_chances(rows, self.reader.model.settings.vocab_size, ids.device)
 
 
 class MTPDraft:
@@ -184,15 +192,17 @@ class MTPDraft:
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Join each token with what the model made of the one before it, and guess; see `Draft`."""
         n = n if len(hidden) else 0
-        known = max(0, min(self.cache.length, shared_length(self.ids, ids) - 1, len(ids) - 2))
+        shared = shared_length(self.ids.to(ids.device), ids)
+        known = max(0, min(self.cache.length, shared - 1, len(ids) - 2))
         self.cache.rewind(known)        # what lies behind stands on guesses
-        self.ids, start, q = ids, len(ids), torch.empty(n, self.model.settings.vocab_size)
+        self.ids, start, rows = ids, len(ids), []
         unread, state = ids[known + 1 :], hidden[known:]
-        for i in range(n):
+        for _ in range(n):
             state = self.model.mtp(state[None], self.model.token_embedding(unread[None]), self.cache)[0]
-            token, q[i] = choose(self.model.logits(state[None, -1:])[0, 0])
+            token, probs = choose(self.model.logits(state[None, -1:])[0, 0])
+            rows.append(probs)
             ids, unread, state = torch.cat([ids, token[None]]), token[None], state[-1:]
-        return ids[start:], q
+        return ids[start:], stack_chances(rows, self.model.settings.vocab_size, ids.device)
 
 
 @torch.no_grad()
@@ -214,7 +224,8 @@ def speculate(
 
     The text has exactly the distribution of sampling from `model` with these settings (see `next_token_probs`),
     however bad the draft is; greedy (temperature 0), it is the same text. It ends with `stop_token` or after
-    `max_new_tokens`. Raises a ValueError where prompt and new tokens exceed the context.
+    `max_new_tokens`. Raises a ValueError where prompt and new tokens exceed the context, and for a model or draft whose
+    scores choose no token.
     """
     check_sampling(temperature, top_k, top_p, min_p)
     check_lengths(len(prompt), max_new_tokens, n_ahead, model.settings.max_seq_len)
@@ -223,7 +234,7 @@ def speculate(
         return next_token_probs(logits, temperature, top_k, top_p, min_p)
 
     def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
-        probs = chances(logits)
+        probs = chances(checked_logits(logits, "the draft's row "))
         return sample(probs, generator), probs
 
     text, end, reader = prompt, len(prompt) + max_new_tokens, Reader(model)
@@ -231,7 +242,9 @@ def speculate(
     while len(text) < end:
         drafted, q = draft.propose(text, reader.hidden[: len(text) - 1], min(n_ahead, end - len(text) - 1), choose)
         reader.read(torch.cat([text, drafted]))
-        new = judge(chances(reader.scores(len(drafted) + 1)), q, drafted, generator)
+        steps = range(len(text) - len(prompt), len(text) - len(prompt) + len(drafted) + 1)
+        scores = checked_logits(reader.scores(len(steps)), "new token ", steps)
+        new = judge(chances(scores), q, drafted, generator)
         n_passes, n_judged, n_accepted = n_passes + 1, n_judged + min(len(new), len(drafted)), n_accepted + len(new) - 1
         stops = (new == stop_token).nonzero()[:, 0] if stop_token is not None else new[:0]
         if len(stops):

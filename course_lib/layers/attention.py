@@ -48,7 +48,8 @@ def attention_weights(
     Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
     """
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-    scores = q @ k.mT / q.shape[-1] ** 0.5
+    # eq. 1 divides the product; the queries are divided instead, for q.k may be too large for float16
+    scores = q / q.shape[-1] ** 0.5 @ k.mT
     if visible is not None:
         scores = scores.masked_fill(~visible, -torch.inf)
     return scores.softmax(-1)

@@ -1,8 +1,11 @@
 """Keep the size of the numbers in check: LayerNorm and RMSNorm."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from course_lib.layers.precision import at_least_float32
 
 
 def layer_norm(
@@ -14,11 +17,13 @@ def layer_norm(
     >>> layer_norm(torch.tensor([1.0, 3.0]), torch.ones(2), torch.zeros(2))
     tensor([-1.0000,  1.0000])
 
-    The variance divides by `C`, not by `C - 1`. Source: Ba, Kiros and Hinton 2016 (arXiv 1607.06450), equation 4.
+    The variance divides by `C`, not by `C - 1`. 16-bit numbers are reckoned with in float32, as torch does. Source: Ba,
+    Kiros and Hinton 2016 (arXiv 1607.06450), equation 4.
     """
-    centred = x - x.mean(-1, keepdim=True)
-    variance = (centred**2).mean(-1, keepdim=True)
-    return centred / (variance + eps).sqrt() * weight + bias
+    wide = at_least_float32(x)
+    centred = wide - wide.mean(-1, keepdim=True)
+    variance = (centred**2).mean(-1, keepdim=True)     # in float16 the square of 300 would be infinite
+    return (centred / (variance + eps).sqrt() * weight + bias).to(x.dtype)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -42,12 +47,14 @@ def layer_norm_backward(
     >>> 54 * dx
     tensor([ 1.0000, -2.0000, -2.0000,  3.0000])
     """
+    dtype, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
     centred = x - x.mean(-1, keepdim=True)
     deviation = ((centred**2).mean(-1, keepdim=True) + eps).sqrt()
-    y, g = centred / deviation, upstream * weight
+    y, g = centred / deviation, upstream.to(x.dtype) * weight
     dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
     C = x.shape[-1]
-    return dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+    slopes = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+    return tuple(slope.to(dtype) for slope in slopes)
 
 
 def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-6) -> Float[Tensor, "*B C"]:
@@ -58,9 +65,10 @@ def rms_norm(x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 
     tensor([0.2000, 1.0000, 1.0000, 1.4000])
 
     Source: Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4. `eps`, which keeps zeros from being divided by zero,
-    is 1e-6 in DeepSeek's and Llama's code.
+    is 1e-6 in DeepSeek's and Llama's code. 16-bit numbers are reckoned with in float32, as torch does.
     """
-    return x / ((x**2).mean(-1, keepdim=True) + eps).sqrt() * weight
+    wide = at_least_float32(x)
+    return (wide / ((wide**2).mean(-1, keepdim=True) + eps).sqrt() * weight).to(x.dtype)
 
 
 class RMSNorm(nn.RMSNorm):

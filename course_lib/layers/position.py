@@ -35,15 +35,19 @@ def sinusoids(places: Int[Tensor, "T"], width: int, base: float = 10_000.0) -> F
 
 
 class Sinusoids(nn.Module):
-    """`sinusoids` in the shape of a learned table, `table(places)`, so that it can take one's place."""
+    """`sinusoids` in the shape of a learned table, `table(places)`, so that it can take one's place.
+
+    It has nothing to learn, but a precision, as a table has: that of the model it was moved to with `model.to(dtype)`.
+    """
 
     def __init__(self, d_model: int, base: float = 10_000.0) -> None:
         super().__init__()
         frequencies(d_model, base)  # refuses a width or base that will not do
         self.d_model, self.base = d_model, base
+        self.register_buffer("precision", torch.empty(0), persistent=False)     # a type that `to` can change
 
     def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
-        return sinusoids(places, self.d_model, self.base)
+        return sinusoids(places, self.d_model, self.base).to(self.precision.dtype)
 
 
 def rotate(x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]) -> Float[Tensor, "*B T D"]:

@@ -59,8 +59,9 @@ def multiply_groups(
 ) -> Float[Tensor, "M O"]:
     """Multiply each group of rows by its own matrix: rows ends[e-1] to ends[e] by matrices[e].T.
 
-    By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or fewer a number. It does
-    not follow autocast, so we do.
+    By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or fewer a number, and one
+    row at least (its backward pass refuses none). It does not follow autocast, so we do; it takes rows, matrices and
+    slopes only as they lie without gaps, so we lay them out.
 
     >>> multiply_groups(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
     tensor([[5., 5., 7.]])
@@ -69,10 +70,21 @@ def multiply_groups(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
     rows, matrices = rows.to(dtype), matrices.to(dtype)
     whole = all(size * rows.element_size() % 16 == 0 for size in matrices.shape[1:])
-    if whole and rows.element_size() <= 4 and hasattr(F, "grouped_mm"):
-        return F.grouped_mm(rows, matrices.mT, offs=ends.to(torch.int32))
+    if whole and rows.element_size() <= 4 and len(rows) and hasattr(F, "grouped_mm"):
+        out = F.grouped_mm(without_gaps(rows), without_gaps(matrices).mT, offs=ends.to(torch.int32))
+        if out.requires_grad:
+            out.register_hook(without_gaps)     # a plain sum sends back one number, expanded to the shape of `out`
+        return out
     groups = rows.tensor_split(ends[:-1].cpu())
     return torch.cat([group @ matrix.T for group, matrix in zip(groups, matrices, strict=True)])
+
+
+def without_gaps(table: Float[Tensor, "*B I"]) -> Float[Tensor, "*B I"]:
+    """Lay a table out row by row, copying it only if it lies otherwise.
+
+    `contiguous` alone keeps the stride of a dimension of size 1, as of a single row cut from a wider table.
+    """
+    return table.contiguous().view(-1).view(table.shape)
 
 
 def experts_dense(

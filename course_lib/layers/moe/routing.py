@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_lib.layers.precision import at_least_float32
+
 
 @dataclass(frozen=True)
 class Routing:
@@ -34,7 +36,7 @@ def route_softmax(
     Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = logits.softmax(-1)
+    scores = at_least_float32(logits).softmax(-1)
     chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
     return Routing(scores, chosen, scale * scores.gather(-1, chosen))
 
@@ -61,7 +63,7 @@ def route_sigmoid(
     Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = logits.sigmoid()
+    scores = at_least_float32(logits).sigmoid()     # in float16 the 1e-20 below would be 0
     chosen = limit_groups(scores + bias, n_groups, n_limited_groups, n_best=2).topk(n_chosen).indices
     picked = scores.gather(-1, chosen)
     return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
@@ -103,7 +105,7 @@ def check_routing(n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_gr
 class Router(nn.Module):
     """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot products.
 
-    Always in float32, under autocast too: rounding would send tokens that are nearly undecided elsewhere.
+    In float32 at least, under autocast too: rounding would send tokens that are nearly undecided elsewhere.
     """
 
     def __init__(
@@ -125,7 +127,8 @@ class Router(nn.Module):
     def logits(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B E"]:
         """Score every expert for every token."""
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x.float(), self.weight.float())
+            x = at_least_float32(x)
+            return F.linear(x, self.weight.to(x.dtype))
 
 
 class SoftmaxRouter(Router):
@@ -143,4 +146,15 @@ class SigmoidRouter(Router):
         self.register_buffer("bias", torch.zeros(n_experts))
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
-        return route_sigmoid(self.logits(x), self.bias.float(), **self.choice)
+        return route_sigmoid(self.logits(x), self.bias, **self.choice)
+
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        """Move the layer as `to`, `half` and the like do, but keep the bias in float32 at least.
+
+        In bfloat16 it would stand still: 0.5 + 0.001, a step of the paper's, is 0.5 there.
+        """
+        bias = self.bias
+        super()._apply(fn, recurse)
+        if self.bias.dtype.itemsize < 4:
+            self.bias = bias.to(self.bias.device, at_least_float32(bias).dtype)
+        return self

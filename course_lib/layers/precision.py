@@ -1,0 +1,18 @@
+"""What must not be reckoned in 16 bits, though the model's numbers have no more: sums, squares and chances.
+
+float16 ends at 65,504, so 300 squared is infinite, and has no number between 0 and 6e-8. bfloat16 keeps 8 binary
+digits, so a sum of chances stands still at the first one that is 256 times smaller than what has been added up.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Widen 16-bit numbers to float32; leave float32 and float64 as they are, without a copy.
+
+    >>> [at_least_float32(torch.ones(1, dtype=kind)).dtype for kind in (torch.half, torch.double)]
+    [torch.float32, torch.float64]
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
