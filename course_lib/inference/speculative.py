@@ -126,12 +126,12 @@ class Reader:
 
     def read(self, ids: Int[Tensor, "S"]) -> None:
         """Read a text, its last token in any case."""
-        known = min(shared_length(self.ids.to(ids.device), ids), len(ids) - 1)
+        known = min(shared_length(self.ids, ids), len(ids) - 1)
         for cache in self.caches:
             cache.rewind(known)
         with torch.inference_mode():
             new = self.model.hidden(ids[None, known:], self.caches)[0]
-        self.ids, self.hidden = ids, torch.cat([self.hidden[:known].to(new), new])
+        self.ids, self.hidden = ids, torch.cat([self.hidden[:known], new]) if known else new
 
     def scores(self, n: int) -> Float[Tensor, "n V"]:
         """Score what follows each of the last `n` tokens."""
@@ -145,7 +145,7 @@ def shared_length(a: Int[Tensor, "S"], b: Int[Tensor, "L"]) -> int:
     2
     """
     n = min(len(a), len(b))
-    return int((a[:n] == b[:n]).cumprod(0).sum())
+    return int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0       # a text of nothing may be on any device
 
 
 def stack_chances(rows: list[Tensor], vocab_size: int, device: torch.device) -> Float[Tensor, "N V"]:
@@ -192,8 +192,7 @@ class MTPDraft:
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Join each token with what the model made of the one before it, and guess; see `Draft`."""
         n = n if len(hidden) else 0
-        shared = shared_length(self.ids.to(ids.device), ids)
-        known = max(0, min(self.cache.length, shared - 1, len(ids) - 2))
+        known = max(0, min(self.cache.length, shared_length(self.ids, ids) - 1, len(ids) - 2))
         self.cache.rewind(known)        # what lies behind stands on guesses
         self.ids, start, rows = ids, len(ids), []
         unread, state = ids[known + 1 :], hidden[known:]

@@ -2,6 +2,19 @@
 
 Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary (`qk_nope_head_dim`,
 `qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the latent (`kv_lora_rank`).
+
+How ours differs from the paper (DeepSeek-V2, arXiv 2405.04434, equations 37 to 47):
+
+1. Both latents are normed before they go up, and the cache holds the normed one. The equations have no norm; section
+   3.1.2 mentions it, the release has it. The scale factors at the bottlenecks that the section also mentions are not
+   here, nor in the release.
+2. Number i of a rotary part is turned with number i + Dr/2, the release's with its neighbour: an order of the rows of
+   the matrices, so `hf_weights` reorders them.
+3. No YaRN: the context is as long as in training.
+4. Queries need not be compressed (`q_lora_rank` None), as in the paper's own V2-Lite.
+5. `q_norm`, off unless asked for, norms each head's whole query: it steadies small models without query compression.
+6. Matrices that read the same vector lie in one: `kv_down` is W^DKV over W^KR, `q_up` W^UQ and W^QR, `kv_up` W^UK and
+   W^UV, head by head.
 """
 
 import torch
@@ -28,12 +41,13 @@ def naive_attention(
     A key is two parts side by side: what a token says, which each head reads from the latent in its own way, and where
     it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434), equations 40 to 46.
     """
-    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)
-    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)
-    q = torch.cat([q_content, q_rotary], -1)
+    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)     # eq. 42
+    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)             # eq. 45
+    q = torch.cat([q_content, q_rotary], -1)                    # eq. 40
+    # eq. 44: the one rotary key stands beside every head's content
     k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
     v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))    # torch's fused kernel wants one width for all three
-    return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]
+    return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]     # eq. 46
 
 
 def absorbed_attention(
@@ -55,9 +69,10 @@ def absorbed_attention(
     (T, D), (B, S, Dr) = q_content.shape[2:], k_rotary.shape
     if padding is not None and padding.shape != (B, S):
         raise ValueError(f"padding of shape {tuple(padding.shape)} for {B} rows of {S} keys")
-    q_latent, scale = torch.einsum("bhtd,hdr->bhtr", q_content, up_k), (D + Dr) ** -0.5
-    by_place = q_rotary.flatten(1, 2) @ k_rotary.mT     # the queries of all heads meet the same keys: one product
-    scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT, beta=scale, alpha=scale).unflatten(1, (-1, T))
+    scale = (D + Dr) ** -0.5    # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    q_latent = torch.einsum("bhtd,hdr->bhtr", q_content * scale, up_k)
+    by_place = (q_rotary * scale).flatten(1, 2) @ k_rotary.mT   # all heads' queries meet the same keys: one product
+    scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT).unflatten(1, (-1, T))
     if T > 1 or padding is not None:
         scores = scores.masked_fill(~visible_keys(T, S, padding=padding, device=scores.device), -torch.inf)
     mixed = (scores.softmax(-1).flatten(1, 2) @ latent).unflatten(1, (-1, T))
@@ -68,10 +83,9 @@ class MLA(nn.Module):
     """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token, however many the heads.
 
     Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given, which saves memory
-    in training but none in the cache. Both latents are normed, and the cache holds what is normed, as in the release;
-    `q_norm` norms each head's whole query by one learned weight, which is not in the paper: it steadies small models
-    without query compression. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47. Differs from the release:
-    number i is rotated with number i + Dr/2, not with its neighbour (`hf_weights` reorders), and there is no YaRN.
+    in training but none in the cache. Both latents are normed, and the cache holds what is normed;
+    `q_norm` norms each head's whole query by one learned weight. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37
+    to 47; how it differs stands at the head of this file.
     """
 
     def __init__(
@@ -111,13 +125,13 @@ class MLA(nn.Module):
             latent, k_rotary = cache.append(latent, k_rotary)
         attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
         mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(mixed.transpose(1, 2).flatten(2))       # eq. 47
 
     def queries(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
         """Make each head's queries, in two parts, places marked in the second (equations 37 to 40)."""
-        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
+        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)   # eq. 37; 38 and 39 in one
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
         content, rotary = q.split(self.q_widths, dim=-1)
         return content, self.rotary(rotary, start)
@@ -126,7 +140,7 @@ class MLA(nn.Module):
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
         """Make what the cache holds: each token's normed latent, and its rotated key (equations 41 and 43)."""
-        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)
+        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)    # eq. 41, and 43 before its rotation
         return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]
 
     def up(self) -> tuple[Float[Tensor, "H D R"], Float[Tensor, "H Dv R"]]:

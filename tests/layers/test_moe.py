@@ -112,6 +112,60 @@ def test_a_plain_sum_goes_back_through_the_grouped_product():
     assert gate_up.grad.any()
 
 
+LAYOUTS = {     # the same numbers, lying otherwise in memory
+    "as made": lambda table: table,
+    "columns first": lambda table: table.mT.contiguous().mT,
+    "cut from a wider table": lambda table: F.pad(table, (0, 1))[..., :-1],
+    "cut behind its start": lambda table: F.pad(table, (1, 0))[..., 1:],
+}
+
+
+@pytest.mark.parametrize("M", [0, 1, 2, 9])
+@pytest.mark.parametrize("E", [1, 4])
+@pytest.mark.parametrize("dtype", [torch.float, torch.bfloat16, torch.half, torch.double])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_groups_of_any_layout_are_multiplied_as_by_a_loop_both_ways(M, E, dtype, layout):
+    rng = torch.Generator().manual_seed(0)
+    rows, matrices, slopes = (torch.randn(*s, generator=rng).to(dtype) for s in [(M, 8), (E, 16, 8), (M, 16)])
+    ends = torch.randint(M + 1, (E,), generator=rng).sort().values
+    ends[-1] = M
+    leaves = [part.requires_grad_() for part in (rows, matrices)]
+    out = moe.multiply_groups(*map(layout, leaves), ends)
+    wide = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    want = products_one_by_one(*wide, ends)
+    for got, exact in zip((out, *torch.autograd.grad(out, leaves, layout(slopes))),
+                          (want, *torch.autograd.grad(want, wide, slopes.double())), strict=True):
+        assert got.dtype == dtype
+        torch.testing.assert_close(got, exact.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
+def products_one_by_one(rows, matrices, ends):
+    owner = torch.searchsorted(ends, torch.arange(len(rows)), right=True)
+    return torch.einsum("mi,moi->mo", rows, matrices[owner])
+
+
+@pytest.mark.parametrize("M", [0, 1, 6])
+def test_expanded_rows_matrices_and_slopes_are_multiplied_too(M):
+    row, matrix, ends = torch.randn(1, 8), torch.randn(1, 16, 8), torch.tensor([M // 2, M // 2, M])
+    leaves = [row.requires_grad_(), matrix.requires_grad_()]
+    for reduce in (torch.sum, torch.mean) if M else (torch.sum,):
+        out = moe.multiply_groups(row.expand(M, 8), matrix.expand(3, 16, 8), ends)
+        want = (row @ matrix[0].T).expand(M, 16)
+        torch.testing.assert_close(out, want)
+        slopes = [torch.autograd.grad(reduce(table), leaves, retain_graph=True) for table in (out, want)]
+        for got, wanted in zip(*slopes, strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("N", [0, 1, 5])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_token_and_one_token_go_back_as_through_the_loop(way, N):
+    x, chosen, *parameters = visits(N=N, E=4, K=2, C=8, F=8)
+    for got, want in zip(with_gradients(way, x, chosen, *parameters),
+                         with_gradients(moe.experts_by_loop, x, chosen, *parameters), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(1, 8), (40, 8), (2, 7, 8), (2, 3, 5, 8), (0, 8), (3, 0, 8)])
 @pytest.mark.parametrize("few", [0, 2**60])
 def test_the_module_keeps_the_shape_and_equals_the_loop_however_many_tokens(shape, few, monkeypatch):

@@ -1,4 +1,11 @@
-"""The experts at work: every token through the few networks it was sent to, quickly."""
+"""The experts at work: every token through the few networks it was sent to, quickly.
+
+How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9): in the order of the arithmetic alone.
+
+1. A visit's weight multiplies the hidden numbers, not the output: the last matrix is linear.
+2. A handful of tokens goes through all experts, those not chosen with weight 0: sorting them would take longer.
+3. All experts are on one device: nothing is sent, and no expert has a limit beyond which tokens are dropped.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +36,7 @@ def experts_by_loop(
     """
     out = torch.zeros_like(x)
     for expert in range(len(gate_up)):
-        token, slot = (chosen == expert).nonzero(as_tuple=True)
+        token, slot = (chosen == expert).nonzero(as_tuple=True)     # the g of eq. 9 that are not 0
         visit = swiglu(x[token] @ gate_up[expert].T) @ down[expert].T
         out = out.index_add(0, token, (visit * weights[token, slot, None]).to(x.dtype))
     return out

@@ -1,4 +1,11 @@
-"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that are always on."""
+"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that are always on.
+
+How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9):
+
+1. The residual connection is the block's.
+2. The shared experts are one network as wide as all of them together, which gives the same sum: their outputs are added
+   up, and so are the parts of a wide network's.
+"""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -32,8 +39,8 @@ class MoE(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         self.routing = self.router(x)
-        out = self.experts(x, self.routing)
-        return out if self.shared is None else out + self.shared(x)
+        out = self.experts(x, self.routing)         # the second sum of eq. 9
+        return out if self.shared is None else out + self.shared(x)     # the first one
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "routing": None}       # it holds on to a graph, which can't be copied

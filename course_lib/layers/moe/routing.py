@@ -1,4 +1,14 @@
-"""Which experts a token visits, and how much each of them counts."""
+"""Which experts a token visits, and how much each of them counts.
+
+How ours differs from the papers (V2: arXiv 2405.04434; V3: arXiv 2412.19437):
+
+1. The weights are multiplied by `scale`, which is in the releases (16 for V2, 2.5 for V3) and in no equation.
+2. V3's groups are ranked by their two best experts whatever K and M are; the paper says the best K / M, which is two
+   for its own 8 and 4. So does the release.
+3. V3's sum of the chosen affinities has 1e-20 added, lest it be 0.
+4. Affinities are reckoned in float32 at least, and V3's bias is kept so, in a model of 16 bits too.
+5. No token is ever dropped. V2 drops some in training where a device has too many; V3 drops none.
+"""
 
 from dataclasses import dataclass
 
@@ -36,9 +46,9 @@ def route_softmax(
     Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = at_least_float32(logits).softmax(-1)
+    scores = at_least_float32(logits).softmax(-1)       # V2, eq. 22
     chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
-    return Routing(scores, chosen, scale * scores.gather(-1, chosen))
+    return Routing(scores, chosen, scale * scores.gather(-1, chosen))       # V2, eq. 21: not divided by their sum
 
 
 def route_sigmoid(
@@ -63,9 +73,11 @@ def route_sigmoid(
     Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = at_least_float32(logits).sigmoid()     # in float16 the 1e-20 below would be 0
+    scores = at_least_float32(logits).sigmoid()     # V3, eq. 15; in float16 the 1e-20 below would be 0
+    # V3, eq. 16: the bias ranks, and is gone from what follows
     chosen = limit_groups(scores + bias, n_groups, n_limited_groups, n_best=2).topk(n_chosen).indices
-    picked = scores.gather(-1, chosen)
+    picked = scores.gather(-1, chosen)              # eq. 14
+    # eq. 13
     return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
 
 
