@@ -7,7 +7,7 @@ How ours differs from the paper (DeepSeek-V2, arXiv 2405.04434, equations 37 to 
 
 1. Both latents are normed before they go up, and the cache holds the normed one. The equations have no norm; section
    3.1.2 mentions it, the release has it. The scale factors at the bottlenecks that the section also mentions are not
-   here, nor in the release.
+   here.
 2. Number i of a rotary part is turned with number i + Dr/2, the release's with its neighbour: an order of the rows of
    the matrices, so `hf_weights` reorders them.
 3. No YaRN: the context is as long as in training.
