@@ -123,6 +123,12 @@ def optional_size(config: dict, word: str) -> int | None:
     return None if config.get(word) is None else as_whole_number(word, config[word])
 
 
+def check_derived_size(config: dict, word: str, ours: int, model: str) -> None:
+    """Raise a ValueError if a file tells a size that follows from the others, and tells it wrongly."""
+    if (theirs := optional_size(config, word)) not in (None, ours):
+        raise ValueError(f"{word} is {theirs} there; our {model} knows {ours} alone")
+
+
 def ours_of(fixed: dict[str, tuple]) -> dict:
     """The values to write."""
     return {word: values[0] for word, values in fixed.items()}
@@ -170,8 +176,7 @@ def llama_settings(config: dict) -> LlamaSettings:
     """Tell a `LlamaConfig` in our words. Raises ValueError for a word or a value that ours lacks."""
     check_config_words(config, LLAMA_WORDS, ANY_FIXED | LLAMA_FIXED, "Llama")
     settings = LlamaSettings(**llama_numbers(config), n_kv_heads=optional_size(config, "num_key_value_heads"))
-    if (d_head := optional_size(config, "head_dim")) not in (None, settings.d_head):
-        raise ValueError(f"head_dim is {d_head} there; our Llama knows {settings.d_head} alone")
+    check_derived_size(config, "head_dim", settings.d_head, "Llama")
     return settings
 
 
@@ -211,8 +216,8 @@ def v2_config(settings: DeepSeekSettings) -> dict:
     if settings.d_model % settings.n_heads:
         raise ValueError(f"d_model {settings.d_model} is not divisible by n_heads {settings.n_heads}: theirs wants it")
     for name in ("kv_lora_rank", "qk_nope_head_dim"):
-        if getattr(settings, name) % 2:      # they view what stands behind it as complex numbers, two by two
-            raise ValueError(f"{name} {getattr(settings, name)} is odd: theirs cannot pair the rotary numbers behind it")
+        if (width := getattr(settings, name)) % 2:      # theirs views what stands behind it as complex numbers
+            raise ValueError(f"{name} {width} is odd: theirs cannot pair the rotary numbers behind it")
     method = "greedy" if settings.n_limited_groups == settings.n_groups else "group_limited_greedy"
     names = {"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "topk_method": method}
     return deepseek_config(settings) | names | ours_of(V2_FIXED)
@@ -238,14 +243,14 @@ def deepseek_settings(config: dict, weights: dict[str, Tensor]) -> DeepSeekSetti
     is_v2 = "DeepseekV2ForCausalLM" in kinds or "deepseek_v2" in kinds
     config, name = respell_config(config, DEEPSEEK_SPELLINGS), "DeepSeekV2" if is_v2 else "DeepSeekV3"
     check_config_words(config, DEEPSEEK_WORDS, ANY_FIXED | LLAMA_FIXED | (V2_FIXED if is_v2 else V3_FIXED), name)
-    numbers = llama_numbers(config)
-    n_heads, n_kv_heads = numbers["n_heads"], optional_size(config, "num_key_value_heads")
-    if n_kv_heads not in (None, n_heads):
-        raise ValueError(f"num_key_value_heads is {n_kv_heads} there; our {name} knows {n_heads} alone")
+    numbers = llama_numbers(config) | read_sizes(config, DEEPSEEK_SIZES)
+    check_derived_size(config, "num_key_value_heads", numbers["n_heads"], name)
+    if not is_v2:       # V2's class sets it anew; V3's obeys the file
+        check_derived_size(config, "head_dim", numbers["qk_rope_head_dim"], name)
     told_in(config, "q_lora_rank")      # null has a meaning, so it must be there
     n_dense_layers = as_whole_number("first_k_dense_replace", told_in(config, "first_k_dense_replace"), least=0)
     return DeepSeekSettings(
-        **numbers, **read_sizes(config, DEEPSEEK_SIZES), **routing_groups(config, is_v2),
+        **numbers, **routing_groups(config, is_v2),
         q_lora_rank=optional_size(config, "q_lora_rank"),
         n_dense_layers=min(n_dense_layers, numbers["n_layers"]),
         route_scale=as_positive_number("routed_scaling_factor", told_in(config, "routed_scaling_factor")),
