@@ -1,4 +1,4 @@
-"""A model as a folder that Hugging Face's transformers opens, and back: config.json and model.safetensors."""
+"""A model as a folder that Hugging Face's transformers opens, and back: settings and weights."""
 
 import json
 from collections import defaultdict
@@ -22,58 +22,74 @@ from course_lib.models.hf_config import (
     v2_config,
     v3_config,
 )
-from course_lib.models.hf_deepseek import deepseek_from_hf, deepseek_to_hf, llama_from_hf, llama_to_hf
+from course_lib.models.hf_deepseek import (
+    deepseek_from_hf,
+    deepseek_to_hf,
+    llama_from_hf,
+    llama_to_hf,
+)
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf, without_old_buffers
 from course_lib.models.llama import Llama
 
 Weights = dict[str, Tensor]
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)      # 8 bits mean nothing without their scales
+DTYPES = (
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.float64,
+)  # 8 bits mean nothing without their scales
 EMBEDDINGS = {"wte.weight", "model.embed_tokens.weight"}
 
 
 class Format(NamedTuple):
-    """How one kind of model is told in Hugging Face's words. Their settings are a dictionary, their weights too."""
+    """How one kind of model is told in Hugging Face's words, settings and weights."""
 
-    build: Callable[[Any], nn.Module]                               # our settings -> model
-    config: Callable[[Any], dict]                                   # our settings -> theirs
-    settings: Callable[[dict, Weights], Any]                        # their settings and weights -> our settings
-    to_hf: Callable[[Weights, Any], Weights]                        # our weights and settings -> their weights
-    from_hf: Callable[[Weights, Any], Weights]                      # their weights, our settings -> our weights
+    build: Callable[[Any], nn.Module]  # our settings -> model
+    config: Callable[[Any], dict]  # our settings -> theirs
+    settings: Callable[[dict, Weights], Any]  # their settings and weights -> our settings
+    to_hf: Callable[[Weights, Any], Weights]  # our weights and settings -> their weights
+    from_hf: Callable[[Weights, Any], Weights]  # their weights, our settings -> our weights
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:
-    """Write a model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it and gives the same logits.
+    """Write a model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it.
 
-    A table that serves both ends of the model is stored once, as `save_pretrained` does. A module for multi-token
-    prediction is written as in the release, as one more layer, which theirs does not load. Raises ValueError, before
-    anything is written, for a kind of model that has no format here, or settings that theirs can't run.
+    It gives the same logits there. A table that serves both ends of the model is stored once, as
+    `save_pretrained` does. A module for multi-token prediction is written as in the release, as one
+    more layer, which theirs does not load. Raises ValueError, before anything is written, for a
+    kind of model that has no format here, or settings that theirs can't run.
     """
     if type(model).__name__ not in FORMATS:
-        raise ValueError(f"no format is known for a {type(model).__name__}; known are {', '.join(FORMATS)}")
+        raise ValueError(
+            f"no format is known for a {type(model).__name__}; known are {', '.join(FORMATS)}"
+        )
     folder, known = Path(folder), FORMATS[type(model).__name__]
     config, weights = known.config(model.settings), known.to_hf(model.state_dict(), model.settings)
     if config["tie_word_embeddings"]:
         del weights["lm_head.weight"]
     weights = {name: tensor.contiguous() for name, tensor in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", safetensors.torch.save(weights, metadata={"format": "pt"}))
+    write_atomically(
+        folder / "model.safetensors", safetensors.torch.save(weights, metadata={"format": "pt"})
+    )
     write_atomically(folder / "config.json", json.dumps(config, indent=2).encode())
 
 
 def load_hf(folder: Path | str) -> nn.Module:
-    """Read what `save_hf` or `save_pretrained` wrote, in one file or several, into a model in float32.
+    """Read what `save_hf` or `save_pretrained` wrote, in one file or several.
 
-    Constant tables that older versions stored beside the weights are left out. Raises ValueError for a kind of model
-    that the course does not have, for settings that ours lacks, and for files that are damaged or do not fit each
-    other; FileNotFoundError if there are none.
+    The model is in float32. Constant tables that older versions stored beside the weights are left
+    out. Raises ValueError for a kind of model that the course does not have, for settings that ours
+    lacks, and for files that are damaged or do not fit each other; FileNotFoundError if there are
+    none.
     """
     folder = Path(folder)
     config = read_json_table(folder / "config.json")
     known = FORMATS[kind_in(config, folder)]
     weights = plain_names(without_old_buffers(read_weights(folder)))
     settings = known.settings(config, weights)
-    tied = getattr(settings, "tied", True)          # GPT-2's always are
-    with torch.device("meta"):                      # shapes without memory
+    tied = getattr(settings, "tied", True)  # GPT-2's always are
+    with torch.device("meta"):  # shapes without memory
         expected = plain_names(known.to_hf(known.build(settings).state_dict(), settings))
     check_weights(weights, expected, tied, folder)
     if tied:
@@ -84,8 +100,9 @@ def load_hf(folder: Path | str) -> nn.Module:
 
 
 def kind_in(config: dict, folder: Path) -> str:
-    """Tell the name of our class; a ValueError names theirs if there is none, or if two words differ."""
-    names = [str(name) for name in (*(config.get("architectures") or []), config.get("model_type")) if name]
+    """Tell the name of our class; a ValueError names theirs if there is none, or two."""
+    names = [*(config.get("architectures") or []), config.get("model_type")]
+    names = [str(name) for name in names if name]
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
         raise ValueError(f"{folder} holds a {(unknown or [None])[0]}; known are {', '.join(KINDS)}")
@@ -101,34 +118,39 @@ def read_json_table(path: Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     if not isinstance(table, dict):
-        raise ValueError(f"{path} is damaged: it holds a {type(table).__name__}, not words and values")
+        raise ValueError(f"{path} is damaged: it holds a {type(table).__name__}, not words")
     return table
 
 
 def read_weights(folder: Path) -> Weights:
-    """Read all weights: model.safetensors, else the files (shards) that model.safetensors.index.json names.
+    """Read all weights: model.safetensors, else the shards that model.safetensors.index.json names.
 
-    Raises ValueError with the name of a shard that is missing, damaged, or does not hold what the index says.
+    Raises ValueError with the name of a shard that is missing, damaged, or does not hold what the
+    index says.
     """
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").exists() or not index.exists():
         return read_safetensors(folder / "model.safetensors")
     places, shards = read_json_table(index).get("weight_map"), defaultdict(set)
-    if not isinstance(places, dict) or not all(Path(str(shard)).name == shard for shard in places.values()):
-        raise ValueError(f"{index} is damaged: its weight_map does not give each weight a file of this folder")
+    shard_names = places.values() if isinstance(places, dict) else [None]
+    if not all(Path(str(shard)).name == shard for shard in shard_names):  # no path leads out
+        raise ValueError(f"{index} is damaged: its weight_map must give each weight a file here")
     for name, shard in places.items():
         shards[shard].add(name)
-    return {name: tensor for shard in sorted(shards) for name, tensor in read_shard(folder, shard, shards[shard])}
+    weights: Weights = {}
+    for shard in sorted(shards):
+        weights |= read_shard(folder, shard, shards[shard])
+    return weights
 
 
-def read_shard(folder: Path, shard: str, names: set[str]) -> list[tuple[str, Tensor]]:
+def read_shard(folder: Path, shard: str, names: set[str]) -> Weights:
     """Read one of several files, which must hold just the weights that the index says."""
     if not (folder / shard).exists():
         raise ValueError(f"{folder / shard} is missing: model.safetensors.index.json names it")
     weights = read_safetensors(folder / shard)
     if differ := weights.keys() ^ names:
-        raise ValueError(f"{folder / shard} and model.safetensors.index.json differ in {first_few(differ)}")
-    return list(weights.items())
+        raise ValueError(f"{folder / shard} and its index differ in {first_few(differ)}")
+    return weights
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -140,24 +162,24 @@ def read_safetensors(path: Path) -> Weights:
 
 
 def check_weights(weights: Weights, expected: Weights, tied: bool, folder: Path) -> None:
-    """Raise a ValueError that names weights that are missing or unknown, or of another shape or kind than expected."""
+    """Raise a ValueError that names weights that are missing, unknown or not as expected."""
     missing = expected.keys() - weights.keys() - ({"lm_head.weight"} if tied else set())
-    for names, what in ((missing, "lacks"), (weights.keys() - expected.keys(), "holds the unknown")):
-        if names:
-            raise ValueError(f"{folder} {what} {first_few(names)}: its weights are not those of its config.json")
+    unknown = weights.keys() - expected.keys()
+    if missing or unknown:
+        what = "lacks" if missing else "holds the unknown"
+        raise ValueError(f"{folder} {what} {first_few(missing or unknown)}: config.json says so")
     for name, tensor in weights.items():
         if (got := tuple(tensor.shape)) != (want := tuple(expected[name].shape)):
-            raise ValueError(f"{name} has the shape {got} in {folder}, but its config.json says {want}")
+            raise ValueError(f"{name} has the shape {got} in {folder}, but config.json says {want}")
         if tensor.dtype not in DTYPES:
-            raise ValueError(f"{name} is stored as {tensor.dtype} in {folder}; known are {', '.join(map(str, DTYPES))}")
+            raise ValueError(f"{name} is stored as {tensor.dtype} in {folder}; known are {DTYPES}")
 
 
 def check_tied_head(weights: Weights, folder: Path) -> None:
-    """Raise a ValueError if a head that should be the token embedding is another table: theirs would use it."""
-    embedding = next((weights[name] for name in EMBEDDINGS if name in weights), None)
-    head = weights.get("lm_head.weight", embedding)
-    if head is not embedding and not (embedding is not None and torch.equal(head, embedding)):
-        raise ValueError(f"{folder} says tie_word_embeddings, but its lm_head.weight is not its token embedding")
+    """Raise a ValueError if a head that should be the token embedding is another table."""
+    embedding = next(weights[name] for name in EMBEDDINGS if name in weights)
+    if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
+        raise ValueError(f"{folder} ties head and embedding, but lm_head.weight is another table")
 
 
 def first_few(names: Iterable[str]) -> str:
@@ -171,14 +193,23 @@ def plain_names(weights: Weights) -> Weights:
     return {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
 
 
-FORMATS = {     # by the name of our class
+FORMATS = {  # by the name of our class
     "GPT2": Format(
-        GPT2, gpt2_config, lambda theirs, _: gpt2_settings(theirs), lambda ours, _: gpt2_to_hf(ours),
+        GPT2,
+        gpt2_config,
+        lambda theirs, _: gpt2_settings(theirs),
+        lambda ours, _: gpt2_to_hf(ours),
         lambda theirs, _: gpt2_from_hf(theirs),
     ),
-    "Llama": Format(Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf),
-    "DeepSeekV2": Format(DeepSeekV2, v2_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf),
-    "DeepSeekV3": Format(DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf),
+    "Llama": Format(
+        Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf
+    ),
+    "DeepSeekV2": Format(
+        DeepSeekV2, v2_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
+    ),
+    "DeepSeekV3": Format(
+        DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
+    ),
 }
 KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",

@@ -16,16 +16,18 @@ GPT2_NAMES = {      # ours -> theirs, inside `transformer.`; {} is the number of
     "blocks.{}.mlp.down": "h.{}.mlp.c_proj",
 }
 
-# Causal masks, rotary speeds, numbers of places: constants, which older versions of transformers stored. And the
-# copies of embedding and head that DeepSeek-V3's release holds in its layer for multi-token prediction.
-OLD_BUFFERS = re.compile(r"(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq|position_ids)$")
-COPIES = re.compile(r"^model\.layers\.\d+\.(embed_tokens|shared_head\.head)\.weight$")
+# Causal masks, rotary speeds, numbers of places: constants, which older versions of transformers
+# stored. And the copies of embedding and head that DeepSeek-V3's release holds in its layer for
+# multi-token prediction.
+OLD_BUFFERS = re.compile(
+    r"(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq|position_ids)$"
+    r"|^model\.layers\.\d+\.(embed_tokens|shared_head\.head)\.weight$"
+)
 
 
 def without_old_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Leave out the constants and copies that files hold beside the weights."""
-    left_out = lambda name: OLD_BUFFERS.search(name) or COPIES.match(name)      # noqa: E731
-    return {name: tensor for name, tensor in weights.items() if not left_out(name)}
+    return {name: tensor for name, tensor in weights.items() if not OLD_BUFFERS.search(name)}
 
 
 def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -39,7 +41,8 @@ def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def gpt2_from_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a `GPT2LMHeadModel` for our GPT2.
 
-    Left out are the head, which is the token embedding, and the triangles of the causal mask that old files hold.
+    Left out are the head, which is the token embedding, and the triangles of the causal mask that
+    old files hold.
     """
     back = {theirs: ours for ours, theirs in GPT2_NAMES.items()}
     weights = [name for name in without_old_buffers(state) if name != "lm_head.weight"]

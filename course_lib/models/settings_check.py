@@ -1,4 +1,4 @@
-"""Settings that are what they say: whole numbers, positive numbers and switches, refused by name if they are not."""
+"""Settings that are what they say: numbers of their kind, else refused by name."""
 
 import sys
 from collections.abc import Collection
@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 
 def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
-    """Raise a ValueError that names the first field of a dataclass whose value is not of the field's type.
+    """Raise a ValueError that names the first field of a dataclass whose value is not of its type.
 
-    `int` means a whole number from 1 (from 0 for the names in `may_be_zero`), `float` a finite number
-    above 0, `bool` a switch, `... | None` also None. Kept are plain int, float and bool, so that a
-    whole number given for a `float` field is written to files as a float.
+    `int` means a whole number from 1 (from 0 for the names in `may_be_zero`), `float` a finite
+    number above 0, `bool` a switch, `... | None` also None. Kept are plain int, float and bool, so
+    that a whole number given for a `float` field is written to files as a float.
     """
     for field in fields(settings):
         kinds, value = get_args(field.type) or (field.type,), getattr(settings, field.name)
@@ -22,7 +22,7 @@ def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
             value = as_whole_number(field.name, value, least=0 if field.name in may_be_zero else 1)
         else:
             value = {float: as_positive_number, bool: as_switch}[kinds[0]](field.name, value)
-        object.__setattr__(settings, field.name, value)     # the dataclass is frozen
+        object.__setattr__(settings, field.name, value)  # the dataclass is frozen
 
 
 def as_whole_number(name: str, value: Any, least: int = 1) -> int:
@@ -40,7 +40,7 @@ def as_whole_number(name: str, value: Any, least: int = 1) -> int:
 
 
 def as_positive_number(name: str, value: Any) -> float:
-    """Return the value as a float, or raise a ValueError that names it: no bool, no text, no NaN."""
+    """Return the value as a float, or raise a ValueError that names it: no bool, text or NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} {value!r} is not a number")
     if not 0 < value <= sys.float_info.max:
@@ -49,7 +49,7 @@ def as_positive_number(name: str, value: Any) -> float:
 
 
 def as_switch(name: str, value: Any) -> bool:
-    """Return the value as a bool, or raise a ValueError that names it; 1 and 0 count as True and False."""
+    """Return the value as a bool, or raise a ValueError that names it; 1 and 0 are taken too."""
     if not isinstance(value, Real) or value not in (0, 1):
         raise ValueError(f"{name} {value!r} is not True or False")
     return bool(value)

@@ -1,4 +1,4 @@
-"""Read what a GGUF file says about itself: its settings and its vocabulary. GGUF is the file format of llama.cpp."""
+"""Read what a GGUF file, llama.cpp's format, says about itself: its settings and its vocabulary."""
 
 import os
 import struct
@@ -8,14 +8,15 @@ from typing import Any, BinaryIO
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
 BOOL, STRING, ARRAY = 7, 8, 9
 MEGABYTE = 2**20
-VERSIONS = (2, 3)       # version 1 counts with 32 bits, and a big-endian file shows another number here
+VERSIONS = (2, 3)  # version 1 counts with 32 bits, and a big-endian file shows another number here
 
 
 def metadata(path: str | Path) -> dict[str, Any]:
-    """All key-value pairs of the file's header. Raises ValueError if the file is no GGUF file or is damaged.
+    """All key-value pairs of the file's header. Raises ValueError if it is no GGUF file or damaged.
 
-    The header: b"GGUF", version (u32), number of tensors (u64), number of pairs (u64), then the pairs, each a key, the
-    type of the value (u32), and the value. Numbers are little-endian; a string is its length (u64) and its bytes.
+    The header: b"GGUF", version (u32), number of tensors (u64), number of pairs (u64), then the
+    pairs, each a key, the type of the value (u32), and the value. Numbers are little-endian; a
+    string is its length (u64) and its bytes.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
@@ -40,7 +41,7 @@ def _pairs(file: BinaryIO) -> dict[str, Any]:
 
 
 def _bytes(file: BinaryIO, n_bytes: int) -> bytes:
-    """Read so many bytes, or raise: what a damaged length asks for may be larger than the file, or any memory."""
+    """Read so many bytes, or raise: a damaged length may ask for more than any memory holds."""
     too_many = n_bytes > MEGABYTE and n_bytes > os.fstat(file.fileno()).st_size
     data = b"" if too_many else file.read(n_bytes)
     if len(data) < n_bytes:

@@ -1,4 +1,4 @@
-"""Settings of all models: wrong kinds of numbers are refused by name, right ones kept as Python's own."""
+"""Settings of all models: wrong kinds of numbers are refused by name, right ones kept."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from course_lib.models.llama import SMOLLM2_135M, LlamaSettings
 
 @pytest.fixture(autouse=True)
 def annotations_unchecked():
-    """Tests check annotations, which a learner's session does not: here the settings must stand alone."""
+    """Tests check annotations, a learner's session does not: the settings must stand alone."""
     before = config.jaxtyping_disable
     config.update("jaxtyping_disable", True)
     yield
@@ -36,7 +36,9 @@ def kind(field) -> type:
     return (get_args(field.type) or (field.type,))[0]
 
 
-@pytest.mark.parametrize(("settings", "field"), FIELDS, ids=lambda x: getattr(x, "name", type(x).__name__))
+@pytest.mark.parametrize(
+    ("settings", "field"), FIELDS, ids=lambda x: getattr(x, "name", type(x).__name__)
+)
 def test_what_is_no_number_of_its_kind_is_refused_by_name(settings, field):
     wrong = WRONG[kind(field)] + [None] * (type(None) not in get_args(field.type))
     for value in wrong:
@@ -57,14 +59,20 @@ def test_numbers_of_numpy_and_whole_numbers_become_pythons_own(settings):
 
 
 def test_a_whole_number_for_a_float_is_kept_as_a_float():
-    settings = DeepSeekSettings(30, 16, 20, 2, 2, route_scale=16, norm_eps=1, rope_base=10_000, tied=1)
-    assert json.dumps([settings.route_scale, settings.norm_eps, settings.rope_base, settings.tied]) == (
-        "[16.0, 1.0, 10000.0, true]"
+    settings = DeepSeekSettings(
+        30, 16, 20, 2, 2, route_scale=16, norm_eps=1, rope_base=10_000, tied=1
     )
+    assert json.dumps(
+        [settings.route_scale, settings.norm_eps, settings.rope_base, settings.tied]
+    ) == ("[16.0, 1.0, 10000.0, true]")
 
 
 def test_none_stands_for_the_papers_choice():
     assert GPT2Settings(d_ff=None).d_ff == 4 * 768
-    assert LlamaSettings(9, 9, 64, 1, 4).n_kv_heads == LlamaSettings(9, 9, 64, 1, 4, n_kv_heads=None).n_kv_heads == 4
+    assert (
+        LlamaSettings(9, 9, 64, 1, 4).n_kv_heads
+        == LlamaSettings(9, 9, 64, 1, 4, n_kv_heads=None).n_kv_heads
+        == 4
+    )
     assert LlamaSettings(9, 9, 64, 1, 4, d_ff=None).d_ff == 168
     assert DeepSeekSettings(9, 9, 64, 2, 4, d_expert=None).d_expert == 56

@@ -1,4 +1,4 @@
-"""Folders in Hugging Face's format against transformers: all its words, shards, and how it reads rotary words."""
+"""Folders in Hugging Face's format against transformers: words, shards, rotary positions."""
 
 import json
 from dataclasses import fields
@@ -13,12 +13,15 @@ transformers = pytest.importorskip("transformers")
 
 SMALL = {"vocab_size": 30, "bos_token_id": 0, "eos_token_id": 0}
 LLAMA = SMALL | {
-    "max_position_embeddings": 16, "hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 2,
+    "max_position_embeddings": 16, "hidden_size": 24, "intermediate_size": 20,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 4,
 }  # fmt: skip
 DEEPSEEK = LLAMA | {
-    "kv_lora_rank": 8, "q_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "v_head_dim": 4,
-    "moe_intermediate_size": 12, "n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1,
+    "kv_lora_rank": 8, "q_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4,
+    "v_head_dim": 4,
+    "moe_intermediate_size": 12, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
     "first_k_dense_replace": 1, "n_group": 2, "topk_group": 1, "experts_implementation": "eager",
 }  # fmt: skip
 GPT2 = SMALL | {"n_positions": 16, "n_embd": 24, "n_layer": 2, "n_head": 4}
@@ -57,7 +60,7 @@ def test_shards_that_theirs_writes_are_read(kind, tmp_path):
 
 @every_kind
 def test_every_word_of_theirs_is_read_or_fixed_or_idle(kind):
-    """A word that a newer version of transformers adds fails here, until somebody has looked what it does."""
+    """A word that a newer transformers adds fails here, until somebody has looked what it does."""
     read = {
         "GPT2": {*hf_config.GPT2_SIZES, "n_inner"}, "Llama": hf_config.LLAMA_WORDS,
         "DeepSeekV2": hf_config.DEEPSEEK_WORDS, "DeepSeekV3": hf_config.DEEPSEEK_WORDS,
@@ -76,10 +79,14 @@ def test_words_that_are_called_idle_change_nothing_there(kind, tmp_path):
     torch.manual_seed(1)
     theirs = saved(kind, tmp_path)
     change_config(
-        tmp_path, pretraining_tp=1, initializer_range=0.5, use_cache=False, pad_token_id=3, n_ctx=7, num_labels=5,
-        attention_dropout=0.5, max_sequence_length=4, ep_size=8, aux_loss_alpha=0.1, seq_aux=False, temperature=3.0,
-        router_aux_loss_coef=0.5, num_nextn_predict_layers=1, is_decoder=True, reorder_and_upcast_attn=True,
-        summary_type="first", chunk_size_feed_forward=0, output_router_logits=False, tokenizer_class="X",
+        tmp_path, pretraining_tp=1, initializer_range=0.5, use_cache=False, pad_token_id=3,
+        n_ctx=7, num_labels=5,
+        attention_dropout=0.5, max_sequence_length=4, ep_size=8, aux_loss_alpha=0.1, seq_aux=False,
+        temperature=3.0,
+        router_aux_loss_coef=0.5, num_nextn_predict_layers=1, is_decoder=True,
+        reorder_and_upcast_attn=True,
+        summary_type="first", chunk_size_feed_forward=0, output_router_logits=False,
+        tokenizer_class="X",
     )  # fmt: skip
     opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(opened(IDS).logits, theirs(IDS).logits)
@@ -88,8 +95,10 @@ def test_words_that_are_called_idle_change_nothing_there(kind, tmp_path):
 
 @pytest.mark.parametrize(("kind", "word", "value"), [
     ("GPT2", "activation_function", "gelu_pytorch_tanh"), ("Llama", "hidden_act", "swish"),
-    ("DeepSeekV2", "hidden_act", "swish"), ("DeepSeekV3", "hidden_act", "swish"), ("GPT2", "n_inner", None),
-    ("Llama", "head_dim", None), ("Llama", "num_key_value_heads", None), ("DeepSeekV2", "n_group", None),
+    ("DeepSeekV2", "hidden_act", "swish"), ("DeepSeekV3", "hidden_act", "swish"),
+    ("GPT2", "n_inner", None),
+    ("Llama", "head_dim", None), ("Llama", "num_key_value_heads", None),
+    ("DeepSeekV2", "n_group", None),
     ("DeepSeekV2", "norm_topk_prob", None), ("DeepSeekV2", "first_k_dense_replace", 1),
     ("DeepSeekV2", "head_dim", 64), ("DeepSeekV3", "head_dim", 4), ("DeepSeekV3", "n_group", 4),
 ])  # fmt: skip
@@ -101,18 +110,23 @@ def test_values_that_are_read_mean_the_same_there(kind, word, value, tmp_path):
     torch.testing.assert_close(load_hf(tmp_path)(IDS), theirs(IDS).logits, rtol=1e-5, atol=1e-5)
 
 
-DEFAULT, LINEAR = {"rope_theta": 70.0, "rope_type": "default"}, {"rope_type": "linear", "factor": 4.0}
+DEFAULT, LINEAR = (
+    {"rope_theta": 70.0, "rope_type": "default"},
+    {"rope_type": "linear", "factor": 4.0},
+)
 ROPES = [       # what a file may say about rotary positions
     {}, {"rope_theta": 500}, {"rope_theta": 500.0, "rope_scaling": None},
     {"rope_parameters": None, "rope_theta": 50.0}, {"rope_parameters": DEFAULT},
-    {"rope_parameters": DEFAULT, "rope_theta": 500.0}, {"rope_parameters": DEFAULT, "rope_scaling": {}},
+    {"rope_parameters": DEFAULT, "rope_theta": 500.0},
+    {"rope_parameters": DEFAULT, "rope_scaling": {}},
     {"rope_parameters": {"rope_type": "default"}, "rope_theta": 500.0},
     {"rope_parameters": DEFAULT | {"partial_rotary_factor": 1.0}},
     {"rope_scaling": {"type": "default"}, "rope_theta": 500.0},
     {"rope_parameters": DEFAULT, "rope_scaling": {"rope_type": "default"}},
     {"rope_parameters": LINEAR | {"rope_theta": 70.0}, "rope_scaling": {"type": "default"}},
     {"rope_parameters": DEFAULT, "rope_scaling": LINEAR}, {"rope_parameters": LINEAR},
-    {"rope_scaling": {"type": "linear", "factor": 2.0}}, {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+    {"rope_scaling": {"type": "linear", "factor": 2.0}},
+    {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
     {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4}},
 ]  # fmt: skip
 

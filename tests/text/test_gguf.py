@@ -1,4 +1,4 @@
-"""GGUF headers that are cut or damaged: an error that names the file, never a wrong value or another exception."""
+"""GGUF headers that are cut or damaged: a ValueError that names the file, nothing else."""
 
 import struct
 
@@ -22,7 +22,9 @@ READ = {"a.list": ["x", "yy"], "flag": True, "name": "tiny modèl"}
 def test_a_header_written_by_hand_is_read(tmp_path):
     path = tmp_path / "x.gguf"
     for version in (2, 3):
-        path.write_bytes(WHOLE.replace(START, b"GGUF" + struct.pack("<IQQ", version, 0, 3)) + b"the tensors")
+        path.write_bytes(
+            WHOLE.replace(START, b"GGUF" + struct.pack("<IQQ", version, 0, 3)) + b"the tensors"
+        )
         assert metadata(path) == READ
 
 
@@ -65,7 +67,9 @@ def test_each_kind_of_damage_is_told(tmp_path, pairs, message):
         metadata(path)
 
 
-@pytest.mark.parametrize("start", [struct.pack("<IQQ", 1, 0, 0), struct.pack(">IQQ", 3, 0, 0)], ids=["1", "big-endian"])
+@pytest.mark.parametrize(
+    "start", [struct.pack("<IQQ", 1, 0, 0), struct.pack(">IQQ", 3, 0, 0)], ids=["1", "big-endian"]
+)
 def test_versions_that_count_otherwise_are_refused(tmp_path, start):
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + start)
     with pytest.raises(ValueError, match=r"its version is \d+; known are 2 and 3"):
