@@ -29,7 +29,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
-    """Save content as one JSON file that also says what it is, its version, and the checksum of the content."""
+    """Save content as one JSON file that also says what it is, its version, and the checksum of the content.
+
+    JSON turns keys into text and tuples into lists: the checksum is of what will be read.
+    """
+    content = json.loads(json.dumps(content))
     fields = {"kind": kind, "version": version, "sha256": _checksum(content), "content": content}
     write_atomically(path, json.dumps(fields, ensure_ascii=False, indent=1).encode())
 
@@ -40,7 +44,7 @@ def read_json(path: str | Path, kind: str, version: int) -> Any:
         fields = json.loads(Path(path).read_bytes())
         found = fields["kind"], fields["version"]
         intact = fields["sha256"] == _checksum(fields["content"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a {kind} file, or it is damaged ({error}). Save it again.") from None
     if found != (kind, version):
         raise ValueError(f"{path} holds {found[0]} version {found[1]}, not {kind} version {version}. Save it again.")

@@ -24,8 +24,8 @@ class DeepSeekSettings(LlamaSettings):
     """The numbers of a Llama, of latent attention, and of the experts. The defaults are for small models.
 
     The first `n_dense_layers` have no experts: with as many as `n_layers`, attention alone is new. `n_kv_heads` is for
-    DeepSeekMoE, which has no latents. `d_expert` 0 means that a token's experts, shared ones included, are together as
-    wide as a dense layer, as in V2 and V3.
+    DeepSeekMoE, which has no latents. `d_expert` None means that a token's experts, shared ones included, are together
+    as wide as a dense layer, as in V2 and V3.
 
     >>> settings = DeepSeekSettings(512, 128, d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
     >>> settings.d_ff, settings.d_expert
@@ -39,7 +39,7 @@ class DeepSeekSettings(LlamaSettings):
     v_head_dim: int = 16                # d_h as well
     q_norm: bool = False                # not in the papers, see MLA
     n_dense_layers: int = 1
-    d_expert: int = 0
+    d_expert: int | None = None
     n_experts: int = 8                  # without the shared ones
     n_chosen: int = 2
     n_shared: int = 1
@@ -49,18 +49,16 @@ class DeepSeekSettings(LlamaSettings):
     mtp: bool = False                   # multi-token prediction, one token further: V3 alone
 
     def __post_init__(self) -> None:
-        self.fill_in()
-        per_expert = self.d_ff / max(1, self.n_chosen + self.n_shared)
-        object.__setattr__(self, "d_expert", self.d_expert or max(4, round(per_expert / 4) * 4))
-        self.check_positive("d_expert", "route_scale")
+        self.fill_in("n_dense_layers", "n_shared")
+        if self.d_expert is None:
+            per_expert = self.d_ff / (self.n_chosen + self.n_shared)
+            object.__setattr__(self, "d_expert", max(4, round(per_expert / 4) * 4))
         check_widths(
             self.n_heads, self.kv_lora_rank, self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim,
             self.q_lora_rank,
         )  # fmt: skip
         check_routing(self.n_experts, self.n_chosen, self.n_groups, self.n_limited_groups)
-        if self.n_shared < 0:
-            raise ValueError(f"n_shared {self.n_shared} is negative")
-        if not 0 <= self.n_dense_layers <= self.n_layers:
+        if self.n_dense_layers > self.n_layers:
             raise ValueError(f"n_dense_layers {self.n_dense_layers} is not between 0 and n_layers {self.n_layers}")
 
 

@@ -11,11 +11,14 @@ from course_lib.layers.attention import Cache, SelfAttention
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
+from course_lib.models.settings_check import check_settings
 
 
 @dataclass(frozen=True)
 class GPT2Settings:
-    """The numbers that make one GPT-2 differ from another. `d_ff` 0 means the paper's four times `d_model`.
+    """The numbers that make one GPT-2 differ from another. `d_ff` None means the paper's four times `d_model`.
+
+    Raises ValueError for a number that is none, or that fits no other.
 
     >>> GPT2Settings(d_model=100, n_heads=3)
     Traceback (most recent call last):
@@ -27,17 +30,14 @@ class GPT2Settings:
     d_model: int = 768
     n_layers: int = 12
     n_heads: int = 12
-    d_ff: int = 0
+    d_ff: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is below 1")
+        check_settings(self)
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
-        if self.d_ff < 0:
-            raise ValueError(f"d_ff {self.d_ff} is negative")
-        object.__setattr__(self, "d_ff", self.d_ff or 4 * self.d_model)
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
 
 
 SMALL = GPT2Settings()                                              # 124,439,808 parameters

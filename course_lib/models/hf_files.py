@@ -1,205 +1,218 @@
-"""A model as a folder that Hugging Face's transformers opens, and back: config.json and model.safetensors."""
+"""A model as a folder that Hugging Face's transformers opens, and back: settings and weights."""
 
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from course_lib.files import write_atomically
-from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
-from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.models.hf_deepseek import deepseek_from_hf, deepseek_to_hf, llama_from_hf, llama_to_hf
-from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf
-from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.models.deepseek import DeepSeekV2, DeepSeekV3
+from course_lib.models.gpt2 import GPT2
+from course_lib.models.hf_config import (
+    deepseek_settings,
+    gpt2_config,
+    gpt2_settings,
+    llama_config,
+    llama_settings,
+    v2_config,
+    v3_config,
+)
+from course_lib.models.hf_deepseek import (
+    deepseek_from_hf,
+    deepseek_to_hf,
+    llama_from_hf,
+    llama_to_hf,
+)
+from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf, without_old_buffers
+from course_lib.models.llama import Llama
 
 Weights = dict[str, Tensor]
+DTYPES = (
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.float64,
+)  # 8 bits mean nothing without their scales
+EMBEDDINGS = {"wte.weight", "model.embed_tokens.weight"}
 
 
 class Format(NamedTuple):
-    """How one kind of model is told in Hugging Face's words. Their settings are a dictionary, their weights too."""
+    """How one kind of model is told in Hugging Face's words, settings and weights."""
 
-    build: Callable[[Any], nn.Module]                               # our settings -> model
-    config: Callable[[Any], dict]                                   # our settings -> theirs
-    settings: Callable[[dict, Weights], Any]                        # their settings and weights -> our settings
-    to_hf: Callable[[Weights, Any], Weights]                        # our weights and settings -> their weights
-    from_hf: Callable[[Weights, Any], Weights]                      # their weights, our settings -> our weights
+    build: Callable[[Any], nn.Module]  # our settings -> model
+    config: Callable[[Any], dict]  # our settings -> theirs
+    settings: Callable[[dict, Weights], Any]  # their settings and weights -> our settings
+    to_hf: Callable[[Weights, Any], Weights]  # our weights and settings -> their weights
+    from_hf: Callable[[Weights, Any], Weights]  # their weights, our settings -> our weights
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:
     """Write a model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it.
 
-    A table that serves both ends of the model is stored once, as `save_pretrained` does. Raises ValueError for a kind
-    of model that has no format here.
+    It gives the same logits there. A table that serves both ends of the model is stored once, as
+    `save_pretrained` does. A module for multi-token prediction is written as in the release, as one
+    more layer, which theirs does not load. Raises ValueError, before anything is written, for a
+    kind of model that has no format here, or settings that theirs can't run.
     """
     if type(model).__name__ not in FORMATS:
-        raise ValueError(f"no format is known for a {type(model).__name__}; known are {', '.join(FORMATS)}")
+        raise ValueError(
+            f"no format is known for a {type(model).__name__}; known are {', '.join(FORMATS)}"
+        )
     folder, known = Path(folder), FORMATS[type(model).__name__]
     config, weights = known.config(model.settings), known.to_hf(model.state_dict(), model.settings)
     if config["tie_word_embeddings"]:
         del weights["lm_head.weight"]
     weights = {name: tensor.contiguous() for name, tensor in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", safetensors.torch.save(weights, metadata={"format": "pt"}))
+    write_atomically(
+        folder / "model.safetensors", safetensors.torch.save(weights, metadata={"format": "pt"})
+    )
     write_atomically(folder / "config.json", json.dumps(config, indent=2).encode())
 
 
 def load_hf(folder: Path | str) -> nn.Module:
-    """Read what `save_hf` or `save_pretrained` wrote.
+    """Read what `save_hf` or `save_pretrained` wrote, in one file or several.
 
-    Raises ValueError for a kind of model that the course does not have, or for settings that ours lacks.
+    The model is in float32. Constant tables that older versions stored beside the weights are left
+    out. Raises ValueError for a kind of model that the course does not have, for settings that ours
+    lacks, and for files that are damaged or do not fit each other; FileNotFoundError if there are
+    none.
     """
-    config = json.loads((Path(folder) / "config.json").read_text())
-    kind = (config.get("architectures") or [config.get("model_type")])[0]
-    if kind not in KINDS:
-        raise ValueError(f"{folder} holds a {kind}; known are {', '.join(KINDS)}")
-    known, weights = FORMATS[KINDS[kind]], safetensors.torch.load_file(Path(folder) / "model.safetensors")
+    folder = Path(folder)
+    config = read_json_table(folder / "config.json")
+    known = FORMATS[kind_in(config, folder)]
+    weights = plain_names(without_old_buffers(read_weights(folder)))
     settings = known.settings(config, weights)
+    tied = getattr(settings, "tied", True)  # GPT-2's always are
+    with torch.device("meta"):  # shapes without memory
+        expected = plain_names(known.to_hf(known.build(settings).state_dict(), settings))
+    check_weights(weights, expected, tied, folder)
+    if tied:
+        check_tied_head(weights, folder)
     model = known.build(settings)
     model.load_state_dict(known.from_hf(weights, settings))
     return model
 
 
-def gpt2_config(settings: GPT2Settings) -> dict:
-    """Tell the settings of our GPT2 in the words of `GPT2Config`."""
-    return {
-        "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "dtype": "float32",
-        "vocab_size": settings.vocab_size, "n_positions": settings.max_seq_len, "n_embd": settings.d_model,
-        "n_layer": settings.n_layers, "n_head": settings.n_heads, "n_inner": settings.d_ff,
-        "embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": None, "eos_token_id": None,
-        **GPT2_FIXED,
-    }  # fmt: skip
+def kind_in(config: dict, folder: Path) -> str:
+    """Tell the name of our class; a ValueError names theirs if there is none, or two."""
+    names = [*(config.get("architectures") or []), config.get("model_type")]
+    names = [str(name) for name in names if name]
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        raise ValueError(f"{folder} holds a {(unknown or [None])[0]}; known are {', '.join(KINDS)}")
+    if len({KINDS[name] for name in names}) > 1:
+        raise ValueError(f"{folder} holds a {' and a '.join(names)}, which are not one model")
+    return KINDS[names[0]]
 
 
-def gpt2_settings(config: dict) -> GPT2Settings:
-    """Tell a `GPT2Config` in our words."""
-    check_fixed(config, GPT2_FIXED, "GPT2")
-    return GPT2Settings(
-        vocab_size=config["vocab_size"], max_seq_len=config["n_positions"], d_model=config["n_embd"],
-        n_layers=config["n_layer"], n_heads=config["n_head"], d_ff=config.get("n_inner") or 0,
-    )  # fmt: skip
+def read_json_table(path: Path) -> dict:
+    """Read a JSON file of words and values; a ValueError names the file if it is none."""
+    try:
+        table = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} is damaged: it holds a {type(table).__name__}, not words")
+    return table
 
 
-# What is a setting there and the same in all our GPT-2s. The rest of their words says nothing about the logits.
-GPT2_FIXED = {
-    "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True,
-    "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
-}  # fmt: skip
+def read_weights(folder: Path) -> Weights:
+    """Read all weights: model.safetensors, else the shards that model.safetensors.index.json names.
 
-
-def check_fixed(config: dict, fixed: dict, name: str) -> None:
-    """Raise a ValueError if one of their settings is none that ours can have; what is not told is taken to be right."""
-    for key, ours in fixed.items():
-        if config.get(key, ours) != ours:
-            raise ValueError(f"{key} is {config[key]!r} there; our {name} knows {ours!r} alone")
-
-
-def llama_config(settings: LlamaSettings) -> dict:
-    """Tell the settings of our Llama in the words of `LlamaConfig`."""
-    return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float32",
-        "vocab_size": settings.vocab_size, "max_position_embeddings": settings.max_seq_len,
-        "hidden_size": settings.d_model, "intermediate_size": settings.d_ff,
-        "num_hidden_layers": settings.n_layers, "num_attention_heads": settings.n_heads,
-        "num_key_value_heads": settings.n_kv_heads, "head_dim": settings.d_head,
-        "rope_parameters": {"rope_type": "default", "rope_theta": settings.rope_base},
-        "rms_norm_eps": settings.norm_eps, "tie_word_embeddings": settings.tied,
-        "bos_token_id": None, "eos_token_id": None, **LLAMA_FIXED,
-    }  # fmt: skip
-
-
-def llama_numbers(config: dict) -> dict:
-    """Tell what a `LlamaConfig` shares with DeepSeek's in our words."""
-    check_fixed(config, LLAMA_FIXED, "Llama")
-    return {
-        "vocab_size": config["vocab_size"], "max_seq_len": config["max_position_embeddings"],
-        "d_model": config["hidden_size"], "n_layers": config["num_hidden_layers"],
-        "n_heads": config["num_attention_heads"], "d_ff": config["intermediate_size"],
-        "rope_base": rope_base(config), "norm_eps": float(config["rms_norm_eps"]),
-        "tied": config.get("tie_word_embeddings", False),
-    }  # fmt: skip
-
-
-def llama_settings(config: dict) -> LlamaSettings:
-    """Tell a `LlamaConfig` in our words."""
-    settings = LlamaSettings(**llama_numbers(config), n_kv_heads=config.get("num_key_value_heads") or 0)
-    check_fixed(config, {"head_dim": settings.d_head}, "Llama")
-    return settings
-
-
-def rope_base(config: dict) -> float:
-    """Read the base of the rotary speeds, in the words of today's files and of older ones; no stretched positions."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    check_fixed(rope, {"rope_type": "default", "type": "default"}, "Rotary")
-    return float(rope.get("rope_theta", config.get("rope_theta", 10_000.0)))
-
-
-def deepseek_config(settings: DeepSeekSettings) -> dict:
-    """Tell what the settings of our V2 and V3 share in the words of their configs."""
-    if settings.q_norm:
-        raise ValueError("q_norm True: theirs does not norm each head's queries")
-    if not settings.n_shared:
-        raise ValueError("n_shared 0: theirs has a shared expert in every mixture")
-    return llama_config(settings) | {
-        "head_dim": settings.qk_rope_head_dim, "num_key_value_heads": settings.n_heads,
-        "q_lora_rank": settings.q_lora_rank, "kv_lora_rank": settings.kv_lora_rank,
-        "qk_nope_head_dim": settings.qk_nope_head_dim, "qk_rope_head_dim": settings.qk_rope_head_dim,
-        "v_head_dim": settings.v_head_dim, "first_k_dense_replace": settings.n_dense_layers,
-        "moe_intermediate_size": settings.d_expert, "n_routed_experts": settings.n_experts,
-        "num_experts_per_tok": settings.n_chosen, "n_shared_experts": settings.n_shared,
-        "n_group": settings.n_groups, "topk_group": settings.n_limited_groups,
-        "routed_scaling_factor": settings.route_scale,
-    }  # fmt: skip
-
-
-def v2_config(settings: DeepSeekSettings) -> dict:
-    """Tell the settings of our V2 in the words of `DeepseekV2Config`."""
-    method = "greedy" if settings.n_limited_groups == settings.n_groups else "group_limited_greedy"
-    names = {"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "topk_method": method}
-    return deepseek_config(settings) | names | V2_FIXED
-
-
-def v3_config(settings: DeepSeekSettings) -> dict:
-    """Tell the settings of our V3 in the words of `DeepseekV3Config`."""
-    names = {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3"}
-    return deepseek_config(settings) | names | V3_FIXED | {"num_nextn_predict_layers": int(settings.mtp)}
-
-
-def deepseek_settings(config: dict, weights: Weights) -> DeepSeekSettings:
-    """Tell a `DeepseekV2Config` or `DeepseekV3Config` in our words.
-
-    Multi-token prediction is there if its weights are: their class drops them, but not the number of such layers.
+    Raises ValueError with the name of a shard that is missing, damaged, or does not hold what the
+    index says.
     """
-    check_fixed(config, V2_FIXED if config["model_type"] == "deepseek_v2" else V3_FIXED, "DeepSeek")
-    n_groups, greedy = config.get("n_group") or 1, config.get("topk_method") == "greedy"
-    return DeepSeekSettings(
-        **llama_numbers(config), q_lora_rank=config["q_lora_rank"], kv_lora_rank=config["kv_lora_rank"],
-        qk_nope_head_dim=config["qk_nope_head_dim"], qk_rope_head_dim=config["qk_rope_head_dim"],
-        v_head_dim=config["v_head_dim"], n_dense_layers=config["first_k_dense_replace"],
-        d_expert=config["moe_intermediate_size"], n_experts=config["n_routed_experts"],
-        n_chosen=config["num_experts_per_tok"], n_shared=config["n_shared_experts"],
-        n_groups=n_groups, n_limited_groups=n_groups if greedy else config["topk_group"],
-        route_scale=float(config["routed_scaling_factor"]),
-        mtp=f"model.layers.{config['num_hidden_layers']}.eh_proj.weight" in weights,
-    )  # fmt: skip
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists() or not index.exists():
+        return read_safetensors(folder / "model.safetensors")
+    places, shards = read_json_table(index).get("weight_map"), defaultdict(set)
+    shard_names = places.values() if isinstance(places, dict) else [None]
+    if not all(Path(str(shard)).name == shard for shard in shard_names):  # no path leads out
+        raise ValueError(f"{index} is damaged: its weight_map must give each weight a file here")
+    for name, shard in places.items():
+        shards[shard].add(name)
+    weights: Weights = {}
+    for shard in sorted(shards):
+        weights |= read_shard(folder, shard, shards[shard])
+    return weights
 
 
-LLAMA_FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
-V2_FIXED = {"norm_topk_prob": False, "moe_layer_freq": 1}
-V3_FIXED = {"norm_topk_prob": True, "moe_layer_freq": 1, "rope_interleave": True}
+def read_shard(folder: Path, shard: str, names: set[str]) -> Weights:
+    """Read one of several files, which must hold just the weights that the index says."""
+    if not (folder / shard).exists():
+        raise ValueError(f"{folder / shard} is missing: model.safetensors.index.json names it")
+    weights = read_safetensors(folder / shard)
+    if differ := weights.keys() ^ names:
+        raise ValueError(f"{folder / shard} and its index differ in {first_few(differ)}")
+    return weights
 
-FORMATS = {     # by the name of our class
+
+def read_safetensors(path: Path) -> Weights:
+    """Read a file of weights; a ValueError names it if it is damaged."""
+    try:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def check_weights(weights: Weights, expected: Weights, tied: bool, folder: Path) -> None:
+    """Raise a ValueError that names weights that are missing, unknown or not as expected."""
+    missing = expected.keys() - weights.keys() - ({"lm_head.weight"} if tied else set())
+    unknown = weights.keys() - expected.keys()
+    if missing or unknown:
+        what = "lacks" if missing else "holds the unknown"
+        raise ValueError(f"{folder} {what} {first_few(missing or unknown)}: config.json says so")
+    for name, tensor in weights.items():
+        if (got := tuple(tensor.shape)) != (want := tuple(expected[name].shape)):
+            raise ValueError(f"{name} has the shape {got} in {folder}, but config.json says {want}")
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name} is stored as {tensor.dtype} in {folder}; known are {DTYPES}")
+
+
+def check_tied_head(weights: Weights, folder: Path) -> None:
+    """Raise a ValueError if a head that should be the token embedding is another table."""
+    embedding = next(weights[name] for name in EMBEDDINGS if name in weights)
+    if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
+        raise ValueError(f"{folder} ties head and embedding, but lm_head.weight is another table")
+
+
+def first_few(names: Iterable[str]) -> str:
+    """Name at most three of them."""
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def plain_names(weights: Weights) -> Weights:
+    """Leave out the prefix that GPT-2's first files did not have."""
+    return {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+
+
+FORMATS = {  # by the name of our class
     "GPT2": Format(
-        GPT2, gpt2_config, lambda theirs, _: gpt2_settings(theirs), lambda ours, _: gpt2_to_hf(ours),
+        GPT2,
+        gpt2_config,
+        lambda theirs, _: gpt2_settings(theirs),
+        lambda ours, _: gpt2_to_hf(ours),
         lambda theirs, _: gpt2_from_hf(theirs),
     ),
-    "Llama": Format(Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf),
-    "DeepSeekV2": Format(DeepSeekV2, v2_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf),
-    "DeepSeekV3": Format(DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf),
+    "Llama": Format(
+        Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf
+    ),
+    "DeepSeekV2": Format(
+        DeepSeekV2, v2_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
+    ),
+    "DeepSeekV3": Format(
+        DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
+    ),
 }
-KINDS = {       # theirs -> ours
+KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",
     "DeepseekV2ForCausalLM": "DeepSeekV2", "DeepseekV3ForCausalLM": "DeepSeekV3",
+    "gpt2": "GPT2", "llama": "Llama", "deepseek_v2": "DeepSeekV2", "deepseek_v3": "DeepSeekV3",
 }  # fmt: skip

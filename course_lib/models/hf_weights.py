@@ -16,6 +16,19 @@ GPT2_NAMES = {      # ours -> theirs, inside `transformer.`; {} is the number of
     "blocks.{}.mlp.down": "h.{}.mlp.c_proj",
 }
 
+# Causal masks, rotary speeds, numbers of places: constants, which older versions of transformers
+# stored. And the copies of embedding and head that DeepSeek-V3's release holds in its layer for
+# multi-token prediction.
+OLD_BUFFERS = re.compile(
+    r"(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq|position_ids)$"
+    r"|^model\.layers\.\d+\.(embed_tokens|shared_head\.head)\.weight$"
+)
+
+
+def without_old_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the constants and copies that files hold beside the weights."""
+    return {name: tensor for name, tensor in weights.items() if not OLD_BUFFERS.search(name)}
+
 
 def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which stores the matrices of a layer transposed."""
@@ -28,10 +41,11 @@ def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def gpt2_from_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a `GPT2LMHeadModel` for our GPT2.
 
-    Left out are the head, which is the token embedding, and the triangles of the causal mask that old files hold.
+    Left out are the head, which is the token embedding, and the triangles of the causal mask that
+    old files hold.
     """
     back = {theirs: ours for ours, theirs in GPT2_NAMES.items()}
-    weights = [name for name in state if name != "lm_head.weight" and not name.endswith(".attn.bias")]
+    weights = [name for name in without_old_buffers(state) if name != "lm_head.weight"]
     names = {name: rename(name.removeprefix("transformer."), back) for name in weights}
     return {ours: turn(ours, state[theirs]) for theirs, ours in names.items()}
 

@@ -11,6 +11,7 @@ from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import Rotary
+from course_lib.models.settings_check import check_settings
 
 INIT_STD = 0.02     # GPT-2's, so that the rungs of the course start alike; DeepSeek's papers say 0.006 for their widths
 
@@ -19,8 +20,9 @@ INIT_STD = 0.02     # GPT-2's, so that the rungs of the course start alike; Deep
 class LlamaSettings:
     """The numbers that make one such model differ from another.
 
-    `n_kv_heads` 0 means as many as `n_heads`; `d_ff` 0 means eight thirds of `d_model` to the nearest multiple of 8,
-    which makes a SwiGLU as large as GPT-2's MLP. With `tied`, the token embedding is the head as well.
+    `n_kv_heads` None means as many as `n_heads`; `d_ff` None means eight thirds of `d_model` to the nearest multiple
+    of 8, which makes a SwiGLU as large as GPT-2's MLP. With `tied`, the token embedding is the head as well. Raises
+    ValueError for a number that is none, or that fits no other.
 
     >>> LlamaSettings(vocab_size=512, max_seq_len=128, d_model=100, n_layers=2, n_heads=3)
     Traceback (most recent call last):
@@ -32,8 +34,8 @@ class LlamaSettings:
     d_model: int
     n_layers: int
     n_heads: int
-    n_kv_heads: int = 0
-    d_ff: int = 0
+    n_kv_heads: int | None = None
+    d_ff: int | None = None
     rope_base: float = 10_000.0
     norm_eps: float = 1e-6
     tied: bool = False
@@ -47,18 +49,13 @@ class LlamaSettings:
         if self.d_head % 2:
             raise ValueError(f"d_model {self.d_model} / n_heads {self.n_heads} is odd: rotary positions want pairs")
 
-    def fill_in(self) -> None:
-        """Put the numbers that 0 stands for; refuse what must be above 0 and is not."""
-        object.__setattr__(self, "n_kv_heads", self.n_kv_heads or self.n_heads)
-        object.__setattr__(self, "d_ff", self.d_ff or eight_thirds(self.d_model))
-        self.check_positive("vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff")
-        self.check_positive("rope_base", "norm_eps")
-
-    def check_positive(self, *names: str) -> None:
-        """Raise a ValueError that names a setting and its number if it is not above 0."""
-        for name in names:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+    def fill_in(self, *may_be_zero: str) -> None:
+        """Refuse what is no number, and put the numbers that None stands for."""
+        check_settings(self, may_be_zero)
+        if self.n_kv_heads is None:
+            object.__setattr__(self, "n_kv_heads", self.n_heads)
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", eight_thirds(self.d_model))
 
     @property
     def d_head(self) -> int:

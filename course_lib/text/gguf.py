@@ -1,41 +1,76 @@
-"""Read what a GGUF file says about itself: its settings and its vocabulary. GGUF is the file format of llama.cpp."""
+"""Read what a GGUF file, llama.cpp's format, says about itself: its settings and its vocabulary."""
 
+import os
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY = 8, 9
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
+BOOL, STRING, ARRAY = 7, 8, 9
+MEGABYTE = 2**20
+VERSIONS = (2, 3)  # version 1 counts with 32 bits, and a big-endian file shows another number here
 
 
 def metadata(path: str | Path) -> dict[str, Any]:
-    """All key-value pairs of the file's header. Raises ValueError if the file is no GGUF file or ends too early.
+    """All key-value pairs of the file's header. Raises ValueError if it is no GGUF file or damaged.
 
-    The header: b"GGUF", version (u32), number of tensors (u64), number of pairs (u64), then the pairs, each a key, the
-    type of the value (u32), and the value. Numbers are little-endian; a string is its length (u64) and its bytes.
+    The header: b"GGUF", version (u32), number of tensors (u64), number of pairs (u64), then the
+    pairs, each a key, the type of the value (u32), and the value. Numbers are little-endian; a
+    string is its length (u64) and its bytes.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
             raise ValueError(f"{path} is not a GGUF file: it does not begin with the letters GGUF")
         try:
-            _version, _n_tensors, n_pairs = struct.unpack("<IQQ", file.read(20))
-            return {_string(file): _value(file, _number(file, "I")) for _ in range(n_pairs)}
-        except struct.error:
-            raise ValueError(f"{path} is damaged: it ends inside its header") from None
+            return _pairs(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def _number(file: BinaryIO, code: str) -> int | float | bool:
-    return struct.unpack(f"<{code}", file.read(struct.calcsize(code)))[0]
+def _pairs(file: BinaryIO) -> dict[str, Any]:
+    version, _n_tensors, n_pairs = (_number(file, code) for code in "IQQ")
+    if version not in VERSIONS:
+        raise ValueError(f"its version is {version}; known are 2 and 3, little-endian")
+    pairs: dict[str, Any] = {}
+    for _ in range(n_pairs):
+        key = _string(file)
+        if key in pairs:
+            raise ValueError(f"it names {key!r} twice")
+        pairs[key] = _value(file, _number(file, "I"))
+    return pairs
+
+
+def _bytes(file: BinaryIO, n_bytes: int) -> bytes:
+    """Read so many bytes, or raise: a damaged length may ask for more than any memory holds."""
+    too_many = n_bytes > MEGABYTE and n_bytes > os.fstat(file.fileno()).st_size
+    data = b"" if too_many else file.read(n_bytes)
+    if len(data) < n_bytes:
+        raise ValueError("it ends inside its header")
+    return data
+
+
+def _number(file: BinaryIO, code: str) -> int | float:
+    return struct.unpack(f"<{code}", _bytes(file, struct.calcsize(f"<{code}")))[0]
 
 
 def _string(file: BinaryIO) -> str:
-    return file.read(_number(file, "Q")).decode()
+    return _bytes(file, _number(file, "Q")).decode()
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
     if kind == STRING:
         return _string(file)
     if kind == ARRAY:
-        element, count = struct.unpack("<IQ", file.read(12))
+        element, count = _number(file, "I"), _number(file, "Q")
         return [_value(file, element) for _ in range(count)]
+    if kind == BOOL:
+        return _bool(_number(file, "B"))
+    if kind not in NUMBERS:
+        raise ValueError(f"it holds a value of type {kind}; known are 0 to 12")
     return _number(file, NUMBERS[kind])
+
+
+def _bool(byte: int) -> bool:
+    if byte > 1:
+        raise ValueError(f"it holds {byte} for a bool, which is 0 or 1")
+    return byte == 1

@@ -81,7 +81,7 @@ def test_looking_ahead_adds_what_the_release_says():
 
 def test_a_tokens_experts_are_as_wide_as_a_dense_layer():
     for published in (V2, V3):
-        assert replace(published, d_expert=0).d_expert == published.d_expert
+        assert replace(published, d_expert=None).d_expert == published.d_expert
 
 
 def test_active_parameters_by_formula():
@@ -306,16 +306,18 @@ def test_a_model_without_the_module_says_so():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
+        ({"n_dense_layers": -1}, "n_dense_layers -1 is below 0"),
+        ({"q_lora_rank": 0}, "q_lora_rank 0 is below 1"),
         ({"n_dense_layers": 4}, "n_dense_layers 4 is not between 0 and n_layers 3"),
         ({"n_chosen": 7}, "n_chosen 7 is not between 1 and n_experts 6"),
         ({"n_groups": 4}, "n_experts 6 is not divisible by n_groups 4"),
         ({"n_limited_groups": 1, "n_chosen": 3}, "n_chosen 3 is more than the 2 experts of 1 groups"),
-        ({"n_shared": -1}, "n_shared -1 is negative"),
+        ({"n_shared": -1}, "n_shared -1 is below 0"),
         ({"qk_rope_head_dim": 5}, "qk_rope_head_dim 5 cannot be cut into pairs"),
         ({"kv_lora_rank": 0}, "kv_lora_rank 0 is below 1"),
-        ({"d_expert": -8}, "d_expert -8 is not above 0"),
+        ({"d_expert": 0}, "d_expert 0 is below 1"),
         ({"route_scale": 0.0}, "route_scale 0.0 is not above 0"),
-        ({"vocab_size": 0}, "vocab_size 0 is not above 0"),
+        ({"vocab_size": 0}, "vocab_size 0 is below 1"),
     ],
 )
 def test_impossible_settings_name_their_numbers(numbers, message):

@@ -118,7 +118,8 @@ def test_impossible_input_names_its_numbers(model, ids, message):
         ({"d_model": 100, "n_heads": 3}, "d_model 100 is not divisible by n_heads 3"),
         ({"n_layers": 0}, "n_layers 0 is below 1"),
         ({"vocab_size": -5}, "vocab_size -5 is below 1"),
-        ({"d_ff": -1}, "d_ff -1 is negative"),
+        ({"d_ff": 0}, "d_ff 0 is below 1"),
+        ({"d_ff": -1}, "d_ff -1 is below 1"),
     ],
 )
 def test_impossible_settings_name_their_numbers(numbers, message):

@@ -1,5 +1,6 @@
 """Our DeepSeek-V2 and V3 against Hugging Face's, on random weights: same logits, same gradients, same files."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,10 @@ SETTINGS = {     # their V2 wants even kv_lora_rank and qk_nope_head_dim, ours d
         7, 13, d_model=21, n_layers=2, n_heads=1, kv_lora_rank=10, qk_nope_head_dim=4, qk_rope_head_dim=10,
         v_head_dim=7, d_ff=11, d_expert=9, n_experts=6, n_chosen=5, n_shared=3, rope_base=50.0, norm_eps=1e-3,
         tied=True,
+    ),
+    "queries in a latent": DeepSeekSettings(     # as wide as a small R1
+        64, 20, d_model=64, n_layers=3, n_heads=4, q_lora_rank=64, kv_lora_rank=32, n_experts=16, d_expert=24,
+        n_groups=2, n_limited_groups=2, tied=True,
     ),
     "dense": DeepSeekSettings(30, 8, d_model=20, n_layers=2, n_heads=5, n_dense_layers=2, qk_rope_head_dim=2),
 }  # fmt: skip
@@ -115,10 +120,26 @@ def test_they_open_a_folder_of_ours(version, settings, tmp_path):
     for buffer in ours.state_dict().values():
         buffer.normal_(std=0.3)                  # the bias of the choice is no parameter, but it is in the file
     save_hf(ours, tmp_path)
-    opened, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True, **LOOP)
+    opened, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(told[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
     torch.testing.assert_close(opened.eval()(ids).logits, ours(ids), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_they_open_a_v3_that_looks_ahead(settings, tmp_path):
+    """The extra layer is in the file, where they do not look for it: the rest gives the same logits."""
+    torch.manual_seed(5)
+    ours = DeepSeekV3(replace(settings, mtp=True))
+    for buffer in ours.state_dict().values():
+        buffer.normal_(std=0.3)
+    save_hf(ours, tmp_path)
+    opened, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not told["missing_keys"] and not told["mismatched_keys"]
+    assert all(name.startswith(f"model.layers.{settings.n_layers}.") for name in told["unexpected_keys"])
+    ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
+    torch.testing.assert_close(opened.eval()(ids).logits, ours(ids), rtol=1e-5, atol=1e-5)
+    assert load_hf(tmp_path).settings == ours.settings
 
 
 @every
@@ -164,6 +185,28 @@ def test_all_weights_survive_the_way_there_and_back():
 
 
 @pytest.mark.parametrize(
+    ("version", "change", "message"),
+    [
+        ("V2", {"d_model": 20, "n_heads": 3}, "d_model 20 is not divisible by n_heads 3"),
+        ("V2", {"kv_lora_rank": 7}, "kv_lora_rank 7 is odd"),
+        ("V2", {"qk_nope_head_dim": 5}, "qk_nope_head_dim 5 is odd"),
+        ("V3", {"n_groups": 8, "n_limited_groups": 4}, "n_experts 8 in n_groups 8"),
+        ("V3", {"n_experts": 1, "n_chosen": 1}, "n_experts 1 in n_groups 1"),
+    ],
+)
+def test_what_theirs_cannot_run_is_refused_and_what_it_can_is_not(version, change, message, tmp_path):
+    """That they can't is shown with a model of theirs; the other version runs the same numbers."""
+    small = DeepSeekSettings(30, 16, d_model=24, n_layers=2, n_heads=2)
+    settings, other = replace(small, **change), "V3" if version == "V2" else "V2"
+    with pytest.raises(ValueError, match=message):
+        save_hf(VERSIONS[version][0](settings), tmp_path)
+    with pytest.raises(Exception, match=r"."):
+        hugging_face(version, settings)(torch.arange(9)[None])
+    save_hf(VERSIONS[other][0](settings), tmp_path)
+    assert transformers.AutoModelForCausalLM.from_pretrained(tmp_path)(torch.arange(9)[None]).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"q_norm": True}, "q_norm True: theirs does not norm"),
@@ -173,3 +216,18 @@ def test_all_weights_survive_the_way_there_and_back():
 def test_what_theirs_lacks_is_refused(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         save_hf(DeepSeekV3(replace(SETTINGS["queries whole"], **change)), tmp_path)
+
+
+def test_a_v2_that_does_not_tell_its_method_is_greedy(tmp_path):
+    torch.manual_seed(6)
+    settings = SETTINGS["limited groups"]
+    hugging_face("V2", settings).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["topk_method"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    theirs, ours = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, **LOOP), load_hf(tmp_path)
+    ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=1e-5, atol=1e-5)
+    limited = type(ours)(settings)
+    limited.load_state_dict(ours.state_dict())
+    assert (limited(ids) - ours(ids)).abs().max() > 1e-3        # so the word matters here

@@ -1,0 +1,78 @@
+"""Settings of all models: wrong kinds of numbers are refused by name, right ones kept."""
+
+import json
+import math
+from dataclasses import asdict, fields, replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from jaxtyping import config
+
+from course_lib.models.deepseek import V3, DeepSeekSettings
+from course_lib.models.gpt2 import SMALL, GPT2Settings
+from course_lib.models.llama import SMOLLM2_135M, LlamaSettings
+
+
+@pytest.fixture(autouse=True)
+def annotations_unchecked():
+    """Tests check annotations, a learner's session does not: the settings must stand alone."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)
+
+
+MODELS = [SMALL, SMOLLM2_135M, V3]
+FIELDS = [(settings, field) for settings in MODELS for field in fields(settings)]
+WRONG = {
+    int: [True, False, "64", 64.0, math.nan, math.inf, -64, [64], 1j, b"64"],
+    float: [True, "1.0", math.nan, math.inf, -math.inf, 0, -1.0, 10**400, [1.0], 1j],
+    bool: ["True", "", 2, -1, 0.5, math.nan, None, [True]],
+}
+
+
+def kind(field) -> type:
+    return (get_args(field.type) or (field.type,))[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"), FIELDS, ids=lambda x: getattr(x, "name", type(x).__name__)
+)
+def test_what_is_no_number_of_its_kind_is_refused_by_name(settings, field):
+    wrong = WRONG[kind(field)] + [None] * (type(None) not in get_args(field.type))
+    for value in wrong:
+        with pytest.raises(ValueError, match=rf"^{field.name} "):
+            replace(settings, **{field.name: value})
+
+
+@pytest.mark.parametrize("settings", MODELS, ids=lambda x: type(x).__name__)
+def test_numbers_of_numpy_and_whole_numbers_become_pythons_own(settings):
+    wider = {int: np.int64, float: np.float64, bool: int}
+    same = replace(settings, **{
+        field.name: wider[kind(field)](value)
+        for field in fields(settings) if (value := getattr(settings, field.name)) is not None
+    })  # fmt: skip
+    assert same == settings and json.loads(json.dumps(asdict(same))) == asdict(settings)
+    for field in fields(same):
+        assert type(getattr(same, field.name)) in (kind(field), type(None)), field.name
+
+
+def test_a_whole_number_for_a_float_is_kept_as_a_float():
+    settings = DeepSeekSettings(
+        30, 16, 20, 2, 2, route_scale=16, norm_eps=1, rope_base=10_000, tied=1
+    )
+    assert json.dumps(
+        [settings.route_scale, settings.norm_eps, settings.rope_base, settings.tied]
+    ) == ("[16.0, 1.0, 10000.0, true]")
+
+
+def test_none_stands_for_the_papers_choice():
+    assert GPT2Settings(d_ff=None).d_ff == 4 * 768
+    assert (
+        LlamaSettings(9, 9, 64, 1, 4).n_kv_heads
+        == LlamaSettings(9, 9, 64, 1, 4, n_kv_heads=None).n_kv_heads
+        == 4
+    )
+    assert LlamaSettings(9, 9, 64, 1, 4, d_ff=None).d_ff == 168
+    assert DeepSeekSettings(9, 9, 64, 2, 4, d_expert=None).d_expert == 56
