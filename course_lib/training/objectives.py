@@ -117,7 +117,7 @@ def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objectiv
     return objective
 
 
-def as_loss_sum(loss: LossSum | Tensor, n_rows: int) -> LossSum:
+def as_loss_sum(loss: object, n_rows: int) -> LossSum:
     """Take a plain number, which says nothing of what it is a mean over, for a mean over the `n_rows` of its batch."""
     if isinstance(loss, LossSum):
         return loss
