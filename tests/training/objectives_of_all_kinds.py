@@ -34,6 +34,14 @@ def deepseek(build=DeepSeekV3, **settings):
     return build(DeepSeekSettings(**SIZES | settings))
 
 
+def reward_model():
+    """A head of tokens has no part in the score; copies in several processes wait for all that learns."""
+    model = RewardModel(llama())
+    if getattr(model.trunk, "head", None) is not None:
+        model.trunk.head.requires_grad_(False)
+    return model
+
+
 def shifted(model):
     """The same model, somewhat further on."""
     generator = torch.Generator().manual_seed(1)
@@ -65,7 +73,7 @@ def case(name):
         model, objective = deepseek(mtp=True, n_dense_layers=2), deepseek_objective(ahead=0.3)
         data = batch(EXAMPLES)
     else:
-        model = RewardModel(llama()) if name == "reward model" else llama()
+        model = reward_model() if name == "reward model" else llama()
         objective, data = {
             "next token": lambda: (next_token, uneven()),
             "loss of logits": lambda: (objective_of_logits(mean_of_counted), uneven()),

@@ -207,13 +207,13 @@ def test_batches_that_teach_nothing_are_refused():
 def test_every_objective_is_a_mean_that_no_cut_changes(name, accumulate):
     model, objective, inputs, targets = objectives_of_all_kinds.case(name)
     want = objective(model, inputs, targets).mean
-    parameters = dict(model.named_parameters())
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     slopes = torch.autograd.grad(want, list(parameters.values()), allow_unused=True)
-    loss, got = gradients(model, inputs, targets, accumulate, objective)
+    loss, _ = gradients(model, inputs, targets, accumulate, objective)
     assert loss == pytest.approx(want.item(), rel=1e-6) and sum(slope is not None for slope in slopes) > 5
-    for parameter, ours, truth in zip(parameters, got, slopes, strict=True):
+    for parameter, truth in zip(parameters.values(), slopes, strict=True):
         if truth is not None:
-            torch.testing.assert_close(ours, truth, rtol=1e-5, atol=1e-8, msg=lambda m, p=parameter: f"{p}: {m}")
+            torch.testing.assert_close(parameter.grad, truth, rtol=1e-5, atol=1e-8)
 
 
 def test_a_loss_that_looks_at_a_whole_batch_is_not_cut():
@@ -300,7 +300,7 @@ def interrupt_at(last):
 def test_a_gradient_too_long_for_its_numbers_is_told_apart():
     model = fresh()
     with pytest.raises(FloatingPointError, match="length of the gradient is infinite, though each of its numbers is"):
-        train(model, counting_up(), TrainSettings(1), lambda m, x, y: m.norm.weight.sum() * 1e38)
+        train(model, counting_up(), TrainSettings(1), lambda m, x, y: m.norm.weight.sum() * 1e25)
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 7])
@@ -309,7 +309,7 @@ def test_the_bias_of_a_router_counts_all_parts_of_a_batch(accumulate):
     for n_parts in (1, accumulate):
         model = model_of_everything()
         settings = TrainSettings(2, muon_lr=0.0, adam_lr=0.0, accumulate=n_parts)
-        train(model, batches, settings, deepseek_objective(ahead=0.3), on_step=balance_by_bias(lambda step: 0.01))
+        train(model, batches, settings, deepseek_objective(ahead=0.3), on_step=balance_by_bias(lambda step: step / 100))
         biases.append([layer.router.bias.tolist() for layer in moe_layers(model)])
     assert biases[0] == biases[1] and any(number for bias in biases[0] for number in bias)
 

@@ -51,7 +51,7 @@ def one_without_targets(sharded):
 def biases(sharded):
     """The routers' biases after two batches of four rows that are cut into six parts."""
     model, settings = model_of_everything(mtp=False), TrainSettings(2, muon_lr=0.0, adam_lr=0.0, accumulate=3)
-    train(model, batches, settings, sharded=sharded, on_step=balance_by_bias(lambda step: 0.01))
+    train(model, batches, settings, sharded=sharded, on_step=balance_by_bias(lambda step: step / 100))
     state = parallel.whole(model.state_dict())
     return {name: tensor.tolist() for name, tensor in state.items() if name.endswith("router.bias")}
 
