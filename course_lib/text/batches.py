@@ -21,11 +21,12 @@ def stream(documents: Iterable[Sequence[int]], end_token: int) -> Int[Tensor, "N
     return torch.tensor([token for document in documents for token in (*document, end_token)], dtype=torch.long)
 
 
-Tokens = Int[Tensor, "N"] | Integer[np.ndarray, "N"]       # an array may be a memmap: a file that is read where asked
+# An array may be a memmap: a file that is read where it is asked.
+TokenArray = Int[Tensor, "N"] | Integer[np.ndarray, "N"]
 
 
 def windows(
-    tokens: Tokens, batch_size: int, length: int, seed: int = 0, start_step: int = 0
+    tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
     """Batches of (inputs, targets) without end: neighbouring windows of the stream, shuffled anew for each epoch.
 
@@ -54,7 +55,7 @@ def windows(
 
 
 def random_windows(
-    tokens: Tokens, batch_size: int, length: int, seed: int = 0, start_step: int = 0
+    tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
     """Batches of (inputs, targets) without end as `windows` gives, each window beginning anywhere in the stream.
 
@@ -76,7 +77,7 @@ def random_windows(
 
 
 def _windows_at(
-    tokens: Tokens, starts: Int[Tensor, "B"], length: int
+    tokens: TokenArray, starts: Int[Tensor, "B"], length: int
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     places = starts[:, None] + torch.arange(length + 1)
     if isinstance(tokens, np.ndarray):      # indexing reads these places only, and copies them out of the file
@@ -173,7 +174,7 @@ def pad(
     return tokens, mask
 
 
-def _row(tokens: Tokens) -> Tokens:
+def _row(tokens: TokenArray) -> TokenArray:
     table = isinstance(tokens, Tensor | np.ndarray)
     ids = tokens.dtype.kind in "iu" if isinstance(tokens, np.ndarray) else table and not tokens.is_floating_point()
     if not ids or tokens.ndim != 1:

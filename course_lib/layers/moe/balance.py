@@ -77,7 +77,7 @@ def expert_balance_loss(
     tensor(2.2000)
     """
     routing = counted_over(routing, over)
-    return reduced(relative_load(routing) * mean_scores(routing), reduction)
+    return reduce_balance_loss(relative_load(routing) * mean_scores(routing), reduction)
 
 
 def device_balance_loss(
@@ -94,7 +94,7 @@ def device_balance_loss(
     """
     routing = counted_over(routing, over)
     f = relative_load(routing).unflatten(-1, (n_groups, -1)).mean(-1)       # equation 27
-    return reduced(f * device_scores(routing, n_groups), reduction)
+    return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
 
 def communication_balance_loss(
@@ -116,7 +116,7 @@ def communication_balance_loss(
     sent = device.new_zeros(*device.shape[:-1], n_groups, dtype=torch.float)
     sent = sent.scatter(-1, device, 1.0)        # written, not added: two experts on a device are one journey
     f = sent.mean(-2) * n_groups / n_limited_groups     # equation 30
-    return reduced(f * device_scores(routing, n_groups), reduction)
+    return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
 
 def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Tensor, "..."]:
@@ -135,7 +135,7 @@ def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Te
     best = scores.topk(n_chosen).indices                                    # equation 18: by s, not by s + bias
     f = load_per_sequence(best, scores) * scores.shape[-1] / (n_chosen * scores.shape[-2])
     P = (scores / scores.sum(-1, keepdim=True)).mean(-2)                    # equations 19 and 20: sigmoids sum to any
-    return reduced(f * P, reduction)
+    return reduce_balance_loss(f * P, reduction)
 
 
 def counted_over(routing: Routing, over: str) -> Routing:
@@ -147,7 +147,7 @@ def counted_over(routing: Routing, over: str) -> Routing:
     return Routing(*(table.flatten(0, -2) for table in (routing.scores, routing.chosen, routing.weights)))
 
 
-def reduced(products: Float[Tensor, "*B E"], reduction: str) -> Float[Tensor, "..."]:
+def reduce_balance_loss(products: Float[Tensor, "*B E"], reduction: str) -> Float[Tensor, "..."]:
     """Sum f * P over experts or devices; then, unless `reduction` is "none", average over the sequences."""
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
