@@ -211,13 +211,11 @@ def make_model(options: argparse.Namespace, vocab_size: int) -> nn.Module:
 
 def how_to_learn(options: argparse.Namespace, model: nn.Module, settings: TrainSettings) -> dict:
     """Choose the objective, and what happens after a step, as each model's paper does."""
+    ahead = 0.3 if getattr(model, "mtp", None) else 0.0
     if not moe_layers(model):
-        return {"objective": next_token}
+        return {"objective": deepseek_objective(ahead=ahead) if ahead else next_token}
     if options.model != "v3":
         return {"objective": deepseek_objective(expert=0.01)}
-    if settings.accumulate > 1:
-        raise ValueError(f"accumulate {settings.accumulate}: the routers of v3 want to count whole batches")
-    ahead = 0.3 if model.settings.mtp else 0.0
     nudge = balance_by_bias(lambda step: 0.01 * settings.share_of_peak(step / settings.steps))
     return {"objective": deepseek_objective(sequence=1e-4, ahead=ahead), "on_step": nudge}
 

@@ -109,7 +109,7 @@ def test_two_processes_train_what_one_does(tmp_path, texts, never_stopped):
         (["--set", "n_experts=3"], "--set n_experts=3: gpt2 has"),
         (["--model", "v3", "--set", "n_chosen=9"], "n_chosen 9"),
         (["--model", "v3", "--set", "mtp=yes"], "'yes' is no number"),
-        (["--model", "v3", "--accumulate", "2"], "accumulate 2"),
+        (["--accumulate", "0"], "accumulate 0"),
         (["--text", "nowhere"], "nowhere is neither plays, nor small-web, nor a folder"),
         (["--resume"], "there is no run"),
     ],

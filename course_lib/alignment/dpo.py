@@ -19,6 +19,7 @@ from course_lib.alignment.preferences import Preference
 from course_lib.alignment.reward_model import bradley_terry_loss, check_pairs, draw_pairs, pair_accuracy
 from course_lib.alignment.sft import Example, batch
 from course_lib.text.batches import IGNORE
+from course_lib.training.objectives import LossSum, Objective
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
@@ -130,9 +131,18 @@ def dpo(
     check_pairs(pairs, model.settings.max_seq_len)
     reference = copy.deepcopy(model).requires_grad_(False)
 
-    def objective(policy: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        ours, theirs = pair_log_probs(policy, inputs, targets), pair_log_probs(reference, inputs, targets)
-        return dpo_loss(*ours.T, *theirs.T, beta)
-
     batches = partial(draw_pairs, completions, pairs, batch_size, seed)
+    objective = dpo_objective(reference, beta)
     return train(model, batches, settings, objective, on_step=on_step, checkpoints=checkpoints)
+
+
+def dpo_objective(reference: nn.Module, beta: float = BETA) -> Objective:
+    """Make the objective of a batch laid out by `completions`: `dpo_loss`, a mean over pairs however long they are."""
+
+    def objective(policy: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
+        with torch.no_grad():
+            theirs = pair_log_probs(reference, inputs, targets)
+        ours = pair_log_probs(policy, inputs, targets)
+        return LossSum(dpo_loss(*ours.T, *theirs.T, beta) * len(inputs), len(inputs))
+
+    return objective

@@ -16,9 +16,16 @@ from course_lib.alignment.policy import check_clip
 from course_lib.inference.rollout import Completions, sample_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, render
+from course_lib.training.loop import (
+    optimizer_step,
+    progress_bar,
+    set_learning_rates,
+    step_in_errors,
+    stop_between_steps,
+    tell_if_interrupted,
+)
 from course_lib.training.resume import Checkpoints
-from course_lib.training.schedules import warmup_stable_decay
-from course_lib.training.trainer import progress_bar, set_learning_rates, stop_between_steps
+from course_lib.training.schedules import middle_of_step, warmup_stable_decay
 
 EVALUATION_SEED = 3_000_000     # of the problems of a report: no run was trained on them, and no recipe chosen by them
 
@@ -89,7 +96,7 @@ class PracticeSettings:
 
         In the middle, so that neither the first step nor the last one stands still.
         """
-        return warmup_stable_decay((step - 0.5) / self.steps, self.warmup, self.decay)
+        return warmup_stable_decay(middle_of_step(step, self.steps), self.warmup, self.decay)
 
     def as_data(self) -> dict:
         """Give the settings as JSON can hold them."""
@@ -243,12 +250,13 @@ def minibatches(
 
 
 def descend(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip_gradient: float) -> float:
-    """Take one step downhill, with a gradient no longer than `clip_gradient`, and return the loss."""
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), clip_gradient)
-    optimiser.step()
-    optimiser.zero_grad()
-    return loss.item()
+    """Take one step downhill by `optimizer_step`, with a gradient no longer than `clip_gradient`; return the loss."""
+
+    def backward() -> float:
+        loss.backward()
+        return loss.item()
+
+    return optimizer_step(module, [optimiser], backward, clip_gradient)[0]
 
 
 def practise(
@@ -279,8 +287,9 @@ def practise(
             set_learning_rates(optimisers, settings.share_of_peak(step))
             rng, generator = Random(f"{seed}/{step}"), torch.Generator().manual_seed(1_000_003 * seed + step)
             samples = sample(model, tokenizer, task, settings, rng, generator)
-            measures = learn(samples.completions, samples.rewards, generator) | describe(samples.completions)
-            measures |= task.measure(samples.questions, samples.answers)
+            with step_in_errors(step):
+                measures = learn(samples.completions, samples.rewards, generator)
+            measures |= describe(samples.completions) | task.measure(samples.questions, samples.answers)
             history.record(time.perf_counter() - start, reward=samples.rewards.mean().item(), **measures)
             if step in keep_samples_at:
                 history.keep(step, samples, settings.group_size)
@@ -291,8 +300,7 @@ def practise(
             if history.ended:
                 break
     history.ended = history.ended or "interrupted"      # in the middle of a step, by a second Ctrl-C
-    if history.ended == "interrupted":
-        print(f"Stopped after {len(history.loss)} of {settings.steps} steps. The model keeps what it has learnt.")
+    tell_if_interrupted(history.ended, len(history.loss), settings.steps)
     return history
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from course_lib.alignment.preferences import Preference
 from course_lib.alignment.sft import recipe
 from course_lib.text.batches import pad
+from course_lib.training.objectives import LossSum
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History
 from course_lib.training.trainer import Batch, train
@@ -153,9 +154,9 @@ def score_pairs(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor,
     return model(ids.flatten(0, 1), last.flatten()).unflatten(0, (-1, 2))
 
 
-def choice(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> Float[Tensor, ""]:
-    """The objective of a reward model: the surprise at the choices of a batch of pairs."""
-    return bradley_terry_loss(*score_pairs(model, ids, last).T)
+def choice(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> LossSum:
+    """The objective of a reward model: the surprise at the choices of a batch, a mean over its pairs."""
+    return LossSum(bradley_terry_loss(*score_pairs(model, ids, last).T) * len(ids), len(ids))
 
 
 @torch.no_grad()

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.text.batches import IGNORE, pad, same_document
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, Message, spans
-from course_lib.training.objectives import next_token, next_token_loss
+from course_lib.training.objectives import LossSum, next_token, next_token_loss_sum
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
@@ -127,14 +127,14 @@ def example_numbers(targets: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
 
 def next_token_packed(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
-) -> Float[Tensor, ""]:
+) -> LossSum:
     """The objective `next_token` for packed rows: no token sees another example's, as in DeepSeek-V3's fine-tuning.
 
     Nothing else joins them. Rotary positions need no new start, since they tell distances only; GPT-2's would, and the
     model refuses. Source: arXiv 2412.19437, section 5.1 ("sample masking").
     """
     others = ~same_document(example_numbers(targets))
-    return next_token_loss(model(inputs, padding=others), targets)
+    return next_token_loss_sum(model(inputs, padding=others), targets)
 
 
 def draw(

@@ -1,10 +1,12 @@
 """From token ids to the rectangles that a model trains on: windows of a stream, packed documents, padded sequences."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 IGNORE = -100       # a target that no loss counts; torch.nn.functional.cross_entropy skips it by default
@@ -19,11 +21,16 @@ def stream(documents: Iterable[Sequence[int]], end_token: int) -> Int[Tensor, "N
     return torch.tensor([token for document in documents for token in (*document, end_token)], dtype=torch.long)
 
 
+# An array may be a memmap: a file that is read where it is asked.
+TokenArray = Int[Tensor, "N"] | Integer[np.ndarray, "N"]
+
+
 def windows(
-    tokens: Int[Tensor, "N"], batch_size: int, length: int, seed: int = 0, start_step: int = 0
+    tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
     """Batches of (inputs, targets) without end: neighbouring windows of the stream, shuffled anew for each epoch.
 
+    `tokens` may be a `numpy.memmap` of any whole numbers, uint16 too: only what a batch holds is read from the file.
     The target of a token is the token after it. In an epoch each window comes once; up to `length` tokens at the end of
     the stream fill no window. A batch may begin in one epoch and end in the next, so that all have the same shape.
     Batch number k depends on (tokens, batch_size, length, seed) alone: a run that stopped goes on with `start_step=k`.
@@ -34,18 +41,50 @@ def windows(
     """
     tokens = _row(tokens)
     _positive(batch_size=batch_size, length=length)
-    count = (len(tokens) - 1) // length
-    if count < 1:
+    n_windows = (len(tokens) - 1) // length
+    if n_windows < 1:
         raise ValueError(f"a window of {length} inputs needs {length + 1} tokens; the stream has {len(tokens)}")
-    epoch, skip = divmod(start_step * batch_size, count)
-    chosen = _order(count, seed, epoch)[skip:]
+    epoch, skip = divmod(start_step * batch_size, n_windows)
+    chosen = _order(n_windows, seed, epoch)[skip:]
     while True:
         while len(chosen) < batch_size:
             epoch += 1
-            chosen = torch.cat([chosen, _order(count, seed, epoch)])
+            chosen = torch.cat([chosen, _order(n_windows, seed, epoch)])
         starts, chosen = chosen[:batch_size] * length, chosen[batch_size:]
-        rows = tokens[starts[:, None] + torch.arange(length + 1)].long()
-        yield rows[:, :-1], rows[:, 1:]
+        yield _windows_at(tokens, starts, length)
+
+
+def random_windows(
+    tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Batches of (inputs, targets) without end as `windows` gives, each window beginning anywhere in the stream.
+
+    The beginnings are drawn with replacement: no epochs, no borders that return, and no token that always stands at the
+    same place of its window; but after as many tokens as the stream has, a share of about 1 / e is still unread. Batch
+    number k depends on (seed, k) and the sizes alone: a run that stopped goes on with `start_step=k`.
+
+    >>> inputs, targets = next(random_windows(torch.arange(9), batch_size=2, length=4))
+    >>> bool((targets == inputs + 1).all()), tuple(inputs.shape)
+    (True, (2, 4))
+    """
+    tokens = _row(tokens)
+    _positive(batch_size=batch_size, length=length)
+    if len(tokens) <= length:
+        raise ValueError(f"a window of {length} inputs needs {length + 1} tokens; the stream has {len(tokens)}")
+    for step in count(start_step):
+        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
+        yield _windows_at(tokens, torch.randint(len(tokens) - length, (batch_size,), generator=generator), length)
+
+
+def _windows_at(
+    tokens: TokenArray, starts: Int[Tensor, "B"], length: int
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    places = starts[:, None] + torch.arange(length + 1)
+    if isinstance(tokens, np.ndarray):      # indexing reads these places only, and copies them out of the file
+        rows = torch.from_numpy(tokens[places.numpy()].astype(np.int64))
+    else:
+        rows = tokens[places].long()
+    return rows[:, :-1], rows[:, 1:]
 
 
 def _order(count: int, seed: int, epoch: int) -> Int[Tensor, "N"]:
@@ -135,10 +174,12 @@ def pad(
     return tokens, mask
 
 
-def _row(tokens: Tensor) -> Tensor:
-    if not isinstance(tokens, Tensor) or tokens.ndim != 1 or tokens.is_floating_point():
-        found = f"{tokens.dtype} {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
-        raise TypeError(f"tokens must be a one-dimensional tensor of ids, not {found}")
+def _row(tokens: TokenArray) -> TokenArray:
+    table = isinstance(tokens, Tensor | np.ndarray)
+    ids = tokens.dtype.kind in "iu" if isinstance(tokens, np.ndarray) else table and not tokens.is_floating_point()
+    if not ids or tokens.ndim != 1:
+        found = f"{tokens.dtype} {tuple(tokens.shape)}" if table else type(tokens).__name__
+        raise TypeError(f"tokens must be a one-dimensional tensor or array of ids, not {found}")
     return tokens
 
 

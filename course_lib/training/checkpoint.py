@@ -1,12 +1,14 @@
 """Save a model and get it back: the numbers as safetensors, everything else as JSON beside them.
 
-`save("runs/poet.json", model)` writes `runs/poet-<hash>.safetensors`, then `runs/poet.json`, which names it. The
-second file appears by one rename, so a reader finds the old checkpoint or the new one, never a mixture, whenever the
-power fails. No pickle: loading a checkpoint runs no code from it.
+`save("runs/poet.json", model)` writes `runs/poet-<hash>.safetensors`, then `runs/poet.json`, which
+names it. (A name that does not end in .json is kept whole, dots included: `lr0.01-<hash>.safetensors`.)
+The second file appears by one rename, so a reader finds the old checkpoint or the new one, never a
+mixture, whenever the power fails. No pickle: loading a checkpoint runs no code from it.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +40,7 @@ def write(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dic
     path = Path(path)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(weights).hexdigest()
-    file = path.with_name(f"{path.stem}-{digest[:8]}.safetensors")
+    file = path.with_name(f"{path.name.removesuffix('.json')}-{digest[:8]}.safetensors")
     about = about | {"weights": {"file": file.name, "bytes": len(weights), "sha256": digest}}
     json.dumps(about)                       # notes that JSON cannot hold are refused before anything is written
     try:
@@ -52,14 +54,24 @@ def write(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dic
 
 
 def remove_all_but_the_named(path: Path, kind: str) -> None:
-    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one that failed."""
+    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one that failed.
+
+    "poet" and "poet.json" give their weights the same names: what either names is kept.
+    """
+    name = path.name.removesuffix(".json")
     try:
-        kept = read_json(path, kind, VERSION)["weights"]["file"] if path.exists() else None
-    except ValueError:
+        kept = {weights_file(path.with_name(twin), kind) for twin in (name, f"{name}.json")}
+    except (ValueError, KeyError):
         return                              # a damaged file names nothing: `load` will say so
-    for weights in path.parent.glob(f"{path.stem}-{'[0-9a-f]' * 8}.safetensors"):
-        if weights.name != kept:
+    ours = re.compile(re.escape(name) + r"-[0-9a-f]{8}\.safetensors")
+    for weights in path.parent.iterdir():
+        if ours.fullmatch(weights.name) and weights.name not in kept:
             weights.unlink()
+
+
+def weights_file(path: Path, kind: str) -> str | None:
+    """Give the name of the weights that a checkpoint's JSON file names, if there is such a file."""
+    return read_json(path, kind, VERSION)["weights"]["file"] if path.is_file() else None
 
 
 def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:

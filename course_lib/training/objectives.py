@@ -1,13 +1,44 @@
-"""What training makes small: the surprise at the next token."""
+"""What training makes small: the surprise at the next token, and how every loss says what it is a mean over."""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.embedding import check_ids
+from course_lib.text.batches import IGNORE
+
+
+class LossSum(NamedTuple):
+    """A loss before the division: its sum over some rows, and how many tokens, pairs or others the sum is over.
+
+    Sums and counts of the parts of a batch add up to those of the whole one, however it is cut; means do not. A loss
+    that looks at a whole batch at once has its name in `whole_batch`: a batch is then not to be cut.
+
+    >>> import torch
+    >>> LossSum(torch.tensor(6.0), 3).mean
+    tensor(2.)
+    """
+
+    total: Float[Tensor, ""]
+    count: int | Int[Tensor, ""]
+    whole_batch: str = ""
+
+    @property
+    def mean(self) -> Float[Tensor, ""]:
+        """Divide the sum by what it is over."""
+        return self.total / self.count
+
+    def plus(self, extra: Float[Tensor, ""]) -> "LossSum":
+        """Add `extra` to the mean, such as a penalty that no row of the batch has a share in."""
+        return self._replace(total=self.total + extra * self.count)
+
+    def backward(self) -> None:
+        """Add the gradient of the mean to the parameters, as the backward of any loss does."""
+        self.mean.backward()
 
 
 def logsumexp(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
@@ -57,12 +88,43 @@ def next_token_loss(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"])
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]       # (model, inputs, targets) -> what training makes small
+def next_token_loss_sum(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> LossSum:
+    """Add up the surprise at all targets that count, in nats: `next_token_loss` before the division.
+
+    Where no target counts the sum is 0, and so is its gradient; the mean would be NaN.
+    """
+    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORE)
+    return LossSum(total, (targets != IGNORE).sum())
 
 
-def next_token(model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
-    """The objective of every language model that reads from left to right: `next_token_loss` of its logits."""
-    return next_token_loss(model(inputs), targets)
+# (model, inputs, targets) -> what training makes small. A plain number is taken for a mean over the rows of the batch.
+Objective = Callable[[nn.Module, Tensor, Tensor], LossSum | Tensor]
+
+
+def next_token(model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> LossSum:
+    """The objective of every language model that reads from left to right: a mean over the targets that count."""
+    return next_token_loss_sum(model(inputs), targets)
+
+
+def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    """Make an objective of `loss_of(logits, targets)`, a mean over the targets that count (all but IGNORE)."""
+
+    def objective(model: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
+        logits, count = model(inputs), (targets != IGNORE).sum()
+        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the slope is NaN as well.
+        return LossSum(loss_of(logits, targets) * count if count else logits.sum() * 0.0, count)
+
+    return objective
+
+
+def as_loss_sum(loss: object, n_rows: int) -> LossSum:
+    """Take a plain number, which says nothing of what it is a mean over, for a mean over the `n_rows` of its batch."""
+    if isinstance(loss, LossSum):
+        return loss
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TypeError(f"an objective gives a LossSum or one number, not {found}")
+    return LossSum(loss.squeeze() * n_rows, n_rows)
 
 
 def perplexity(nats: float, n_tokens: int) -> float:

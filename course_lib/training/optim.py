@@ -1,5 +1,7 @@
 """Which way to step and how far: AdamW for every number on its own, Muon for whole matrices."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,12 +25,14 @@ class AdamW(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take one step on every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Take one step on every parameter that has a gradient, by `closure` if there is one."""
+        loss = call_closure(closure)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self.step_one(parameter, self.state[parameter], **group)
+        return loss
 
     def step_one(self, parameter, state, lr, betas, eps, weight_decay, **_) -> None:
         """Update both averages, undo their pull towards 0 in the first steps, shrink the parameter, and step."""
@@ -39,9 +43,22 @@ class AdamW(torch.optim.Optimizer):
         t = state["step"].item()
         slope.lerp_(parameter.grad, 1 - betas[0])
         square.lerp_(parameter.grad**2, 1 - betas[1])
+        # Both averages began at 0, and hold only 1 - beta^t of what they average. eps, after the
+        # root, keeps a number whose slope is nearly always 0 from steps made of rounding.
         typical = (square / (1 - betas[1] ** t)).sqrt() + eps
-        parameter.mul_(1 - lr * weight_decay)
+        parameter.mul_(1 - lr * weight_decay)       # not in the slope: nothing divides it
         parameter.sub_(lr * slope / (1 - betas[0] ** t) / typical)
+
+
+def call_closure(closure: Callable[[], Tensor] | None) -> Tensor | None:
+    """Call what computes a loss and its gradients, as torch's optimisers do; return the loss.
+
+    `step` runs without gradients; the closure needs them.
+    """
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def orthogonalise(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tensor, "*N R C"]:
@@ -51,10 +68,12 @@ def orthogonalise(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tens
     Newton-Schulz steps (odd polynomials of the singular values) do it with matrix products only. Source: Jordan et al.
     2024, "Muon".
     """
+    # Each round turns a singular value s into a s + b s^3 + c s^5. The slope a at 0 is chosen large,
+    # so that small values grow fast; the price is that they end near 1, not at it.
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = update.shape[-2] > update.shape[-1]
-    X = update.mT if tall else update
-    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    X = update.mT if tall else update       # X X^T is then the smaller of the two squares
+    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)     # no singular value is above the norm
     for _ in range(steps):
         A = X @ X.mT
         X = a * X + (b * A + c * A @ A) @ X
@@ -80,8 +99,9 @@ class Muon(torch.optim.Optimizer):
                 raise ValueError(f"Muon steps matrices only, not a parameter of shape {tuple(matrix.shape)}")
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take one step on every matrix that has a gradient."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Take one step on every matrix that has a gradient, by `closure` if there is one."""
+        loss = call_closure(closure)
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for matrix in group["params"]:
@@ -90,7 +110,10 @@ class Muon(torch.optim.Optimizer):
             for (*_, rows, columns), matrices in by_shape.items():
                 steps = orthogonalise(torch.stack([self.momentum(matrix, group["momentum"]) for matrix in matrices]))
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+                # An orthogonal matrix keeps lengths. A tall one spreads them over R numbers where
+                # C were, each smaller; the root makes them as large again.
                 torch._foreach_add_(matrices, list(steps), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+        return loss
 
     def momentum(self, matrix: nn.Parameter, beta: float) -> Tensor:
         """Average the gradients so far, the newest most, and look one step ahead (Nesterov)."""
@@ -98,6 +121,7 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(matrix)
         average = state["momentum"].lerp_(matrix.grad, 1 - beta)
+        # Not divided by 1 - beta^t as Adam's: the step is made orthogonal, which forgets its size.
         return matrix.grad.lerp(average, beta)
 
 

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from course_lib.training import parallel
 from course_lib.training.checkpoint import CheckpointError, read, write
-from course_lib.training.settings import History
+from course_lib.training.settings import History, check_whole_numbers
 
 KIND = "training state"
-FILE = re.compile(r"\.?step-(\d+)[-.].*")       # of one checkpoint; with a dot in front: a file that was never finished
+# The files of one checkpoint, and nothing else that may lie beside them; with a dot in front and more behind: a file
+# that was never finished, as `write_atomically` names it.
+FILE = re.compile(r"(\.)?step-(?P<step>\d{7,})(\.json|-[0-9a-f]{8}\.safetensors)(?(1)\.\w+)")
 
 Optimisers = Sequence[torch.optim.Optimizer]
 
@@ -58,6 +60,7 @@ class Checkpoints:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        check_whole_numbers(every=self.every, keep=self.keep)
         if self.every < 1 or self.keep < 1:
             raise ValueError(f"every {self.every} and keep {self.keep}: neither may be below 1")
 
@@ -66,7 +69,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """List the steps after which there is a checkpoint, whole or damaged."""
-        return sorted(int(FILE.match(path.name)[1]) for path in Path(self.folder).glob("step-*.json"))
+        files = (FILE.fullmatch(path.name) for path in Path(self.folder).glob("step-*.json"))
+        return sorted(int(file["step"]) for file in files if file)
 
     def save(self, model: nn.Module, optimisers: Optimisers, history: Record, settings: Settings) -> None:
         """Write one checkpoint, then delete the older ones. If the disk is full, warn: the older ones then stay."""
@@ -87,7 +91,7 @@ class Checkpoints:
         kept = [old for old in self.steps() if old <= step][-self.keep :]
         for file in Path(self.folder).iterdir():
             found = FILE.fullmatch(file.name)
-            if found and (int(found[1]) not in kept or file.name.startswith(".")):
+            if found and (int(found["step"]) not in kept or file.name.startswith(".")):
                 file.unlink()
 
     def restore(

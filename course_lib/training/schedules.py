@@ -6,6 +6,17 @@ from collections.abc import Callable
 Schedule = Callable[[float], float]
 
 
+def middle_of_step(step: int, steps: int) -> float:
+    """Give the progress at step number `step` of `steps`: in its middle, so that no step, first or last, stands still.
+
+    A ramp begins at 0 and a decay ends there; a step at its own beginning or end would be wasted.
+
+    >>> [middle_of_step(step, steps=4) for step in (1, 4)]
+    [0.125, 0.875]
+    """
+    return (step - 0.5) / steps
+
+
 def warm(progress: float, warmup: float) -> float:
     """Climb from 0 to 1 in the first `warmup` of the run, then stay there."""
     if not 0 <= progress <= 1:
@@ -23,6 +34,7 @@ def warmup_stable_decay(progress: float, warmup: float = 0.05, decay: float = 0.
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     down = (1 - progress) / decay if decay else 1.0
+    # Where the ramps meet (warmup + decay above 1) the lower one holds: the peak is never reached.
     return min(warm(progress, warmup), down)
 
 
@@ -38,6 +50,7 @@ def warmup_cosine(progress: float, warmup: float = 0.05, floor: float = 0.1) -> 
     if progress <= warmup:
         return ramp
     way = (progress - warmup) / (1 - warmup)
+    # Half a wave: cos goes from 1 to -1, so the second term from 1 - floor to 0.
     return floor + (1 - floor) * (1 + math.cos(math.pi * way)) / 2
 
 
@@ -50,4 +63,5 @@ def multi_step(progress: float, warmup: float = 0.05, factor: float = 0.316) -> 
     >>> [round(multi_step(p), 3) for p in (0.025, 0.5, 0.8, 0.9)]
     [0.5, 1.0, 0.316, 0.1]
     """
+    # 0.316 is the root of a tenth, so that two drops make one of ten.
     return warm(progress, warmup) * factor ** ((progress >= 0.8) + (progress >= 0.9))

@@ -1,11 +1,7 @@
 """The training loop: one for every model of the course."""
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
@@ -14,11 +10,20 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.text.batches import IGNORE
 from course_lib.training import parallel
-from course_lib.training.objectives import Objective, next_token
+from course_lib.training.callbacks import CallAfterStep, Callback, EvaluateAt
+from course_lib.training.loop import (
+    optimizer_step,
+    progress_bar,
+    set_learning_rates,
+    step_in_errors,
+    stop_between_steps,
+    tell_if_interrupted,
+)
+from course_lib.training.objectives import Objective, as_loss_sum, next_token, objective_of_logits
 from course_lib.training.optim import build_optimisers
 from course_lib.training.resume import Checkpoints
+from course_lib.training.schedules import middle_of_step
 from course_lib.training.settings import History, TrainSettings
 
 Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
@@ -33,94 +38,110 @@ def train(
     loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     evaluate_at: Collection[int] = (),
-    on_step: Callable[[int, nn.Module], None] | None = None,
+    on_step: Callable[[int, nn.Module], None] | Callback | None = None,
+    callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | None = None,
     sharded: bool = False,
 ) -> History:
     """Teach `model` what `objective(model, inputs, targets)` asks of it; return what happened.
 
-    `loss_of(logits, targets)` is the short way to say an objective that needs the logits only. `on_step` is called
-    after every step; then, after those in `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per
-    byte of held-out text. Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand and keeps what
-    the model has learnt.
+    An objective gives a `LossSum`, which says what it is a mean over, so that a batch has the same gradient however it
+    is cut (`accumulate`, or several processes); a plain number is taken for a mean over rows. `loss_of(logits,
+    targets)` is the short way to say an objective that needs the logits only, and is a mean over targets.
+
+    `callbacks` are told of every step, then `on_step(step, model)` is called; last, after the steps in `evaluate_at`
+    (0 is before the first), `evaluate(model)` gives the bits per byte of held-out text. Interrupting (Ctrl-C, or the
+    stop button) ends the run after the step at hand and keeps what the model has learnt.
 
     With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is, as if nothing had
     happened. For this `batches` are given from the first one on, or as a function of the number of batches to skip.
-    `sharded`: see `parallel.Spread`. Raises FloatingPointError when the loss is no longer a number, ValueError when
-    there are fewer batches than steps.
+    `sharded`: see `parallel.Spread`. Raises FloatingPointError when the loss or a gradient is no longer a finite
+    number, before the weights are touched, and ValueError when there are fewer batches than steps.
     """
-    if evaluate_at and evaluate is None:
-        raise ValueError(f"evaluate_at {list(evaluate_at)} needs a function evaluate")
-    if loss_of:
-        objective = lambda model, inputs, targets: loss_of(model(inputs), targets)  # noqa: E731
-    if settings.seconds and parallel.size() > 1:
-        raise ValueError(f"seconds {settings.seconds} with {parallel.size()} processes, whose clocks differ")
-    spread, device = parallel.Spread(model, sharded), next(model.parameters()).device
-    objective = spread.learn(objective)
-    optimisers = build_optimisers(
-        model, settings.muon_lr, settings.adam_lr, settings.weight_decay, muon=settings.optimiser == "muon"
-    )
-    history = checkpoints.restore(model, optimisers, settings) if checkpoints else History()
-    if history.ended:
+    told = [*callbacks, *([on_step] if isinstance(on_step, Callback) else [CallAfterStep(on_step)] if on_step else [])]
+    told.append(EvaluateAt(evaluate, evaluate_at))
+    objective = objective_of_logits(loss_of) if loss_of else objective
+    return TrainingRun(model, settings, objective, told, checkpoints, sharded).go(batches)
+
+
+class TrainingRun:
+    """The parts of one run and where it stands: `train` makes it and lets it `go`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        objective: Objective,
+        callbacks: Sequence[Callback],
+        checkpoints: Checkpoints | None,
+        sharded: bool,
+    ) -> None:
+        if settings.seconds and parallel.size() > 1:
+            raise ValueError(f"seconds {settings.seconds} with {parallel.size()} processes, whose clocks differ")
+        self.model, self.settings, self.callbacks, self.checkpoints = model, settings, callbacks, checkpoints
+        self.spread, self.device = parallel.Spread(model, sharded), next(model.parameters()).device
+        self.objective = self.spread.learn(objective)
+        self.optimisers = build_optimisers(
+            model, settings.muon_lr, settings.adam_lr, settings.weight_decay, muon=settings.optimiser == "muon"
+        )
+        self.history = checkpoints.restore(model, self.optimisers, settings) if checkpoints else History()
+        self.start = 0.0        # on the clock: when the run would have begun, had it never been stopped
+
+    def go(self, batches: Iterable[Batch] | Callable[[int], Iterable[Batch]]) -> History:
+        """Take the steps that are still to come."""
+        history, steps = self.history, self.settings.steps
+        if history.ended:
+            return history
+        self.tell("before_training")
+        self.start = time.perf_counter() - history.spent()
+        with stop_between_steps() as wishes, progress_bar(steps, len(history.loss)) as bar:
+            for step, batch in numbered(batches, len(history.loss), steps):
+                self.learn(step, *batch, bar)
+                self.tell("after_step", step)
+                self.end_or_go_on(step, wishes)
+                if history.ended:
+                    break
+        history.ended = history.ended or ("interrupted" if wishes else "")      # in the middle of a step
+        tell_if_interrupted(history.ended, len(history.loss), steps)
+        if not history.ended:
+            raise ValueError(f"the batches ended after {len(history.loss)} of {steps} steps")
         return history
-    if 0 in evaluate_at and not history.loss:
-        history.validation.append((0, spread.look(evaluate)))
-    start = time.perf_counter() - history.spent()
-    with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
-        for step, (inputs, targets) in numbered(batches, len(history.loss), settings.steps):
-            began = time.perf_counter() - start
-            rate = settings.share_of_peak(share_done(step - 1, began, settings))
-            set_learning_rates(optimisers, rate)
-            batch = inputs.to(device), targets.to(device)
-            loss, gradient = training_step(model, optimisers, objective, *batch, settings)
-            history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - start)
-            show(bar, loss, inputs.numel() / (history.seconds[-1] - began))
-            if on_step:
-                spread.look(partial(on_step, step))
-            if step in evaluate_at:
-                history.validation.append((step, spread.look(evaluate)))
-            history.ended = why_to_end(history, settings, wishes)
-            if checkpoints and (history.ended or step % checkpoints.every == 0):
-                checkpoints.save(model, optimisers, history, settings)
-            if history.ended:
-                break
-    if wishes and not history.ended:
-        history.ended = "interrupted"
-    if history.ended == "interrupted" and parallel.rank() == 0:
-        print(f"Stopped after {len(history.loss)} of {settings.steps} steps. The model keeps what it has learnt.")
-    if not history.ended:
-        raise ValueError(f"the batches ended after {len(history.loss)} of {settings.steps} steps")
-    return history
+
+    def learn(self, step: int, inputs: Tensor, targets: Tensor, bar: tqdm) -> None:
+        """Take one step at the learning rate of its moment, and write down what came of it."""
+        began = time.perf_counter() - self.start
+        rate = self.settings.share_of_peak(share_done(step, began, self.settings))
+        set_learning_rates(self.optimisers, rate)
+        for callback in self.callbacks:
+            callback.before_step(step, self.model)
+        batch = inputs.to(self.device), targets.to(self.device)
+        with step_in_errors(step):
+            loss, gradient = training_step(
+                self.model, self.optimisers, self.objective, *batch, self.settings, self.after_part
+            )
+        self.history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - self.start)
+        show(bar, loss, inputs.numel() / (self.history.seconds[-1] - began))
+
+    def after_part(self) -> None:
+        for callback in self.callbacks:
+            callback.after_part(self.model)
+
+    def tell(self, moment: str, *step: int) -> None:
+        """Call a method of each callback, in an order that all processes share, with the model ready to be read."""
+        for callback in self.callbacks:
+            self.spread.look(partial(getattr(callback, moment), *step, history=self.history))
+
+    def end_or_go_on(self, step: int, wishes: list) -> None:
+        """Find out whether the run is over, and save it where that is due."""
+        self.history.ended = why_to_end(self.history, self.settings, wishes)
+        if self.checkpoints and (self.history.ended or step % self.checkpoints.every == 0):
+            self.checkpoints.save(self.model, self.optimisers, self.history, self.settings)
 
 
 def numbered(batches: Iterable[Batch] | Callable[[int], Iterable[Batch]], done: int, steps: int) -> Iterator:
     """Give the batches that are still to come, each with the number of its step: `done` + 1 to `steps`."""
     coming = batches(done) if callable(batches) else islice(batches, done, None)
     return zip(range(done + 1, steps + 1), coming, strict=False)
-
-
-@contextmanager
-def stop_between_steps() -> Iterator[list]:
-    """Turn Ctrl-C (or a polite kill) into a wish in the list, to be granted when a step is done, not in its middle.
-
-    A second Ctrl-C ends the block at once.
-    """
-    wishes: list = []
-
-    def note(signal_number: int, frame) -> None:
-        if signal_number in wishes:
-            raise KeyboardInterrupt
-        wishes.append(signal_number)
-
-    watched = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, note) for number in watched}
-    try:
-        yield wishes
-    except KeyboardInterrupt:
-        wishes.append("now")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def why_to_end(history: History, settings: TrainSettings, wishes: list) -> str:
@@ -139,64 +160,67 @@ def training_step(
     inputs: Tensor,
     targets: Tensor,
     settings: TrainSettings,
+    after_part: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
     """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step downhill.
 
     Return the loss and the length of the gradient before it was clipped.
     """
-    loss = add_gradients(model, objective, inputs, targets, settings)
-    gradient = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    for optimiser in optimisers:
-        optimiser.step()
-        optimiser.zero_grad()
-    return loss, gradient.item()
+    backward = partial(add_gradients, model, objective, inputs, targets, settings, after_part)
+    return optimizer_step(model, optimisers, backward, settings.clip)
 
 
 def add_gradients(
-    model: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor, settings: TrainSettings
+    model: nn.Module,
+    objective: Objective,
+    inputs: Tensor,
+    targets: Tensor,
+    settings: TrainSettings,
+    after_part: Callable[[], None] = lambda: None,
 ) -> float:
-    """Add the gradient of the batch's mean loss to the parameters, part by part; return the loss.
+    """Give the parameters, which have no gradients yet, that of the batch's mean loss, part by part; return the loss.
 
-    A part counts by the number of its targets that are not padding (`IGNORE`), so that the parts together give the
-    gradient of the whole batch.
+    The parts' sums are added up, and divided by what they are over when that is known: at the end, for all parts of
+    all processes together.
     """
-    n_counted, total = (targets != IGNORE).sum(), torch.zeros((), device=inputs.device)
-    if not n_counted:
-        raise ValueError(f"none of the {targets.numel()} targets of a batch counts: all are {IGNORE}")
-    for x, y in parallel.mine(parts(inputs, targets, settings.accumulate * parallel.size())):
-        share = (y != IGNORE).sum() / n_counted
-        if share > 0:
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                loss = objective(model, x, y)
-            (loss * share * parallel.size()).backward()     # the engines average over processes; the shares add up
-            total += loss.detach() * share
-    return parallel.total(total).item()
+    n_parts, sums = settings.accumulate * parallel.size(), torch.zeros(2, dtype=torch.double, device=inputs.device)
+    for x, y, counts in parts_of_batch(inputs, targets, n_parts):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss = as_loss_sum(objective(model, x, y), len(x))
+        if loss.whole_batch and n_parts > 1:
+            how = f"accumulate {settings.accumulate} and {parallel.size()} processes would cut it"
+            raise ValueError(f"{loss.whole_batch} looks at a whole batch at once: {how} into {n_parts} parts")
+        (loss.total * counts).backward()
+        sums += counts * torch.stack([loss.total.detach(), torch.as_tensor(loss.count, device=x.device)])
+        if counts:
+            after_part()
+    total, count = parallel.total(sums).tolist()
+    if not count:
+        raise ValueError(f"none of the {targets.numel()} targets of a batch counts")
+    # The engines have averaged over the processes; the sums are to be added up.
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    torch._foreach_mul_(gradients, parallel.size() / count)
+    return total / count
 
 
-def parts(inputs: Tensor, targets: Tensor, n_parts: int) -> Iterable[tuple[Tensor, Tensor]]:
-    """Cut a batch into parts of as many rows each, give or take one."""
-    if len(inputs) < n_parts:
-        raise ValueError(f"a batch of {len(inputs)} rows cannot be cut into {n_parts} parts")
-    return zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True)
+def parts_of_batch(inputs: Tensor, targets: Tensor, n_parts: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Cut a batch into parts of as many rows each, give or take one; give those of this process, and if they count.
+
+    With fewer rows than parts some are empty, and are left out. Not so of several processes, which meet in every
+    backward pass: there a row that does not count stands in, or the others would wait for ever.
+    """
+    parts = zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True)
+    for x, y in parallel.mine(parts):
+        if len(x):
+            yield x, y, True
+        elif parallel.size() > 1:
+            yield inputs[:1], targets[:1], False
 
 
 def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
     """Tell how much of the run is over, from 0 to 1, by its steps or by the clock, whichever is further."""
     by_clock = seconds / settings.seconds if settings.seconds else 0.0
-    return min(1.0, max(step / settings.steps, by_clock))
-
-
-def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], rate: float) -> None:
-    """Scale every peak learning rate by the schedule's share."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("peak_lr", group["lr"]) * rate
-
-
-def progress_bar(steps: int, done: int) -> tqdm:
-    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set, as in a stored notebook."""
-    quiet = bool(os.environ.get("COURSE_QUIET")) or parallel.rank() > 0
-    return tqdm(total=steps, initial=done, unit="step", leave=False, disable=quiet)
+    return min(1.0, max(middle_of_step(step, settings.steps), by_clock))
 
 
 def show(bar: tqdm, loss: float, speed: float) -> None:

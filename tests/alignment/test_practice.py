@@ -199,6 +199,42 @@ def test_one_step_downhill_by_hand():
     assert point.weight.grad is None
 
 
+def test_a_step_forgets_gradients_that_lay_about_and_refuses_those_that_are_not_finite():
+    point = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(point.weight)
+    optimiser = torch.optim.SGD(point.parameters(), lr=1.0)
+    point(torch.tensor([50.0, 70.0])).sum().backward()
+    descend(point, optimiser, point(torch.tensor([3.0, 4.0])).sum(), clip_gradient=10.0)
+    torch.testing.assert_close(point.weight.data, torch.tensor([[-3.0, -4.0]]))
+    steep = (point.weight - point.weight.detach()).abs().sqrt().sum()       # 0, with a slope that is none
+    with pytest.raises(FloatingPointError, match="the gradient of weight is NaN in 2 of 2 places"):
+        descend(point, optimiser, steep, clip_gradient=1.0)
+    with pytest.raises(FloatingPointError, match="the loss is infinite"):
+        descend(point, optimiser, point.weight.sum() + math.inf, clip_gradient=1.0)
+    torch.testing.assert_close(point.weight.data, torch.tensor([[-3.0, -4.0]]))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_and_the_last_checkpoint_is_whole(tmp_path):
+    model, kept = fresh(), {}
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+
+    def learn(completions, rewards, generator):
+        kept["bits"] = bits(model)
+        loss = model(completions.ids).square().mean()
+        if len(kept.setdefault("losses", [])) == 4:
+            loss = loss + (loss - loss.detach()).abs().sqrt()
+        kept["losses"].append(descend(model, optimiser, loss, 1.0))
+        return {"loss": kept["losses"][-1]}
+
+    checkpoints = Checkpoints(tmp_path, every=1, keep=1)
+    with pytest.raises(FloatingPointError, match="the gradient of .*weight is NaN in .* at step 5"):
+        practise(model, TOKENIZER, TASK, SETTINGS, learn, [optimiser], checkpoints=checkpoints)
+    assert checkpoints.steps() == [4] and bits(model) == kept["bits"]
+    back = fresh()
+    checkpoints.restore(back, [torch.optim.AdamW(back.parameters(), lr=0.01)], SETTINGS, RLHistory)
+    assert bits(back) == kept["bits"]
+
+
 # ------------------------------------------------------------------------------------------------------------ the loop
 
 

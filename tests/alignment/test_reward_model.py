@@ -172,7 +172,7 @@ def test_the_objective_is_the_loss_of_each_pair_alone():
     model, pairs = opinionated(), likes_fives(5)
     pairs += [Preference([1], [2, 3, 4, 5, 6], [7]), Preference([1, 2, 3], [4], [5, 6, 7])]
     parameters = [p for name, p in model.named_parameters() if "trunk.head" not in name]
-    got = reward_model.choice(model, *whole_texts(pairs))
+    got = reward_model.choice(model, *whole_texts(pairs)).mean
     want = sum(
         torch.log(1 + torch.exp(model.score([[*prompt, *bad]])[0] - model.score([[*prompt, *good]])[0]))
         for prompt, good, bad in pairs

@@ -143,7 +143,7 @@ def test_the_loss_is_the_mean_surprise_at_the_answers_one_by_one(build):
             logits = model(torch.tensor([text]))[0, -1].double()
             total, count = total - logits.log_softmax(-1)[token].item(), count + 1
             text.append(token)
-    assert next_token(model, *batch(some)).item() == pytest.approx(total / count, abs=1e-6)
+    assert next_token(model, *batch(some)).mean.item() == pytest.approx(total / count, abs=1e-6)
 
 
 def test_an_empty_answer_teaches_to_stop():
@@ -253,19 +253,20 @@ def test_packed_rows_tell_their_examples_apart(sizes):
 def test_packed_losses_and_gradients_are_those_one_by_one(build):
     model, some = build().double(), random_examples(12, shortest_prompt=2)
     count = sum(len(said) for _, said in some)
-    one_by_one = sum(next_token(model, *batch([each])) * len(each.completion) for each in some) / count
+    one_by_one = sum(next_token(model, *batch([each])).total for each in some) / count
     one_by_one.backward()
     wanted = [parameter.grad.clone() for parameter in model.parameters()]
     for length in (17, 24):
         model.zero_grad()
         inputs, targets = pack(some, length)
         assert len(inputs) < len(some) and inputs.shape[1] > max(each.size for each in some)
-        loss = next_token_packed(model, inputs, targets)
+        loss = next_token_packed(model, inputs, targets).mean
         loss.backward()
         assert loss.item() == pytest.approx(one_by_one.item(), abs=1e-9)
         for parameter, gradient in zip(model.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, atol=1e-9, rtol=1e-6)
-        assert next_token(model, inputs, targets).item() != pytest.approx(loss.item(), abs=1e-6)    # without a mask
+        unmasked = next_token(model, inputs, targets).mean
+        assert unmasked.item() != pytest.approx(loss.item(), abs=1e-6)
 
 
 @ROTARY

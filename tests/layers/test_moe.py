@@ -390,6 +390,37 @@ def test_losses_equal_the_equations_by_loop_and_stay_below_collapse(choice, seed
 
 @settings(max_examples=40, deadline=None)
 @given(choice=choices(), seed=st.integers(0, 999))
+def test_losses_count_each_sequence_alone_or_the_batch_as_one(choice, seed):
+    """Over sequences: the mean of what each gives alone, as in the paper. Over the batch: all tokens in one row."""
+    E, K, D, M = choice
+    rng = torch.Generator().manual_seed(seed)
+    routing = moe.route_softmax(2 * torch.randn(3, 5, E, generator=rng), K, D, M)
+    alone = [moe.Routing(*tables) for tables in zip(routing.scores, routing.chosen, routing.weights, strict=True)]
+    joined = moe.Routing(routing.scores.flatten(0, 1), routing.chosen.flatten(0, 1), routing.weights.flatten(0, 1))
+    for loss, numbers in (
+        (moe.expert_balance_loss, ()), (moe.device_balance_loss, (D,)), (moe.communication_balance_loss, (D, M)),
+    ):  # fmt: skip
+        each = torch.stack([loss(routing, *numbers) for routing in alone])
+        torch.testing.assert_close(loss(routing, *numbers, reduction="none"), each)
+        torch.testing.assert_close(loss(routing, *numbers), each.mean())
+        torch.testing.assert_close(loss(routing, *numbers, over="sequence"), each.mean())
+        torch.testing.assert_close(loss(routing, *numbers, over="batch"), loss(joined, *numbers))
+
+
+def test_two_one_sided_sequences_are_uneven_each_and_even_together():
+    s = torch.tensor([[[0.9, 0.1]] * 4, [[0.1, 0.9]] * 4])
+    routing = moe.route_softmax(s.log(), n_chosen=1)
+    for loss in (moe.expert_balance_loss, lambda routing, **how: moe.device_balance_loss(routing, 2, **how)):
+        assert loss(routing).item() == pytest.approx(1.8)                   # 2 * 0.9 in each
+        assert loss(routing, over="batch").item() == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="over 'rows' is neither 'sequence' nor 'batch'"):
+        moe.expert_balance_loss(routing, over="rows")
+    with pytest.raises(ValueError, match="reduction 'sum' is neither"):
+        moe.sequence_balance_loss(routing, reduction="sum")
+
+
+@settings(max_examples=40, deadline=None)
+@given(choice=choices(), seed=st.integers(0, 999))
 def test_sequence_loss_equals_the_equations_by_loop(choice, seed):
     E, K, *_ = choice
     B, T = 3, 4

@@ -2,13 +2,14 @@
 
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from course_lib.text.batches import IGNORE, pack, pad, same_document, stream, windows
+from course_lib.text.batches import IGNORE, pack, pad, random_windows, same_document, stream, windows
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -46,6 +47,51 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(step):
 def test_small_integers_become_long():
     inputs, targets = next(windows(torch.arange(50, dtype=torch.uint8), 2, 4))
     assert inputs.dtype == targets.dtype == torch.long
+
+
+@pytest.mark.parametrize("draw", [windows, random_windows])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64, np.uint8])
+def test_a_file_of_tokens_gives_the_windows_of_the_tensor(tmp_path, draw, dtype):
+    tokens = torch.arange(101)
+    tokens.numpy().astype(dtype).tofile(tmp_path / "tokens.bin")
+    file = np.memmap(tmp_path / "tokens.bin", dtype=dtype, mode="r")
+    for ours, theirs in islice(zip(draw(file, 4, 6, seed=1), draw(tokens, 4, 6, seed=1), strict=True), 9):
+        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+        assert ours[0].dtype == ours[1].dtype == torch.long
+
+
+@pytest.mark.parametrize("draw", [windows, random_windows])
+def test_a_file_larger_than_the_memory_is_read_where_asked(tmp_path, draw):
+    """128 GiB of holes, which take no room on the disk; as int64 they would be 512 GiB of memory."""
+    n_tokens, length = 2**36, 2**19
+    with open(tmp_path / "tokens.bin", "wb") as file:
+        file.truncate(2 * n_tokens)
+    tokens = np.memmap(tmp_path / "tokens.bin", dtype=np.uint16, mode="r")
+    inputs, targets = next(draw(tokens, 2, length))
+    assert inputs.shape == targets.shape == (2, length) and not inputs.any()
+
+
+def test_random_windows_begin_anywhere_and_go_on_where_they_stopped():
+    tokens = torch.arange(40)
+    batches = list(islice(random_windows(tokens, 5, 8, seed=3), 200))
+    begins = torch.stack([inputs[:, 0] for inputs, _ in batches])
+    assert all(torch.equal(targets, inputs + 1) for inputs, targets in batches)
+    counts = torch.bincount(begins.flatten(), minlength=40)
+    assert (counts[:32] > 0).all() and not counts[32:].any()        # the last that fits begins at 31: 31 + 8 = 39
+    assert counts[:32].max() < 3 * counts[:32].float().mean()
+    for step in (1, 57):
+        again = next(random_windows(tokens, 5, 8, seed=3, start_step=step))
+        assert torch.equal(again[0], batches[step][0])
+    assert not torch.equal(next(random_windows(tokens, 5, 8, seed=4))[0], batches[0][0])
+
+
+@pytest.mark.parametrize("draw", [windows, random_windows])
+def test_arrays_that_are_no_row_of_ids_are_refused(draw):
+    for wrong, found in ((np.zeros(9), "float64"), (np.zeros((3, 3), int), r"\(3, 3\)"), (np.zeros(9, bool), "bool")):
+        with pytest.raises(TypeError, match=found):
+            next(draw(wrong, 1, 2))
+    with pytest.raises(ValueError, match="a window of 8 inputs needs 9 tokens; the stream has 8"):
+        next(draw(np.arange(8), 1, 8))
 
 
 def test_streams_that_cannot_be_cut():

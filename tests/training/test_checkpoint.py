@@ -56,6 +56,28 @@ def test_another_checkpoint_in_the_folder_is_left_alone(saved):
     load(path.with_name("poet-two.json"), build)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("lr0.01", "lr0.02"), ("poet.json", "poet.best"), ("poet", "poet.json"), ("poet.json", "poet"),
+     ("model1.json", "model[1].json"), ("a.b.json", "a.c.json"), ("a-b.json", "a.json")],
+)  # fmt: skip
+def test_names_that_differ_anywhere_do_not_touch_each_other(tmp_path, first, second):
+    torch.manual_seed(0)
+    models = GPT2(TINY), GPT2(TINY)
+    for _ in range(2):
+        for name, model in zip((first, second), models, strict=True):
+            save(tmp_path / name, model)
+    for name, model in zip((first, second), models, strict=True):
+        assert same(load(tmp_path / name, build)[0], model)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_name_with_the_signs_of_a_pattern_leaves_no_older_weights(tmp_path):
+    for _ in range(3):
+        save(tmp_path / "a[b]*.json", GPT2(TINY))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("byte", [0, 8, 500, -1])
 def test_one_changed_byte_in_the_weights_is_found(saved, byte):
     path, _ = saved

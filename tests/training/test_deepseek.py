@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from course_lib.alignment.sft import Example
+from course_lib.alignment.sft import batch as sft_batch
 from course_lib.layers.moe import expert_balance_loss, load, max_violation, sequence_balance_loss
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
 from course_lib.models.llama import Llama, LlamaSettings
@@ -38,7 +40,7 @@ def test_the_look_ahead_predicts_the_token_after_the_next(batch):
     hidden = model.hidden(inputs)
     scores = model.predict_ahead(hidden[:, :-1], targets[:, :-1]).log_softmax(-1)
     by_hand = [-scores[b, t, targets[b, t + 1]] for b in range(3) for t in range(7)]
-    torch.testing.assert_close(ahead_loss(model, hidden, targets), torch.stack(by_hand).mean())
+    torch.testing.assert_close(ahead_loss(model, hidden, inputs, targets), torch.stack(by_hand).mean())
 
 
 def test_the_look_ahead_leaves_padding_out(batch):
@@ -49,25 +51,46 @@ def test_the_look_ahead_leaves_padding_out(batch):
     scores = model.predict_ahead(hidden[:, :-1], targets[:, :-1]).log_softmax(-1)
     kept = [(b, t) for b in range(3) for t in range(7) if b or t < 4]
     by_hand = torch.stack([-scores[b, t, targets[b, t + 1]] for b, t in kept]).mean()
-    torch.testing.assert_close(ahead_loss(model, hidden, padded), by_hand)
+    torch.testing.assert_close(ahead_loss(model, hidden, inputs, padded), by_hand)
 
 
-def test_targets_without_two_tokens_in_a_row_are_refused(batch):
+def test_in_a_chat_the_look_ahead_reads_the_prompt_and_every_place_counts_whose_target_does():
+    """Nobody learns the prompt, but the module is given its real tokens, as it is when it writes."""
+    model = v3()
+    for parameter in model.parameters():        # large enough that each token tells
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    chats = [Example([0, 5, 6, 9], [7, 3, 8, 0]), Example([0, 4], [0]), Example([0, 1, 2, 3, 4], [5, 0])]
+    inputs, targets = sft_batch(chats)
+    hidden, by_hand = model.hidden(inputs), []
+    for row, (prompt, completion) in enumerate(chats):
+        text = [*prompt, *completion]
+        for t in range(len(text) - 2):
+            if t + 2 >= len(prompt):            # the token two ahead is one that the assistant says
+                scores = model.predict_ahead(hidden[row : row + 1, : t + 1], torch.tensor([text[1 : t + 2]]))
+                by_hand.append(-scores[0, -1].log_softmax(-1)[text[t + 2]])
+    assert len(by_hand) == 4 + 1 + 2
+    torch.testing.assert_close(ahead_loss(model, hidden, inputs, targets), torch.stack(by_hand).mean())
+
+
+def test_targets_without_one_two_ahead_are_refused(batch):
     model, (inputs, targets) = v3(), batch
-    with pytest.raises(ValueError, match=r"\(3, 8\) hold no two tokens in a row"):
-        ahead_loss(model, model.hidden(inputs), torch.full_like(targets, IGNORE))
+    with pytest.raises(ValueError, match=r"\(3, 8\) hold none that counts and is two tokens ahead"):
+        ahead_loss(model, model.hidden(inputs), inputs, torch.full_like(targets, IGNORE))
 
 
 def test_the_objective_is_the_sum_of_its_parts(batch):
     model, (inputs, targets) = v3(), batch
-    whole = deepseek_objective(expert=0.5, sequence=0.25, ahead=0.125)(model, inputs, targets)
-    parts = next_token(model, inputs, targets) + 0.125 * ahead_loss(model, model.hidden(inputs), targets)
+    whole = deepseek_objective(expert=0.5, sequence=0.25, ahead=0.125)(model, inputs, targets).mean
+    ahead = ahead_loss(model, model.hidden(inputs), inputs, targets) * 7 / 8        # over T, though T - 1 are summed
+    parts = next_token(model, inputs, targets).mean + 0.125 * ahead
     layers = moe_layers(model)
     assert len(layers) == 3     # two of the model and the look ahead's
     parts = parts + 0.5 * sum(expert_balance_loss(layer.routing) for layer in layers)
     parts = parts + 0.25 * sum(sequence_balance_loss(layer.routing) for layer in layers)
     torch.testing.assert_close(whole, parts)
-    torch.testing.assert_close(deepseek_objective()(model, inputs, targets), next_token(model, inputs, targets))
+    plain, all_zero = next_token(model, inputs, targets), deepseek_objective()(model, inputs, targets)
+    torch.testing.assert_close(all_zero.mean, plain.mean)
 
 
 def test_a_model_without_experts_is_refused(batch):

@@ -31,6 +31,25 @@ def test_adamw_equals_torchs_over_many_steps(options):
         assert (mine - start).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("build", [lambda p: AdamW(p, lr=0.1), lambda p: Muon(p, lr=0.1)])
+def test_a_closure_finds_the_gradient_and_its_loss_is_returned(build):
+    """As torch's: the same step as by hand, and gradients flow inside although `step` itself is without."""
+    start = torch.randn(3, 3, generator=torch.Generator().manual_seed(5))
+    by_hand, by_closure = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    by_hand.square().sum().backward()
+    optimisers = build([by_hand]), build([by_closure])
+    assert optimisers[0].step() is None
+
+    def closure():
+        optimisers[1].zero_grad()
+        loss = by_closure.square().sum()
+        loss.backward()
+        return loss
+
+    assert optimisers[1].step(closure).item() == pytest.approx(start.square().sum().item())
+    assert torch.equal(by_hand, by_closure) and not torch.equal(by_hand.data, start)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (40, 8), (8, 40), (3, 12, 20)])
 def test_orthogonalise_keeps_the_directions_and_evens_out_their_sizes(shape):
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ import torch
 from course_lib.training import parallel
 from course_lib.training.settings import TrainSettings
 from course_lib.training.trainer import train
-from tests.training import two_processes
+from tests.training import objectives_of_all_kinds, two_processes
 from tests.training.runs import batches, model_of_everything
 
 ROOT = Path(__file__).parents[2]
@@ -61,10 +61,33 @@ def test_gradients_are_those_of_one_process_on_the_joint_batch(results, kind, un
     """Uneven: the parts hold 1, 8, 3 and 8 targets that count."""
     model, objective = model_of_everything(mtp=not uneven), two_processes.next_token if uneven else two_processes.WHOLE
     inputs, targets = two_processes.uneven_batch() if uneven else next(batches(0))
-    loss = objective(model, inputs, targets)
+    loss = objective(model, inputs, targets).mean
     loss.backward()
     want = {"loss": loss.item()} | {name: p.grad.tolist() for name, p in model.named_parameters()}
     alike(results[f"{kind} gradients {uneven}"], want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [*objectives_of_all_kinds.NAMES, "more parts than rows"])
+def test_every_objective_is_a_mean_that_no_number_of_processes_changes(results, kind, name):
+    got = results[f"{kind} {name}"]
+    case = objectives_of_all_kinds.case("all of V3" if name == "more parts than rows" else name)
+    model, objective, inputs, targets = case
+    loss = objective(model, inputs, targets).mean
+    loss.backward()
+    slopes = {name: p.grad.tolist() for name, p in model.named_parameters() if p.grad is not None}
+    alike(got, {"loss": loss.item()} | slopes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_without_targets_is_not_waited_for(results, kind):
+    alike(results[f"{kind} without targets"], two_processes.one_without_targets(False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bias_counts_all_parts_in_all_processes(results, kind):
+    alone = two_processes.biases(False)
+    assert results[f"{kind} biases"] == alone and any(any(bias) for bias in alone.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -205,6 +205,27 @@ def test_two_checkpoints_are_kept_and_the_leftovers_of_killed_processes_go(tmp_p
     assert len(list(tmp_path.iterdir())) == 5 and (tmp_path / "history.json").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["step-0000009 (copy).json", "step-final.json", "step-0000001-mine.safetensors", "step-9.json",
+     "step-0000009.json.bak", "step-0000001-0123456.safetensors", ".step-0000009", "step-0000003.json~"],
+)  # fmt: skip
+def test_a_stray_file_stops_nothing_and_is_left_alone(tmp_path, never_stopped, name):
+    stop_at(9, tmp_path)
+    stray = tmp_path / name
+    stray.write_bytes((tmp_path / "step-0000009.json").read_bytes())
+    assert Checkpoints(tmp_path).steps() == [8, 9]
+    ends_the_same(tmp_path, never_stopped)
+    assert stray.exists() and Checkpoints(tmp_path).steps() == [38, 40]
+
+
+@pytest.mark.parametrize("wrong", [2.5, 2.0, True, "2", float("nan"), 0])
+@pytest.mark.parametrize("name", ["every", "keep"])
+def test_impossible_intervals_are_refused_by_name(tmp_path, name, wrong):
+    with pytest.raises((ValueError, TypeError), match=name):
+        Checkpoints(tmp_path, **{name: wrong})
+
+
 def test_a_damaged_checkpoint_does_not_crowd_out_a_whole_one(tmp_path):
     stop_at(9, tmp_path, every=3)
     (tmp_path / "step-0000011.json").write_text("damaged")

@@ -1,17 +1,24 @@
 """The loop: does it learn, stop, report, and repeat itself?"""
 
+import contextlib
 import json
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 
+from course_lib.layers.moe import expert_balance_loss
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.training import trainer
-from course_lib.training.deepseek import balance_by_bias, deepseek_objective
+from course_lib.training.callbacks import Callback
+from course_lib.training.deepseek import balance_by_bias, deepseek_objective, moe_layers
 from course_lib.training.objectives import bits_per_byte, next_token, next_token_loss
+from course_lib.training.optim import build_optimisers
+from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import History, TrainSettings
 from course_lib.training.trainer import train
+from tests.training import objectives_of_all_kinds
 from tests.training.runs import batches, bits, model_of_everything
 
 TINY = GPT2Settings(vocab_size=8, max_seq_len=16, d_model=16, n_layers=1, n_heads=2)
@@ -104,13 +111,15 @@ def test_impossible_settings_name_their_numbers(numbers, message):
 
 @pytest.mark.parametrize(
     ("schedule", "rates"),
-    [("wsd", [0, 1, 1, 1, 1, 1, 1, 1, 1, 0.5]), ("multi-step", [0, 1, 1, 1, 1, 1, 1, 1, 0.316, 0.099856]),
-     ("cosine", [0, 1, *(0.55 + 0.45 * math.cos(math.pi * k / 9) for k in range(1, 9))]), (lambda p: p / 2, None)],
+    [("wsd", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.75, 0.25]), ("multi-step", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.316, 0.099856]),
+     ("cosine", [0.5, *(0.55 + 0.45 * math.cos(math.pi * (k - 0.5) / 9) for k in range(1, 10))]),
+     (lambda p: p / 2, None)],
 )  # fmt: skip
 def test_the_schedule_is_chosen_by_name_or_is_a_function(schedule, rates):
     settings = TrainSettings(steps=10, warmup=0.1, decay=0.2, schedule=schedule)
     history = train(fresh(), counting_up(), settings)
-    assert history.rate == pytest.approx(rates or [step / 20 for step in range(10)])
+    assert history.rate == pytest.approx(rates or [(step + 0.5) / 20 for step in range(10)])
+    assert min(history.rate) > 0        # neither the first step nor the last one stands still
 
 
 def test_a_rate_of_nothing_moves_nothing_whichever_the_optimiser():
@@ -168,7 +177,7 @@ def gradients(model, inputs, targets, accumulate, objective=next_token):
     return loss, [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("accumulate", [2, 3, 8])
+@pytest.mark.parametrize("accumulate", [2, 3, 8, 11])       # of 8 rows
 @pytest.mark.parametrize("padding", ["none", "uneven", "whole rows"])
 def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate, padding):
     inputs, targets = next(counting_up())
@@ -187,17 +196,162 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate, padding)
         torch.testing.assert_close(ours, truth, rtol=1e-9, atol=1e-12)
 
 
-def test_batches_that_cannot_be_cut_or_teach_nothing_are_refused():
+def test_batches_that_teach_nothing_are_refused():
     inputs, targets = next(counting_up())
-    with pytest.raises(ValueError, match="8 rows cannot be cut into 9 parts"):
-        gradients(fresh(), inputs, targets, 9)
     with pytest.raises(ValueError, match="none of the 128 targets"):
         gradients(fresh(), inputs, torch.full_like(targets, -100), 1)
 
 
+@pytest.mark.parametrize("accumulate", [2, 3, 20])
+@pytest.mark.parametrize("name", objectives_of_all_kinds.NAMES)
+def test_every_objective_is_a_mean_that_no_cut_changes(name, accumulate):
+    model, objective, inputs, targets = objectives_of_all_kinds.case(name)
+    want = objective(model, inputs, targets).mean
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    slopes = torch.autograd.grad(want, list(parameters.values()), allow_unused=True)
+    loss, _ = gradients(model, inputs, targets, accumulate, objective)
+    assert loss == pytest.approx(want.item(), rel=1e-6) and sum(slope is not None for slope in slopes) > 5
+    for parameter, truth in zip(parameters.values(), slopes, strict=True):
+        if truth is not None:
+            torch.testing.assert_close(parameter.grad, truth, rtol=1e-5, atol=1e-8)
+
+
+def test_a_loss_that_looks_at_a_whole_batch_is_not_cut():
+    model, objective, inputs, targets = objectives_of_all_kinds.case("expert over the batch")
+    loss, slopes = gradients(model, inputs, targets, 1, objective)
+    by_hand = next_token(model, inputs, targets).mean
+    by_hand = by_hand + 0.5 * expert_balance_loss(moe_layers(model)[0].routing, over="batch")
+    assert loss == pytest.approx(by_hand.item(), rel=1e-6) and any(slope is not None for slope in slopes)
+    with pytest.raises(ValueError, match="experts over the batch looks at a whole batch.*accumulate 2 and 1 processes"):
+        gradients(model, inputs, targets, 2, objective)
+
+
+def test_a_plain_number_is_a_mean_over_rows_and_nothing_else_is_taken():
+    model, objective, inputs, targets = objectives_of_all_kinds.case("dpo")
+    plain = lambda *batch: objective(*batch).mean       # noqa: E731
+    whole = gradients(model, inputs, targets, 1, plain)
+    whole = whole[0], [slope.clone() for slope in whole[1]]
+    model.zero_grad()
+    cut = gradients(model, inputs, targets, 2, plain)       # of two pairs and one
+    assert cut[0] == pytest.approx(whole[0])
+    for ours, theirs in zip(cut[1], whole[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+    for wrong, found in ((lambda m, x, y: m(x), r"a tensor of shape \(8, 16, 8\)"), (lambda m, x, y: 3.0, "float")):
+        with pytest.raises(TypeError, match=f"LossSum or one number, not {found}"):
+            gradients(fresh(), *next(counting_up()), 1, wrong)
+
+
+def test_gradients_that_lay_about_are_not_learnt_from():
+    inputs, targets = next(counting_up())
+    clean, looked_at = fresh(), fresh()
+    next_token(looked_at, inputs[:1], targets[:1]).backward()
+    runs = [train(model, [(inputs, targets)] * 3, TrainSettings(3)) for model in (clean, looked_at)]
+    assert runs[0].gradient == runs[1].gradient and runs[0].loss == runs[1].loss
+    assert bits(clean) == bits(looked_at)
+
+
+def test_one_step_moves_every_parameter():
+    model, untouched = fresh(), fresh()
+    train(model, counting_up(), TrainSettings(1))
+    assert not any(torch.equal(p, q) for p, q in zip(model.parameters(), untouched.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("slope", "word"), [(math.inf, "infinite"), (math.nan, "NaN")])
+def test_a_gradient_that_is_not_finite_is_refused_before_it_is_stepped_by(tmp_path, slope, word):
+    """The loss is finite; the gradient of one parameter is not, in the third step."""
+
+    class Steep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return torch.full_like(gradient, slope)
+
+    calls = []
+
+    def objective(model, inputs, targets):
+        calls.append(1)
+        loss = next_token(model, inputs, targets)
+        return loss.plus(0 * Steep.apply(model.norm.weight[:2]).sum()) if len(calls) == 3 else loss
+
+    model, two_steps, checkpoints = fresh(), fresh(), Checkpoints(tmp_path, every=1, keep=1)
+    settings = TrainSettings(5)
+    message = f"the gradient of norm.weight is {word} in 2 of 16 places at step 3"
+    with pytest.raises(FloatingPointError, match=message):
+        train(model, counting_up(), settings, objective, checkpoints=checkpoints)
+    with contextlib.suppress(KeyboardInterrupt):
+        train(two_steps, counting_up(), settings, on_step=interrupt_at(2))
+    assert checkpoints.steps() == [2] and bits(model) == bits(two_steps)
+    back = fresh()
+    checkpoints.restore(back, build_optimisers(back), settings)
+    assert bits(back) == bits(two_steps)
+
+
+def interrupt_at(last):
+    def interrupt(step, model):
+        if step == last:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_a_gradient_too_long_for_its_numbers_is_told_apart():
+    model = fresh()
+    with pytest.raises(FloatingPointError, match="length of the gradient is infinite, though each of its numbers is"):
+        train(model, counting_up(), TrainSettings(1), lambda m, x, y: m.norm.weight.sum() * 1e25)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 7])
+def test_the_bias_of_a_router_counts_all_parts_of_a_batch(accumulate):
+    biases = []
+    for n_parts in (1, accumulate):
+        model = model_of_everything()
+        settings = TrainSettings(2, muon_lr=0.0, adam_lr=0.0, accumulate=n_parts)
+        train(model, batches, settings, deepseek_objective(ahead=0.3), on_step=balance_by_bias(lambda step: step / 100))
+        biases.append([layer.router.bias.tolist() for layer in moe_layers(model)])
+    assert biases[0] == biases[1] and any(number for bias in biases[0] for number in bias)
+
+
+def test_callbacks_are_told_of_every_moment_in_order():
+    told = []
+
+    class Spy(Callback):
+        def before_training(self, model, history):
+            told.append(("before", len(history.loss)))
+
+        def before_step(self, step, model):
+            told.append(("step", step))
+
+        def after_part(self, model):
+            told.append("part")
+
+        def after_step(self, step, model, history):
+            told.append(("after", step, len(history.loss)))
+
+    history = train(
+        fresh(), counting_up(), TrainSettings(2, accumulate=2), callbacks=[Spy()], evaluate_at=[0, 2],
+        evaluate=lambda model: told.append("evaluate") or 1.0, on_step=lambda step, model: told.append("on step"),
+    )  # fmt: skip
+    each = lambda step: [("step", step), "part", "part", ("after", step, step), "on step"]       # noqa: E731
+    assert told == [("before", 0), "evaluate", *each(1), *each(2), "evaluate"]
+    assert history.validation == [(0, 1.0), (2, 1.0)]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, "3", True, None, 2.5])
+@pytest.mark.parametrize("name", [field.name for field in fields(TrainSettings)])
+def test_settings_that_are_no_numbers_are_refused_by_name(name, wrong):
+    fits = {"seconds": (None, 2.5), "optimiser": (), "schedule": (), "precision": ()}
+    if wrong in fits.get(name, (2.5,) if name in ("muon_lr", "adam_lr", "clip", "weight_decay") else ()):
+        return
+    with pytest.raises((ValueError, TypeError), match=name):
+        TrainSettings(**{"steps": 3} | {name: wrong})
+
+
 def test_an_objective_may_ask_for_more_than_the_next_token():
     def with_small_table(model, inputs, targets):
-        return next_token(model, inputs, targets) + model.token_embedding.weight.square().sum()
+        return next_token(model, inputs, targets).plus(model.token_embedding.weight.square().sum())
 
     plain, small = fresh(), fresh()
     train(plain, counting_up(), TrainSettings(steps=60))

@@ -14,6 +14,7 @@ from course_lib.training.objectives import next_token
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainSettings
 from course_lib.training.trainer import add_gradients, train
+from tests.training import objectives_of_all_kinds
 from tests.training.runs import batches, model_of_everything
 
 STEPS = 6
@@ -26,6 +27,33 @@ def uneven_batch():
     targets = targets.clone()
     targets[0, 1:], targets[2, 3:] = -100, -100
     return inputs, targets
+
+
+def of_all_kinds(sharded, name, accumulate):
+    """The loss and the gradients of an uneven batch, by an objective of any kind."""
+    model, objective, inputs, targets = objectives_of_all_kinds.case(name)
+    learn = parallel.Spread(model, sharded).learn(objective)
+    loss = add_gradients(model, learn, inputs, targets, TrainSettings(1, accumulate=accumulate))
+    slopes = parallel.whole({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    return {"loss": loss} | {name: slope.tolist() for name, slope in slopes.items()}
+
+
+def one_without_targets(sharded):
+    """Train on batches of which the last rows, those of the second process, hold no target that counts."""
+    inputs, targets = next(batches(0))
+    targets = targets.clone()
+    targets[2:] = -100
+    model = model_of_everything(mtp=False)
+    history = train(model, [(inputs, targets)] * 2, TrainSettings(2, muon_lr=1e-3, adam_lr=1e-3), sharded=sharded)
+    return {"loss": history.loss}
+
+
+def biases(sharded):
+    """The routers' biases after two batches of four rows that are cut into six parts."""
+    model, settings = model_of_everything(mtp=False), TrainSettings(2, muon_lr=0.0, adam_lr=0.0, accumulate=3)
+    train(model, batches, settings, sharded=sharded, on_step=balance_by_bias(lambda step: step / 100))
+    state = parallel.whole(model.state_dict())
+    return {name: tensor.tolist() for name, tensor in state.items() if name.endswith("router.bias")}
 
 
 def gradients(sharded, uneven):
@@ -74,6 +102,10 @@ def main(folder):
         sharded = kind == "sharded"
         for uneven in (False, True):
             results[f"{kind} gradients {uneven}"] = gradients(sharded, uneven)
+        for name in objectives_of_all_kinds.NAMES:
+            results[f"{kind} {name}"] = of_all_kinds(sharded, name, 1)
+        results[f"{kind} more parts than rows"] = of_all_kinds(sharded, "all of V3", 3)
+        results[f"{kind} without targets"], results[f"{kind} biases"] = one_without_targets(sharded), biases(sharded)
         for optimiser in ("muon", "adamw"):
             results[f"{kind} {optimiser}"] = run(sharded, optimiser=optimiser)
         results[f"one to {kind}"] = run(sharded, folder / f"one to {kind}")

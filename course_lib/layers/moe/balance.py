@@ -3,6 +3,11 @@
 A router left alone soon sends everything to a few experts: whoever is chosen learns, and is chosen more. Each loss is
 sum of f * P over experts or devices: f, how often one was chosen, is a count, so the gradient flows through P, the
 affinity, alone. All of them are 1 when both are even; the caller multiplies by the paper's alpha and adds up layers.
+
+Both papers take f and P of one sequence (T is its number of tokens), and average the losses. V2's three have the
+argument `over`: "sequence" is the paper's; "batch" takes f and P of all tokens of the batch at once, which asks less
+(two sequences may each use one half of the experts) and is what most libraries compute. Routing of one axis of tokens
+is one sequence. With `reduction` "none" there is one number per sequence in place of their mean.
 """
 
 import torch
@@ -55,11 +60,14 @@ def update_bias(bias: Float[Tensor, "E"], load: Num[Tensor, "E"], speed: float) 
     >>> bias
     tensor([-0.0100,  0.0000,  0.0100,  0.0000])
     """
+    # Only the sign counts: a step of fixed size, however far the load is off, cannot overshoot by more than itself.
     bias += speed * (load.double().mean() - load).sign().to(bias.dtype)
 
 
-def expert_balance_loss(routing: Routing) -> Float[Tensor, ""]:
-    """Sum f * P over the experts: f is an expert's load by a fair load, P its mean affinity over all tokens.
+def expert_balance_loss(
+    routing: Routing, over: str = "sequence", reduction: str = "mean"
+) -> Float[Tensor, "..."]:
+    """Sum f * P over the experts: f is an expert's load by a fair load, P its mean affinity, both of one sequence.
 
     Source: DeepSeek-V2 (arXiv 2405.04434), equations 23-25.
 
@@ -68,10 +76,13 @@ def expert_balance_loss(routing: Routing) -> Float[Tensor, ""]:
     >>> expert_balance_loss(route_softmax(scores.log(), n_chosen=1))    # f = 4, 0, 0, 0; P = 0.55, 0.2, 0.15, 0.1
     tensor(2.2000)
     """
-    return (relative_load(routing) * mean_scores(routing)).sum()
+    routing = counted_over(routing, over)
+    return reduce_balance_loss(relative_load(routing) * mean_scores(routing), reduction)
 
 
-def device_balance_loss(routing: Routing, n_groups: int) -> Float[Tensor, ""]:
+def device_balance_loss(
+    routing: Routing, n_groups: int, over: str = "sequence", reduction: str = "mean"
+) -> Float[Tensor, "..."]:
     """Sum f * P over the devices: f is the mean over a device's experts, P the sum, both as in `expert_balance_loss`.
 
     Source: DeepSeek-V2 (arXiv 2405.04434), equations 26-28.
@@ -81,12 +92,14 @@ def device_balance_loss(routing: Routing, n_groups: int) -> Float[Tensor, ""]:
     >>> device_balance_loss(route_softmax(scores.log(), n_chosen=1), n_groups=2)        # f = 2, 0; P = 0.75, 0.25
     tensor(1.5000)
     """
-    f = relative_load(routing).unflatten(0, (n_groups, -1)).mean(-1)
-    P = mean_scores(routing).unflatten(0, (n_groups, -1)).sum(-1)
-    return (f * P).sum()
+    routing = counted_over(routing, over)
+    f = relative_load(routing).unflatten(-1, (n_groups, -1)).mean(-1)       # equation 27
+    return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
 
-def communication_balance_loss(routing: Routing, n_groups: int, n_limited_groups: int) -> Float[Tensor, ""]:
+def communication_balance_loss(
+    routing: Routing, n_groups: int, n_limited_groups: int, over: str = "sequence", reduction: str = "mean"
+) -> Float[Tensor, "..."]:
     """Sum f * P over the devices: f is the number of tokens sent to a device by a fair number, P as on devices.
 
     A token is sent to a device once, however many experts it visits there; fair is each device getting
@@ -98,15 +111,15 @@ def communication_balance_loss(routing: Routing, n_groups: int, n_limited_groups
     >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)     # f = 1, 0.5; P = 0.65, 0.35
     tensor(0.8250)
     """
-    n_experts = routing.scores.shape[-1]
-    device = routing.chosen.flatten(0, -2) // (n_experts // n_groups)
-    sent = torch.zeros(len(device), n_groups, device=device.device).scatter(1, device, 1.0)
-    f = sent.mean(0) * n_groups / n_limited_groups
-    P = mean_scores(routing).unflatten(0, (n_groups, -1)).sum(-1)
-    return (f * P).sum()
+    routing = counted_over(routing, over)
+    device = routing.chosen // (routing.scores.shape[-1] // n_groups)
+    sent = device.new_zeros(*device.shape[:-1], n_groups, dtype=torch.float)
+    sent = sent.scatter(-1, device, 1.0)        # written, not added: two experts on a device are one journey
+    f = sent.mean(-2) * n_groups / n_limited_groups     # equation 30
+    return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
 
-def sequence_balance_loss(routing: Routing) -> Float[Tensor, ""]:
+def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Tensor, "..."]:
     """Sum f * P over the experts within each sequence of (B, T) tokens, and average over the sequences.
 
     P is the mean of the affinities that were divided by their sum over all experts. f counts the `K` highest affinities
@@ -118,20 +131,48 @@ def sequence_balance_loss(routing: Routing) -> Float[Tensor, ""]:
     >>> sequence_balance_loss(route_sigmoid(scores.logit(), torch.zeros(3), n_chosen=1))    # f = 3, 0, 0; P = 0.5, ...
     tensor(1.5000)
     """
-    (_, T, n_experts), n_chosen = routing.scores.shape, routing.chosen.shape[-1]
-    best = routing.scores.topk(n_chosen).indices.flatten(1)
-    count = torch.zeros_like(routing.scores[:, 0]).scatter_add(1, best, torch.ones_like(best, dtype=torch.float))
-    f = count * n_experts / (n_chosen * T)
-    P = (routing.scores / routing.scores.sum(-1, keepdim=True)).mean(1)
-    return (f * P).sum(-1).mean()
+    scores, n_chosen = routing.scores, routing.chosen.shape[-1]
+    best = scores.topk(n_chosen).indices                                    # equation 18: by s, not by s + bias
+    f = load_per_sequence(best, scores) * scores.shape[-1] / (n_chosen * scores.shape[-2])
+    P = (scores / scores.sum(-1, keepdim=True)).mean(-2)                    # equations 19 and 20: sigmoids sum to any
+    return reduce_balance_loss(f * P, reduction)
 
 
-def relative_load(routing: Routing) -> Float[Tensor, "E"]:
+def counted_over(routing: Routing, over: str) -> Routing:
+    """Give the routing whose f and P are meant: as it is, or with all sequences of the batch joined into one."""
+    if over not in ("sequence", "batch"):
+        raise ValueError(f"over {over!r} is neither 'sequence' nor 'batch'")
+    if over == "sequence":
+        return routing
+    return Routing(*(table.flatten(0, -2) for table in (routing.scores, routing.chosen, routing.weights)))
+
+
+def reduce_balance_loss(products: Float[Tensor, "*B E"], reduction: str) -> Float[Tensor, "..."]:
+    """Sum f * P over experts or devices; then, unless `reduction` is "none", average over the sequences."""
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
+    losses = products.sum(-1)
+    return losses if reduction == "none" else losses.mean()
+
+
+def load_per_sequence(chosen: Int[Tensor, "*B T K"], scores: Float[Tensor, "*B T E"]) -> Float[Tensor, "*B E"]:
+    """Count for each sequence the tokens that visit each expert. No gradient flows through a count."""
+    visits = chosen.flatten(-2)
+    count = scores.new_zeros(*scores.shape[:-2], scores.shape[-1])
+    return count.scatter_add(-1, visits, torch.ones_like(visits, dtype=scores.dtype))
+
+
+def relative_load(routing: Routing) -> Float[Tensor, "*B E"]:
     """Divide each expert's load by a fair one: the f of the papers, E / (K T) times the count."""
-    count = load(routing)
-    return count * len(count) / routing.chosen.numel()
+    (T, n_chosen), n_experts = routing.chosen.shape[-2:], routing.scores.shape[-1]
+    return load_per_sequence(routing.chosen, routing.scores) * n_experts / (n_chosen * T)
 
 
-def mean_scores(routing: Routing) -> Float[Tensor, "E"]:
-    """Average each expert's affinity over all tokens: the P of the papers."""
-    return routing.scores.flatten(0, -2).mean(0)
+def mean_scores(routing: Routing) -> Float[Tensor, "*B E"]:
+    """Average each expert's affinity over the tokens of a sequence: the P of the papers."""
+    return routing.scores.mean(-2)
+
+
+def device_scores(routing: Routing, n_groups: int) -> Float[Tensor, "*B D"]:
+    """Add up the mean affinities of each device's experts: the P of equations 28 and 31."""
+    return mean_scores(routing).unflatten(-1, (n_groups, -1)).sum(-1)

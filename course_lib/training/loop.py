@@ -1,0 +1,112 @@
+"""What every loop of learning shares, that of `trainer` and that of reinforcement learning: one careful step.
+
+And what stands around it: the learning rate of a step, a wish to stop that waits for the step to be whole, the bar.
+"""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from course_lib.training import parallel
+
+
+def optimizer_step(
+    module: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    backward: Callable[[], float],
+    max_norm: float,
+) -> tuple[float, float]:
+    """Let `backward` add the gradients of a loss, shorten them to `max_norm`, and take one step downhill.
+
+    `backward` returns the loss; with it, the length of the gradient before it was clipped is returned. Gradients that
+    lay about before are cleared first. Raises FloatingPointError, before any weight has moved, if the loss or a
+    gradient is NaN or infinite, and names the parameter.
+    """
+    module.zero_grad()
+    loss = backward()
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {in_words(loss)}")
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    length = norm.item()
+    if not math.isfinite(length):       # seen before clipping, which would make NaN of every gradient
+        raise FloatingPointError(which_gradient(module, length))
+    nn.utils.clip_grads_with_norm_(module.parameters(), max_norm, norm)
+    for optimizer in optimizers:
+        optimizer.step()
+    module.zero_grad()                  # they need not lie in memory during the next forward
+    return loss, length
+
+
+def which_gradient(module: nn.Module, length: float) -> str:
+    """Say which parameter is the first whose gradient is not finite, of a model whose gradient has no finite length."""
+    gradients = parallel.whole({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
+    for name, _ in module.named_parameters():
+        if name in gradients and not (finite := gradients[name].isfinite()).all():
+            worst = gradients[name][~finite][0].item()
+            return f"the gradient of {name} is {in_words(worst)} in {int((~finite).sum())} of {finite.numel()} places"
+    return f"the length of the gradient is {in_words(length)}, though each of its numbers is finite"
+
+
+def in_words(number: float) -> str:
+    return "NaN" if math.isnan(number) else "infinite"
+
+
+@contextmanager
+def step_in_errors(step: int) -> Iterator[None]:
+    """Add the step's number to a FloatingPointError."""
+    try:
+        yield
+    except FloatingPointError as error:
+        advice = "it was not stepped by; try a smaller learning rate"
+        raise FloatingPointError(f"{error} at step {step}: {advice}") from error
+
+
+def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+    """Scale every peak learning rate by the schedule's share."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * rate
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[list]:
+    """Turn Ctrl-C (or a polite kill) into a wish in the list, to be granted when a step is done, not in its middle.
+
+    A second Ctrl-C ends the block at once.
+    """
+    wishes: list = []
+
+    def note(signal_number: int, frame) -> None:
+        if signal_number in wishes:
+            raise KeyboardInterrupt
+        wishes.append(signal_number)
+
+    watched = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, note) for number in watched}
+    try:
+        yield wishes
+    except KeyboardInterrupt:
+        wishes.append("now")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def tell_if_interrupted(ended: str, done: int, steps: int) -> None:
+    """Say how far a run came that was asked to stop."""
+    if ended == "interrupted" and parallel.rank() == 0:
+        print(f"Stopped after {done} of {steps} steps. The model keeps what it has learnt.")
+
+
+def progress_bar(steps: int, done: int) -> tqdm:
+    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set, as in a stored notebook."""
+    quiet = bool(os.environ.get("COURSE_QUIET")) or parallel.rank() > 0
+    return tqdm(total=steps, initial=done, unit="step", leave=False, disable=quiet)
