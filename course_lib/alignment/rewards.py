@@ -6,9 +6,16 @@ from dataclasses import dataclass
 
 import regex
 
-from course_lib.text.problems import EXPRESSION, Problem, final_answer, is_well_formed, verify
+from course_lib.text.problems import (
+    EXPRESSION,
+    RESPONSE_TAG,
+    Problem,
+    final_answer,
+    is_well_formed,
+    last_expression,
+    verify,
+)
 
-TAG = re.compile(r"</?(?:think|answer)>")
 WORDS = {"english": regex.compile(r"\p{Latin}[\p{Latin}']*"), "chinese": regex.compile(r"\p{Han}|[，。；：]")}
 STEP = re.compile(r"[0-9][+-][0-9]+=")      # the end of a sum that somebody works out: "9-3=", also in "7+5-3="
 
@@ -40,7 +47,7 @@ def words(text: str) -> dict[str, int]:
     >>> words("<think>first 7+5=12，再12-3=9</think>")
     {'english': 1, 'chinese': 2}
     """
-    plain = TAG.sub(" ", text)
+    plain = RESPONSE_TAG.sub(" ", text)
     return {language: len(pattern.findall(plain)) for language, pattern in WORDS.items()}
 
 
@@ -84,7 +91,8 @@ accuracy_if_well_formed = Reward(
     "accuracy, if formatted", lambda problem, text: is_well_formed(text) and verify(problem, text).right
 )
 any_expression = Reward(
-    "any expression", lambda problem, text: EXPRESSION.fullmatch(final_answer(text, EXPRESSION) or "") is not None
+    "any expression",
+    lambda problem, text: bool(EXPRESSION.fullmatch(final_answer(text, last_expression) or "")),
 )
 
 REWARDS = {r.name: r for r in (accuracy, well_formed, english, accuracy_if_well_formed, any_expression)}
