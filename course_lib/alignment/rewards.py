@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import regex
 
+from course_lib.alignment.check_numbers import is_number
 from course_lib.text.problems import (
     EXPRESSION,
     RESPONSE_TAG,
@@ -102,7 +103,7 @@ def weighted(weights: Mapping[str, float]) -> Reward:
     """Add up named rewards: `weighted({"accuracy": 1, "format": 0.5})` is between 0 and 1.5."""
     if unknown := set(weights) - set(REWARDS):
         raise ValueError(f"no reward {', '.join(sorted(unknown))}; there are {', '.join(REWARDS)}")
-    if not weights or any(not 0 < weight < float("inf") for weight in weights.values()):
+    if not weights or not all(weight and is_number(weight, 0) for weight in weights.values()):
         raise ValueError(f"weights {dict(weights)}: at least one is needed, and each must be a number above 0")
     parts = [(weight, REWARDS[name]) for name, weight in weights.items()]
     return Reward(
@@ -113,6 +114,11 @@ def weighted(weights: Mapping[str, float]) -> Reward:
     )
 
 
-def share(truths: Sequence[int | float]) -> float:
-    """Give the mean of some numbers or truths, 0 for none: `share([True, False])` is 0.5."""
-    return sum(map(float, truths)) / max(1, len(truths))
+def mean_or_zero(values: Sequence[int | float]) -> float:
+    """Give the mean of some numbers, 0 for none: `mean_or_zero([20, 30])` is 25.0."""
+    return sum(map(float, values)) / max(1, len(values))
+
+
+def share(truths: Sequence[bool]) -> float:
+    """Give the share of some truths that hold, 0 for none: `share([True, False])` is 0.5."""
+    return mean_or_zero(truths)
