@@ -41,17 +41,17 @@ def clipped_gain(
 
 
 def capped_exponent(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Give x, but not so much that exp(x) is more than the root of the largest number of its type; the slope stays 1.
+    """Give x, but not so much that exp(x) is above the cube root of the largest number of its type; the slope stays 1.
 
-    So exp(x), its slope, and products of two such numbers, as in the length of a gradient, are finite. In float32 the
-    cap is 44, in float64 355. A clamp would have a slope of 0 there, and nothing would pull a lost policy back.
+    So exp(x), its slope, and sums of many of their squares, as in the length of a gradient, are finite. In float32 the
+    cap is 29.6, in float64 236. A clamp would have a slope of 0 there, and nothing would pull a lost policy back.
 
     >>> x = torch.tensor([1.0, 1000.0], requires_grad=True)
     >>> capped_exponent(x).exp().sum().backward()
     >>> [f"{slope:.3g}" for slope in x.grad.tolist()]
-    ['2.72', '1.84e+19']
+    ['2.72', '6.98e+12']
     """
-    highest = math.log(torch.finfo(x.dtype).max) / 2
+    highest = math.log(torch.finfo(x.dtype).max) / 3
     return x - (x - highest).clamp(min=0).detach()
 
 

@@ -67,8 +67,8 @@ def test_one_advantage_per_row_or_per_token():
     assert torch.equal(clipped_gain(new, old, column), clipped_gain(new, old, column.expand(3, 4)))
 
 
-FAR = (-1e4, -700.0, -300.0, -89.0, -40.0, -3.0, -0.1, 0.0, 0.1, 3.0, 40.0, 89.0, 300.0, 700.0, 1e4)
-CAP = {torch.float32: math.log(torch.finfo(torch.float32).max) / 2, torch.float64: math.log(torch.finfo().max) / 2}
+FAR = (-1e4, -700.0, -300.0, -89.0, -29.0, -3.0, -0.1, 0.0, 0.1, 3.0, 29.0, 89.0, 300.0, 700.0, 1e4)
+CAP = {dtype: math.log(torch.finfo(dtype).max) / 3 for dtype in (torch.float32, torch.float64)}
 
 
 def exactly(log_ratio, advantage, low, high):
@@ -118,7 +118,7 @@ def test_k3_keeps_small_distances():
     torch.testing.assert_close(got, distances.square() / 2, rtol=0.02, atol=0)
 
 
-@given(st.floats(-1e30, 1e30, width=32))
+@given(st.floats(-1000, 1000, width=32))
 def test_a_capped_exponent_is_the_number_itself_up_to_the_cap(x):
     for dtype, cap in CAP.items():
         value = torch.tensor([x], dtype=dtype, requires_grad=True)
