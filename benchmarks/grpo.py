@@ -230,7 +230,7 @@ def with_critic(model: nn.Module, settings: PPOSettings) -> tuple[Learn, list[nn
 
 def steps(model: nn.Module, work: Work, reward: Callable, n_steps: int) -> Callable[[], float]:
     """Give our step as `practise` takes it. It returns the share of the answers that were learnt from."""
-    settings, generator = GRPOSettings(n_steps, **work.numbers(), **GRPO), torch.Generator().manual_seed(0)
+    settings, generator = GRPOSettings(n_steps, **(GRPO | work.numbers())), torch.Generator().manual_seed(0)
     learn, _, _ = with_groups(model, settings)
     sums = task(reward, work.n_questions * n_steps)
 

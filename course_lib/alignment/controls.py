@@ -28,6 +28,8 @@ from course_lib.text.problems import is_well_formed, verify
 from course_lib.text.small_web import ChainShares
 
 FOLDER = "experiments"
+# GRPO's first loss at the recipe's own sizes, rates and leash
+FIRST_LOSS = {name: GRPO[name] for name in ("scale_by_std", "average", "clip_high")}
 
 
 def no_worked(run: Run) -> dict:
@@ -70,7 +72,7 @@ def strict(run: Run, stage: str = f"{FOLDER}/strict", settings: GRPOSettings | N
 
 def weak_format(run: Run, stage: str = f"{FOLDER}/weak-format") -> dict:
     """R1-Zero with a weak reward for the form and GRPO's first loss, an average per answer: does the form survive?"""
-    return practised(run, stage, {"accuracy": 1.0, "format": 0.2}, replace(run.recipe.zero, **GRPO))
+    return practised(run, stage, {"accuracy": 1.0, "format": 0.2}, replace(run.recipe.zero, **FIRST_LOSS))
 
 
 def practised(run: Run, stage: str, weights: dict[str, float], settings: GRPOSettings | None = None) -> dict:
@@ -91,7 +93,7 @@ def rare_tags_strict(run: Run) -> dict:
 
 def rare_tags_strict_averaged(run: Run) -> dict:
     """The same with GRPO's first loss, under which a token of a long answer counts less: is the work still learnt?"""
-    return strict(with_rare_tags(run), "strict-averaged", replace(run.recipe.zero, **GRPO))
+    return strict(with_rare_tags(run), "strict-averaged", replace(run.recipe.zero, **FIRST_LOSS))
 
 
 def rare_tags_weak_format(run: Run) -> dict:

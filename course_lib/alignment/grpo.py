@@ -1,7 +1,23 @@
 """Group relative policy optimisation: answer a question many times, and make the better answers likelier.
 
 What an answer is worth is measured against the others of its group, so no critic is needed. The algorithm of
-DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948); `DR_GRPO` and `DAPO` name what others changed.
+DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948). `GRPO`, `DAPO` and `DR_GRPO` are the settings of
+three papers, the defaults of `GRPOSettings` are our own.
+
+Differs from DeepSeekMath, whatever the settings:
+1. Answers without an advantage are left out, see `grpo_step`. They add nothing to the gain, but in the paper they pay
+   for their distance from the reference, and they count in averages.
+2. The reference is the model of the start; iterative GRPO replaces it by the policy of the day.
+3. The reward is for a whole answer (outcome supervision); there are no rewards for its steps.
+4. A standard deviation of a group is that of a sample, over group_size - 1, plus 1e-4, as in TRL.
+
+Differs from DAPO, under its settings:
+1. No answers are drawn in place of groups that are all right or all wrong: a step has fewer (equation 11).
+2. The mean over tokens is over all groups of a minibatch; equation 8 takes it over each group.
+3. Long answers are cut off and rated as they stand; there is no soft punishment and no filter for them.
+
+Differs from Dr. GRPO, under its settings:
+1. Averages are over answers with an advantage. Its sums are over all, which only changes the rate of learning.
 """
 
 import copy
@@ -18,19 +34,34 @@ from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
 
-GRPO = {"scale_by_std": True, "average": "sequence", "clip_high": 0.2}      # DeepSeekMath
-DAPO = {"scale_by_std": True, "average": "token", "clip_high": 0.28, "beta": 0.0}
-DR_GRPO = {"scale_by_std": False, "average": 20.0}      # a constant in place of each length
+# What an algorithm is, as its paper has it; sizes and rates, which belong to a model, are left to you.
+GRPO = {        # DeepSeekMath, section 4.2; it gives no number for the clip: 0.2 is that of PPO
+    "scale_by_std": True, "average": "sequence", "clip_low": 0.2, "clip_high": 0.2, "beta": 0.04,
+    "n_minibatches": 1, "n_epochs": 1,      # one update per rollout
+}  # fmt: skip
+# With it: 16 questions, 64 answers to each of up to 1,024 tokens, lr 1e-6, 7 billion parameters.
+DAPO = {        # arXiv 2503.14476, sections 3 and 4.1
+    "scale_by_std": True, "average": "token", "clip_low": 0.2, "clip_high": 0.28, "beta": 0.0,
+    "n_minibatches": 16, "n_epochs": 1,     # reported, and in verl's script: 512 questions by 32
+}  # fmt: skip
+# With it: 512 questions, 16 answers to each of up to 20,480 tokens, lr 1e-6, 32 billion parameters.
+DR_GRPO = {     # arXiv 2503.20783, section 3.2; the constant is 3,000 there, the longest answer, and 20 here
+    "scale_by_std": False, "average": 20.0, "clip_low": 0.2, "clip_high": 0.2, "beta": 0.0,
+    "n_epochs": 1,
+}  # fmt: skip
+# With it: 128 questions, 8 answers to each, lr 1e-6, 7 billion parameters (the scripts of sail-sg/understand-r1-zero).
 
 
 @dataclass(frozen=True)
 class GRPOSettings(PracticeSettings):
-    """How to practise with groups. The defaults are Dr. GRPO at the sizes of the course, with DAPO's `clip_high`.
+    """How to practise with groups. The defaults are the course's own, and those of no paper.
 
-    For `scale_by_std` see `group_advantages`, for `average` see `policy.average`.
+    Namely the advantages and the average of Dr. GRPO, the `clip_high` of DAPO, and a light leash to the reference,
+    which both have done away with. For `scale_by_std` see `group_advantages`, for `average` see `policy.average`.
 
-    >>> GRPOSettings(steps=10, **GRPO).average
-    'sequence'
+    >>> s = GRPOSettings(steps=10, **GRPO)
+    >>> s.average, s.clip_high, s.beta
+    ('sequence', 0.2, 0.04)
     """
 
     scale_by_std: bool = False
@@ -39,6 +70,8 @@ class GRPOSettings(PracticeSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_average(self.average)
+        if not isinstance(self.scale_by_std, bool):
+            raise ValueError(f"scale_by_std {self.scale_by_std!r} must be True or False")
         if self.group_size < 2:
             raise ValueError(f"group_size {self.group_size}: an answer alone has no others to be compared with")
 
@@ -62,8 +95,8 @@ def group_advantages(
         raise ValueError(f"reward {row} of {len(rewards)} is {rewards[row].item()}: rewards must be finite numbers")
     groups = rewards.view(-1, group_size)
     groups = groups - groups[:, :1]         # now equal rewards are all 0, and no rounding tells them apart
-    advantages = groups - groups.mean(-1, keepdim=True)
-    if scale_by_std:
+    advantages = groups - groups.mean(-1, keepdim=True)     # Dr. GRPO: A = r - mean(r)
+    if scale_by_std:                                        # DeepSeekMath: A = (r - mean(r)) / std(r)
         advantages = advantages / (groups.std(-1, keepdim=True) + 1e-4)
     return advantages.flatten()
 
@@ -81,6 +114,8 @@ def grpo_loss(
     (arXiv 2402.03300), equation 3.
     """
     s, mask = settings, completions.completion_mask
+    # Equation 3: min(r A, clip(r) A) - beta KL. All tokens of an answer have its advantage (section 4.1.2), and the KL
+    # divergence is part of the loss, where PPO makes it part of the reward.
     gain = clipped_gain(log_probs, completions.log_probs, advantages[:, None], s.clip_low, s.clip_high)
     if reference_log_probs is None:
         return -average(gain, mask, s.average), torch.zeros(())

@@ -6,11 +6,14 @@ in place of O * I. Gradients and an optimiser's averages are kept for these alon
 """
 
 from collections.abc import Collection
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from course_lib.alignment.check_numbers import check_positive_numbers, is_number
 
 
 class LoRALinear(nn.Module):
@@ -77,11 +80,10 @@ def add_lora(model: nn.Module, rank: int = 8, alpha: float = 16.0, names: Collec
 
 def check_change(linear: nn.Linear, rank: int, alpha: float) -> None:
     """Raise a ValueError that names the numbers if there is no such change to the layer."""
-    if not 1 <= rank <= min(linear.weight.shape):
+    if not is_number(rank, 1, min(linear.weight.shape)) or not isinstance(rank, Integral):
         sizes = "{} x {}".format(*linear.weight.shape)
-        raise ValueError(f"rank {rank} for a matrix of {sizes}: it must be from 1 to {min(linear.weight.shape)}")
-    if not alpha > 0:
-        raise ValueError(f"alpha {alpha} must be above 0")
+        raise ValueError(f"rank {rank!r} for a matrix of {sizes}: it must be from 1 to {min(linear.weight.shape)}")
+    check_positive_numbers(alpha=alpha)
 
 
 def last(place: str) -> str:

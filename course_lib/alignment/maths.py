@@ -9,7 +9,7 @@ from random import Random
 from torch import nn
 
 from course_lib.alignment.practice import EVALUATION_SEED, Question, Task, in_parts, rate_all
-from course_lib.alignment.rewards import Reward, is_mixed, share, steps, weighted
+from course_lib.alignment.rewards import Reward, is_mixed, mean_or_zero, share, steps, weighted
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import draw_chain, final_answer, is_well_formed, verify
 
@@ -55,7 +55,7 @@ def evaluate(
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     texts, lengths = in_parts(model, tokenizer, questions, seed=seed, **options)
     worked = [length for length, text in zip(lengths, texts, strict=True) if steps(text)]
-    return measure(questions, texts) | {"length": share(lengths), "length of worked": share(worked)}
+    return measure(questions, texts) | {"length": mean_or_zero(lengths), "length of worked": mean_or_zero(worked)}
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -102,8 +102,8 @@ def at_k(
     votes = [(tuple(map(final_answer, group)), question.truth.answer) for question, group in both]
     return {
         "k": list(ks),
-        "pass": [share([pass_at_k(n_samples, right, k) for right in rights]) for k in ks],
-        "majority": [share([majority_at_k(answers, truth, k) for answers, truth in votes]) for k in ks],
+        "pass": [mean_or_zero([pass_at_k(n_samples, right, k) for right in rights]) for k in ks],
+        "majority": [mean_or_zero([majority_at_k(answers, truth, k) for answers, truth in votes]) for k in ks],
     }
 
 

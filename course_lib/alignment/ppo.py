@@ -3,19 +3,33 @@
 What a token is worth is what came of it beyond what the critic had expected. This is PPO (Schulman et al. 2017, arXiv
 1707.06347) as InstructGPT uses it (Ouyang et al. 2022, arXiv 2203.02155): the distance from the reference model is
 paid token by token, as part of the reward. `grpo` does without the critic.
+
+Differs from Schulman et al.:
+1. Policy and critic are two models with a loss and an optimizer each; equation 9 adds both losses, and a bonus for
+   entropy, for one model. We have no bonus.
+2. The critic's loss is clipped, see `value_loss`, and advantages are brought to variance 1, see `whiten`: both are from
+   implementations.
+3. A text is an episode, and all of it is sampled before a step; no rollouts of a fixed number of tokens are cut off.
+
+Differs from InstructGPT:
+1. The critic starts as a copy of the policy, unless one is given; theirs starts from the reward model.
+2. No gradients of pre-training are mixed in (their PPO-ptx, equation 2, gamma 0).
+3. Advantages look ahead with lam 0.95; `beta` is 0.005 by default, theirs 0.02.
 """
 
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.alignment.check_numbers import check_positive_numbers, is_number
 from course_lib.alignment.policy import average, check_average, clipped_gain, k3
 from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, minibatches, practise
+from course_lib.alignment.reward_model import trunk_alone
 from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
@@ -43,8 +57,7 @@ class PPOSettings(PracticeSettings):
         super().__post_init__()
         check_horizon(self.discount, self.lam)
         check_average(self.average)
-        if not 0 < self.critic_lr < float("inf") or not self.clip_value > 0:
-            raise ValueError(f"critic_lr {self.critic_lr} and clip_value {self.clip_value} must be above 0")
+        check_positive_numbers(critic_lr=self.critic_lr, clip_value=self.clip_value)
 
 
 def token_rewards(
@@ -71,6 +84,7 @@ def token_rewards(
         row = int((~rewards.isfinite()).nonzero()[0])
         raise ValueError(f"reward {row} of {len(rewards)} is {rewards[row].item()}: rewards must be finite numbers")
     last = mask & ~nn.functional.pad(mask[:, 1:], (0, 1))
+    # DeepSeekMath, equation 2: r_t = r(whole text), at its last token alone, - beta log(policy / reference)
     return torch.where(mask, beta * (reference_log_probs - log_probs), 0.0) + torch.where(last, rewards[:, None], 0.0)
 
 
@@ -96,6 +110,8 @@ def generalised_advantages(
     check_horizon(discount, lam)
     check_tables(mask, rewards=rewards, values=values)
     rewards, values = (torch.where(mask, table, 0.0) for table in (rewards, values))
+    # Equation 10: delta_t = r_t + gamma V_(t+1) - V_t, and equation 16, the sum of (gamma lambda)^l delta_(t+l), from
+    # behind: A_t = delta_t + gamma lambda A_(t+1). Padding is 0 on both sides of the last token, so nothing leaks in.
     surprises = rewards + discount * nn.functional.pad(values[:, 1:], (0, 1)) - values
     advantages, ahead = torch.zeros_like(values), torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
@@ -137,17 +153,18 @@ def value_loss(
     >>> round(loss.item(), 4), value.grad.item()
     (0.32, 0.0)
     """
-    if not clip > 0:
+    if not clip > 0:            # infinity is allowed here: the plain error of the paper
         raise ValueError(f"clip {clip} must be above 0")
     check_tables(mask, values=values, old_values=old_values, returns=returns)
+    # The larger error: a move in the right direction ends at the clip, and a wrong one is undone.
     near = old_values + (values - old_values).clamp(-clip, clip)
     return average(torch.maximum((values - returns).square(), (near - returns).square()), mask, "token") / 2
 
 
-def check_horizon(discount: float, lam: float) -> None:
+def check_horizon(discount: Any, lam: Any) -> None:
     """Raise a ValueError that names the numbers if they are no shares."""
-    if not 0 <= discount <= 1 or not 0 <= lam <= 1:
-        raise ValueError(f"discount {discount} and lam {lam} must be from 0 to 1")
+    if not is_number(discount, 0, 1) or not is_number(lam, 0, 1):
+        raise ValueError(f"discount {discount!r} and lam {lam!r} must be from 0 to 1")
 
 
 def check_tables(mask: Bool[Tensor, "B T"], **tables: Tensor) -> None:
@@ -172,8 +189,7 @@ class Critic(nn.Module):
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
-        self.trunk = copy.deepcopy(trunk).requires_grad_(True)
-        self.trunk.head = self.trunk.mtp = None     # it predicts no tokens
+        self.trunk = trunk_alone(trunk)
         self.head = nn.Linear(trunk.settings.d_model, 1).to(next(trunk.parameters()))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

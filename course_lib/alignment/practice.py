@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from course_lib.alignment.check_numbers import check_positive_numbers, check_whole_numbers, is_number
 from course_lib.alignment.policy import check_clip
 from course_lib.inference.rollout import Completions, sample_completions
 from course_lib.text.bpe import Tokenizer
@@ -80,15 +81,12 @@ class PracticeSettings:
     clip_gradient: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("temperature", "lr", "clip_gradient"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)} must be a number above 0")
-        if not 0 <= self.beta < math.inf or not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
-            shares = f"warmup {self.warmup} and decay {self.decay} shares of the run, from 0 to 1"
-            raise ValueError(f"beta {self.beta} must be 0 or a number above it, {shares}")
+        counts = ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs")
+        check_whole_numbers(**{name: getattr(self, name) for name in counts})
+        check_positive_numbers(temperature=self.temperature, lr=self.lr, clip_gradient=self.clip_gradient)
+        if not is_number(self.beta, 0) or not is_number(self.warmup, 0, 1) or not is_number(self.decay, 0, 1):
+            shares = f"warmup {self.warmup!r} and decay {self.decay!r} shares of the run, from 0 to 1"
+            raise ValueError(f"beta {self.beta!r} must be 0 or a number above it, {shares}")
         check_clip(self.clip_low, self.clip_high)
 
     def share_of_peak(self, step: int) -> float:

@@ -25,7 +25,7 @@ from course_lib.alignment import maths, preferences
 from course_lib.alignment.grpo import GRPOSettings, grpo
 from course_lib.alignment.practice import EVALUATION_SEED, Question, RLHistory, Task, in_parts, prompt
 from course_lib.alignment.reward_model import RewardModel, train_reward_model
-from course_lib.alignment.rewards import languages, share, weighted
+from course_lib.alignment.rewards import languages, mean_or_zero, weighted
 from course_lib.alignment.sft import examples, recipe, sft
 from course_lib.assets import DATA
 from course_lib.files import read_json, write_json
@@ -327,7 +327,7 @@ def chat_manners(run: Run, name: str, judge: RewardModel | None = None, n: int =
     questions = [preferences.draw_question(rng) for _ in range(n)]
     answers = answer_chats(run, name, questions, n_samples=1)
     scores = judged(judge, run.tokenizer(), list(zip(questions, answers, strict=True))) if judge else []
-    return preferences.measure(questions, answers) | ({"score": share(scores)} if judge else {})
+    return preferences.measure(questions, answers) | ({"score": mean_or_zero(scores)} if judge else {})
 
 
 # -------------------------------------------------------------------------------------------------------- the stages

@@ -26,6 +26,16 @@ from course_lib.training.trainer import Batch, train
 TRAINED_ON = 0.8        # the share of the pairs; the others tell how often the model is right
 
 
+def trunk_alone(model: nn.Module) -> nn.Module:
+    """Copy a language model without what predicts tokens: no head, no multi-token prediction, all of it trainable.
+
+    Every parameter of such a trunk gets a gradient; data parallel training refuses others.
+    """
+    trunk = copy.deepcopy(model).requires_grad_(True)
+    trunk.head = trunk.mtp = None
+    return trunk
+
+
 class RewardModel(nn.Module):
     """Score a text by what its last token has gathered: a copy of a language model's trunk, and a scalar head.
 
@@ -36,7 +46,7 @@ class RewardModel(nn.Module):
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.settings = trunk.settings
-        self.trunk = copy.deepcopy(trunk).requires_grad_(True)
+        self.trunk = trunk_alone(trunk)
         self.head = nn.Linear(trunk.settings.d_model, 1, bias=False).to(next(trunk.parameters()))
         nn.init.zeros_(self.head.weight)
 

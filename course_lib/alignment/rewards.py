@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import regex
 
-from course_lib.text.problems import EXPRESSION, Problem, final_answer, is_well_formed, verify
+from course_lib.alignment.check_numbers import is_number
+from course_lib.text.problems import (
+    EXPRESSION,
+    RESPONSE_TAG,
+    Problem,
+    final_answer,
+    is_well_formed,
+    last_expression,
+    verify,
+)
 
-TAG = re.compile(r"</?(?:think|answer)>")
 WORDS = {"english": regex.compile(r"\p{Latin}[\p{Latin}']*"), "chinese": regex.compile(r"\p{Han}|[，。；：]")}
 STEP = re.compile(r"[0-9][+-][0-9]+=")      # the end of a sum that somebody works out: "9-3=", also in "7+5-3="
 
@@ -40,7 +48,7 @@ def words(text: str) -> dict[str, int]:
     >>> words("<think>first 7+5=12，再12-3=9</think>")
     {'english': 1, 'chinese': 2}
     """
-    plain = TAG.sub(" ", text)
+    plain = RESPONSE_TAG.sub(" ", text)
     return {language: len(pattern.findall(plain)) for language, pattern in WORDS.items()}
 
 
@@ -84,7 +92,8 @@ accuracy_if_well_formed = Reward(
     "accuracy, if formatted", lambda problem, text: is_well_formed(text) and verify(problem, text).right
 )
 any_expression = Reward(
-    "any expression", lambda problem, text: EXPRESSION.fullmatch(final_answer(text, EXPRESSION) or "") is not None
+    "any expression",
+    lambda problem, text: bool(EXPRESSION.fullmatch(final_answer(text, last_expression) or "")),
 )
 
 REWARDS = {r.name: r for r in (accuracy, well_formed, english, accuracy_if_well_formed, any_expression)}
@@ -94,7 +103,7 @@ def weighted(weights: Mapping[str, float]) -> Reward:
     """Add up named rewards: `weighted({"accuracy": 1, "format": 0.5})` is between 0 and 1.5."""
     if unknown := set(weights) - set(REWARDS):
         raise ValueError(f"no reward {', '.join(sorted(unknown))}; there are {', '.join(REWARDS)}")
-    if not weights or any(not 0 < weight < float("inf") for weight in weights.values()):
+    if not weights or not all(weight and is_number(weight, 0) for weight in weights.values()):
         raise ValueError(f"weights {dict(weights)}: at least one is needed, and each must be a number above 0")
     parts = [(weight, REWARDS[name]) for name, weight in weights.items()]
     return Reward(
@@ -105,6 +114,11 @@ def weighted(weights: Mapping[str, float]) -> Reward:
     )
 
 
-def share(truths: Sequence[int | float]) -> float:
-    """Give the mean of some numbers or truths, 0 for none: `share([True, False])` is 0.5."""
-    return sum(map(float, truths)) / max(1, len(truths))
+def mean_or_zero(values: Sequence[int | float]) -> float:
+    """Give the mean of some numbers, 0 for none: `mean_or_zero([20, 30])` is 25.0."""
+    return sum(map(float, values)) / max(1, len(values))
+
+
+def share(truths: Sequence[bool]) -> float:
+    """Give the share of some truths that hold, 0 for none: `share([True, False])` is 0.5."""
+    return mean_or_zero(truths)

@@ -17,7 +17,7 @@ from random import Random
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.practice import EVALUATION_SEED, Question, Task, in_parts, rate_all
 from course_lib.alignment.r1 import Run, practise, pretrain
-from course_lib.alignment.rewards import share, weighted
+from course_lib.alignment.rewards import mean_or_zero, share, weighted
 from course_lib.assets import DATA
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.text import small_web
@@ -127,7 +127,7 @@ def measure(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, 
         "format": share([is_well_formed(text) for text in answers]),
         "worked": share([bool(some) for some in found]),
         "accuracy of worked": share([r for r, some in zip(right, found, strict=True) if some]),
-        "tries of worked": share([len(some) for _, some in worked]),
+        "tries of worked": mean_or_zero([len(some) for _, some in worked]),
         "most tries": float(max(map(len, found), default=0)),
         "many tries of worked": share([len(some) > MAX_TRIES for _, some in worked]),
         "right after many": share([r and m for r, m in zip(right, many, strict=True)]),
@@ -152,7 +152,7 @@ def measure_checks(worked: Sequence[tuple[Search, Sequence[Try]]]) -> dict[str, 
 def describe(tokenizer: Tokenizer, questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
     """Give all measures; the mean length of answers with a try is in tokens, the end token included."""
     worked = [len(tokenizer.encode(text, allowed_special="all")) + 1 for text in answers if tries(text)]
-    return measure(questions, answers) | {"length of worked": share(worked)}
+    return measure(questions, answers) | {"length of worked": mean_or_zero(worked)}
 
 
 def task(tokenizer: Tokenizer, weights: Mapping[str, float] = REWARDS) -> Task:

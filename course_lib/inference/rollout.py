@@ -180,6 +180,28 @@ def collect(
     )
 
 
+def token_log_probs(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Give the log-chance, in nats, that a model gave each token, from its scores of all tokens at that place.
+
+    >>> token_log_probs(torch.tensor([[[0.75, 0.25]]]).log(), torch.tensor([[1]]))      # log 1/4
+    tensor([[-1.3863]])
+    """
+    return logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+
+
+def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
+    """Give the entropy, in nats, of what a model expects at each place: 0 if it is sure, log V if it knows nothing.
+
+    With gradients. A token whose score is -inf adds nothing, to the entropy or to a slope.
+
+    >>> token_entropies(torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]).log())        # log 2 and 0
+    tensor([[0.6931, 0.0000]])
+    """
+    log_probs = logits.log_softmax(-1)
+    surprises = -log_probs.masked_fill(log_probs == -torch.inf, 0.0)        # 0 log 0 is 0, not NaN
+    return (log_probs.exp() * surprises).sum(-1)
+
+
 def completion_log_probs(model: nn.Module, completions: Completions, temperature: float = 1.0) -> Float[Tensor, "B T"]:
     """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0 where padding.
 
@@ -187,8 +209,8 @@ def completion_log_probs(model: nn.Module, completions: Completions, temperature
     """
     T = completions.completion_mask.shape[1]
     hidden = model.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[:, -T:]
-    log_probs = (at_least_float32(model.logits(hidden)) / (temperature or 1)).log_softmax(-1)
-    chosen = log_probs.gather(-1, completions.ids[:, -T:, None])[..., 0]
+    logits = at_least_float32(model.logits(hidden)) / (temperature or 1)
+    chosen = token_log_probs(logits, completions.ids[:, -T:])
     return torch.where(completions.completion_mask, chosen, 0.0)
 
 

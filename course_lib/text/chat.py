@@ -10,7 +10,8 @@ What a user writes can forge neither a role nor a special token: `render` refuse
 because a message that was changed silently is no longer what the user wrote.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from jinja2 import Template
@@ -51,7 +52,7 @@ def render(messages: Sequence[Message], add_generation_prompt: bool = False) -> 
     pattern keeps a space with the word after it, and DeepSeek's template ends without one.)
 
     Raises ValueError if roles are unknown or out of turn, if a message is blank, if a user's message holds a special
-    token, or if a line of any message starts like a role.
+    token, or if a line of any message starts like a role, also behind characters that show nothing.
 
     >>> render([{"role": "user", "content": "7+5=?"}, {"role": "assistant", "content": "12"}])
     'User: 7+5=?\\nAssistant: 12<|endoftext|>'
@@ -84,8 +85,13 @@ def _check(number: int, message: Message) -> None:
         if token in content:
             raise ValueError(f"message {number} ({role}) contains {token}, a special token that a {role} may not write")
     for line in content.splitlines():
-        if line.strip().startswith(("User:", "Assistant:")):
+        if _visible(line).startswith(("User:", "Assistant:")):
             raise ValueError(f"message {number} ({role}) has a line that starts like a role: {line.strip()[:40]!r}")
+
+
+def _visible(line: str) -> str:
+    """A line as it looks: without blanks around it, and without characters that show nothing, as a zero-width space."""
+    return "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf")).strip()
 
 
 def spans(messages: Sequence[Message]) -> list[tuple[str, bool]]:
@@ -98,19 +104,3 @@ def spans(messages: Sequence[Message]) -> list[tuple[str, bool]]:
             pieces += [(whole[done : len(prompt)], False), (whole[len(prompt) : len(answered)], True)]
             done = len(answered)
     return pieces + ([(whole[done:], False)] if done < len(whole) else [])
-
-
-def loss_mask(messages: Sequence[Message], encode: Callable[[str], list[int]]) -> tuple[list[int], list[int]]:
-    """Token ids of the messages, and a mask that is 1 on what the assistant writes, its end token included.
-
-    `encode` must turn special tokens into their ids. Each piece is encoded by itself, so no token has two writers.
-
-    >>> loss_mask([{"role": "user", "content": "a"}], lambda text: list(text.encode()))[1]
-    [0, 0, 0, 0, 0, 0, 0, 0]
-    """
-    ids, mask = [], []
-    for text, learn in spans(messages):
-        piece = encode(text)
-        ids += piece
-        mask += [int(learn)] * len(piece)
-    return ids, mask

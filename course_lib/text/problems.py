@@ -7,11 +7,15 @@ One problem in ten is held out, by a hash of its question, and never stands in a
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from random import Random
+from typing import NamedTuple
 
+import regex
+
+from course_lib.text.chat import ANSWER, END_ANSWER, END_THINK, THINK
 from course_lib.text.draw import pick, whole
 
 MAX_PARTIAL = 20  # a chain's partial results stay in 0..20: with results up to 99 small models never learnt to add
@@ -204,36 +208,152 @@ class Verdict:
         return self.right
 
 
-ANSWER_TAG = re.compile(r"<answer>([^<]*)</answer>")
-FORMAT = re.compile(r"\s*<think>([^<]+)</think>\s*<answer>([^<]+)</answer>\s*")
-NUMBER = re.compile(r"(?<![0-9])-?[0-9]+(?:\.[0-9]+)?")  # in "9-3" the minus is no sign
-EXPRESSION = re.compile(r"(?<![0-9=+-])[0-9]+(?:[+-][0-9]+)+(?![0-9]|[+-][0-9]|=)")
+RESPONSE_TAG = re.compile(r"<(/?)(think|answer)>")
+
+
+class ParsedResponse(NamedTuple):
+    """What stands where in a response, see `parse_response`."""
+
+    before: str                 # in front of the last thought; nothing without one
+    thought: str                # the last thought, tags inside it included
+    answers: tuple[str, ...]    # what stands between answer tags behind it
+    said: str                   # the rest of what stands behind it
+    complete: bool              # False if the text breaks off inside a thought or an answer
+
+
+def parse_response(text: str) -> ParsedResponse:
+    """Read the tags of a response by nesting: what was thought, answered, and said besides.
+
+    Inside a thought an answer tag is text, and a thought ends with as many ends as it had
+    beginnings. What stands in front of a thought was written before thinking, so its answers do not
+    count. An end without a beginning ends a thought that began before the text did, as where a
+    prompt ends in <think>. Source of the layout: DeepSeek-R1 (arXiv 2501.12948), table 1.
+
+    >>> parse_response("<think>maybe <answer>9</answer></think>It is <answer>8</answer>.").answers
+    ('8',)
+    >>> parse_response("<think>hm</think><answer>9").complete
+    False
+    """
+    turns = [-1 if end else 1 for end, name in RESPONSE_TAG.findall(text) if name == "think"]
+    text = THINK * -min(accumulate(turns, initial=0)) + text    # so every end has its beginning
+    elements, complete = outermost_elements(text)
+    before, thought, behind, answers, said = "", "", 0, [], []
+    for begin, end in elements:
+        inside = text[begin.end() : end.start()]
+        if begin[2] == "think":
+            before, thought, answers, said = text[: begin.start()], inside, [], []
+        else:
+            said.append(text[behind : begin.start()])
+            answers.append(inside)
+        behind = end.end()
+    said.append(text[behind:])
+    return ParsedResponse(before, thought, tuple(answers), "".join(said), complete)
+
+
+def outermost_elements(text: str) -> tuple[list[tuple[re.Match, re.Match]], bool]:
+    """Find both tags of each thought or answer that stands in no other; and whether all have ended.
+
+    Every end of a thought must have its beginning; an end of an answer without one is text.
+    """
+    found, opened = [], []
+    for tag in RESPONSE_TAG.finditer(text):
+        end, name = tag.groups()
+        if name == "answer" and opened and opened[-1][2] == "think":
+            continue                        # only thought
+        if not end:
+            opened.append(tag)
+        elif opened:
+            begin = opened.pop()
+            found += [] if opened else [(begin, tag)]
+    return found, not opened
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether a text is `<think>...</think><answer>...</answer>` and nothing else."""
-    return FORMAT.fullmatch(text) is not None
+    """Whether a text is `<think>...</think><answer>...</answer>`, both filled, and nothing else."""
+    if [tag[0] for tag in RESPONSE_TAG.finditer(text)] != [THINK, END_THINK, ANSWER, END_ANSWER]:
+        return False
+    parts = parse_response(text)
+    filled = parts.thought.strip() and parts.answers[0].strip()
+    return bool(filled) and not (parts.before + parts.said).strip()
 
 
-def final_answer(text: str, pattern: re.Pattern = NUMBER) -> str | None:
-    """The answer that a text arrives at: what stands in its answer tags, else the last thing that fits the pattern.
+MINUS_SIGNS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
+LETTER = r"\p{Latin}\p{Greek}\p{Cyrillic}"      # not Chinese, which writes no space before a number
+GROUPED = r"\u00a0\u2009\u202f"     # the spaces that group digits: of no break, thin, narrow
+# A name, with its arguments, is no number; what begins with a digit may be one.
+NUMERAL = regex.compile(
+    rf"(?<![\\{LETTER}])[{LETTER}][{LETTER}\p{{N}}\p{{M}}_]*+(?:-[{LETTER}\p{{N}}]++)*+"
+    rf"(?:\([^()]*+\))?"
+    rf"|(?P<numeral>\p{{N}}(?:[{LETTER}\p{{N}}]|[.,:'’_{GROUPED}](?=\p{{N}}))*+)"
+)
+PLAIN_NUMERAL = regex.compile(rf"(?:[0-9]{{1,3}}(?:[,{GROUPED}][0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?")
+# What a numeral is part of: a sum or product, a power, a fraction, a bound, a list of points, TeX.
+JOINED_BEFORE = regex.compile(
+    rf"(?:[\p{{N}})\]}}]\s*[-+*]+\s*|[{LETTER}][-+*]+|[{LETTER}]\s+[+*]+\s+|-[\s*_`$]+"
+    rf"|(?:[/^×·÷√<>≤≥≠±{{]|[<>!]=|\p{{N}}\s*[xX]|\\[a-zA-Z]+)\s*"
+    rf"|(?:(?<![{LETTER}])(?:minus|plus|times)|[负减加乘]|除以)\s*|(?:^|\s)\.|[\p{{N}})]\()$"
+)
+JOINED_BEHIND = regex.compile(rf"\s*[/^×·÷±%‰]|[-+*_]+[{LETTER}]|\\(?![)\]])")
+LONG_BLANK = regex.compile(r"\s{2,}")       # would make the search for what is joined slow
+ARROW, BOXED = regex.compile("[-=]+>|[→⇒⟹]"), regex.compile(r"\\boxed\s*\{([^{}]*)\}")
+EXPRESSION = regex.compile(
+    rf"(?=[0-9])(?<![\p{{N}}{LETTER}_)\]}}/^×·÷√<>{{\\=+-]|[\p{{N}}{LETTER})\]}}]\*+)"
+    rf"(?<!\p{{N}}\s*[-+*]\s*|\p{{N}}[.,:'’])[0-9]++(?:[+-][0-9]++)++"
+    rf"(?![{LETTER}_(\\]|[.,:'’]\p{{N}}|[-+*]+[{LETTER}(]|\s*[-+*]\s*\p{{N}}|\s*[/^×·÷±%‰=])"
+)
 
-    What was only thought is no answer. None if there is nothing to read, if several tags say different things, or if
-    the text breaks off inside a tag.
+
+def last_number(text: str) -> str | None:
+    """Read the last number in a text, without thousands separators; None if it is part of more.
+
+    Read are whole and decimal numbers, as written: "7", "07", "7.50", "-7", with any minus sign of
+    Unicode, "2,125" as "2125", "=7", "~7", "#7", "$7$", "(7)", "**7**", "\\\\boxed{7}", "7.",
+    "7 cm", "是7。". Not read is what has a digit and stands for something else, and then nothing in
+    front of it counts either: "7%", "3/4", "10^7", "10⁷", "9-3", "2*7", "2 x 7", "minus 7", ">7",
+    "1e5", "7th", "7x", "9lol", "1_000", "12,5", "3:7", ".5", "- 7", which may be a point of a list,
+    and digits that are not ASCII, as in "７" or "½". Names as "x7", "GPT-4" or "f(7)", and numbers
+    in words, as "seven" or "七", are passed over. "1 000" is two numbers, as in "20 9 3 6".
+
+    >>> [last_number(text) for text in ("17, no: 16", "it is −7", "7+5-3=9", "7+5-3", "10^7", "x7")]
+    ['16', '-7', '9', None, None, None]
+    """
+    text = ARROW.sub(" ", BOXED.sub(r" \1 ", LONG_BLANK.sub(" ", text.translate(MINUS_SIGNS))))
+    found = [match for match in NUMERAL.finditer(text) if match["numeral"]]
+    if not found or not PLAIN_NUMERAL.fullmatch(found[-1][0]):
+        return None
+    start, end = found[-1].span()
+    if JOINED_BEFORE.search(text[:start]) or JOINED_BEHIND.match(text, end):
+        return None
+    sign = "-" if text[:start].endswith("-") else ""
+    return sign + regex.sub(rf"[,{GROUPED}]", "", found[-1][0])
+
+
+def last_expression(text: str) -> str | None:
+    """Read the last sum of ASCII numbers, written without spaces, that is no part of more.
+
+    >>> [last_expression(text) for text in ("20-9-3+6 lol", "20−9", "20-9=11", "2*7+5", "9")]
+    ['20-9-3+6', '20-9', None, None, None]
+    """
+    found = EXPRESSION.findall(text.translate(MINUS_SIGNS))
+    return found[-1] if found else None
+
+
+def final_answer(text: str, read: Callable[[str], str | None] = last_number) -> str | None:
+    """The answer that a text arrives at: what its last answer tags hold, else what `read` finds.
+
+    What was only thought is no answer, see `parse_response`. None if there is nothing to read, or
+    if the text breaks off inside a tag. Between tags an answer is taken as written, but for minus
+    signs and the blanks around it.
 
     >>> final_answer("<think>7+5=12</think><answer>12</answer>")
     '12'
     >>> final_answer("first 7+5=12, then 12-3=9, so the answer is 9.")
     '9'
     """
-    tagged = {found.strip() for found in ANSWER_TAG.findall(text)}
-    if tagged:
-        return tagged.pop() if len(tagged) == 1 else None
-    said = text.rpartition("</think>")[2]
-    if "<think>" in said or "<answer>" in said:
+    parts = parse_response(text)
+    if not parts.complete:
         return None
-    found = pattern.findall(said)
-    return found[-1] if found else None
+    return parts.answers[-1].strip().translate(MINUS_SIGNS) if parts.answers else read(parts.said)
 
 
 def verify(problem: Problem, text: str) -> Verdict:
@@ -247,13 +367,13 @@ def verify(problem: Problem, text: str) -> Verdict:
     if not isinstance(problem, Chain | Search):
         raise TypeError(f"verify needs a Chain or a Search, not {type(problem).__name__}")
     if isinstance(problem, Chain):
-        answer = final_answer(text, NUMBER)
+        answer = final_answer(text, last_number)
         if answer is None:
             return Verdict(False, None, "no single answer found")
         right = answer == problem.answer
         reason = f"{problem.expression} is {problem.answer}" + ("" if right else f", not {answer}")
         return Verdict(right, answer, reason)
-    answer = final_answer(text, EXPRESSION)
+    answer = final_answer(text, last_expression)
     if answer is None:
         return Verdict(False, None, "no single answer found")
     return _verify_expression(problem, answer)

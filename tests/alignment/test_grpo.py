@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.alignment import grpo as module
+from course_lib.alignment.controls import FIRST_LOSS
 from course_lib.alignment.grpo import (
     DAPO,
     DR_GRPO,
@@ -31,9 +32,10 @@ from tests.alignment.tiny import (
     fresh,
     one_quiet_thread,  # noqa: F401
     seeded,
+    unchecked_settings,
 )
 
-VARIANTS = {"GRPO": GRPO | {"beta": 0.04}, "DAPO": DAPO, "Dr. GRPO": DR_GRPO | {"beta": 0.0, "clip_high": 0.2}}
+VARIANTS = {"GRPO": GRPO, "DAPO": DAPO, "Dr. GRPO": DR_GRPO}
 
 
 # -------------------------------------------------------------------------------------------------------- advantages
@@ -328,12 +330,23 @@ def test_the_temperature_of_sampling_is_that_of_the_loss(sampled):
 # ---------------------------------------------------------------------------------------------------------- settings
 
 
-def test_the_presets_differ_in_what_their_papers_say():
+def test_the_presets_are_the_settings_of_their_papers():
+    """DeepSeekMath, section 4.2; DAPO, sections 3 and 4.1; Dr. GRPO, section 3.2. Nothing of ours leaks in."""
     got = {name: GRPOSettings(1, **preset) for name, preset in (("g", GRPO), ("dapo", DAPO), ("dr", DR_GRPO))}
     assert [s.scale_by_std for s in got.values()] == [True, True, False]
     assert [s.average for s in got.values()] == ["sequence", "token", 20.0]
-    assert [(s.clip_low, s.clip_high) for s in got.values()] == [(0.2, 0.2), (0.2, 0.28), (0.2, 0.28)]
-    assert got["dapo"].beta == 0 and GRPOSettings(1) == got["dr"]
+    assert [(s.clip_low, s.clip_high) for s in got.values()] == [(0.2, 0.2), (0.2, 0.28), (0.2, 0.2)]
+    assert [s.beta for s in got.values()] == [0.04, 0.0, 0.0]
+    assert got["g"].n_minibatches * got["g"].n_epochs == 1 and got["dapo"].n_minibatches * got["dapo"].n_epochs == 16
+    of_the_loss = {"scale_by_std", "average", "clip_low", "clip_high", "beta", "n_epochs"}
+    assert all(of_the_loss <= set(preset) for preset in (GRPO, DAPO, DR_GRPO))
+
+
+def test_a_control_with_the_first_loss_changes_the_loss_alone():
+    ours = GRPOSettings(70, lr=5e-4)
+    changed = asdict(replace(ours, **FIRST_LOSS))
+    assert {name for name, value in asdict(ours).items() if changed[name] != value} == set(FIRST_LOSS)
+    assert FIRST_LOSS == {"scale_by_std": True, "average": "sequence", "clip_high": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -343,11 +356,15 @@ def test_the_presets_differ_in_what_their_papers_say():
         ({"average": "mean"}, "average 'mean' is neither"),
         ({"average": 0.0}, "average 0.0 is neither"),
         ({"clip_low": 1.5}, "clip_low 1.5"),
+        ({"average": True}, "average True is neither"),
+        ({"average": math.nan}, "average nan is neither"),
+        ({"scale_by_std": "no"}, "scale_by_std 'no' must be True or False"),
+        ({"scale_by_std": 0.5}, "scale_by_std 0.5 must be True or False"),
     ],
 )
 def test_impossible_settings_name_their_numbers(wrong, message):
     with pytest.raises(ValueError, match=message):
-        GRPOSettings(1, **wrong)
+        unchecked_settings(GRPOSettings, steps=1, **wrong)
 
 
 # -------------------------------------------------------------------------------------------------- learning for real

@@ -252,7 +252,7 @@ def test_a_copy_can_be_merged_while_the_model_goes_on():
 @pytest.mark.parametrize("options, says", [
     ({"rank": 0}, "rank 0 for a matrix of 16 x 8: it must be from 1 to 8"),
     ({"rank": 5}, "rank 5 for a matrix of 16 x 4: it must be from 1 to 4"),     # `kv_up`; the others have room
-    ({"alpha": 0.0}, "alpha 0.0 must be above 0"),
+    ({"alpha": 0.0}, "alpha 0.0 must be a number above 0"),
     ({"names": ["qkv", "q_proj"]}, r"\['q_proj', 'qkv'\] must be some of the linear layers down, gate, head, out, qkv"),
     ({"names": []}, r"names \[\] must be some of"),
 ])  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from course_lib.alignment.policy import average, clipped_gain, k3
+from course_lib.alignment.policy import average, capped_exponent, clipped_gain, k3
 from tests.alignment.tiny import seeded
 
 
@@ -67,7 +67,68 @@ def test_one_advantage_per_row_or_per_token():
     assert torch.equal(clipped_gain(new, old, column), clipped_gain(new, old, column.expand(3, 4)))
 
 
-@pytest.mark.parametrize("clips", [(-0.1, 0.2), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.2, math.nan)])
+FAR = (-1e4, -700.0, -300.0, -89.0, -29.0, -3.0, -0.1, 0.0, 0.1, 3.0, 29.0, 89.0, 300.0, 700.0, 1e4)
+CAP = {dtype: math.log(torch.finfo(dtype).max) / 3 for dtype in (torch.float32, torch.float64)}
+
+
+def exactly(log_ratio, advantage, low, high):
+    """Gain and slope of one token by cases, in Python's floats; None where a number leaves their range."""
+    if log_ratio > 700:
+        ratio = math.inf
+    else:
+        ratio = math.exp(log_ratio)
+    if advantage >= 0 and ratio > 1 + high:
+        return (1 + high) * advantage, 0.0
+    if advantage < 0 and ratio < 1 - low:
+        return (1 - low) * advantage, 0.0
+    return ratio * advantage, ratio * advantage
+
+
+@pytest.mark.parametrize("clips", [(0.2, 0.28), (1.0, 0.0), (0.0, 10.0)])
+@pytest.mark.parametrize("advantage", [1.5, 0.0, -0.5])
+def test_gain_and_slope_are_finite_and_right_however_far_the_policy_is(advantage, clips):
+    """In float32, against Python's floats; beyond the cap the slope is as large as a gradient's length allows."""
+    new = torch.tensor([FAR]).requires_grad_()
+    gain = clipped_gain(new, torch.zeros(1, len(FAR)), torch.tensor([[advantage]]), *clips)
+    gain.sum().backward()
+    assert gain.isfinite().all() and new.grad.isfinite().all() and new.grad.norm().isfinite()
+    for log_ratio, got, slope in zip(FAR, gain[0].tolist(), new.grad[0].tolist(), strict=True):
+        if log_ratio < CAP[torch.float32] or advantage >= 0:
+            assert (got, slope) == pytest.approx(exactly(log_ratio, advantage, *clips), rel=1e-4, abs=1e-6)
+        else:
+            assert got == slope == pytest.approx(advantage * math.exp(CAP[torch.float32]), rel=1e-3)
+
+
+def test_k3_is_finite_and_right_however_far_the_reference_is():
+    policy = torch.tensor([FAR]).requires_grad_()
+    got = k3(policy, torch.zeros(1, len(FAR)))
+    got.sum().backward()
+    assert got.isfinite().all() and policy.grad.isfinite().all() and (got >= 0).all()
+    assert got.norm().isfinite() and policy.grad.norm().isfinite()
+    for log_p, value, slope in zip(FAR, got[0].tolist(), policy.grad[0].tolist(), strict=True):
+        log_ratio = min(-log_p, CAP[torch.float32])
+        want = math.expm1(log_ratio) + log_p
+        assert value == pytest.approx(want, rel=1e-3) and slope == pytest.approx(-math.expm1(log_ratio), rel=1e-3)
+
+
+def test_k3_keeps_small_distances():
+    """In float32, against half the square: what exp(x) - x - 1 would have rounded away, or below 0."""
+    distances = torch.tensor([[1e-3, 1e-4, -1e-4, 3e-5, -1e-5]])
+    got = k3(torch.zeros(1, 5), distances)
+    torch.testing.assert_close(got, distances.square() / 2, rtol=0.02, atol=0)
+
+
+@given(st.floats(-1000, 1000, width=32))
+def test_a_capped_exponent_is_the_number_itself_up_to_the_cap(x):
+    for dtype, cap in CAP.items():
+        value = torch.tensor([x], dtype=dtype, requires_grad=True)
+        capped = capped_exponent(value)
+        assert capped.item() == (pytest.approx(cap) if x > cap else value.item())
+        assert torch.autograd.grad(capped.exp().square(), value)[0].isfinite()
+
+
+@pytest.mark.parametrize("clips", [(-0.1, 0.2), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.2, math.nan),
+                                   (0.2, math.inf)])  # fmt: skip
 def test_impossible_clips_name_their_numbers(clips):
     table = torch.zeros(1, 1)
     with pytest.raises(ValueError, match=f"clip_low {clips[0]} must be from 0 to 1, clip_high {clips[1]} at least 0"):

@@ -24,7 +24,15 @@ from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.training.resume import Checkpoints
-from tests.alignment.tiny import TOKENIZER, bits, count_of, fresh, one_quiet_thread, seeded  # noqa: F401
+from tests.alignment.tiny import (
+    TOKENIZER,
+    bits,
+    count_of,
+    fresh,
+    one_quiet_thread,  # noqa: F401
+    seeded,
+    unchecked_settings,
+)
 
 LENGTHS = [4, 2, 0, 3, 1]
 MASK = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
@@ -421,11 +429,13 @@ def test_a_task_whose_reward_is_no_number_is_refused():
         ({"clip_value": 0.0}, "clip_value 0.0"),
         ({"clip_low": 1.5}, "clip_low 1.5"),
         ({"beta": -1.0}, "beta -1.0"),
+        *(({name: value}, f"{name} {value!r}") for value in (True, "1", math.nan, math.inf)
+          for name in ("critic_lr", "clip_value", "discount", "lam", "average")),
     ],
 )
 def test_impossible_settings_name_their_numbers(wrong, message):
     with pytest.raises(ValueError, match=message):
-        PPOSettings(1, **wrong)
+        unchecked_settings(PPOSettings, steps=1, **wrong)
 
 
 # --------------------------------------------------------------------------------------------------- learning for real

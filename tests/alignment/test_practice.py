@@ -24,8 +24,9 @@ from course_lib.alignment.practice import (
     rate,
     sample,
 )
+from course_lib.alignment.sft import examples
 from course_lib.inference.generate import generate
-from course_lib.text.chat import END_OF_TEXT, loss_mask
+from course_lib.text.chat import END_OF_TEXT
 from course_lib.training.checkpoint import CheckpointError
 from course_lib.training.resume import Checkpoints
 from tests.alignment.tiny import (
@@ -37,6 +38,7 @@ from tests.alignment.tiny import (
     fresh,
     one_quiet_thread,  # noqa: F401
     seeded,
+    unchecked_settings,
 )
 
 SETTINGS = PracticeSettings(8, n_questions=2, group_size=3, max_new_tokens=4, lr=0.1)
@@ -59,11 +61,16 @@ END = TOKENIZER.special_tokens[END_OF_TEXT]
         ({"warmup": 1.5}, "warmup 1.5 and decay 0.5 shares of the run"),
         ({"decay": -0.5}, "warmup 0.08 and decay -0.5 shares of the run"),
         ({"clip_low": 2.0}, "clip_low 2.0"),
+        *(({name: value}, f"{name} {value!r} must be at least 1, and a whole number")
+          for value in (2.5, 2.0, True, "2", math.nan, math.inf)
+          for name in ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs")),
+        *(({name: value}, f"{name} {value!r} ") for value in (True, "1", math.nan, math.inf, -math.inf)
+          for name in ("temperature", "lr", "clip_gradient", "beta", "warmup", "decay", "clip_low", "clip_high")),
     ],
 )  # fmt: skip
 def test_impossible_settings_name_their_numbers(wrong, message):
     with pytest.raises(ValueError, match=message):
-        PracticeSettings(**{"steps": 10} | wrong)
+        unchecked_settings(PracticeSettings, **{"steps": 10} | wrong)
 
 
 def test_the_learning_rate_by_hand():
@@ -110,9 +117,8 @@ def test_the_first_answer_to_each_question_is_kept():
 
 def test_a_prompt_is_the_start_of_a_training_text_and_ends_where_the_answer_begins():
     messages = [{"role": "user", "content": "7+5=?"}, {"role": "assistant", "content": "12"}]
-    ids, mask = loss_mask(messages, lambda text: TOKENIZER.encode(text, allowed_special="all"))
     got = prompt(TOKENIZER, "7+5=?")
-    assert got == [END, *ids[: mask.index(1)]]
+    assert [got] == [example.prompt for example in examples(TOKENIZER, [messages])]
     assert TOKENIZER.decode(got) == "<|endoftext|>User: 7+5=?\nAssistant: "
     with pytest.raises(ValueError, match="special token"):
         prompt(TOKENIZER, "7<think>?")

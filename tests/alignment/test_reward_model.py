@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.alignment import reward_model
+from course_lib.alignment.ppo import Critic
 from course_lib.alignment.preferences import Preference
 from course_lib.alignment.reward_model import (
     RewardModel,
@@ -19,6 +20,7 @@ from course_lib.alignment.reward_model import (
     train_reward_model,
     whole_texts,
 )
+from course_lib.inference.rollout import Completions
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
@@ -145,6 +147,36 @@ def test_it_is_a_copy_with_a_head_of_zeros(kind, settings):
     assert torch.equal(trunk.token_embedding.weight, before)
 
 
+@pytest.mark.parametrize("judge", [RewardModel, Critic])
+@pytest.mark.parametrize(("kind", "settings"), KINDS)
+def test_every_parameter_gets_a_gradient(kind, settings, judge):
+    """Also where the trunk has a head of its own, or predicts further ahead; data parallel training refuses others."""
+    torch.manual_seed(0)
+    model, n_before = judge(kind(settings)), sum(p.numel() for p in kind(settings).parameters())
+    torch.nn.init.normal_(model.head.weight)
+    if judge is RewardModel:
+        model.score(TEXTS).sum().backward()
+    else:
+        ids = torch.tensor([[3, 1, 4, 1, 5], [2, 8, 1, 8, 2]])
+        mask = torch.ones(2, 3, dtype=torch.bool)
+        padding = torch.zeros_like(ids, dtype=torch.bool)
+        model(Completions(ids, padding, mask, mask.float(), mask[:, 0])).sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert {name for name in model.state_dict() if ".head." in name or ".mtp." in name} == set()
+    assert sum(p.numel() for p in model.parameters()) <= n_before + settings.d_model + 1
+
+
+def test_a_file_with_the_heads_of_a_language_model_can_be_read(tmp_path):
+    """As older ones have them: they are passed over, and the scores are the same."""
+    kind, settings = KINDS[-1]
+    old = opinionated(kind, settings)
+    old.trunk.head, old.trunk.mtp = kind(settings).head, kind(settings).mtp
+    checkpoint.save(tmp_path / "judge.json", old)
+    assert any("mtp" in name for name in old.state_dict())
+    again, _ = checkpoint.load(tmp_path / "judge.json", lambda numbers: RewardModel(kind(type(settings)(**numbers))))
+    assert torch.equal(again.score(TEXTS), old.score(TEXTS)) and not any("mtp" in name for name in again.state_dict())
+
+
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
 def test_it_can_be_kept(tmp_path, kind, settings):
     model = opinionated(kind, settings)
@@ -171,7 +203,7 @@ def test_the_objective_is_the_loss_of_each_pair_alone():
     """By a plain loop over unpadded texts, slopes included; odd lengths and both orders."""
     model, pairs = opinionated(), likes_fives(5)
     pairs += [Preference([1], [2, 3, 4, 5, 6], [7]), Preference([1, 2, 3], [4], [5, 6, 7])]
-    parameters = [p for name, p in model.named_parameters() if "trunk.head" not in name]
+    parameters = list(model.parameters())
     got = reward_model.choice(model, *whole_texts(pairs)).mean
     want = sum(
         torch.log(1 + torch.exp(model.score([[*prompt, *bad]])[0] - model.score([[*prompt, *good]])[0]))
@@ -203,7 +235,7 @@ def test_the_accuracy_is_that_of_the_pairs_held_out():
     generator = torch.Generator().manual_seed(0)
     pairs = [Preference([1], *torch.randint(1, 11, (2, 4), generator=generator).tolist()) for _ in range(200)]
     torch.manual_seed(0)
-    model, accuracy, _ = train_reward_model(Llama(LLAMA), pairs, steps=150, lr=1e-2)
+    model, accuracy, _ = train_reward_model(Llama(LLAMA), pairs, steps=300, lr=1e-2)
     learnt, held_out = split(pairs)
     assert accuracy == agreement(model, held_out) < 0.75 < agreement(model, learnt)
 

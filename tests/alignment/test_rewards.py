@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import statistics
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,6 +18,7 @@ from course_lib.alignment.rewards import (
     english_share,
     is_mixed,
     languages,
+    mean_or_zero,
     share,
     steps,
     weighted,
@@ -96,10 +98,12 @@ def test_weighted_by_hand():
         ({"accuracy": -1.0}, "each must be a number above 0"),
         ({"accuracy": math.nan}, "nan"),
         ({"accuracy": math.inf}, "inf"),
+        ({"accuracy": True}, "True"),
+        ({"accuracy": "1"}, "'1'"),
     ],
 )
 def test_impossible_weights_are_named(weights, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):     # the second if annotations are checked
         weighted(weights)
 
 
@@ -169,4 +173,10 @@ def test_text_is_never_evaluated(attack, frame, tmp_path, monkeypatch):
 
 
 def test_share():
-    assert share([True, False]) == 0.5 and share([]) == 0 and share([0.5, 1.0, 0]) == 0.5
+    assert share([True, False]) == 0.5 and share([]) == 0
+
+
+def test_a_mean_is_that_of_statistics_and_0_for_nothing():
+    for values in ([3], [20, 31], [0.5, 1.0, 0.0], [-1.5, 2.25, 7.0]):
+        assert mean_or_zero(values) == pytest.approx(statistics.fmean(values))
+    assert mean_or_zero([]) == 0

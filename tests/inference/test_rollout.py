@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from course_lib.inference import rollout
 from course_lib.inference.generate import generate
-from course_lib.inference.rollout import completion_log_probs, draw, sample_completions
+from course_lib.inference.rollout import (
+    completion_log_probs,
+    draw,
+    sample_completions,
+    token_entropies,
+    token_log_probs,
+)
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
@@ -259,3 +265,37 @@ def test_impossible_requests_name_their_numbers(model, prompts, options, message
     options = {"max_new_tokens": 3} | options
     with pytest.raises(ValueError, match=message):
         sample_completions(model, prompts, **options)
+
+
+# ----------------------------------------------------------------- log-chances and entropies of tokens
+
+
+def test_log_probs_and_entropies_are_those_of_torchs_distributions():
+    logits = torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    ids = torch.randint(7, (3, 4), generator=torch.Generator().manual_seed(1))
+    theirs = torch.distributions.Categorical(logits=logits)
+    torch.testing.assert_close(token_log_probs(logits, ids), theirs.log_prob(ids))
+    torch.testing.assert_close(token_entropies(logits), theirs.entropy())
+    torch.testing.assert_close(token_entropies(logits + 100), theirs.entropy())         # only differences count
+
+
+def test_entropies_by_hand():
+    logits = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, -math.inf], [0.0, -math.inf, -math.inf], [900.0, 0.0, 0.0]]])
+    got = token_entropies(logits.requires_grad_())
+    torch.testing.assert_close(got, torch.tensor([[math.log(3), math.log(2), 0.0, 0.0]]))
+    got.sum().backward()
+    assert logits.grad.isfinite().all() and (logits.grad[0, 1:, 2] == 0).all()
+
+
+def test_slopes_of_log_probs_and_entropies_by_finite_differences():
+    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    ids = torch.tensor([[0, 4, 2], [1, 1, 3]])
+    assert torch.autograd.gradcheck(lambda logits: token_log_probs(logits, ids), logits)
+    assert torch.autograd.gradcheck(token_entropies, logits)
+
+
+def test_the_mean_surprise_of_samples_is_the_entropy():
+    logits = torch.tensor([[[1.0, 0.0, -1.0, 0.5]]])
+    chances = logits.softmax(-1)[0, 0]
+    surprise = sum(-p * token_log_probs(logits, torch.tensor([[i]])) for i, p in enumerate(chances))
+    torch.testing.assert_close(token_entropies(logits), surprise)

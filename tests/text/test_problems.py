@@ -2,6 +2,7 @@ import ast
 import itertools
 import operator
 import re
+import time
 import zlib
 from random import Random
 
@@ -19,6 +20,9 @@ from course_lib.text.problems import (
     find_problems,
     is_held_out,
     is_well_formed,
+    last_expression,
+    last_number,
+    parse_response,
     verify,
 )
 
@@ -212,3 +216,186 @@ def test_the_last_thing_said_counts_but_working_is_no_answer():
 ])  # fmt: skip
 def test_well_formed(text, good):
     assert is_well_formed(text) is good
+
+
+# --------------------------------------------------------------------------------- tags, and numbers outside of them
+
+
+def read_slowly(text):
+    """Answers, the text said besides, and whether all has ended: letter by letter, with two counters."""
+    answers, said, thinking, answering, answer, i = [], "", 0, 0, "", 0
+    while i < len(text):
+        tag = next((t for t in ("<think>", "</think>", "<answer>",
+        "</answer>") if text.startswith(t, i)), text[i])
+        i += len(tag)
+        if tag == "</think>" and thinking == 0:             # all that was written so far was thought
+            answers, said, answering, answer = [], "", 0, ""
+            continue
+        if tag == "</think>":
+            thinking -= 1
+            if answering:
+                answer += tag
+            elif thinking == 0:
+                answers, said = [], ""
+            continue
+        if tag == "</answer>" and answering == 1 and not thinking:
+            answers, answering, answer = [*answers, answer], 0, ""
+            continue
+        outside = not thinking and not answering
+        if answering:
+            answer += tag
+        elif outside and tag not in ("<think>", "<answer>"):
+            said += tag
+        thinking += tag == "<think>"
+        if not thinking:
+            answering += (tag == "<answer>") - (tag == "</answer>" and answering > 0)
+    return tuple(answers), said, not thinking and not answering
+
+
+TAGGED = st.lists(
+    st.sampled_from(["<think>", "</think>", "<answer>", "</answer>"]) | st.sampled_from(["9",
+    "8", " ", "<", "a>", "\n"]),
+    max_size=14,
+).map("".join)
+
+
+@given(TAGGED)
+@settings(max_examples=1500, deadline=None)
+def test_tags_are_read_by_nesting(text):
+    parts, (answers, said, complete) = parse_response(text), read_slowly(text)
+    assert (parts.complete, parts.complete and parts.answers) == (complete, complete and answers)
+    if complete:
+        assert parts.said == said
+        assert final_answer(text) == (answers[-1].strip() if answers else last_number(said))
+    else:
+        assert final_answer(text) is None
+
+
+@given(TAGGED)
+@settings(max_examples=500, deadline=None)
+def test_a_well_formed_text_is_a_thought_and_an_answer(text):
+    inside = r"((?:(?!</?(?:think|answer)>)[\s\S])*)"
+    found = re.fullmatch(rf"\s*<think>{inside}</think>\s*<answer>{inside}</answer>\s*", text)
+    assert is_well_formed(text) == bool(found and found[1].strip() and found[2].strip())
+
+
+@given(st.text(alphabet="89 a<>", max_size=9), st.sampled_from(["{}9", "{}<answer>9</answer>",
+    "<answer>9</answer>{}9"]))
+def test_nothing_that_is_thought_earns_anything(aside, thought):
+    chain = Chain((7, 5, 3), (1, -1))       # 9
+    thought = thought.format(aside)
+    for text in ("<think>{}", "<think>{}</think>", "<think>{}</think>8", "{}</think>8",
+    "<think><think>{}</think>",
+                 "<answer>9</answer><think>{}", "<answer>9</answer><think>{}</think>",
+                 "<think>{}</think><answer>9", "<think>{}</think><answer>9</answer><answer>8",
+                 "<think>{}</think><answer>9</answer><think>",
+                 "<think>{}</think><answer>9</answer> <answer>8</answer>",
+                 "<answer>8<think>{}</think>", "<answer>8<think>{}</think></answer>"):  # fmt: skip
+        assert not verify(chain, text.format(thought)), text
+    assert verify(chain,
+    f"<think>{thought}</think>8? <answer>8</answer> no, <answer> 9 </answer> or 8")
+
+
+@pytest.mark.parametrize("text, before, thought, answers, said, complete", [
+    ("a", "", "", (), "a", True),
+    ("a<think>b</think>c<answer>d</answer>e<answer>f</answer>g", "a", "b", ("d", "f"), "ceg",
+    True),
+    ("<think>a<think>b</think><answer>9</answer></think>c", "",
+    "a<think>b</think><answer>9</answer>", (), "c", True),
+    ("a</think>b", "", "a", (), "b", True),
+    ("<answer>a<answer>b</answer>", "", "", (), "<answer>a<answer>b</answer>", False),
+    ("<answer>a<answer>b</answer></answer>", "", "", ("a<answer>b</answer>",), "", True),
+    ("a</answer>b", "", "", (), "a</answer>b", True),
+])  # fmt: skip
+def test_parts_by_hand(text, before, thought, answers, said, complete):
+    assert parse_response(text) == (before, thought, answers, said, complete)
+
+
+NUMBERS_AS_THEY_ARE = {
+    "7": "7", "07": "07", "7.5": "7.5", "7.50 or so": "7.50", "7.": "7", "7,": "7", "7!": "7",
+    "7?": "7", "-7": "-7", "+7": "7",
+    "\u22127": "-7", "\u20137": "-7", "\uff0d7": "-7", "so \u22127.": "-7", "大概-7": "-7",
+    "是\u22127。": "-7", "=-7": "-7", "(-7)": "-7",
+    "2,125": "2125", "1,234,567.5": "1234567.5", "2\u202f125": "2125", "2\u00a0125": "2125",
+    "2.125": "2.125", "-2,125": "-2125",
+    "=7": "7", "= 7": "7", "x = 7": "7", "x7 = 8": "8", "7+5=12, 12-3=9": "9",
+    "7+5=12-3=9": "9", "answer:7": "7", "answer: 7": "7",
+    "~7": "7", "≈7": "7", "#7": "7", "$7": "7", "$7$": "7", "$-7$": "-7", "\\(7\\)": "7",
+    "\\[7\\]": "7", "\\boxed{7}": "7",
+    "\\boxed{ -7 }": "-7", "$\\boxed{2,125}$.": "2125", "(7)": "7", "[7]": "7", "\"7\"": "7",
+    "**7**": "7", "*7*": "7", "_7_": "7",
+    "`7`": "7", "* 7": "7", "| 7 |": "7", "so **-7**": "-7", "7 cm": "7", "7 lol": "7",
+    "7, duh": "7", "7\n": "7", "->7": "7", "=> 7": "7", "→7": "7",
+    "17 not 16": "16", "sometimes 7": "7", "20 9 3 6": "6", "1 000": "000", "7 (as in GPT-4)": "7",
+    "7, see x8 and f(9)": "7", "GPT-4 says 7": "7",
+    "7 七": "7", "7 seven": "7", "7 - lol": "7", "wait...7": "7", "是7。": "7", "我觉得7啦": "7",
+    "第1，是7": "7",
+}  # fmt: skip
+NOT_READ = (
+    "", "no idea", "seven", "七", "x7", "GPT-7", "step-7", "f(7)", "sum(3, 7)", "v_7", "7%",
+    "7 %", "7‰", "3/4", "3 / 4", "1/7", "10^7", "10^{7}",
+    "10**7", "10⁷", "x^7", "x^{7}", "x_{7}", "2*7", "2 * 7", "2×7", "2·7", "2x7", "2 x 7",
+    "14÷2", "√7", "±7", "\\pm 7", "2\\times7",
+    "2 \\times 7", "\\frac{3}{7}", "\\sqrt{7}", "\\sqrt 7", "7\\%", "9-3", "9 - 3", "9 -3",
+    "9\u22122", "7+5-3", "12 - 7", "(12)-7", "x-7",
+    "x - 7", "x + 7", "x*7", "x * 7", "2(7)", "(2)(7)", "- 7", "\u2212 7", "- **7**",
+    "minus 7", "3 times 7", "负7", "减7", ">7", "< 7", "≥7", "≠7",
+    "!= 7", ">= 7", "1e5", "1e7", "7e0", "0x7", "7th", "7x", "7x+1", "7lol", "7-x", "7*x",
+    "7/x", "7^n", "1_000", "1_7", "12,5", "1,2345,7", "7,7", "2,12",
+    "3:7", "12:07", "1.2.7", "2025-11-07", "3-7", ".7", "is .7", "７", "٧", "½", "7½", "①",
+    "9７", "8, i.e. 10^1", "8 or 1e1", "8 - 7",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS_AS_THEY_ARE.items())
+def test_numbers_outside_of_tags(text, number):
+    assert last_number(text) == final_answer(text) == final_answer(f"<think>1</think>{text}") == number
+
+
+@pytest.mark.parametrize("text", NOT_READ)
+def test_what_has_a_digit_but_is_no_number(text):
+    assert last_number(text) is final_answer(text) is None
+    assert not verify(Chain((7, 3, 3), (1, -1)), text)       # 7
+
+
+@given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "so {}.", "是{}。", "**{}**",
+    "\\boxed{{{}}}", "it = {} cm"]))
+def test_a_number_is_read_whichever_way_it_is_written(number, phrase):
+    for written in (f"{number}", f"{number:,}", f"{number:,}".replace(",", "\u202f"),
+    f"{number}".replace("-", "\u2212")):
+        assert last_number(phrase.format(written)) == str(number)
+
+
+@pytest.mark.parametrize("text, found", [
+    ("20-9-3+6", "20-9-3+6"), ("so **20-9-3+6**.", "20-9-3+6"), ("20\u22129\u22123+6",
+    "20-9-3+6"), ("14 = 20-9-3+6", "20-9-3+6"),
+    ("(20-9-3+6)", "20-9-3+6"), ("20-9, 20+9", "20+9"), ("20-9-3+6 = 14", None), ("1,020-9",
+    None), ("2*20-9", None), ("20-9*2", None),
+    ("x20-9", None), ("20-9x", None), ("20-9^2", None), ("20 - 9-3+6", None), ("20-9-3 + 6",
+    None), ("20-9.5", None), ("20-9%", None),
+    ("-20+34", None), ("14", None), ("２０-9", None), ("x+20-9", None), ("20-9-x", None),
+])  # fmt: skip
+def test_sums_outside_of_tags(text, found):
+    assert last_expression(text) == found
+
+
+def test_minus_signs_in_tags_too():
+    assert final_answer("<answer>\u22127</answer>") == "-7"
+    assert verify(Search((20, 9, 3, 6), 14), "<answer>20\u22129\u22123+6</answer>")
+    assert not verify(Chain((7, 3, 3), (1, -1)), "<answer>\u22127</answer>")
+
+
+LONG_JUNK = (
+    "-" * 20000 + "7", "1" + "-" * 20000 + "7", " " * 20000 + "7", "a " * 9000 + "7", "<think>" * 9000,
+    "</think>" * 9000 + "7", "<answer>" * 9000, "9" * 20000, "1+" * 9000, "f(" * 9000 + "7",
+    "a-" * 9000 + "7", "7," * 9000, "- " * 9000 + "7", "\\" * 9000 + "7", "1 + " * 9000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LONG_JUNK, ids=range(len(LONG_JUNK)))
+def test_long_junk_is_read_in_a_moment(text):
+    start = time.process_time()
+    verify(Chain((7, 3, 3), (1, -1)), text)
+    verify(Search((20, 9, 3, 6), 14), text)
+    is_well_formed(text)
+    assert time.process_time() - start < 1
