@@ -25,7 +25,7 @@ WORD = regex.compile(
     # An emoji may be several characters: skin tones and other marks behind it, more of them behind a joiner.
     r"|[\p{Sm}\p{Sc}\p{So}^](?:[\p{M}\U0001f3fb-\U0001f3ff]|\u200d\p{So})*"
     # Punctuation in prose, but 7-5, 7*5, 7/5 and (7-5)*3 are different sums.
-    r"|[-*/%()](?:(?<=[\p{N}\p{Sm}*/-] ?.)|(?<!%)(?= ?\p{N}))"
+    r"|[-*/%()](?:(?<=[\p{N}\p{Sm}] ?.|[-*/]\()|(?<!%)(?= ?\p{N}))"
 )
 # Nobody sees these, and no word ends at them: soft hyphen, zero-width space, word joiner, byte-order mark.
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"

@@ -60,6 +60,8 @@ class TextExtractor(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in BLOCKS:
             self.pieces.append("\n")
+            if self.open and self.open[-1][0] == "p" and tag not in VOID:
+                self.open.pop()  # the next block ends a paragraph, closed or not
         if tag in MAIN_TAGS:
             self.open.clear()  # what is still open here was never closed, a menu for instance
         if tag not in VOID:
