@@ -129,6 +129,8 @@ def _number_of_merges(vocab_size: int, special_tokens: Sequence[str]) -> int:
         raise TypeError(f"vocab_size must be an int, not {type(vocab_size).__name__}")
     if isinstance(special_tokens, str):
         raise TypeError(f"special_tokens must be a list of strings, not one string; did you mean [{special_tokens!r}]?")
+    if twice := [name for name, times in Counter(special_tokens).items() if times > 1]:
+        raise ValueError(f"special token {twice[0]!r} is named {list(special_tokens).count(twice[0])} times")
     least = 256 + len(special_tokens)
     if vocab_size < least:
         raise ValueError(f"vocab_size {vocab_size} < {least}: 256 bytes and {len(special_tokens)} special tokens")
