@@ -17,7 +17,7 @@ from course_lib.text.bpe.patterns import DIGITS_PATTERN, checked, cut, split, st
 KIND, VERSION = "byte-pair tokenizer", 1
 # tiktoken's regular expressions run out of stack on about a million blanks in a row.
 LONG_BLANK = regex.compile(r"\s{100000}")
-KNOWN_PIECES = 1 << 16      # kept while a stream is read: words repeat, but new ones never end
+KNOWN_PIECES = 1 << 14      # kept while a stream is read: words repeat, but new ones never end
 
 
 def not_one_text(texts: Iterable[str]) -> Iterable[str]:
