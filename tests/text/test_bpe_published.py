@@ -60,10 +60,15 @@ def test_by_hand(files):
     assert {b" newest", b"idxyz", b" low", b" lo"} == set(tokenizer.decode_only)
 
 
+@pytest.fixture(scope="module")
+def both(files):
+    return bpe.read_gpt2_tokenizer(*files), theirs(*files)
+
+
 @given(text=texts)
 @settings(max_examples=300)
-def test_the_ids_of_transformers(files, text):
-    ours, other = bpe.read_gpt2_tokenizer(*files), theirs(*files)
+def test_the_ids_of_transformers(both, text):
+    ours, other = both
     assert ours.encode(text) == ours.encode_naive(text) == other.encode(text, add_special_tokens=False)
     assert ours.decode(ours.encode(text)) == text
 
@@ -72,7 +77,7 @@ pairs = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, 
 
 
 @given(pairs=pairs, text=st.text(alphabet="abc d", max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_merges_give_the_ids_of_tokenizers(tmp_path_factory, pairs, text):
     """Merges in any order, many of which never have their turn; each token is in the vocabulary, some without merge."""
     tokenizers = pytest.importorskip("tokenizers")
