@@ -170,11 +170,9 @@ def get_documents(options: argparse.Namespace) -> tuple[list[str], str, str | tu
     if options.text == "small-web":
         web = small_web.documents(options.megabytes, options.seed, "base")
         return [document.text for document in web], bpe.WORD_PATTERN, "all"
-    folder = Path(options.text)
-    files = sorted(file for file in folder.rglob("*") if file.suffix in (".txt", ".md"))
-    if not files:
-        raise ValueError(f"--text {folder} is neither plays, nor small-web, nor a folder with .txt or .md files")
-    return [corpus.normalise(corpus.decode(file.read_bytes())) for file in files], bpe.DIGITS_PATTERN, ()
+    if not Path(options.text).is_dir():
+        raise ValueError(f"--text {options.text} is neither plays, nor small-web, nor a folder with .txt or .md files")
+    return [document.text for document in corpus.read_text_folder(options.text)], bpe.DIGITS_PATTERN, ()
 
 
 def hold_out(documents: list[str]) -> tuple[list[str], list[str]]:

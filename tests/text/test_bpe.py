@@ -255,8 +255,6 @@ def test_mistakes_with_special_tokens(tokenizer):
         tokenizer.encode("x", allowed_special={"<thnk>"})
     with pytest.raises(TypeError, match="did you mean"):
         tokenizer.encode("x", allowed_special="<think>")
-    with pytest.raises(ValueError, match="'<a>b' begins with '<a>'"):
-        bpe.train("", 259, special_tokens=["<a>b", "x", "<a>"])
     with pytest.raises(ValueError, match="empty"):
         bpe.train("", 257, special_tokens=[""])
     with pytest.raises(ValueError, match="3 tokens share 2 ids"):
@@ -340,7 +338,7 @@ def test_smollm2_gives_the_ids_of_hugging_face(smollm2, plays):
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges))
     digits, byte_level = tokenizers.pre_tokenizers.Digits(individual_digits=True), tokenizers.pre_tokenizers.ByteLevel
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([digits, byte_level(add_prefix_space=False)])
-    assert smollm2.n_vocab == 49152
+    assert smollm2.n_vocab == len(smollm2) == 49152 and len(repr(smollm2)) < 100
     for text in [*plays[:8], *ODD]:
         assert smollm2.encode(text) == theirs.encode(text).ids
         assert smollm2.encode_naive(text) == smollm2.encode(text)

@@ -98,6 +98,32 @@ def test_lsh_needs_enough_hashes():
         corpus.candidate_probability(0.5, 0, 4)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"bands": 0}, "bands = 0, rows = 4"),
+        ({"rows": 0}, "bands = 28, rows = 0"),
+        ({"bands": -2}, "bands = -2"),
+        ({"n": 0}, "n = 0"),
+        ({"threshold": 0}, "got 0"),
+        ({"threshold": float("nan")}, "got nan"),
+    ],
+)
+@pytest.mark.parametrize("texts", [[], ["one two three"] * 2])
+def test_a_search_that_could_find_nothing_is_refused(texts, numbers, message):
+    documents = [Document(f"u{i}", text) for i, text in enumerate(texts)]
+    with pytest.raises(ValueError, match=message):
+        corpus.near_duplicates(documents, **numbers)
+    if numbers.keys() <= {"bands", "rows"}:
+        with pytest.raises(ValueError, match=message):
+            corpus.lsh(np.zeros((2, 112), dtype=np.uint32), **{"bands": 28, "rows": 4} | numbers)
+
+
+def test_a_signature_without_hashes_is_refused():
+    with pytest.raises(ValueError, match="n_hashes = 0"):
+        corpus.minhash({"a"}, 0)
+
+
 def test_exact_duplicates_ignore_spaces_capitals_and_punctuation():
     documents = [
         Document("a", "One  two."),

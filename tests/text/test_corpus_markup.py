@@ -36,6 +36,55 @@ def test_parse(html, text):
     assert corpus.parse(html) == text
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        '<html class="no-js nav-closed"><body class="single-post no-sidebar">',
+        '<body class="has-cookies-accepted" id="menu">',
+        '<body><div id="content-with-sidebar">',
+        '<body><div class="contentWithSidebar noNav">',
+        '<body><div class="layout--sidebar page--with-nav below-nav">',
+        '<body><main class="social"><article class="post category-cookies tag-menu related">',
+        '<body><div class="post-12 category-cookies">',
+        '<body><div class="social-history"><section id="share-price">',
+        '<body><div class="menu-of-the-day navy"><p class="footer-text banner-ad">',
+        '<body><div class="nav-wrapper">',  # nothing but this wrapper: then it is the page
+        '<body><form id="aspnetForm" action="./">',
+        '<body><form><div id="sidebar">',
+    ],
+)
+def test_a_page_is_not_lost_by_the_names_of_what_holds_it(opening):
+    assert corpus.parse(f"{opening}<h1>Tea</h1><p>Boil the water.</p><nav>Home</nav>") == "Tea\nBoil the water."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sidebar", "sidebar-left", "main-sidebar", "sidebar--open", "site_nav", "mainMenu", "page-footer", "footer-2",
+        "site-header", "siteHeader", "top-bar", "cookie-banner", "cookie-consent-popup", "social-share-buttons",
+        "related-posts", "newsletter-signup", "wide ad-box", "widget sidebar no-print", "nav-menu-12", "td-breadcrumbs",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("attribute", ["class", "id"])
+def test_parts_of_a_page_are_left_out_by_their_names(attribute, name):
+    page = f'<body class="{name}"><div {attribute}="{name}">Buy <p>this</p></div><p>Tea is good.</p></body>'
+    assert corpus.parse(page) == "Tea is good."
+
+
+@pytest.mark.parametrize("name", ["shadow", "adverb", "navy", "shares", "advice", "no-ads", "is-sponsored", "over"])
+def test_names_that_only_look_like_furniture(name):
+    assert corpus.parse(f'<div class="{name}">Tea</div><p>Milk') == "Tea\nMilk"
+
+
+def test_a_paragraph_is_left_out_by_a_whole_name_only():
+    page = '<p class="copyright">(c) 2020<p class="social-history">Tea<h2 class="menu-board">Milk</h2><p id="ads">Buy'
+    assert corpus.parse(page) == "Tea\nMilk"
+
+
+def test_roles_are_words_of_their_own():
+    assert corpus.parse('<div role="contentinfo">Imprint</div><div role="search-results">Tea</div>') == "Tea"
+
+
 @given(st.text())
 def test_parse_takes_any_string(html):
     assert isinstance(corpus.parse(html), str)
@@ -88,6 +137,8 @@ def test_furniture_counts_pages_and_not_lines():
         ("x\u00b2 \u00bd \ufb01", "x\u00b2 \u00bd \ufb01"),  # NFKC would make it x2 1/2 fi
         ("e\u200b\u0301", "\u00e9"),
         ("bell\x07\x00", "bell"),
+        ("one\x0ctwo\x0bthree\x1ffour", "one\ntwo\nthree four"),
+        ("one \x0c two", "one\ntwo"),
         ("\U0001f469\u200d\U0001f33e", "\U0001f469\u200d\U0001f33e"),
         ("“你好……”", '"你好......"'),
     ],

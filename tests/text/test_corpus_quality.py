@@ -1,5 +1,7 @@
 """Quality rules and language: what each must drop and what none may drop."""
 
+import unicodedata
+
 import pytest
 
 from course_lib.text import corpus
@@ -44,6 +46,12 @@ def test_each_rule_drops_what_it_is_for(name, text):
     assert name in corpus.failed_rules(text)
 
 
+def test_rules_about_prose_count_words_and_not_signs():
+    """Fifty emoji are no page, and stars between the words make them no shorter."""
+    assert not quality.sensible_length("🙂 " * 50) and quality.sensible_words("bread ★ butter ★ ★ ★ ★ milk")
+    assert quality.spelled_words("7 + 5 = 12 ★ café") == ["7", "5", "12", "café"]
+
+
 def test_thresholds_can_be_moved():
     assert not quality.sensible_length("one two three") and quality.sensible_length("one two three", least=3)
     assert quality.not_shouting("ABc", most=0.7) and not quality.not_shouting("ABc", most=0.6)
@@ -67,6 +75,7 @@ def test_filter_names_the_first_rule_that_failed():
         ("苹果 apple 香蕉 and 我们都喜欢吃这些水果", "zh"),
         ("Я бы пошёл с тобой", "und"),
         ("12 + 30 = 42", "und"),
+        (unicodedata.normalize("NFD", "L'été dernier, nous étions tous très gênés à la fête."), "fr"),
         ("", "und"),
     ],
 )

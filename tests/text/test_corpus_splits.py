@@ -41,7 +41,7 @@ def test_split_depends_on_the_url_alone():
     assert [len(part) for part in before.values()] == [len(part) for part in after.values()]
 
 
-@pytest.mark.parametrize("fractions", [{"train": 0.9}, {"train": 1.2, "test": -0.2}, {}])
+@pytest.mark.parametrize("fractions", [{"train": 0.9}, {"train": 1.2, "test": -0.2}, {}, {"train": float("nan")}])
 def test_split_refuses_bad_fractions(fractions):
     with pytest.raises(ValueError, match="sum to 1"):
         corpus.split(documents(3), fractions)
@@ -101,3 +101,9 @@ def test_mixture_refuses_what_makes_no_sense():
         corpus.mixture({"a": a}, {"a": 0}, 100)
     with pytest.raises(ValueError, match="b has a weight but no text: 0 documents"):
         corpus.mixture({"a": a, "b": []}, {"a": 1, "b": 1}, 100)
+    with pytest.raises(ValueError, match="n_bytes must be >= 0, got -1"):
+        corpus.mixture({"a": a}, {"a": 1}, -1)
+    with pytest.raises(ValueError, match="weights must be >= 0"):
+        corpus.mixture({"a": a}, {"a": float("nan")}, 100)
+    with pytest.raises(ValueError, match="n = 0"):
+        corpus.ngrams("a b", 0)

@@ -5,8 +5,8 @@ Sources: Sennrich, Haddow, Birch 2016 (BPE for words); Radford et al. 2019, sect
 DeepSeek LLM 2024, section 2.1 (digits split singly).
 """
 
-from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN, WORD_PATTERN, checked, split
-from course_lib.text.bpe.published import printable_bytes, smollm2
+from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN, WORD_PATTERN, checked, split, stream_pieces
+from course_lib.text.bpe.published import printable_bytes, read_gpt2_tokenizer, smollm2
 from course_lib.text.bpe.tokenizer import Tokenizer, merge
 from course_lib.text.bpe.training import count_pairs, learn_merges, most_frequent, pop_best, train, train_naive
 
@@ -22,8 +22,10 @@ __all__ = [
     "most_frequent",
     "pop_best",
     "printable_bytes",
+    "read_gpt2_tokenizer",
     "smollm2",
     "split",
+    "stream_pieces",
     "train",
     "train_naive",
 ]

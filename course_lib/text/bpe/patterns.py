@@ -1,6 +1,7 @@
 """Where a word ends, before any merge: the patterns that cut text into pieces."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from math import inf
 
 import regex
 
@@ -17,6 +18,13 @@ DIGITS_PATTERN = r"'(?:s|t|re|ve|m|ll|d)|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?
 WORD_PATTERN = r"\n?(?:User|Assistant|Q|A): |\p{N}|[+=-]|\p{Han}+| ?[\p{L}\p{M}']+ ?|[^\s\p{L}\p{M}\p{N}]+ ?|\s+"
 
 
+# How far a pattern looks: of a piece, no more than so many characters beyond its beginning ("Assistant: " has 11, and a
+# line end before it) or so many beyond its end ("\s+(?!\S)" gives one blank back, and has seen the character after
+# it), whichever is more. Of other patterns it isn't known, and a text may have to be read to its end.
+LOOKAHEAD = {GPT2_PATTERN: 16, DIGITS_PATTERN: 16, WORD_PATTERN: 16}
+STREAM_CHARACTERS = 1 << 16
+
+
 def split(text: str, pattern: str = DIGITS_PATTERN) -> list[str]:
     """Cut text into the pieces that no merge crosses. Raises ValueError if the pattern skips a character.
 
@@ -29,15 +37,71 @@ def split(text: str, pattern: str = DIGITS_PATTERN) -> list[str]:
     return pieces
 
 
+def special_pattern(special_tokens: Collection[str]) -> regex.Pattern:
+    """Matches a special token; where one begins another, the longest that stands there."""
+    return regex.compile("|".join(regex.escape(name) for name in sorted(special_tokens, key=len, reverse=True)))
+
+
 def cut(text: str, special_tokens: Collection[str]) -> list[str]:
     """Cut text at special tokens: ordinary text at the even places of the result, special tokens at the odd ones.
 
+    Where one special token begins another, the longest that stands there counts.
+
     >>> cut("to be<|end|>or not", ["<|end|>"])
     ['to be', '<|end|>', 'or not']
+    >>> cut("<|end|><|end|>er", ["<|end|>", "<|end|>er"])
+    ['', '<|end|>', '', '<|end|>er', '']
     """
     if not special_tokens:
         return [text]
-    return regex.split("(" + "|".join(map(regex.escape, special_tokens)) + ")", text)
+    return regex.split(f"({special_pattern(special_tokens).pattern})", text)
+
+
+def stream_pieces(
+    texts: Iterable[str], pattern: str, special_tokens: Collection[str] = ()
+) -> Iterator[tuple[str, bool]]:
+    """The pieces of the joined texts, one by one, each with whether it is a special token.
+
+    The same pieces as `cut` and `split` make of the whole, wherever one text ends and the next begins. Held in memory
+    are about `STREAM_CHARACTERS` characters and the longest piece; under a pattern that `LOOKAHEAD` doesn't name, all
+    that stands between two special tokens.
+    """
+    waiting, needed = "", STREAM_CHARACTERS
+    for text in texts:
+        for start in range(0, len(checked(text)), STREAM_CHARACTERS):
+            waiting += text[start : start + STREAM_CHARACTERS]
+            if len(waiting) >= needed:
+                pieces, waiting = settled_pieces(waiting, pattern, special_tokens)
+                yield from pieces
+                # A long piece waits for its end: looked at anew only when doubled, it costs no square of its length.
+                needed = max(STREAM_CHARACTERS, 2 * len(waiting))
+    for number, part in enumerate(cut(waiting, special_tokens)):
+        yield from [(part, True)] if number % 2 else ((piece, False) for piece in split(part, pattern))
+
+
+def settled_pieces(
+    text: str, pattern: str, special_tokens: Collection[str]
+) -> tuple[list[tuple[str, bool]], str]:
+    """The pieces at the beginning of a text that stay as they are whatever follows it, and the rest of the text.
+
+    A special token is settled if also the longest one would have had room: then no other can begin before it or be
+    meant instead. The text before it is settled, since it ends there. Of the text after the last one those pieces are
+    settled that end so early that their pattern could neither see the end of the text nor a special token across it.
+    """
+    longest = max(map(len, special_tokens), default=0)
+    pieces, start = [], 0
+    for match in special_pattern(special_tokens).finditer(text) if special_tokens else ():
+        if match.start() > len(text) - longest:
+            break
+        pieces += [(piece, False) for piece in split(text[start : match.start()], pattern)] + [(match[0], True)]
+        start = match.end()
+    settled = len(text) - longest - LOOKAHEAD.get(pattern, inf)
+    for piece in split(text[start:], pattern) if settled > start else ():
+        if start + len(piece) > settled:
+            break
+        pieces.append((piece, False))
+        start += len(piece)
+    return pieces, text[start:]
 
 
 def checked(text: str) -> str:

@@ -1,10 +1,12 @@
-"""A vocabulary that a published model uses: SmolLM2's 49,152 tokens, out of the file that holds its weights."""
+"""Published vocabularies: SmolLM2's, out of the file that holds its weights; any in the two files of GPT-2."""
 
+import json
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
 from course_lib import assets
-from course_lib.text.bpe.patterns import DIGITS_PATTERN
+from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN
 from course_lib.text.bpe.tokenizer import Tokenizer
 from course_lib.text.gguf import metadata
 
@@ -22,13 +24,12 @@ def smollm2(path: str | Path | None = None) -> Tokenizer:
     """
     header = metadata(assets.smollm2() if path is None else path)
     tokens, kinds = header["tokenizer.ggml.tokens"], header["tokenizer.ggml.token_type"]
-    byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
     ranks, special = {}, {}
     for token_id, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
         if kind == SPECIAL:
             special[token] = token_id
         else:
-            ranks[bytes(byte_of[character] for character in token)] = token_id
+            ranks[printed_bytes(token)] = token_id
     return Tokenizer(ranks, DIGITS_PATTERN, special)
 
 
@@ -43,3 +44,83 @@ def printable_bytes() -> list[str]:
     shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in shown else chr(next(others)) for byte in range(256)]
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    return {character: byte for byte, character in enumerate(printable_bytes())}
+
+
+def printed_bytes(token: str) -> bytes:
+    """The bytes that a printed token stands for. Raises ValueError for characters that stand for none.
+
+    >>> printed_bytes("Ġcaf\u00c3\u00a9").decode()
+    ' café'
+    """
+    if unknown := [character for character in token if character not in _byte_of()]:
+        raise ValueError(f"the character {unknown[0]!r} in the token {token!r} stands for no byte")
+    return bytes(map(_byte_of().__getitem__, token))
+
+
+def read_gpt2_tokenizer(
+    vocab_file: str | Path,
+    merges_file: str | Path,
+    special_tokens: Collection[str] = ("<|endoftext|>",),
+    pattern: str = GPT2_PATTERN,
+) -> Tokenizer:
+    """The tokenizer in GPT-2's two files: `vocab.json` (printed token -> id) and `merges.txt` (two parts a line).
+
+    Tokens that the merges never make become `decode_only`: they have an id, but no text becomes them. Raises
+    ValueError, naming the file, if a special token, a merge or its parts are not in the vocabulary, or if the ids don't
+    rise with the merges (our ranks are ids). Where a byte has no token, encoding refuses it (theirs writes <unk> or
+    nothing). Source: Radford et al. 2019; files of `transformers`, GPT2Tokenizer.
+    """
+    try:
+        ids = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
+        special = {name: ids[name] for name in special_tokens}
+        tokens = {printed_bytes(token): token_id for token, token_id in ids.items() if token not in special}
+    except KeyError as error:
+        raise ValueError(f"{vocab_file} has no special token {error.args[0]!r}") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{vocab_file} is no vocabulary: {error}") from None
+    try:
+        ranks = ranks_of_merges(read_merges(merges_file), tokens)
+    except ValueError as error:
+        raise ValueError(f"{merges_file}: {error}") from None
+    rest = {token: token_id for token, token_id in tokens.items() if token not in ranks}
+    return Tokenizer(ranks, pattern, special, rest)
+
+
+def read_merges(merges_file: str | Path) -> list[tuple[bytes, bytes]]:
+    """The pairs of `merges.txt` in their order; a first line that begins with `#version` is none."""
+    merges = []
+    for number, line in enumerate(Path(merges_file).read_text(encoding="utf-8").split("\n"), start=1):
+        parts = line.rstrip("\r").split(" ")
+        if line.strip() and not (number == 1 and line.startswith("#version")):
+            if len(parts) != 2 or "" in parts:
+                raise ValueError(f"line {number} is {line!r}, not two parts with a space between")
+            merges.append((printed_bytes(parts[0]), printed_bytes(parts[1])))
+    return merges
+
+
+def ranks_of_merges(
+    merges: Collection[tuple[bytes, bytes]], ids: Mapping[bytes, int]
+) -> dict[bytes, int]:
+    """The tokens that these merges make out of bytes, with their ids, so that joining by rank is merging in order.
+
+    A merge has its turn only if the merges before it leave just its two parts of their joined bytes. (What they leave
+    inside a longer text is the same, as long as nothing crosses the borders.) One that never has its turn makes no
+    token: if it were kept, joining by rank would make the token of other parts.
+    """
+    made = Tokenizer({token: token_id for token, token_id in ids.items() if len(token) == 1})
+    last = -1
+    for first, second in merges:
+        if missing := [part for part in (first, second, first + second) if part not in ids]:
+            raise ValueError(f"the merge {first!r} {second!r} needs {missing[0]!r}, which is not in the vocabulary")
+        if made.encode_piece(first + second) != [ids[first], ids[second]]:
+            continue
+        token_id = ids[first + second]
+        if token_id <= last:
+            raise ValueError(f"the token {first + second!r} has the id {token_id}, a merge before it {last}: must rise")
+        made.ranks[first + second] = last = token_id
+    return made.ranks

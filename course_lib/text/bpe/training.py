@@ -41,7 +41,7 @@ def train_naive(text: str, vocab_size: int, pattern: str = DIGITS_PATTERN) -> To
         for piece in pieces:
             counts.update(count_pairs(piece))
         pair = most_frequent(counts)
-        if counts[pair] < 2:
+        if counts[pair] < 2:    # a token for what occurs once saves nothing
             raise ValueError(f"vocab_size {vocab_size} is too big: no pair occurs twice after {len(tokens)} tokens")
         pieces = [merge(piece, pair, len(tokens)) for piece in pieces]
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
@@ -79,6 +79,8 @@ def pop_best(queue: list[tuple[int, Pair]], counts: Mapping[Pair, int]) -> Pair 
         count, pair = heappop(queue)
         if -count == counts[pair]:
             return pair if counts[pair] > 1 else None
+        # Counts only fall while a pair waits (it grows only in the step that makes it), so the true one is never higher
+        # and no better pair can hide further down.
         if counts[pair] > 1:
             heappush(queue, (-counts[pair], pair))
     return None
@@ -95,7 +97,7 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
         for pair in pairwise(piece):
             counts[pair] += times[index]
             where[pair].add(index)
-    queue = [(-count, pair) for pair, count in counts.items()]
+    queue = [(-count, pair) for pair, count in counts.items()]     # of equal counts the smallest ids come first
     heapify(queue)
     for new_id in range(256, 256 + n_merges):
         best = pop_best(queue, counts)
@@ -103,13 +105,16 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
             return
         yield best
         grown = set()
+        # A piece that no longer holds the pair may still be listed: then it is counted off and on again, to no harm.
         for index in where.pop(best):
+            # All its pairs, not only the neighbours of the merged ones: in runs like aaa pairs overlap, and what goes
+            # and what comes is easy to miscount one by one.
             for pair in pairwise(pieces[index]):
                 counts[pair] -= times[index]
             pieces[index] = merge(pieces[index], best, new_id)
             for pair in pairwise(pieces[index]):
                 counts[pair] += times[index]
-                if new_id in pair:
+                if new_id in pair:      # only pairs with the new token can have become more frequent
                     where[pair].add(index)
                     grown.add(pair)
         for pair in grown:
@@ -129,6 +134,8 @@ def _number_of_merges(vocab_size: int, special_tokens: Sequence[str]) -> int:
         raise TypeError(f"vocab_size must be an int, not {type(vocab_size).__name__}")
     if isinstance(special_tokens, str):
         raise TypeError(f"special_tokens must be a list of strings, not one string; did you mean [{special_tokens!r}]?")
+    if twice := [name for name, times in Counter(special_tokens).items() if times > 1]:
+        raise ValueError(f"special token {twice[0]!r} is named {list(special_tokens).count(twice[0])} times")
     least = 256 + len(special_tokens)
     if vocab_size < least:
         raise ValueError(f"vocab_size {vocab_size} < {least}: 256 bytes and {len(special_tokens)} special tokens")

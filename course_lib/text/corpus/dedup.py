@@ -15,8 +15,12 @@ from course_lib.text.corpus.document import Document, require_unique_urls, words
 
 
 def fingerprint(text: str) -> str:
-    """A hash of the words in their order: capitals, spaces and punctuation don't make a text a different one."""
-    return hashlib.sha256(" ".join(words(text)).encode()).hexdigest()
+    """A hash of the words in their order: capitals, spaces and punctuation don't make a text a different one.
+
+    Of a text without words ("?!") all that isn't white space counts, else such texts were copies of the empty one.
+    """
+    content = " ".join(words(text)) or "".join(text.split())
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def exact_duplicates(documents: Sequence[Document]) -> dict[str, str]:
@@ -41,10 +45,15 @@ def shingles(text: str, n: int = 5) -> set[str]:
     >>> sorted(shingles("the cat sat on the mat", 3))
     ['cat sat on', 'on the mat', 'sat on the', 'the cat sat']
     """
-    if n < 1:
-        raise ValueError(f"shingles need n >= 1 words, got n = {n}")
+    require_shingle_length(n)
     ws = words(text)
     return {" ".join(ws[i : i + n]) for i in range(max(1, len(ws) - n + 1))} if ws else set()
+
+
+def require_shingle_length(n: int) -> None:
+    """Raises ValueError unless a shingle has at least one word."""
+    if n < 1:
+        raise ValueError(f"shingles need n >= 1 words, got n = {n}")
 
 
 def jaccard(a: set, b: set) -> float:
@@ -60,6 +69,7 @@ def jaccard(a: set, b: set) -> float:
 def hash_functions(n_hashes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The random numbers (a, b) of `n_hashes` hash functions h(x) = upper 32 bits of (a x + b) mod 2^64."""
     a, b = np.random.default_rng(seed).integers(0, 2**64, size=(2, n_hashes, 1), dtype=np.uint64)
+    # a is odd, so x -> a x mod 2^64 is one to one: no bit of x is multiplied away
     return a | np.uint64(1), b
 
 
@@ -72,8 +82,14 @@ def minhash(grams: set[str], n_hashes: int = 112, seed: int = 0) -> np.ndarray:
     """
     if not grams:
         raise ValueError("an empty set has no smallest member; skip texts without words")
+    if n_hashes < 1:
+        raise ValueError(f"a signature needs at least one hash function, got n_hashes = {n_hashes}")
+    # A fixed 32-bit hash makes a number of each member; Python's own hash() changes from run to run.
     x = np.fromiter((crc32(gram.encode()) for gram in grams), dtype=np.uint64, count=len(grams))
     a, b = hash_functions(n_hashes, seed)
+    # (n_hashes, 1) with (n_members,): every function of every member. uint64 wraps round, which is the mod 2^64, and
+    # of 64 bits the upper ones are the well mixed ones. Each function orders the members at random, so the smallest of
+    # a union is any member with equal chance: it lies in both sets with probability |A and B| / |A or B|.
     return ((a * x + b) >> np.uint64(32)).min(axis=1).astype(np.uint32)
 
 
@@ -83,9 +99,16 @@ def candidate_probability(similarity, bands: int, rows: int):
     >>> round(candidate_probability(0.8, bands=14, rows=8), 3)
     0.924
     """
+    require_bands(bands, rows)
+    # s^rows: one band agrees in all its rows. (1 - s^rows)^bands: none of the bands does. (Leskovec, Rajaraman, Ullman,
+    # Mining of Massive Datasets, section 3.4.2.)
+    return 1 - (1 - similarity**rows) ** bands
+
+
+def require_bands(bands: int, rows: int) -> None:
+    """Raises ValueError unless there is at least one band and one row: without them nothing is ever compared."""
     if bands < 1 or rows < 1:
         raise ValueError(f"LSH needs at least one band and one row, got bands = {bands}, rows = {rows}")
-    return 1 - (1 - similarity**rows) ** bands
 
 
 def lsh(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
@@ -93,6 +116,7 @@ def lsh(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
 
     Signatures are cut into `bands` bands of `rows` numbers; equal bands fall into the same bucket.
     """
+    require_bands(bands, rows)
     if bands * rows > signatures.shape[1]:
         n_hashes = signatures.shape[1]
         raise ValueError(f"{bands} bands x {rows} rows need {bands * rows} hashes, the signatures have {n_hashes}")
@@ -112,6 +136,8 @@ def similar_pairs(
     """The pairs of URLs with a Jaccard similarity of at least `threshold`: LSH proposes, the exact value decides."""
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is a Jaccard similarity in (0, 1], got {threshold}")
+    require_bands(bands, rows)
+    require_shingle_length(n)
     require_unique_urls(documents)
     documents = [document for document in documents if words(document.text)]
     if not documents:

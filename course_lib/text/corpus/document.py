@@ -1,13 +1,34 @@
-"""A document, and the few readings of a text that every cleaning step shares: decode, words, plays."""
+"""A document, and the few readings of a text that every cleaning step shares: decode, words."""
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*")
+import regex
+
+# Letters, numbers and the marks upon them: without its marks a word of Hindi is another word.
+LETTERS = r"\p{L}\p{M}\p{N}"
+# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters. As runs they would be
+# "words" of a whole sentence, in which one changed letter changes everything.
+UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
+    r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+SPACED = rf"[a-z0-9[[{LETTERS}]--[{UNSPACED}]]]"    # plain letters first: it is faster
+WORD = regex.compile(
+    rf"(?V1){SPACED}+(?:['\u200c\u200d]{SPACED}+)*"    # a joiner inside a word belongs to it, as an apostrophe does
+    rf"|[[{LETTERS}]&&[{UNSPACED}]]\p{{M}}*"
+    # An emoji may be several characters: skin tones and other marks behind it, more of them behind a joiner.
+    r"|[\p{Sm}\p{Sc}\p{So}^](?:[\p{M}\U0001f3fb-\U0001f3ff]|\u200d\p{So})*"
+    # Punctuation in prose, but 7-5, 7*5, 7/5 and (7-5)*3 are different sums.
+    r"|[-*/%()](?:(?<=[\p{N}\p{Sm}] ?.|[-*/]\()|(?<!%)(?= ?\p{N}))"
+)
+# Nobody sees these, and no word ends at them: soft hyphen, zero-width space, word joiner, byte-order mark.
+INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 
 
 @dataclass(frozen=True)
@@ -66,23 +87,34 @@ def decode(raw: bytes) -> str:
         raise ValueError(f"not valid UTF-8: {place} ({error.reason})") from None
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, lower case. A Chinese character counts as a word of its own, since no spaces part the words.
+def comparable_text(text: str) -> str:
+    """The text as comparisons see it: lower case, composed (NFC), straight apostrophes, nothing invisible.
 
-    >>> words("It's 7+5, 你好")
-    ["it's", '7', '5', '你', '好']
+    >>> comparable_text("It’s a CAFE\\u0301") == "it's a café"
+    True
     """
     require_text(text)
-    return WORD.findall(text.lower())
+    for sign in INVISIBLE:
+        text = text.replace(sign, "")
+    return unicodedata.normalize("NFC", text.lower().replace("’", "'"))
 
 
-def plays() -> list[Document]:
-    """Shakespeare's plays and poems, one document each, line ends and spaces normalised. Needs the asset `plays`."""
-    from course_lib import assets
-    from course_lib.text.corpus.markup import normalise
+def words(text: str) -> list[str]:
+    """The words of a text, lower case, with their marks. Punctuation is left out, signs with a meaning are words.
 
-    def document(title: str, raw: bytes) -> Document:
-        url = "plays/" + "-".join(words(title))
-        return Document(url, normalise(decode(raw)), {"title": title, "author": "Shakespeare"})
+    Words end at white space of every kind (form feeds and vertical tabs too) and at punctuation; soft hyphens and
+    zero-width characters don't part them. A character of a script without spaces (Chinese, Japanese, Thai, ...) is a
+    word of its own. Mathematical and currency signs and emoji are words, and so are `-*/%()` beside a number.
 
-    return [document(title, path.read_bytes()) for title, path in sorted(assets.plays().items())]
+    >>> words("It's 7+5-3, 你好")
+    ["it's", '7', '+', '5', '-', '3', '你', '好']
+    >>> words("वह आती है"), words("ดีมา")
+    (['वह', 'आती', 'है'], ['ดี', 'ม', 'า'])
+    """
+    require_text(text)    # before the cache, which can only say "unhashable"
+    return list(_words(text))
+
+
+@lru_cache(maxsize=4)    # a dozen rules ask for the words of one text, one after the other
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(WORD.findall(comparable_text(text)))

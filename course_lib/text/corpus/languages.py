@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 
@@ -63,7 +64,7 @@ def language(text: str, look_at: int = 300) -> str:
     ('en', 'zh', 'und')
     """
     require_text(text)
-    start = text[:look_at]
+    start = unicodedata.normalize("NFC", text[:look_at])    # an accent by itself is no letter
     n_letters, n_han = len(LETTER.findall(start)), len(HAN.findall(start))
     if 2 * n_han > n_letters:
         return "zh"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from html.parser import HTMLParser
 
-from course_lib.text.corpus.document import Document, require_text
+from course_lib.text.corpus.document import INVISIBLE, Document, require_text
 
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
 BLOCKS = frozenset(
@@ -19,30 +20,52 @@ FURNITURE_TAGS = frozenset(
     "aside button footer form head iframe nav noscript script select style svg template textarea title".split()
 )
 FURNITURE_NAMES = re.compile(
-    r"\b(ads?|advert\w*|banner|breadcrumbs?|cookies?|copyright|footer|masthead|menu|nav\w*|newsletter|promo|related|"
-    r"share|sharing|sidebar|site-?header|social|sponsored|subscribe|toolbar|topbar)\b"
+    r"ads?|advert\w*|banner|breadcrumbs?|cookies?|copyright|footer|masthead|menu|nav(bar|igation|links?|menu)?|"
+    r"newsletter|promo|related|share|sharing|sidebar|siteheader|social|sponsored|subscribe|toolbar|topbar"
 )
+FURNITURE_ROLES = frozenset("banner complementary contentinfo navigation search".split())
 MAIN_TAGS = frozenset(("main", "article"))
+# Their names tell what else is on the page (`<body class="no-sidebar">`) or what it is about.
+PAGE_TAGS = MAIN_TAGS | {"html", "body"}
+# Their names tell a topic (`<p class="social-history">`), unless the name is the furniture's and nothing else.
+TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th".split())
+# Names end in what the thing is, so `cookie-banner` is a banner and `share-price` a price; these endings say where it
+# stands, how it is built or what it is made of.
+PLACES = frozenset(
+    "area articles bar block bottom box button buttons col column consent container desktop form group header icon "
+    "icons inner item items left link links list main media mobile notice outer panel popup posts primary right row "
+    "secondary section signup top widget widgets wrap wrapper".split()
+)
+# `no-sidebar`, `content-with-sidebar`, `below-nav`: the name of what has, lacks or lies beside such a thing; and
+# `category-cookies` is a topic.
+BESIDE = frozenset(
+    "above after article before behind below beside body category content has have hide hides is layout near no non "
+    "not over show tag tagged topic under with without".split()
+)
 
 
 class TextExtractor(HTMLParser):
     """Collects the text of a page and leaves out its furniture. Survives unclosed and crossed tags.
 
-    `open` is the stack of open elements: (tag, whether its text is left out).
+    `open` is the stack of open elements: (tag, whether its text is left out). `judge` says which elements are
+    furniture, by tag and attributes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> None:
         super().__init__(convert_charrefs=True)
+        self.judge = judge
         self.open: list[tuple[str, bool]] = []
         self.pieces: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in BLOCKS:
             self.pieces.append("\n")
+            if self.open and self.open[-1][0] == "p" and tag not in VOID:
+                self.open.pop()  # the next block ends a paragraph, closed or not
         if tag in MAIN_TAGS:
             self.open.clear()  # what is still open here was never closed, a menu for instance
         if tag not in VOID:
-            self.open.append((tag, self.left_out or is_furniture(tag, attrs)))
+            self.open.append((tag, self.left_out or self.judge(tag, attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in BLOCKS:
@@ -61,21 +84,63 @@ class TextExtractor(HTMLParser):
 
 
 def is_furniture(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is part of the page rather than of the text: by its tag, or by its class, id or role."""
-    names = " ".join(value or "" for name, value in attrs if name in ("class", "id", "role"))
-    return tag in FURNITURE_TAGS or bool(FURNITURE_NAMES.search(names.lower().replace("_", "-")))
+    """Whether an element is part of the page rather than of the text: by its tag, or by its class, id or role.
+
+    >>> is_furniture("div", [("class", "wide cookie-banner")]), is_furniture("div", [("class", "no-sidebar")])
+    (True, False)
+    """
+    if tag in FURNITURE_TAGS:
+        return True
+    if tag in PAGE_TAGS:
+        return False
+    found = {name: (value or "").split() for name, value in attrs if name in ("class", "id", "role")}
+    names = [*found.get("class", ()), *found.get("id", ())]
+    by_name = any(is_furniture_name(name, whole=tag in TEXT_TAGS) for name in names)
+    return by_name or not FURNITURE_ROLES.isdisjoint(found.get("role", ()))
+
+
+@lru_cache(maxsize=4096)    # a site's pages have few names, each of them many times
+def is_furniture_name(name: str, whole: bool = False) -> bool:
+    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`. `whole`: with no word more.
+
+    What follows `--` is the state of a thing (`page--with-nav`), so it doesn't count.
+
+    >>> [is_furniture_name(name) for name in ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")]
+    [True, False, False, False]
+    """
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name.partition("--")[0])
+    parts = re.findall(r"[^\W\d_]+", name.lower())
+    if (whole and len(parts) > 1) or not BESIDE.isdisjoint(parts):
+        return False
+    while parts:
+        if FURNITURE_NAMES.fullmatch(parts[-1]) or FURNITURE_NAMES.fullmatch("".join(parts[-2:])):
+            return True
+        if parts.pop() not in PLACES:
+            return False
+    return False
+
+
+def is_hidden(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
+    """Whether an element is furniture by its tag alone, where a form may be the whole page (ASP.NET writes such)."""
+    return tag in FURNITURE_TAGS and tag != "form"
 
 
 def parse(html: str) -> str:
     """The text of a page, one line per block, without scripts, menus, footers and the like.
 
-    Structure only: what a site repeats on every page inside its text, `drop_furniture` finds.
+    Structure only: what a site repeats on every page inside its text, `drop_furniture` finds. If nothing at all is
+    left, a form or a name stood for the whole page: then it is read again, and they don't count.
 
     >>> parse("<nav>Home | News</nav><h1>Tea &amp; cake</h1><p>Boil the <b>water</b>.<p>Wait.")
     'Tea & cake\\nBoil the water.\\nWait.'
     """
     require_text(html, "html")
-    extractor = TextExtractor()
+    return extract_text(html, is_furniture) or extract_text(html, is_hidden)
+
+
+def extract_text(html: str, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> str:
+    """The lines of a page outside the elements that `judge` calls furniture."""
+    extractor = TextExtractor(judge)
     extractor.feed(html)
     extractor.close()
     lines = (line.strip(" ") for line in "".join(extractor.pieces).split("\n"))
@@ -114,20 +179,25 @@ PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
-        **dict.fromkeys("\u00ad\u200b\u2060\ufeff", None),  # soft hyphen and zero-width: seen by nobody, but new bytes
-        **dict.fromkeys("\u0085\u2028\u2029", "\n"),
+        **dict.fromkeys(INVISIBLE, None),    # seen by nobody, but new bytes
+        # White space all the same: vertical tab, form feed (between the pages of a PDF), the separators of files,
+        # groups and records, next line, line and paragraph separator part lines; the separator of units, words.
+        **dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\u0085\u2028\u2029", "\n"),
+        "\x1f": " ",
         "\u2011": "-",
         "\u2026": "...",
     }
 )
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 
 
 def normalise(text: str) -> str:
     """One spelling for what looks the same: NFC, straight quotes, plain spaces, nothing invisible.
 
     Keeps what has a meaning: no NFKC, which would turn `x²` into `x2`; the joiners U+200C and U+200D stay, since
-    Persian, Hindi and emoji need them. Normalising twice changes nothing.
+    Persian, Hindi and emoji need them. White space of every kind stays white space, so no two words become one: what
+    parts lines or pages becomes a new line, the rest a space. Other control characters go. Normalising twice changes
+    nothing.
 
     >>> normalise("“Cafe\\u0301”\\u00a0is\\u200b  open\\r\\n\\r\\n\\r\\n\\r\\nnow")
     '"Café" is open\\n\\nnow'

@@ -25,6 +25,11 @@ def lines_of(text: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
+def spelled_words(text: str) -> list[str]:
+    """The words that begin with a letter or a digit: rules about prose don't count its signs and emoji."""
+    return [word for word in words(text) if word[0].isalnum()]
+
+
 def share(items: Iterable[bool]) -> float:
     """The share of items that are true; 0 of none."""
     items = list(items)
@@ -33,13 +38,14 @@ def share(items: Iterable[bool]) -> float:
 
 def sensible_length(text: str, least: int = 12, most: int = 100_000) -> bool:
     """A page of a few words is a menu or an empty shell; one without end is a log. (Gopher: 50 to 100,000 words.)"""
-    return least <= len(words(text)) <= most
+    return least <= len(spelled_words(text)) <= most
 
 
 def sensible_words(text: str, shortest: float = 3, longest: float = 10) -> bool:
     """Words of prose have 3 to 10 letters on average; shorter is codes and numbers, longer is addresses. (Gopher.)"""
-    spelled = [word for word in words(text) if not HAN.match(word)]
-    return len(spelled) * 2 < len(words(text)) or shortest <= sum(map(len, spelled)) / max(1, len(spelled)) <= longest
+    ws = spelled_words(text)
+    spelled = [word for word in ws if not HAN.match(word)]
+    return len(spelled) * 2 < len(ws) or shortest <= sum(map(len, spelled)) / max(1, len(spelled)) <= longest
 
 
 def mostly_words(text: str, least: float = 0.8) -> bool:
@@ -49,7 +55,7 @@ def mostly_words(text: str, least: float = 0.8) -> bool:
 
 def few_symbols(text: str, most: float = 0.1) -> bool:
     """Hashes and ellipses in every other place are tags and teasers. (Gopher: at most 0.1 per word.)"""
-    return text.count("#") + text.count("...") <= most * len(words(text))
+    return text.count("#") + text.count("...") <= most * len(spelled_words(text))
 
 
 def few_bullets(text: str, most: float = 0.9) -> bool:
@@ -64,7 +70,7 @@ def few_cut_lines(text: str, most: float = 0.3) -> bool:
 
 def has_function_words(text: str, least: int = 1) -> bool:
     """Sentences need small words like "the" and "of"; keyword lists have none. (Gopher: 2 of 8, on longer pages.)"""
-    return len(FUNCTION_WORDS.intersection(words(text))) >= least
+    return len(FUNCTION_WORDS.intersection(spelled_words(text))) >= least
 
 
 def lines_vary(text: str, most: float = 0.3) -> bool:
@@ -76,7 +82,7 @@ def lines_vary(text: str, most: float = 0.3) -> bool:
 def phrases_vary(text: str, most: float = 0.25) -> bool:
     """One phrase that fills much of the page is keyword stuffing. (Gopher: 0.20, 0.18, 0.16 of the characters for the
     most frequent run of 2, 3, 4 words, on longer pages.)"""
-    ws = words(text)
+    ws = spelled_words(text)
     n_letters = sum(map(len, ws))
     for n in (2, 3, 4):
         phrases = Counter(tuple(ws[i : i + n]) for i in range(len(ws) - n + 1))
@@ -89,7 +95,7 @@ def phrases_vary(text: str, most: float = 0.25) -> bool:
 def not_shouting(text: str, most: float = 0.3) -> bool:
     """ALL CAPITALS and rows of exclamation marks sell something. (Ours: 30 % of the letters; one "!!" in 20 words.)"""
     capitals = share(letter.isupper() for letter in LETTER.findall(text))
-    return capitals <= most and 20 * len(re.findall("!!+", text)) <= len(words(text))
+    return capitals <= most and 20 * len(re.findall("!!+", text)) <= len(spelled_words(text))
 
 
 def lines_end(text: str, least: float = 0.12) -> bool:

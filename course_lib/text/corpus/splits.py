@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from course_lib.text.corpus.document import WORD, Document, require_text
+import regex
 
-TOKEN = re.compile(WORD.pattern + r"|[^\w\s]")
+from course_lib.text.corpus.document import WORD, Document, comparable_text
+
+TOKEN = regex.compile(WORD.pattern + r"|[^\s\p{C}]")    # every other visible sign is a token by itself
 
 
 def position(url: str) -> float:
@@ -24,7 +25,7 @@ def split(documents: Iterable[Document], fractions: Mapping[str, float]) -> dict
     A document's part depends on nothing else, so new documents never move an old one from the test set into training.
     `fractions` maps names to shares that sum to 1, as in `{"train": 0.9, "validation": 0.1}`.
     """
-    if any(share < 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-9:
+    if any(share < 0 for share in fractions.values()) or not abs(sum(fractions.values()) - 1) <= 1e-9:
         raise ValueError(f"fractions must be >= 0 and sum to 1, got {dict(fractions)} (sum {sum(fractions.values())})")
     parts: dict[str, list[Document]] = {name: [] for name in fractions}
     for document in documents:
@@ -48,8 +49,9 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
     >>> ngrams("7+5=12", 4)
     [('7', '+', '5', '='), ('+', '5', '=', '12')]
     """
-    require_text(text)
-    tokens = TOKEN.findall(text.lower())
+    if n < 1:
+        raise ValueError(f"runs of tokens need n >= 1, got n = {n}")
+    tokens = TOKEN.findall(comparable_text(text))
     return [tuple(tokens[i : i + n]) for i in range(max(1, len(tokens) - n + 1))] if tokens else []
 
 
@@ -88,8 +90,10 @@ def mixture(
     """
     if set(sources) != set(weights):
         raise ValueError(f"sources {sorted(sources)} and weights {sorted(weights)} must have the same names")
-    if min(weights.values()) < 0 or not sum(weights.values()) > 0:
+    if not min(weights.values(), default=0) >= 0 or not sum(weights.values()) > 0:
         raise ValueError(f"weights must be >= 0 and not all 0, got {dict(weights)}")
+    if not n_bytes >= 0:
+        raise ValueError(f"n_bytes must be >= 0, got {n_bytes}")
     rng = random.Random(seed)
     mixed, epochs = [], {}
     for name, documents in sources.items():
