@@ -15,7 +15,7 @@ __import__("loopback_only")  # in this process now, in every Python that it star
 collect_ignore_glob = ["tests/**/*.ipynb"]
 
 # Where the files are that take ten seconds and more: started last, one would keep a worker busy while the others idle.
-LONG = ("notebooks/", "tests/browser/", "tests/training/", "tests/alignment/", "tests/test_train_command.py")
+LONG = ("tests/browser/", "notebooks/", "tests/training/", "tests/alignment/", "tests/test_train_command.py")
 
 
 def pytest_collection_modifyitems(items) -> None:

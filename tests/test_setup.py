@@ -134,3 +134,19 @@ def test_makefile_has(target):
     assert dry_run.returncode == 0, dry_run.stderr
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert re.search(rf"^  make {target} +\w", listed, re.M)
+
+
+def test_make_test_hands_whole_files_to_as_many_workers_as_wished():
+    wished = {2: [], 5: ["WORKERS=5"]}
+    for workers, words in wished.items():
+        dry_run = subprocess.run(["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True)
+        assert f"pytest -n {workers} --dist loadfile --no-loadscope-reorder" in dry_run.stdout
+
+
+def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused():
+    long, short = "tests/training/test_schedules.py", "tests/lab/checks/test_start.py"
+    command = [sys.executable, "-m", "pytest", short, long, "-p", "no:cacheprovider", "-v", "-v"]
+    run = subprocess.run([*command, "-n", "1"], cwd=ROOT, capture_output=True, text=True)
+    passed = re.findall(r"PASSED (\S+?)::", run.stdout)
+    assert run.returncode == 0 and {*passed} == {long, short} and passed == sorted(passed, key=[long, short].index)
+    assert re.search(r"^checkers: [1-9]\d* wrong answers refused, .*\(start\)$", run.stdout, re.M)
