@@ -28,11 +28,10 @@ help:  ## list the targets
 lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in JupyterLab
 	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
-# Each worker takes the next file when it is done with one, in the order of conftest.py; a notebook's cells stay together.
 test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests (WORKERS=2 at a time)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-	    tests course_lib $(wildcard notebooks/*.ipynb) --nbval-lax --nbval-current-env --nbval-cell-timeout=500
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib $(wildcard notebooks/*.ipynb) \
+	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 
 models: $(VENV)/.models  ## fetch the two real models (180 MB)
 

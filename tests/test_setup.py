@@ -136,11 +136,10 @@ def test_makefile_has(target):
     assert re.search(rf"^  make {target} +\w", listed, re.M)
 
 
-def test_make_test_hands_whole_files_to_as_many_workers_as_wished():
-    wished = {2: [], 5: ["WORKERS=5"]}
-    for workers, words in wished.items():
+def test_make_test_has_as_many_workers_as_wished():
+    for workers, words in {2: [], 5: ["WORKERS=5"]}.items():
         dry_run = subprocess.run(["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True)
-        assert f"pytest -n {workers} --dist loadfile --no-loadscope-reorder" in dry_run.stdout
+        assert f"-m pytest -n {workers} tests course_lib notebooks/00" in dry_run.stdout
 
 
 def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused():
