@@ -8,10 +8,13 @@ PIP_FLAGS ?=
 LAB_FLAGS ?=
 ONLY ?=
 OPEN ?= yes
+WORKERS ?= 2
 
 # Threads that wait must sleep: two busy-waiting threads on two shared cores are slower than one.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# A notebook, a worker, a subprocess: each is a Python that would compile all of PyTorch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Compiling every file of every package takes as long as installing them; Python compiles the few that are used when it first reads them.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
@@ -25,9 +28,9 @@ help:  ## list the targets
 lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in JupyterLab
 	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
-test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests
+test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests (WORKERS=2 at a time)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest tests course_lib $(wildcard notebooks/*.ipynb) \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 
 models: $(VENV)/.models  ## fetch the two real models (180 MB)

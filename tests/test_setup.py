@@ -134,3 +134,18 @@ def test_makefile_has(target):
     assert dry_run.returncode == 0, dry_run.stderr
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert re.search(rf"^  make {target} +\w", listed, re.M)
+
+
+def test_make_test_has_as_many_workers_as_wished():
+    for workers, words in {2: [], 5: ["WORKERS=5"]}.items():
+        dry_run = subprocess.run(["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True)
+        assert f"-m pytest -n {workers} tests course_lib notebooks/00" in dry_run.stdout
+
+
+def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused():
+    long, short = "tests/training/test_schedules.py", "tests/lab/checks/test_start.py"
+    command = [sys.executable, "-m", "pytest", short, long, "-p", "no:cacheprovider", "-v", "-v"]
+    run = subprocess.run([*command, "-n", "1"], cwd=ROOT, capture_output=True, text=True)
+    passed = re.findall(r"PASSED (\S+?)::", run.stdout)
+    assert run.returncode == 0 and {*passed} == {long, short} and passed == sorted(passed, key=[long, short].index)
+    assert re.search(r"^checkers: [1-9]\d* wrong answers refused, .*\(start\)$", run.stdout, re.M)
