@@ -35,11 +35,7 @@ def deepseek(build=DeepSeekV3, **settings):
 
 
 def reward_model():
-    """A head of tokens has no part in the score; copies in several processes wait for all that learns."""
-    model = RewardModel(llama())
-    if getattr(model.trunk, "head", None) is not None:
-        model.trunk.head.requires_grad_(False)
-    return model
+    return RewardModel(llama())
 
 
 def shifted(model):
