@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.alignment.check_numbers import check_positive_numbers, is_number
+from course_lib.check_numbers import check_positive_numbers, is_number
 
 
 class LoRALinear(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from course_lib.alignment.check_numbers import is_number
+from course_lib.check_numbers import is_number
 
 AVERAGES = ("sequence", "token")
 

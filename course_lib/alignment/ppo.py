@@ -26,10 +26,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.alignment.check_numbers import check_positive_numbers, is_number
 from course_lib.alignment.policy import average, check_average, clipped_gain, k3
 from course_lib.alignment.practice import PracticeSettings, RLHistory, Task, descend, minibatches, practise
 from course_lib.alignment.reward_model import trunk_alone
+from course_lib.check_numbers import check_positive_numbers, is_number
 from course_lib.inference.rollout import Completions, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints

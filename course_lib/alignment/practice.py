@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.alignment.check_numbers import check_positive_numbers, check_whole_numbers, is_number
 from course_lib.alignment.policy import check_clip
+from course_lib.check_numbers import check_positive_numbers, check_whole_numbers, is_number
 from course_lib.inference.rollout import Completions, sample_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, render

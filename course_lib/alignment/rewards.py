@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import regex
 
-from course_lib.alignment.check_numbers import is_number
+from course_lib.check_numbers import is_number
 from course_lib.text.problems import (
     EXPRESSION,
     RESPONSE_TAG,

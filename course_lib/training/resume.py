@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib.check_numbers import check_whole_numbers
 from course_lib.training import parallel
 from course_lib.training.checkpoint import CheckpointError, read, write
-from course_lib.training.settings import History, check_whole_numbers
+from course_lib.training.settings import History
 
 KIND = "training state"
 # The files of one checkpoint, and nothing else that may lie beside them; with a dot in front and more behind: a file
@@ -52,7 +53,7 @@ class Checkpoints:
 
     >>> Checkpoints("runs/poet", every=0)
     Traceback (most recent call last):
-    ValueError: every 0 and keep 2: neither may be below 1
+    ValueError: every 0 must be at least 1, and a whole number
     """
 
     folder: Path | str
@@ -61,8 +62,6 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         check_whole_numbers(every=self.every, keep=self.keep)
-        if self.every < 1 or self.keep < 1:
-            raise ValueError(f"every {self.every} and keep {self.keep}: neither may be below 1")
 
     def path(self, step: int) -> Path:
         return Path(self.folder) / f"step-{step:07}.json"

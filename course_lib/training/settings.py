@@ -4,37 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 
+from course_lib.check_numbers import check_finite_numbers, check_whole_numbers
 from course_lib.files import read_json, write_json
 from course_lib.training.schedules import Schedule, multi_step, warmup_cosine, warmup_stable_decay
 
 SCHEDULES: dict[str, Callable] = {"wsd": warmup_stable_decay, "cosine": warmup_cosine, "multi-step": multi_step}
-
-
-def check_whole_numbers(**numbers: object) -> None:
-    """Raise a ValueError that names the first that is no whole number: 2.5 and 2.0 are none, nor is True.
-
-    >>> check_whole_numbers(steps=2.0)
-    Traceback (most recent call last):
-    ValueError: steps 2.0 must be a whole number
-    """
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, Integral):
-            raise ValueError(f"{name} {number!r} must be a whole number")
-
-
-def check_finite_numbers(**numbers: object) -> None:
-    """Raise a ValueError that names the first that is no number, or is NaN or infinite.
-
-    >>> check_finite_numbers(clip=math.inf)
-    Traceback (most recent call last):
-    ValueError: clip inf must be a finite number
-    """
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
-            raise ValueError(f"{name} {number!r} must be a finite number")
 
 
 @dataclass(frozen=True)
@@ -70,8 +46,6 @@ class TrainSettings:
         shares = {"clip": self.clip, "warmup": self.warmup, "decay": self.decay}
         rates = {name: getattr(self, name) for name in ("muon_lr", "adam_lr", "weight_decay")}
         check_finite_numbers(**shares, **rates, **({} if self.seconds is None else {"seconds": self.seconds}))
-        if self.steps < 1 or self.accumulate < 1:
-            raise ValueError(f"steps {self.steps} and accumulate {self.accumulate}: neither may be below 1")
         if self.clip <= 0 or (self.seconds is not None and self.seconds <= 0):
             raise ValueError(f"clip {self.clip} and seconds {self.seconds} must be above 0")
         if not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:

@@ -10,6 +10,13 @@ def is_number(value: Any, low: float | int = -math.inf, high: float | int = math
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
 
 
+def check_finite_numbers(**values: Any) -> None:
+    """Raise a ValueError for the first value that is no finite number, by its name."""
+    for name, value in values.items():
+        if not is_number(value):
+            raise ValueError(f"{name} {value!r} must be a finite number")
+
+
 def check_positive_numbers(**values: Any) -> None:
     """Raise a ValueError for the first value that is no finite number above 0, by its name."""
     for name, value in values.items():
