@@ -10,7 +10,7 @@ A stage that was killed goes on from its last checkpoint.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,7 @@ from random import Random
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
 from course_lib.alignment import maths, preferences
 from course_lib.alignment.grpo import GRPOSettings, grpo
@@ -32,7 +31,7 @@ from course_lib.files import read_json, write_json
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text import bpe, small_web
-from course_lib.text.batches import stream, windows
+from course_lib.text.batches import in_turn, pack_whole_documents, shuffled_rows
 from course_lib.text.chat import END_OF_TEXT, PAD, SPECIAL_TOKENS
 from course_lib.text.corpus.document import Document
 from course_lib.text.problems import Chain, is_well_formed, verify
@@ -46,6 +45,7 @@ from course_lib.training.trainer import train
 VERSION = 1
 SMALL = ("small-base", "small-zero", "student")     # the names of the dense models
 ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}      # at a weight of 0.2 the format was lost in some seeds
+EARLY_SEED = 1_000_000       # added to the seed, for the pages that are read first
 REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}
 
 
@@ -151,34 +151,38 @@ def pretrain(
     run: Run,
     stage: str,
     model: Callable[[int], nn.Module],
-    pages: Iterable[Document],
+    phases: Sequence[Iterable[Document]],
     settings: TrainSettings,
     pattern: str = bpe.WORD_PATTERN,
 ) -> None:
-    """Train the language model that `model(n_vocab)` makes on pages; the first to do so learns the tokenizer from them.
+    """Train the language model that `model(n_vocab)` makes; the first to do so learns the tokenizer from its texts.
 
-    A mixture of experts is kept balanced as V3 is.
+    `phases` are the pages to read one after the other, an equal number of steps each: a curriculum. A mixture of
+    experts is kept balanced as V3 is.
     """
     if run.done(stage):
         return
-    documents, tokenizer = [page.text for page in pages], run.path("base/tokenizer")
+    texts, tokenizer = [[page.text for page in pages] for pages in phases], run.path("base/tokenizer")
     if not tokenizer.exists():
         tokenizer.parent.mkdir(parents=True, exist_ok=True)
-        bpe.train(documents[: len(documents) // 3], run.recipe.vocab_size, pattern, SPECIAL_TOKENS).save(tokenizer)
-    tokens = encoded(run.tokenizer(), documents)
+        some = texts[-1][: len(texts[-1]) // 3]
+        bpe.train(some, run.recipe.vocab_size, pattern, SPECIAL_TOKENS).save(tokenizer)
+    batches = [packed(run, documents) for documents in texts]
     torch.manual_seed(run.seed)
     learner = model(run.tokenizer().n_vocab).to(run.device)
     history = train(
-        learner, partial(windows, tokens, run.recipe.batch_size, run.recipe.window, run.seed), settings,
+        learner, partial(in_turn, batches, -(-settings.steps // len(phases))), settings,
         checkpoints=run.checkpoints(stage, every=200), **(balanced(settings) if moe_layers(learner) else {}),
     )  # fmt: skip
     run.keep(stage, learner, history)
 
 
-def encoded(tokenizer: bpe.Tokenizer, documents: Sequence[str]) -> Int[Tensor, "N"]:
-    """Give all documents as one row of tokens, an end token after each."""
+def packed(run: Run, documents: Sequence[str]) -> Callable[[int], Iterator]:
+    """Give batches of these documents, packed whole, as a function of the number of batches to skip."""
+    tokenizer, r = run.tokenizer(), run.recipe
     ids = (tokenizer.encode(document, allowed_special="all") for document in documents)
-    return stream(ids, tokenizer.special_tokens[END_OF_TEXT])
+    rows = pack_whole_documents(ids, r.window, tokenizer.special_tokens[END_OF_TEXT])
+    return partial(shuffled_rows, *rows, r.batch_size, run.seed)
 
 
 def balanced(settings: TrainSettings) -> dict:
@@ -188,7 +192,15 @@ def balanced(settings: TrainSettings) -> dict:
 
 
 def pages(run: Run) -> Iterable[Document]:
+    """Write the small web on which most people guess."""
     return small_web.documents(run.recipe.megabytes, run.seed, run.recipe.mixture, run.recipe.chains)
+
+
+def early_pages(run: Run) -> Iterable[Document]:
+    """Write other pages, on which more people work their sums out."""
+    r, chains = run.recipe, run.recipe.chains
+    diligent = replace(chains, worked=min(1.0, r.early_work * chains.worked))
+    return small_web.documents(r.megabytes, run.seed + EARLY_SEED, r.mixture, diligent)
 
 
 def pretraining(steps: int) -> TrainSettings:
@@ -337,7 +349,7 @@ def base(run: Run) -> None:
     """V3-Base: latent attention, a mixture of experts, trained on the small web."""
     r = run.recipe
     model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base))     # noqa: E731
-    pretrain(run, "base", model, pages(run), pretraining(r.base_steps))
+    pretrain(run, "base", model, [early_pages(run), pages(run)], pretraining(r.base_steps))
 
 
 def zero(run: Run) -> None:
@@ -374,7 +386,7 @@ def small_base(run: Run) -> None:
     """A small dense model, trained on the small web."""
     r = run.recipe
     model = lambda n_vocab: Llama(LlamaSettings(n_vocab, r.context, **r.small))     # noqa: E731
-    pretrain(run, "small-base", model, pages(run), pretraining(r.small_steps))
+    pretrain(run, "small-base", model, [pages(run)], pretraining(r.small_steps))
 
 
 def small_zero(run: Run) -> None:

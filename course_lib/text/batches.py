@@ -1,6 +1,7 @@
 """From token ids to the rectangles that a model trains on: windows of a stream, packed documents, padded sequences."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -37,15 +38,85 @@ def windows(
     count = (len(tokens) - 1) // length
     if count < 1:
         raise ValueError(f"a window of {length} inputs needs {length + 1} tokens; the stream has {len(tokens)}")
+    for chosen in _choices(count, batch_size, seed, start_step):
+        rows = tokens[chosen[:, None] * length + torch.arange(length + 1)].long()
+        yield rows[:, :-1], rows[:, 1:]
+
+
+def pack_whole_documents(
+    documents: Iterable[Sequence[int]], length: int, end_token: int, n_open: int = 64
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put whole documents, each with its end token, into rows of `length`: no answer is cut off from its question.
+
+    Each goes into the fullest of `n_open` rows that has room for it; one that is longer than a row is cut. A row begins
+    with an end token, as a prompt does, and what stays free at its end is IGNORE to the loss. Returns inputs and
+    targets. Documents in a row see each other. Source: Ding et al. 2024, best-fit packing (arXiv 2404.10830), which
+    DeepSeek-V3 takes (arXiv 2412.19437, section 4.1). Differs: documents come in their order, not the longest first.
+
+    >>> inputs, targets = pack_whole_documents([[5, 6], [7, 8, 9], [4]], length=5, end_token=0)
+    >>> inputs.tolist(), targets.tolist()
+    ([[0, 5, 6, 0, 4], [0, 7, 8, 9, 0]], [[5, 6, 0, 4, 0], [7, 8, 9, 0, -100]])
+    """
+    _positive(length=length, n_open=n_open)
+    rows: list[list[int]] = []
+    being_filled: list[list[int]] = []
+    for document in documents:
+        rest = [*document, end_token]
+        while len(rest) > length:
+            rows.append([end_token, *rest[:length]])
+            rest = rest[length:]
+        with_room = [row for row in being_filled if len(row) + len(rest) <= length + 1]
+        if not with_room:
+            if len(being_filled) == n_open:     # the fullest has the least to lose
+                rows.append(being_filled.pop(max(range(n_open), key=lambda i: len(being_filled[i]))))
+            with_room = [[end_token]]
+            being_filled += with_room
+        max(with_room, key=len).extend(rest)
+    rows += being_filled
+    if not rows:
+        raise ValueError("there are no documents to pack")
+    inputs, _ = pad([row[:-1] for row in rows], end_token, length=length)
+    targets, _ = pad([row[1:] for row in rows], IGNORE, length=length)
+    return inputs, targets
+
+
+def shuffled_rows(
+    inputs: Int[Tensor, "N T"], targets: Int[Tensor, "N T"], batch_size: int, seed: int = 0, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Batches of rows without end, in a new order for each epoch; see `windows`, whose rule for resuming holds too."""
+    _positive(batch_size=batch_size, rows=len(inputs))
+    for chosen in _choices(len(inputs), batch_size, seed, start_step):
+        yield inputs[chosen], targets[chosen]
+
+
+def _choices(count: int, batch_size: int, seed: int, start_step: int) -> Iterator[Int[Tensor, "B"]]:
     epoch, skip = divmod(start_step * batch_size, count)
     chosen = _order(count, seed, epoch)[skip:]
     while True:
         while len(chosen) < batch_size:
             epoch += 1
             chosen = torch.cat([chosen, _order(count, seed, epoch)])
-        starts, chosen = chosen[:batch_size] * length, chosen[batch_size:]
-        rows = tokens[starts[:, None] + torch.arange(length + 1)].long()
-        yield rows[:, :-1], rows[:, 1:]
+        yield chosen[:batch_size]
+        chosen = chosen[batch_size:]
+
+
+def in_turn(
+    phases: Sequence[Callable[[int], Iterator]], steps_each: int, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Batches of one phase after the other, `steps_each` of each, the last without end: a curriculum.
+
+    A phase is a function of the number of batches to skip, as `windows` is by `start_step`.
+
+    >>> list(islice(in_turn([lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])], 2, start_step=1), 3))
+    ['b', 'x', 'y']
+    """
+    _positive(phases=len(phases), steps_each=steps_each)
+    for number, phase in enumerate(phases):
+        skip = max(0, start_step - number * steps_each)
+        if number + 1 == len(phases):
+            yield from phase(skip)
+        elif skip < steps_each:
+            yield from islice(phase(skip), steps_each - skip)
 
 
 def _order(count: int, seed: int, epoch: int) -> Int[Tensor, "N"]:

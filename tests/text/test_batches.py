@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from course_lib.text.batches import IGNORE, pack, pad, same_document, stream, windows
+from course_lib.text.batches import (
+    IGNORE,
+    in_turn,
+    pack,
+    pack_whole_documents,
+    pad,
+    same_document,
+    shuffled_rows,
+    stream,
+    windows,
+)
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -62,6 +72,56 @@ def test_streams_that_cannot_be_cut():
 
 
 # ------------------------------------------------------------------------------------------------------------ packing
+@given(documents=documents, length=st.integers(1, 12), n_open=st.integers(1, 4))
+def test_whole_documents_are_cut_only_if_no_row_holds_them(documents, length, n_open):
+    inputs, targets = pack_whole_documents(documents, length, end_token=0, n_open=n_open)
+    assert inputs.shape == targets.shape and inputs.shape[1] == length
+    assert (inputs[:, 0] == 0).all()                            # a row begins as a prompt does, behind an end
+    counts = targets != IGNORE
+    assert torch.equal(counts, counts.cummin(1).values)         # what is free is free at the end
+    assert torch.equal(targets[:, :-1][counts[:, 1:]], inputs[:, 1:][counts[:, 1:]])
+    rows = [row[row != IGNORE].tolist() for row in targets]
+    assert sorted(sum(rows, [])) == sorted(stream(documents, 0).tolist())       # every token is learnt once
+    whole = [document for document in documents if len(document) < length]
+    found = [piece for row in rows for piece in pieces(row)]
+    for document in whole:
+        found.remove(document)      # raises if it was cut
+
+
+def pieces(row):
+    """Cut a row behind its end tokens."""
+    cuts = [-1, *(i for i, token in enumerate(row) if token == 0)]
+    return [row[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def test_a_document_goes_into_the_fullest_row_that_has_room():
+    inputs, _ = pack_whole_documents([[1, 1, 1, 1], [2], [3, 3], [4, 4, 4]], length=8, end_token=0)
+    assert inputs.tolist() == [[0, 1, 1, 1, 1, 0, 2, 0], [0, 3, 3, 0, 4, 4, 4, 0]]
+
+
+def test_no_documents_make_no_rows():
+    with pytest.raises(ValueError, match="there are no documents to pack"):
+        pack_whole_documents([], 8, end_token=0)
+
+
+@given(step=st.integers(0, 20), batch_size=st.integers(1, 9))
+def test_shuffled_rows_come_once_per_epoch_and_go_on_where_they_stopped(step, batch_size):
+    rows = torch.arange(7)[:, None]
+    seen = torch.cat([x for x, _ in islice(shuffled_rows(rows, rows + 9, batch_size), 7)])
+    assert all(torch.equal(epoch.sort().values, torch.arange(7)) for epoch in seen.view(batch_size, 7))
+    whole = next(islice(shuffled_rows(rows, rows + 9, batch_size, seed=1), step, None))
+    resumed = next(shuffled_rows(rows, rows + 9, batch_size, seed=1, start_step=step))
+    assert torch.equal(whole[0], resumed[0]) and torch.equal(whole[1], resumed[0] + 9)
+
+
+@given(skip=st.integers(0, 12), steps_each=st.integers(1, 4))
+def test_phases_follow_each_other_wherever_a_run_goes_on(skip, steps_each):
+    phases = [lambda start, name=name: iter([(name, i) for i in range(start, 30)]) for name in "abc"]
+    whole = [*islice(in_turn(phases, steps_each), 20)]
+    assert [name for name, _ in whole] == ["a"] * steps_each + ["b"] * steps_each + ["c"] * (20 - 2 * steps_each)
+    assert [*islice(in_turn(phases, steps_each, skip), 20 - skip)] == whole[skip:]
+
+
 @given(documents=documents, length=st.integers(1, 8))
 def test_packed_rows_hold_the_stream_and_its_successor(documents, length):
     tokens = stream(documents, end_token=0)
