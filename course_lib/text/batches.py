@@ -1,7 +1,8 @@
 """From token ids to the rectangles that a model trains on: windows of a stream, packed documents, padded sequences."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
+from random import Random
 from typing import NamedTuple
 
 import torch
@@ -44,40 +45,54 @@ def windows(
 
 
 def pack_whole_documents(
-    documents: Iterable[Sequence[int]], length: int, end_token: int, n_open: int = 64
+    documents: Iterable[Sequence[int]], length: int, end_token: int, n_open: int = 64, seed: int = 0
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     """Put whole documents, each with its end token, into rows of `length`: no answer is cut off from its question.
 
     Each goes into the fullest of `n_open` rows that has room for it; one that is longer than a row is cut. A row begins
-    with an end token, as a prompt does, and what stays free at its end is IGNORE to the loss. Returns inputs and
-    targets. Documents in a row see each other. Source: Ding et al. 2024, best-fit packing (arXiv 2404.10830), which
-    DeepSeek-V3 takes (arXiv 2412.19437, section 4.1). Differs: documents come in their order, not the longest first.
+    with an end token, as a prompt does, and what stays free at its end is IGNORE to the loss. Within a row the order is
+    drawn anew: what opens a row is what no other had room for, so long documents would stand first, and a model that
+    reads a prompt alone would expect a long one. Returns inputs and targets. Documents in a row see each other. Source:
+    Ding et al. 2024, best-fit packing (arXiv 2404.10830), which DeepSeek-V3 takes (arXiv 2412.19437, section 4.1).
+    Differs: documents come in their order, not the longest first.
 
     >>> inputs, targets = pack_whole_documents([[5, 6], [7, 8, 9], [4]], length=5, end_token=0)
     >>> inputs.tolist(), targets.tolist()
-    ([[0, 5, 6, 0, 4], [0, 7, 8, 9, 0]], [[5, 6, 0, 4, 0], [7, 8, 9, 0, -100]])
+    ([[0, 7, 8, 9, 0], [0, 4, 0, 5, 6]], [[7, 8, 9, 0, -100], [4, 0, 5, 6, 0]])
     """
     _positive(length=length, n_open=n_open)
-    rows: list[list[int]] = []
-    being_filled: list[list[int]] = []
-    for document in documents:
-        rest = [*document, end_token]
-        while len(rest) > length:
-            rows.append([end_token, *rest[:length]])
-            rest = rest[length:]
-        with_room = [row for row in being_filled if len(row) + len(rest) <= length + 1]
-        if not with_room:
-            if len(being_filled) == n_open:     # the fullest has the least to lose
-                rows.append(being_filled.pop(max(range(n_open), key=lambda i: len(being_filled[i]))))
-            with_room = [[end_token]]
-            being_filled += with_room
-        max(with_room, key=len).extend(rest)
-    rows += being_filled
+    pieces = (piece for document in documents for piece in cut_into_pieces([*document, end_token], length))
+    rows, rng = best_fit_rows(pieces, length, n_open), Random(seed)
     if not rows:
         raise ValueError("there are no documents to pack")
-    inputs, _ = pad([row[:-1] for row in rows], end_token, length=length)
-    targets, _ = pad([row[1:] for row in rows], IGNORE, length=length)
+    orders = [sorted(row, key=lambda _: rng.random()) for row in rows]
+    tokens = [[end_token, *chain.from_iterable(row)] for row in orders]
+    inputs, _ = pad([row[:-1] for row in tokens], end_token, length=length)
+    targets, _ = pad([row[1:] for row in tokens], IGNORE, length=length)
     return inputs, targets
+
+
+def cut_into_pieces(tokens: Sequence[int], length: int) -> Iterator[Sequence[int]]:
+    """Give the tokens in pieces of `length`, the last one as long as it may be."""
+    return (tokens[start : start + length] for start in range(0, len(tokens), length))
+
+
+def best_fit_rows(pieces: Iterable[Sequence[int]], length: int, n_open: int) -> list[list[Sequence[int]]]:
+    """Say which pieces share a row of `length`: each goes into the fullest of `n_open` rows that has room for it.
+
+    >>> best_fit_rows(["aaaa", "b", "cc", "ddd"], length=6, n_open=2)
+    [['aaaa', 'b'], ['cc', 'ddd']]
+    """
+    closed: list[list[Sequence[int]]] = []
+    room: list[tuple[int, list[Sequence[int]]]] = []     # of the open rows: what is free, and what is in
+    for piece in pieces:
+        fitting = [i for i, (free, _) in enumerate(room) if free >= len(piece)]
+        if not fitting and len(room) == n_open:         # the fullest has the least to lose
+            closed.append(room.pop(min(range(n_open), key=lambda i: room[i][0]))[1])
+        free, row = room.pop(min(fitting, key=lambda i: room[i][0])) if fitting else (length, [])
+        row.append(piece)
+        room.append((free - len(piece), row))
+    return closed + [row for _, row in room]
 
 
 def shuffled_rows(
@@ -100,14 +115,15 @@ def _choices(count: int, batch_size: int, seed: int, start_step: int) -> Iterato
         chosen = chosen[batch_size:]
 
 
-def in_turn(
+def phases_in_turn(
     phases: Sequence[Callable[[int], Iterator]], steps_each: int, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
     """Batches of one phase after the other, `steps_each` of each, the last without end: a curriculum.
 
     A phase is a function of the number of batches to skip, as `windows` is by `start_step`.
 
-    >>> list(islice(in_turn([lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])], 2, start_step=1), 3))
+    >>> phases = [lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])]
+    >>> list(islice(phases_in_turn(phases, 2, start_step=1), 3))
     ['b', 'x', 'y']
     """
     _positive(phases=len(phases), steps_each=steps_each)

@@ -43,7 +43,8 @@ def small_world():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(r1, "gather", anything)
         patch.setitem(command.PRESETS, "laptop", TINY)
-        patch.setattr(command, "evaluation", partial(r1.evaluation, n=4))
+        patch.setattr(command, "PROCESSES", 1)      # others would not see these patches
+        patch.setattr(r1, "measures_of", partial(r1.measures_of, n=4))
         patch.setattr(r1, "longer_sums", lambda run, name: {"3": 0.0})
         patch.setattr(r1, "chat_manners", partial(r1.chat_manners, n=4))
         patch.setattr(maths, "at_k", partial(maths.at_k, n_questions=2, n_samples=4, ks=(1, 4)))

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from course_lib.text.batches import (
     IGNORE,
-    in_turn,
+    best_fit_rows,
     pack,
     pack_whole_documents,
     pad,
+    phases_in_turn,
     same_document,
     shuffled_rows,
     stream,
@@ -94,9 +95,17 @@ def pieces(row):
     return [row[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
-def test_a_document_goes_into_the_fullest_row_that_has_room():
-    inputs, _ = pack_whole_documents([[1, 1, 1, 1], [2], [3, 3], [4, 4, 4]], length=8, end_token=0)
-    assert inputs.tolist() == [[0, 1, 1, 1, 1, 0, 2, 0], [0, 3, 3, 0, 4, 4, 4, 0]]
+def test_a_piece_goes_into_the_fullest_row_that_has_room_and_the_fullest_row_is_closed():
+    assert best_fit_rows(["aaaa", "b", "cc", "ddd"], 8, n_open=9) == [["aaaa", "b", "cc"], ["ddd"]]
+    assert best_fit_rows(["aaa", "bbbb", "cc", "d"], 5, n_open=9) == [["aaa", "cc"], ["bbbb", "d"]]
+    assert best_fit_rows(["aaa", "bbbb", "ccc", "d", "ee"], 5, n_open=2) == [["bbbb"], ["aaa", "d"], ["ccc", "ee"]]
+
+
+def test_long_documents_do_not_stand_first_in_their_rows():
+    documents = [[1] * 5 if i % 3 else [2, 2] for i in range(3000)]
+    inputs, _ = pack_whole_documents(documents, 9, end_token=0)
+    both = inputs[(inputs == 1).any(1) & (inputs == 2).any(1)]
+    assert 0.4 < (both[:, 1] == 1).float().mean() < 0.6
 
 
 def test_no_documents_make_no_rows():
@@ -117,9 +126,9 @@ def test_shuffled_rows_come_once_per_epoch_and_go_on_where_they_stopped(step, ba
 @given(skip=st.integers(0, 12), steps_each=st.integers(1, 4))
 def test_phases_follow_each_other_wherever_a_run_goes_on(skip, steps_each):
     phases = [lambda start, name=name: iter([(name, i) for i in range(start, 30)]) for name in "abc"]
-    whole = [*islice(in_turn(phases, steps_each), 20)]
+    whole = [*islice(phases_in_turn(phases, steps_each), 20)]
     assert [name for name, _ in whole] == ["a"] * steps_each + ["b"] * steps_each + ["c"] * (20 - 2 * steps_each)
-    assert [*islice(in_turn(phases, steps_each, skip), 20 - skip)] == whole[skip:]
+    assert [*islice(phases_in_turn(phases, steps_each, skip), 20 - skip)] == whole[skip:]
 
 
 @given(documents=documents, length=st.integers(1, 8))
