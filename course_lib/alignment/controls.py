@@ -25,6 +25,7 @@ from course_lib.alignment.r1 import (
 )
 from course_lib.alignment.rewards import steps
 from course_lib.text.problems import is_well_formed, verify
+from course_lib.text.small_web import ChainShares
 
 FOLDER = "experiments"
 

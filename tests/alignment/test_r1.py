@@ -18,8 +18,8 @@ FEW = GRPOSettings(2, n_questions=2, group_size=2, max_new_tokens=12)
 TINY = r1.Recipe(
     megabytes=0.1, base={"d_model": 16, "n_layers": 2, "n_heads": 2}, small={"d_model": 8, "n_layers": 1, "n_heads": 2},
     window=32, batch_size=2, base_steps=3, small_steps=3, zero=FEW, reasoning=FEW, r1=FEW, small_zero=FEW,
-    cold_questions=2, cold_steps=2, sft_questions=2, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
-    student_questions=2, student_steps=2,
+    cold_questions=6, cold_steps=2, sft_questions=6, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
+    student_questions=6, student_steps=2,
 )  # fmt: skip
 TINY_SEARCH = replace(
     search.RECIPE, megabytes=0.3, vocab_size=300, base_steps=3, batch_size=4, evaluation_tokens=20, n_evaluation=6,
