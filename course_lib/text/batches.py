@@ -116,23 +116,23 @@ def _choices(count: int, batch_size: int, seed: int, start_step: int) -> Iterato
 
 
 def phases_in_turn(
-    phases: Sequence[Callable[[int], Iterator]], steps_each: int, start_step: int = 0
+    phases: Sequence[Callable[[int], Iterator]], steps: Sequence[int], start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Batches of one phase after the other, `steps_each` of each, the last without end: a curriculum.
+    """Batches of one phase after the other, so many `steps` of each but the last, which goes on: a curriculum.
 
     A phase is a function of the number of batches to skip, as `windows` is by `start_step`.
 
     >>> phases = [lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])]
-    >>> list(islice(phases_in_turn(phases, 2, start_step=1), 3))
-    ['b', 'x', 'y']
+    >>> list(phases_in_turn(phases, steps=[2], start_step=1))
+    ['b', 'x', 'y', 'z']
     """
-    _positive(phases=len(phases), steps_each=steps_each)
-    for number, phase in enumerate(phases):
-        skip = max(0, start_step - number * steps_each)
-        if number + 1 == len(phases):
-            yield from phase(skip)
-        elif skip < steps_each:
-            yield from islice(phase(skip), steps_each - skip)
+    if len(steps) != len(phases) - 1:
+        raise ValueError(f"{len(phases)} phases and {len(steps)} numbers of steps: there is one for each but the last")
+    for phase, n_steps in zip(phases, steps, strict=False):
+        if start_step < n_steps:
+            yield from islice(phase(start_step), n_steps - start_step)
+        start_step = max(0, start_step - n_steps)
+    yield from phases[-1](start_step)
 
 
 def _order(count: int, seed: int, epoch: int) -> Int[Tensor, "N"]:

@@ -123,12 +123,17 @@ def test_shuffled_rows_come_once_per_epoch_and_go_on_where_they_stopped(step, ba
     assert torch.equal(whole[0], resumed[0]) and torch.equal(whole[1], resumed[0] + 9)
 
 
-@given(skip=st.integers(0, 12), steps_each=st.integers(1, 4))
-def test_phases_follow_each_other_wherever_a_run_goes_on(skip, steps_each):
+@given(skip=st.integers(0, 12), steps=st.tuples(st.integers(0, 4), st.integers(0, 4)))
+def test_phases_follow_each_other_wherever_a_run_goes_on(skip, steps):
     phases = [lambda start, name=name: iter([(name, i) for i in range(start, 30)]) for name in "abc"]
-    whole = [*islice(phases_in_turn(phases, steps_each), 20)]
-    assert [name for name, _ in whole] == ["a"] * steps_each + ["b"] * steps_each + ["c"] * (20 - 2 * steps_each)
-    assert [*islice(phases_in_turn(phases, steps_each, skip), 20 - skip)] == whole[skip:]
+    whole = [*islice(phases_in_turn(phases, steps), 20)]
+    assert [name for name, _ in whole] == ["a"] * steps[0] + ["b"] * steps[1] + ["c"] * (20 - sum(steps))
+    assert [*islice(phases_in_turn(phases, steps, skip), 20 - skip)] == whole[skip:]
+
+
+def test_each_phase_but_the_last_has_its_number_of_steps():
+    with pytest.raises(ValueError, match="1 phases and 1 numbers of steps"):
+        next(phases_in_turn([lambda skip: iter("abc")], [2]))
 
 
 @given(documents=documents, length=st.integers(1, 8))
