@@ -11,7 +11,7 @@ out, over all seeds.
 """
 
 import argparse
-import shutil
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,13 @@ from pathlib import Path
 
 import torch
 
+from course_lib.alignment.branches import run_pipeline
 from course_lib.alignment.controls import EXPERIMENTS
-from course_lib.alignment.r1 import PRESETS, STAGES, VERSION, Run, evaluation
+from course_lib.alignment.r1 import PRESETS, STAGES, VERSION, Run
 from course_lib.alignment.report import write_card
 from course_lib.files import read_json, write_json
+
+PROCESSES = min(2, os.cpu_count() or 1)     # a third would wait: the line to R1 takes more than half of all the time
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="of the texts, the first weights and all draws (default: 0)")
     p.add_argument("--from", dest="start", choices=STAGES, help="do this stage and all after it anew")
     p.add_argument("--experiment", choices=EXPERIMENTS, help="a control in place of the pipeline")
+    p.add_argument("--processes", type=int, default=PROCESSES, help=f"stages at a time (default: {PROCESSES})")
     p.add_argument("--threads", type=int, default=1, help="of PyTorch; its small matrices gain nothing from more")
     return p
 
@@ -49,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with timed(run, f"experiments/{args.experiment}"):
                 run.once(f"experiments/{args.experiment}/result", lambda: EXPERIMENTS[args.experiment](run))
         else:
-            pipeline(run, args.start)
+            with timed(run, "clock"):
+                run_pipeline(run, args.processes, args.start)
     except KeyboardInterrupt as stopped:
         print(f"Stopped: {stopped or 'the same command goes on from the last checkpoint'}.")
         return 130
@@ -67,21 +72,6 @@ def claim(run: Run, preset: str) -> None:
     begun = run.once("run", lambda: {"preset": preset, "seed": run.seed})
     if begun["preset"] != preset:
         raise ValueError(f"{run.folder} was begun with --preset {begun['preset']}, not {preset}: choose another --out")
-
-
-def pipeline(run: Run, start: str | None = None) -> None:
-    """Do the stages that are not done, in their order; `start` and all after it in any case. Then measure."""
-    names = [*STAGES, "evaluation"]
-    for name in names[names.index(start) :] if start else ():
-        shutil.rmtree(run.folder / name, ignore_errors=True)
-    for name, stage in STAGES.items():
-        if not run.done(name):
-            print(f"seed {run.seed}, {name}: {stage.__doc__}", flush=True)
-            shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
-            with timed(run, name):
-                stage(run)
-    with timed(run, "evaluation"):
-        run.once("evaluation/measures", lambda: evaluation(run))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ FIRST_LOSS = {name: GRPO[name] for name in ("scale_by_std", "average", "clip_hig
 
 def no_worked(run: Run) -> dict:
     """Pre-train on a web on which nobody works a sum out, then practise: is there anything to bring forth?"""
-    return practised(on_another_web(run, "no-worked", ChainShares(worked=0)), "zero", ZERO_REWARDS)
+    return practised(on_another_web(run, "no-worked", replace(run.recipe.chains, worked=0)), "zero", ZERO_REWARDS)
 
 
 def on_another_web(run: Run, name: str, chains: ChainShares) -> Run:
@@ -103,7 +103,7 @@ def rare_tags_weak_format(run: Run) -> dict:
 
 def with_rare_tags(run: Run) -> Run:
     """Give a run whose base has seen few answers with tags."""
-    return on_another_web(run, "rare-tags", ChainShares(tags=0.05))
+    return on_another_web(run, "rare-tags", replace(run.recipe.chains, tags=0.05))
 
 
 def naive_judge(run: Run) -> dict:

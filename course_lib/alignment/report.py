@@ -53,7 +53,7 @@ def read_run(folder: Path) -> dict:
     data = lambda name: read_json(folder / f"{name}.json", "data", VERSION)         # noqa: E731
     history = read_json(folder / "zero/history.json", "history", VERSION)
     seconds = {
-        name: read_json(folder / name / "seconds.json", "seconds", VERSION) for name in [*STAGES, "evaluation"]
+        name: read_json(folder / name / "seconds.json", "seconds", VERSION) for name in [*STAGES, "evaluation", "clock"]
     }
     kept = {name: len(data(name)) for name in ("cold-start/answers", "sft/sums", "sft/chats", "student/answers")}
     return {
@@ -73,7 +73,7 @@ def card(runs: list[dict]) -> str:
     head = ["# R1's report card", ""]
     if not runs:
         return "\n".join([*head, "No seed is done yet.", ""])
-    minutes = ", ".join(f"{sum(s['wall'] for s in run['seconds'].values()) / 60:.0f}" for run in runs)
+    minutes = ", ".join(f"{run['seconds']['clock']['wall'] / 60:.0f}" for run in runs)
     return "\n".join([
         *head,
         f"Seeds {seeds(runs)}, one number each. A seed is other texts, other first weights and other draws. Made by "

@@ -208,7 +208,7 @@ def base(run: Run) -> None:
     pages = small_web.documents(r.megabytes, run.seed, r.mixture, searches=r.shares)
     model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))     # noqa: E731
     settings = TrainSettings(r.base_steps, r.muon_lr, r.adam_lr, warmup=min(0.5, 50 / r.base_steps))
-    pretrain(run, "base", model, pages, settings, SEARCH_PATTERN)
+    pretrain(run, "base", model, [pages], settings, SEARCH_PATTERN)
 
 
 def improve(

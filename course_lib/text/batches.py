@@ -1,7 +1,8 @@
 """From token ids to the rectangles that a model trains on: windows of a stream, packed documents, padded sequences."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, count, islice
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -44,14 +45,8 @@ def windows(
     n_windows = (len(tokens) - 1) // length
     if n_windows < 1:
         raise ValueError(f"a window of {length} inputs needs {length + 1} tokens; the stream has {len(tokens)}")
-    epoch, skip = divmod(start_step * batch_size, n_windows)
-    chosen = _order(n_windows, seed, epoch)[skip:]
-    while True:
-        while len(chosen) < batch_size:
-            epoch += 1
-            chosen = torch.cat([chosen, _order(n_windows, seed, epoch)])
-        starts, chosen = chosen[:batch_size] * length, chosen[batch_size:]
-        yield _windows_at(tokens, starts, length)
+    for chosen in _choices(n_windows, batch_size, seed, start_step):
+        yield _windows_at(tokens, chosen * length, length)
 
 
 def random_windows(
@@ -85,6 +80,97 @@ def _windows_at(
     else:
         rows = tokens[places].long()
     return rows[:, :-1], rows[:, 1:]
+
+
+def pack_whole_documents(
+    documents: Iterable[Sequence[int]], length: int, end_token: int, n_open: int = 64, seed: int = 0
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put whole documents, each with its end token, into rows of `length`: no answer is cut off from its question.
+
+    Each goes into the fullest of `n_open` rows that has room for it; one that is longer than a row is cut. A row begins
+    with an end token, as a prompt does, and what stays free at its end is IGNORE to the loss. Within a row the order is
+    drawn anew: what opens a row is what no other had room for, so long documents would stand first, and a model that
+    reads a prompt alone would expect a long one. Returns inputs and targets. Documents in a row see each other. Source:
+    Ding et al. 2024, best-fit packing (arXiv 2404.10830), which DeepSeek-V3 takes (arXiv 2412.19437, section 4.1).
+    Differs: documents come in their order, not the longest first.
+
+    >>> inputs, targets = pack_whole_documents([[5, 6], [7, 8, 9], [4]], length=5, end_token=0)
+    >>> inputs.tolist(), targets.tolist()
+    ([[0, 7, 8, 9, 0], [0, 4, 0, 5, 6]], [[7, 8, 9, 0, -100], [4, 0, 5, 6, 0]])
+    """
+    _positive(length=length, n_open=n_open)
+    pieces = (piece for document in documents for piece in cut_into_pieces([*document, end_token], length))
+    rows, rng = best_fit_rows(pieces, length, n_open), Random(seed)
+    if not rows:
+        raise ValueError("there are no documents to pack")
+    orders = [sorted(row, key=lambda _: rng.random()) for row in rows]
+    tokens = [[end_token, *chain.from_iterable(row)] for row in orders]
+    inputs, _ = pad([row[:-1] for row in tokens], end_token, length=length)
+    targets, _ = pad([row[1:] for row in tokens], IGNORE, length=length)
+    return inputs, targets
+
+
+def cut_into_pieces(tokens: Sequence[int], length: int) -> Iterator[Sequence[int]]:
+    """Give the tokens in pieces of `length`, the last one as long as it may be."""
+    return (tokens[start : start + length] for start in range(0, len(tokens), length))
+
+
+def best_fit_rows(pieces: Iterable[Sequence[int]], length: int, n_open: int) -> list[list[Sequence[int]]]:
+    """Say which pieces share a row of `length`: each goes into the fullest of `n_open` rows that has room for it.
+
+    >>> best_fit_rows(["aaaa", "b", "cc", "ddd"], length=6, n_open=2)
+    [['aaaa', 'b'], ['cc', 'ddd']]
+    """
+    closed: list[list[Sequence[int]]] = []
+    room: list[tuple[int, list[Sequence[int]]]] = []     # of the open rows: what is free, and what is in
+    for piece in pieces:
+        fitting = [i for i, (free, _) in enumerate(room) if free >= len(piece)]
+        if not fitting and len(room) == n_open:         # the fullest has the least to lose
+            closed.append(room.pop(min(range(n_open), key=lambda i: room[i][0]))[1])
+        free, row = room.pop(min(fitting, key=lambda i: room[i][0])) if fitting else (length, [])
+        row.append(piece)
+        room.append((free - len(piece), row))
+    return closed + [row for _, row in room]
+
+
+def shuffled_rows(
+    inputs: Int[Tensor, "N T"], targets: Int[Tensor, "N T"], batch_size: int, seed: int = 0, start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Batches of rows without end, in a new order for each epoch; see `windows`, whose rule for resuming holds too."""
+    _positive(batch_size=batch_size, rows=len(inputs))
+    for chosen in _choices(len(inputs), batch_size, seed, start_step):
+        yield inputs[chosen], targets[chosen]
+
+
+def _choices(n_rows: int, batch_size: int, seed: int, start_step: int) -> Iterator[Int[Tensor, "B"]]:
+    epoch, skip = divmod(start_step * batch_size, n_rows)
+    chosen = _order(n_rows, seed, epoch)[skip:]
+    while True:
+        while len(chosen) < batch_size:
+            epoch += 1
+            chosen = torch.cat([chosen, _order(n_rows, seed, epoch)])
+        yield chosen[:batch_size]
+        chosen = chosen[batch_size:]
+
+
+def phases_in_turn(
+    phases: Sequence[Callable[[int], Iterator]], steps: Sequence[int], start_step: int = 0
+) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
+    """Batches of one phase after the other, so many `steps` of each but the last, which goes on: a curriculum.
+
+    A phase is a function of the number of batches to skip, as `windows` is by `start_step`.
+
+    >>> phases = [lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])]
+    >>> list(phases_in_turn(phases, steps=[2], start_step=1))
+    ['b', 'x', 'y', 'z']
+    """
+    if len(steps) != len(phases) - 1:
+        raise ValueError(f"{len(phases)} phases and {len(steps)} numbers of steps: there is one for each but the last")
+    for phase, n_steps in zip(phases, steps, strict=False):
+        if start_step < n_steps:
+            yield from islice(phase(start_step), n_steps - start_step)
+        start_step = max(0, start_step - n_steps)
+    yield from phases[-1](start_step)
 
 
 def _order(count: int, seed: int, epoch: int) -> Int[Tensor, "N"]:

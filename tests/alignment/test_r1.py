@@ -18,8 +18,8 @@ FEW = GRPOSettings(2, n_questions=2, group_size=2, max_new_tokens=12)
 TINY = r1.Recipe(
     megabytes=0.1, base={"d_model": 16, "n_layers": 2, "n_heads": 2}, small={"d_model": 8, "n_layers": 1, "n_heads": 2},
     window=32, batch_size=2, base_steps=3, small_steps=3, zero=FEW, reasoning=FEW, r1=FEW, small_zero=FEW,
-    cold_questions=2, cold_steps=2, sft_questions=2, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
-    student_questions=2, student_steps=2,
+    cold_questions=6, cold_steps=2, sft_questions=6, sft_steps=2, n_chats=3, n_pairs=12, judge_steps=2,
+    student_questions=6, student_steps=2,
 )  # fmt: skip
 TINY_SEARCH = replace(
     search.RECIPE, megabytes=0.3, vocab_size=300, base_steps=3, batch_size=4, evaluation_tokens=20, n_evaluation=6,
@@ -43,7 +43,8 @@ def small_world():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(r1, "gather", anything)
         patch.setitem(command.PRESETS, "laptop", TINY)
-        patch.setattr(command, "evaluation", partial(r1.evaluation, n=4))
+        patch.setattr(command, "PROCESSES", 1)      # others would not see these patches
+        patch.setattr(r1, "measures_of", partial(r1.measures_of, n=4))
         patch.setattr(r1, "longer_sums", lambda run, name: {"3": 0.0})
         patch.setattr(r1, "chat_manners", partial(r1.chat_manners, n=4))
         patch.setattr(maths, "at_k", partial(maths.at_k, n_questions=2, n_samples=4, ks=(1, 4)))

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from course_lib.text.batches import IGNORE, pack, pad, random_windows, same_document, stream, windows
+from course_lib.text.batches import (
+    IGNORE,
+    best_fit_rows,
+    pack,
+    pack_whole_documents,
+    pad,
+    phases_in_turn,
+    random_windows,
+    same_document,
+    shuffled_rows,
+    stream,
+    windows,
+)
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -108,6 +120,69 @@ def test_streams_that_cannot_be_cut():
 
 
 # ------------------------------------------------------------------------------------------------------------ packing
+@given(documents=documents, length=st.integers(1, 12), n_open=st.integers(1, 4))
+def test_whole_documents_are_cut_only_if_no_row_holds_them(documents, length, n_open):
+    inputs, targets = pack_whole_documents(documents, length, end_token=0, n_open=n_open)
+    assert inputs.shape == targets.shape and inputs.shape[1] == length
+    assert (inputs[:, 0] == 0).all()                            # a row begins as a prompt does, behind an end
+    counts = targets != IGNORE
+    assert torch.equal(counts, counts.cummin(1).values)         # what is free is free at the end
+    assert torch.equal(targets[:, :-1][counts[:, 1:]], inputs[:, 1:][counts[:, 1:]])
+    rows = [row[row != IGNORE].tolist() for row in targets]
+    assert sorted(sum(rows, [])) == sorted(stream(documents, 0).tolist())       # every token is learnt once
+    whole = [document for document in documents if len(document) < length]
+    found = [piece for row in rows for piece in pieces(row)]
+    for document in whole:
+        found.remove(document)      # raises if it was cut
+
+
+def pieces(row):
+    """Cut a row behind its end tokens."""
+    cuts = [-1, *(i for i, token in enumerate(row) if token == 0)]
+    return [row[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def test_a_piece_goes_into_the_fullest_row_that_has_room_and_the_fullest_row_is_closed():
+    assert best_fit_rows(["aaaa", "b", "cc", "ddd"], 8, n_open=9) == [["aaaa", "b", "cc"], ["ddd"]]
+    assert best_fit_rows(["aaa", "bbbb", "cc", "d"], 5, n_open=9) == [["aaa", "cc"], ["bbbb", "d"]]
+    assert best_fit_rows(["aaa", "bbbb", "ccc", "d", "ee"], 5, n_open=2) == [["bbbb"], ["aaa", "d"], ["ccc", "ee"]]
+
+
+def test_long_documents_do_not_stand_first_in_their_rows():
+    documents = [[1] * 5 if i % 3 else [2, 2] for i in range(3000)]
+    inputs, _ = pack_whole_documents(documents, 9, end_token=0)
+    both = inputs[(inputs == 1).any(1) & (inputs == 2).any(1)]
+    assert 0.4 < (both[:, 1] == 1).float().mean() < 0.6
+
+
+def test_no_documents_make_no_rows():
+    with pytest.raises(ValueError, match="there are no documents to pack"):
+        pack_whole_documents([], 8, end_token=0)
+
+
+@given(step=st.integers(0, 20), batch_size=st.integers(1, 9))
+def test_shuffled_rows_come_once_per_epoch_and_go_on_where_they_stopped(step, batch_size):
+    rows = torch.arange(7)[:, None]
+    seen = torch.cat([x for x, _ in islice(shuffled_rows(rows, rows + 9, batch_size), 7)])
+    assert all(torch.equal(epoch.sort().values, torch.arange(7)) for epoch in seen.view(batch_size, 7))
+    whole = next(islice(shuffled_rows(rows, rows + 9, batch_size, seed=1), step, None))
+    resumed = next(shuffled_rows(rows, rows + 9, batch_size, seed=1, start_step=step))
+    assert torch.equal(whole[0], resumed[0]) and torch.equal(whole[1], resumed[0] + 9)
+
+
+@given(skip=st.integers(0, 12), steps=st.tuples(st.integers(0, 4), st.integers(0, 4)))
+def test_phases_follow_each_other_wherever_a_run_goes_on(skip, steps):
+    phases = [lambda start, name=name: iter([(name, i) for i in range(start, 30)]) for name in "abc"]
+    whole = [*islice(phases_in_turn(phases, steps), 20)]
+    assert [name for name, _ in whole] == ["a"] * steps[0] + ["b"] * steps[1] + ["c"] * (20 - sum(steps))
+    assert [*islice(phases_in_turn(phases, steps, skip), 20 - skip)] == whole[skip:]
+
+
+def test_each_phase_but_the_last_has_its_number_of_steps():
+    with pytest.raises(ValueError, match="1 phases and 1 numbers of steps"):
+        next(phases_in_turn([lambda skip: iter("abc")], [2]))
+
+
 @given(documents=documents, length=st.integers(1, 8))
 def test_packed_rows_hold_the_stream_and_its_successor(documents, length):
     tokens = stream(documents, end_token=0)
