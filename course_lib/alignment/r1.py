@@ -76,7 +76,7 @@ class Recipe:
     context: int = 256                  # tokens that a question and its answer may have
     window: int = 128                   # tokens of a row of pre-training
     batch_size: int = 16                # twice as many steps as with 32
-    base_steps: int = 1600
+    base_steps: int = 1800
     small_steps: int = 800
     zero: GRPOSettings = GRPOSettings(70)
     reasoning: GRPOSettings = GRPOSettings(40, lr=5e-4, beta=0.02)
