@@ -11,7 +11,12 @@ import re
 import sys
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "COURSE_QUIET": "1", "HF_HUB_OFFLINE": "1"}
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "COURSE_QUIET": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 
 NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo")
 README = Path(__file__).parent.parent / "README.md"
@@ -21,7 +26,9 @@ MARKS = re.compile(r"(<!-- benchmarks -->\n).*?(\n<!-- end of benchmarks -->)", 
 def put_into(readme: str, tables: str) -> str:
     """Replace what stands between the marks. Raises ValueError if they are missing."""
     if not MARKS.search(readme):
-        raise ValueError("the README has no marks <!-- benchmarks --> and <!-- end of benchmarks -->")
+        raise ValueError(
+            "the README has no marks <!-- benchmarks --> and <!-- end of benchmarks -->"
+        )
     return MARKS.sub(lambda found: f"{found[1]}\n{tables}\n{found[2]}", readme)
 
 
@@ -34,7 +41,9 @@ def main(names: list[str]) -> None:
         tables.append(importlib.import_module(f"benchmarks.{name}").main())
         print(tables[-1], flush=True)
     if not names:
-        README.write_text(put_into(README.read_text(encoding="utf-8"), "\n\n".join(tables)), encoding="utf-8")
+        README.write_text(
+            put_into(README.read_text(encoding="utf-8"), "\n\n".join(tables)), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Our byte-pair trainer and encoders beside tokenizers, rustbpe and tiktoken, on the plays, one thread.
+"""Our byte-pair trainer and encoders beside tokenizers, rustbpe and tiktoken, on the plays, one
+thread.
 
-    RAYON_NUM_THREADS=1 python -m benchmarks.bpe
+RAYON_NUM_THREADS=1 python -m benchmarks.bpe
 """
 
 import os
@@ -26,7 +27,9 @@ def hugging_face(plays: list[str]) -> Tokenizer:
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(plays, trainer)
     return tokenizer
 
@@ -42,19 +45,21 @@ def table(title: str, runs: Mapping[str, Callable[[], object]], megabytes: float
     """Lay out one comparison: the last column is our time by theirs, so above 1 they are faster."""
     spent = cpu_seconds(runs, repeats=3)
     ours = spent["ours"]
-    rows = [[name, f"{s:.2f}", f"{megabytes / s:.1f}", f"{ours / s:.2g}"] for name, s in spent.items()]
+    rows = [
+        [name, f"{s:.2f}", f"{megabytes / s:.1f}", f"{ours / s:.2g}"] for name, s in spent.items()
+    ]
     return markdown_table([title, "seconds", "MB/s", "speed by ours"], rows)
 
 
 def main() -> str:
     """Measure training, then encoding; return both tables."""
-    plays = [path.read_text() for path in assets.plays().values()]
+    plays = [path.read_text() for path in assets.plays_files().values()]
     text = "\n".join(plays)
     megabytes = len(text.encode()) / 1e6
-    ours, theirs, rusts = bpe.train(plays, VOCAB_SIZE), hugging_face(plays), rust(plays)
+    ours, theirs, rusts = bpe.train_bpe(plays, VOCAB_SIZE), hugging_face(plays), rust(plays)
     tiktoken = ours.to_tiktoken()
     training = {
-        "ours": lambda: bpe.train(plays, VOCAB_SIZE),
+        "ours": lambda: bpe.train_bpe(plays, VOCAB_SIZE),
         "tokenizers": lambda: hugging_face(plays),
         "rustbpe": lambda: rust(plays),
     }
@@ -65,10 +70,14 @@ def main() -> str:
         "rustbpe": lambda: [rusts.encode(play) for play in plays],
         "tiktoken": lambda: tiktoken.encode_ordinary(text),
     }
-    return "\n\n".join([
-        table(f"BPE training, vocabulary {VOCAB_SIZE}, {megabytes:.1f} MB", training, megabytes),
-        table("BPE encoding", encoding, megabytes),
-    ])
+    return "\n\n".join(
+        [
+            table(
+                f"BPE training, vocabulary {VOCAB_SIZE}, {megabytes:.1f} MB", training, megabytes
+            ),
+            table("BPE encoding", encoding, megabytes),
+        ]
+    )
 
 
 if __name__ == "__main__":

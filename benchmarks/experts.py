@@ -1,8 +1,10 @@
-"""Our mixture of experts beside the plain loop, Hugging Face's class and a dense SwiGLU of the same active width.
+"""Our mixture of experts beside the plain loop, Hugging Face's class and a dense SwiGLU of the same
+active width.
 
     OMP_NUM_THREADS=1 python -m benchmarks.experts
 
-Whole layers, router and one shared expert included, with the same weights. Training is forward and backward.
+Whole layers, router and one shared expert included, with the same weights. Training is forward and
+backward.
 """
 
 import os
@@ -20,8 +22,8 @@ from course_lib.files import markdown_table  # noqa: E402
 from course_lib.layers.mlp import SwiGLU  # noqa: E402
 from course_lib.layers.moe import MoE, SigmoidRouter, experts_by_loop  # noqa: E402
 
-SIZES = [(64, 56, 8, 2), (128, 64, 16, 4)]      # d_model, d_expert, n_experts, n_chosen
-TRAINED, DECODED = 4096, (1, 16, 64, 256)       # tokens at once
+SIZES = [(64, 56, 8, 2), (128, 64, 16, 4)]  # d_model, d_expert, n_experts, n_chosen
+TRAINED, DECODED = 4096, (1, 16, 64, 256)  # tokens at once
 
 
 class Loop(nn.Module):
@@ -34,17 +36,27 @@ class Loop(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         routing = self.moe.router(x)
         experts = self.moe.experts
-        return experts_by_loop(x, routing.chosen, routing.weights, experts.gate_up, experts.down) + self.moe.shared(x)
+        return experts_by_loop(
+            x, routing.chosen, routing.weights, experts.gate_up, experts.down
+        ) + self.moe.shared(x)
 
 
 def hugging_face(moe: MoE, implementation: str) -> nn.Module:
-    """Their layer with the weights of ours; `grouped_mm` is what their whole models use, `eager` is a loop."""
+    """Their layer with the weights of ours; `grouped_mm` is what their whole models use, `eager` is
+    a loop."""
     (n_experts, d_model, d_expert), choice = moe.experts.down.shape, moe.router.choice
     config = DeepseekV3Config(
-        hidden_size=d_model, moe_intermediate_size=d_expert, n_routed_experts=n_experts, n_shared_experts=1,
-        num_experts_per_tok=choice["n_chosen"], n_group=1, topk_group=1, routed_scaling_factor=choice["scale"],
-        num_attention_heads=1, experts_implementation=implementation,
-    )  # fmt: skip
+        hidden_size=d_model,
+        moe_intermediate_size=d_expert,
+        n_routed_experts=n_experts,
+        n_shared_experts=1,
+        num_experts_per_tok=choice["n_chosen"],
+        n_group=1,
+        topk_group=1,
+        routed_scaling_factor=choice["scale"],
+        num_attention_heads=1,
+        experts_implementation=implementation,
+    )
     theirs = DeepseekV3MoE(config)
     for mine, other in zip(
         [moe.router.weight, moe.experts.gate_up, moe.experts.down, *moe.shared.parameters()],
@@ -58,7 +70,9 @@ def hugging_face(moe: MoE, implementation: str) -> nn.Module:
 def layers(d_model: int, d_expert: int, n_experts: int, n_chosen: int) -> dict[str, nn.Module]:
     """The layers to compare; all but the dense one compute the same."""
     torch.manual_seed(0)
-    ours = MoE(SigmoidRouter(d_model, n_experts, n_chosen), d_model, d_expert, n_experts, n_shared=1)
+    ours = MoE(
+        SigmoidRouter(d_model, n_experts, n_chosen), d_model, d_expert, n_experts, n_shared=1
+    )
     same = {
         "ours": ours,
         "loop": Loop(ours),
@@ -95,7 +109,9 @@ def main() -> str:
         compared = layers(*sizes)
         for n_tokens, work in [(TRAINED, training), *((n, decoding) for n in DECODED)]:
             x = torch.randn(n_tokens, sizes[0])
-            spent = cpu_seconds({name: work(layer, x) for name, layer in compared.items()}, repeats=21)
+            spent = cpu_seconds(
+                {name: work(layer, x) for name, layer in compared.items()}, repeats=21
+            )
             ratios = [f"{seconds / spent['ours']:.2f}" for seconds in list(spent.values())[1:]]
             what = "d{} f{} E{} k{}".format(*sizes)
             ours = spent["ours"] / (1 if work is training else 20)

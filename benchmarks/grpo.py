@@ -1,11 +1,13 @@
-"""A step of GRPO beside TRL's GRPOTrainer, and PPO beside GRPO: seconds, and what is kept in memory.
+"""A step of GRPO beside TRL's GRPOTrainer, and PPO beside GRPO: seconds, and what is kept in
+memory.
 
     OMP_NUM_THREADS=1 python -m benchmarks.grpo
 
-A step samples, rates and learns, on one thread, by CPU seconds. Beside TRL both start from the same weights and answer
-the same questions for the same reward; ours takes its steps in between those of TRL's own loop. "Equal work": an end
-of text that is never drawn makes all answers equally long, and no two earn the same. The shipped student ends its
-answers; it shows what it saves to stop with them, and, rated by rules, to skip answers that are all right or all wrong.
+A step samples, rates and learns, on one thread, by CPU seconds. Beside TRL both start from the same
+weights and answer the same questions for the same reward; ours takes its steps in between those of
+TRL's own loop. "Equal work": an end of text that is never drawn makes all answers equally long, and
+no two earn the same. The shipped student ends its answers; it shows what it saves to stop with
+them, and, rated by rules, to skip answers that are all right or all wrong.
 """
 
 import os
@@ -19,7 +21,12 @@ from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
-os.environ |= {"COURSE_QUIET": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+os.environ |= {
+    "COURSE_QUIET": "1",
+    "OMP_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 
 import datasets  # noqa: E402
 import tokenizers  # noqa: E402
@@ -29,28 +36,37 @@ from torch import nn  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 from benchmarks.measure import cpu_seconds  # noqa: E402
-from course_lib.alignment import maths  # noqa: E402
-from course_lib.alignment.grpo import GRPO, GRPOSettings, group_advantages, grpo_step  # noqa: E402
+from course_lib.alignment.grpo import GRPO_PRESET, GRPOSettings, group_advantages, grpo_step  # noqa: E402
 from course_lib.alignment.ppo import Critic, PPOSettings, ppo_step  # noqa: E402
-from course_lib.alignment.practice import Learn, Question, Task, describe, practise, prompt, sample  # noqa: E402
-from course_lib.alignment.r1 import SHIPPED, ZERO_REWARDS  # noqa: E402
+from course_lib.alignment.rl_loop import PolicyUpdate, completion_metrics, run_rl, sample_rollouts
+from course_lib.alignment.rl_task import Question, RLTask, question_prompt_ids  # noqa: E402
+from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.files import markdown_table  # noqa: E402
 from course_lib.inference.rollout import Completions  # noqa: E402
 from course_lib.models.hf_files import save_hf  # noqa: E402
 from course_lib.models.llama import Llama, LlamaSettings  # noqa: E402
+from course_lib.tasks import arithmetic  # noqa: E402
+from course_lib.tasks.arithmetic import ZERO_REWARDS  # noqa: E402
 from course_lib.text import bpe  # noqa: E402
 from course_lib.text.chat import END_OF_TEXT, PAD  # noqa: E402
 
-TOKENIZER = SHIPPED.tokenizer()
-SIZE = {"vocab_size": TOKENIZER.n_vocab, "max_seq_len": 128, "d_model": 64, "n_layers": 3, "n_heads": 4}
-RATE = 1e-6     # of learning: so low that the first step and the last one have the same to do
+TOKENIZER = SHIPPED_R1.tokenizer()
+SIZE = {
+    "vocab_size": TOKENIZER.n_vocab,
+    "max_seq_len": 128,
+    "d_model": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+}
+RATE = 1e-6  # of learning: so low that the first step and the last one have the same to do
 
 
 class Work(NamedTuple):
-    """What one step does: how many questions, answers to each, tokens of an answer (at most), and updates.
+    """What one step does: how many questions, answers to each, tokens of an answer (at most), and
+    updates.
 
-    `beta` weighs the distance from a reference model; at 0 there is none. In `exact` work all answers are of full
-    length.
+    `beta` weighs the distance from a reference model; at 0 there is none. In `exact` work all
+    answers are of full length.
     """
 
     n_questions: int
@@ -63,9 +79,12 @@ class Work(NamedTuple):
     def numbers(self) -> dict:
         """Say this in the words of our settings."""
         return {
-            "n_questions": self.n_questions, "group_size": self.group_size, "max_new_tokens": self.n_tokens,
-            "n_minibatches": self.n_updates, "beta": self.beta,
-        }  # fmt: skip
+            "n_questions": self.n_questions,
+            "group_size": self.group_size,
+            "max_new_tokens": self.n_tokens,
+            "n_minibatches": self.n_updates,
+            "beta": self.beta,
+        }
 
     def __str__(self) -> str:
         return f"{self.n_questions} x {self.group_size} x {self.n_tokens}"
@@ -73,10 +92,11 @@ class Work(NamedTuple):
 
 SMALL = Work(8, 4, 16, n_updates=1, beta=0.0)
 LARGE = Work(16, 8, 64, n_updates=1, beta=0.0)
-USUAL = Work(16, 8, 64, n_updates=2, beta=0.005)        # as the course practises
+USUAL = Work(16, 8, 64, n_updates=2, beta=0.005)  # as the course practises
 
 
-# The same task for all ----------------------------------------------------------------------------------------------
+# The same task for all
+# ----------------------------------------------------------------------------------------------
 
 
 def by_chance(questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
@@ -84,10 +104,12 @@ def by_chance(questions: Sequence[Question], answers: Sequence[str]) -> list[flo
     return torch.rand(len(answers)).tolist()
 
 
-def task(reward: Callable, n_questions: int) -> Task:
+def task(reward: Callable, n_questions: int) -> RLTask:
     """Make the task of answering these many sums, one after the other, and again."""
-    questions = cycle([maths.draw_question(Random(seed)) for seed in range(n_questions)])
-    return Task(lambda _: next(questions), reward)
+    questions = cycle(
+        [arithmetic.draw_arithmetic_question(Random(seed)) for seed in range(n_questions)]
+    )
+    return RLTask(lambda _: next(questions), reward)
 
 
 def never_ending() -> Llama:
@@ -101,17 +123,20 @@ def never_ending() -> Llama:
 
 
 def adam(module: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimiser that `grpo` and `ppo` use."""
-    return torch.optim.AdamW(module.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    """Make the optimizer that `grpo` and `ppo` use."""
+    return torch.optim.AdamW(
+        module.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
 
 
-# Theirs -------------------------------------------------------------------------------------------------------------
+# Theirs
+# --------------------------------------------------------------------------------------------------
 
 
 def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     """Give Hugging Face's tokenizer with our vocabulary."""
     printable = bpe.printable_bytes()
-    name = lambda token: "".join(printable[byte] for byte in token)     # noqa: E731
+    name = lambda token: "".join(printable[byte] for byte in token)  # noqa: E731
     ranks, merges = {name(token): rank for token, rank in ours.ranks.items()}, []
     for token, rank in ours.ranks.items():
         if rank >= 256:
@@ -123,21 +148,42 @@ def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
     theirs.decoder = tokenizers.decoders.ByteLevel()
     theirs.add_special_tokens([END_OF_TEXT, PAD])
-    theirs.add_tokens(sorted(ours.special_tokens, key=ours.special_tokens.get)[2:])     # not hidden from the reward
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=theirs, eos_token=END_OF_TEXT, pad_token=PAD)
+    theirs.add_tokens(
+        sorted(ours.special_tokens, key=ours.special_tokens.get)[2:]
+    )  # not hidden from the reward
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=theirs, eos_token=END_OF_TEXT, pad_token=PAD
+    )
 
 
 def config(folder: str, work: Work, n_steps: int) -> GRPOConfig:
-    """Tell TRL to do the same work, and nothing beside it: no logs, no checkpoints, no recomputing to save memory."""
+    """Tell TRL to do the same work, and nothing beside it: no logs, no checkpoints, no recomputing
+    to save memory."""
     return GRPOConfig(
-        output_dir=folder, max_steps=n_steps * work.n_updates, num_generations=work.group_size,
+        output_dir=folder,
+        max_steps=n_steps * work.n_updates,
+        num_generations=work.group_size,
         per_device_train_batch_size=work.n_questions * work.group_size // work.n_updates,
-        steps_per_generation=work.n_updates, max_completion_length=work.n_tokens, temperature=1.0, beta=work.beta,
-        loss_type="grpo", learning_rate=RATE, lr_scheduler_type="constant", adam_beta2=0.95, max_grad_norm=1.0,
-        use_cpu=True, bf16=False, model_init_kwargs={"dtype": "float32"}, gradient_checkpointing=False,
-        shuffle_dataset=False, dataloader_pin_memory=False, logging_strategy="no", save_strategy="no",
-        report_to="none", disable_tqdm=True,
-    )  # fmt: skip
+        steps_per_generation=work.n_updates,
+        max_completion_length=work.n_tokens,
+        temperature=1.0,
+        beta=work.beta,
+        loss_type="grpo",
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        adam_beta2=0.95,
+        max_grad_norm=1.0,
+        use_cpu=True,
+        bf16=False,
+        model_init_kwargs={"dtype": "float32"},
+        gradient_checkpointing=False,
+        shuffle_dataset=False,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
 
 
 def trainer(folder: str, work: Work, reward: Callable, n_steps: int) -> GRPOTrainer:
@@ -145,7 +191,7 @@ def trainer(folder: str, work: Work, reward: Callable, n_steps: int) -> GRPOTrai
     n_questions = work.n_questions * n_steps
     sums = task(reward, n_questions)
     asked = [sums.draw(Random()) for _ in range(n_questions)]
-    texts = [TOKENIZER.decode(prompt(TOKENIZER, question.text)) for question in asked]
+    texts = [TOKENIZER.decode(question_prompt_ids(TOKENIZER, question.text)) for question in asked]
     question_of = dict(zip(texts, asked, strict=True))
 
     def rate(prompts, completions, completion_ids, **_) -> list[float]:
@@ -153,17 +199,23 @@ def trainer(folder: str, work: Work, reward: Callable, n_steps: int) -> GRPOTrai
         return reward([question_of[text] for text in prompts], completions)
 
     made = GRPOTrainer(
-        folder, rate, config(folder, work, n_steps), train_dataset=datasets.Dataset.from_dict({"prompt": texts}),
+        folder,
+        rate,
+        config(folder, work, n_steps),
+        train_dataset=datasets.Dataset.from_dict({"prompt": texts}),
         processing_class=in_their_words(TOKENIZER),
-    )  # fmt: skip
+    )
     made.remove_callback(transformers.PrinterCallback)
     return made
 
 
 def check_lengths(work: Work, lengths: Iterable[int]) -> None:
-    """Raise an AssertionError if the work is to be exact and an answer is shorter than it may be."""
+    """Raise an AssertionError if the work is to be exact and an answer is shorter than it may
+    be."""
     if work.exact and (found := set(lengths)) != {work.n_tokens}:
-        raise AssertionError(f"answers of {sorted(found)} tokens, where all must have {work.n_tokens}")
+        raise AssertionError(
+            f"answers of {sorted(found)} tokens, where all must have {work.n_tokens}"
+        )
 
 
 def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
@@ -173,11 +225,14 @@ def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
         if theirs.processing_class(text)["input_ids"] != ids:
             raise AssertionError(f"the tokens of {text!r} differ")
         with torch.no_grad():
-            torch.testing.assert_close(theirs.model(torch.tensor([ids])).logits, ours(torch.tensor([ids])))
+            torch.testing.assert_close(
+                theirs.model(torch.tensor([ids])).logits, ours(torch.tensor([ids]))
+            )
 
 
 class Turns(transformers.TrainerCallback):
-    """Take a step of ours after each of theirs, and count the CPU seconds of both; the first turn warms up."""
+    """Take a step of ours after each of theirs, and count the CPU seconds of both; the first turn
+    warms up."""
 
     def __init__(self, step: Callable[[], float], n_updates: int) -> None:
         self.step, self.n_updates = step, n_updates
@@ -202,48 +257,66 @@ class Turns(transformers.TrainerCallback):
         return ours[len(ours) // 4], theirs[len(theirs) // 4]
 
 
-# Ours ---------------------------------------------------------------------------------------------------------------
+# Ours
+# --------------------------------------------------------------------------------------------------
 
 
-def with_groups(model: nn.Module, settings: GRPOSettings) -> tuple[Learn, list[nn.Module], list]:
-    """Give what `grpo` is made of: how it learns, and the models and optimisers that it keeps."""
+def with_groups(
+    model: nn.Module, settings: GRPOSettings
+) -> tuple[PolicyUpdate, list[nn.Module], list]:
+    """Give what `grpo` is made of: how it learns, and the models and optimizers that it keeps."""
     reference = deepcopy(model).requires_grad_(False) if settings.beta else None
-    optimiser = adam(model)
+    optimizer = adam(model)
 
-    def learn(completions: Completions, rewards: torch.Tensor, generator: torch.Generator) -> dict[str, float]:
+    def learn(
+        completions: Completions, rewards: torch.Tensor, generator: torch.Generator
+    ) -> dict[str, float]:
         advantages = group_advantages(rewards, settings.group_size, settings.scale_by_std)
-        return grpo_step(model, reference, optimiser, completions, advantages, settings, generator)
+        return grpo_step(model, reference, optimizer, completions, advantages, settings, generator)
 
-    return learn, [model, reference] if reference else [model], [optimiser]
+    return learn, [model, reference] if reference else [model], [optimizer]
 
 
-def with_critic(model: nn.Module, settings: PPOSettings) -> tuple[Learn, list[nn.Module], list]:
+def with_critic(
+    model: nn.Module, settings: PPOSettings
+) -> tuple[PolicyUpdate, list[nn.Module], list]:
     """Give what `ppo` is made of."""
     reference, critic = deepcopy(model).requires_grad_(False), Critic(model)
-    optimisers = [adam(model), adam(critic)]
+    optimizers = [adam(model), adam(critic)]
 
-    def learn(completions: Completions, rewards: torch.Tensor, generator: torch.Generator) -> dict[str, float]:
-        return ppo_step(model, critic, reference, optimisers, completions, rewards, settings, generator)
+    def learn(
+        completions: Completions, rewards: torch.Tensor, generator: torch.Generator
+    ) -> dict[str, float]:
+        return ppo_step(
+            model, critic, reference, optimizers, completions, rewards, settings, generator
+        )
 
-    return learn, [model, reference, critic], optimisers
+    return learn, [model, reference, critic], optimizers
 
 
 def steps(model: nn.Module, work: Work, reward: Callable, n_steps: int) -> Callable[[], float]:
-    """Give our step as `practise` takes it. It returns the share of the answers that were learnt from."""
-    settings, generator = GRPOSettings(n_steps, **(GRPO | work.numbers())), torch.Generator().manual_seed(0)
+    """Give our step as `run_rl` takes it. It returns the share of the answers that were learnt
+    from."""
+    settings, generator = (
+        GRPOSettings(n_steps, **(GRPO_PRESET | work.numbers())),
+        torch.Generator().manual_seed(0),
+    )
     learn, _, _ = with_groups(model, settings)
     sums = task(reward, work.n_questions * n_steps)
 
     def step() -> float:
-        samples = sample(model, TOKENIZER, sums, settings, Random(0), generator)
-        measures = learn(samples.completions, samples.rewards, generator) | describe(samples.completions)
+        samples = sample_rollouts(model, TOKENIZER, sums, settings, Random(0), generator)
+        measures = learn(samples.completions, samples.rewards, generator) | completion_metrics(
+            samples.completions
+        )
         check_lengths(work, samples.completions.lengths.tolist())
         return measures["used"]
 
     return step
 
 
-# The tables ---------------------------------------------------------------------------------------------------------
+# The tables
+# --------------------------------------------------------------------------------------------------
 
 
 def turns(model: nn.Module, reward: Callable, work: Work, n_steps: int) -> Turns:
@@ -259,8 +332,13 @@ def turns(model: nn.Module, reward: Callable, work: Work, n_steps: int) -> Turns
 
 
 def beside_trl() -> str:
-    """Compare a step of ours with one of TRL's: equal work of three kinds, then a model that ends its answers."""
-    student, rules, ending = SHIPPED.load("student"), maths.task(ZERO_REWARDS).reward, USUAL._replace(exact=False)
+    """Compare a step of ours with one of TRL's: equal work of three kinds, then a model that ends
+    its answers."""
+    student, rules, ending = (
+        SHIPPED_R1.load("student"),
+        arithmetic.arithmetic_task(ZERO_REWARDS).reward,
+        USUAL._replace(exact=False),
+    )
     compared = [
         ("equal work", never_ending(), by_chance, SMALL, 41),
         ("equal work", never_ending(), by_chance, LARGE, 13),
@@ -278,10 +356,16 @@ def beside_trl() -> str:
     return markdown_table([*header, "ours", "TRL", "ratio"], rows)
 
 
-def kept(models: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer]) -> int:
-    """Count the bytes that stay from step to step: parameters, and what the optimisers remember of each."""
+def kept(models: Sequence[nn.Module], optimizers: Sequence[torch.optim.Optimizer]) -> int:
+    """Count the bytes that stay from step to step: parameters, and what the optimizers remember of
+    each."""
     parameters = [parameter for model in models for parameter in model.parameters()]
-    states = [value for optimiser in optimisers for state in optimiser.state.values() for value in state.values()]
+    states = [
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for value in state.values()
+    ]
     return sum(tensor.nbytes for tensor in parameters + states)
 
 
@@ -292,16 +376,28 @@ def ppo_beside_grpo(n_steps: int = 3) -> str:
     for name, (build, kind) in kinds.items():
         model, settings = never_ending(), kind(n_steps, **USUAL.numbers(), lr=RATE)
         learn, *made[name] = build(model, settings)
-        sums, optimisers = task(by_chance, USUAL.n_questions), made[name][1]
-        runs[name] = partial(practise, model, TOKENIZER, sums, settings, learn, optimisers)
+        sums, optimizers = task(by_chance, USUAL.n_questions), made[name][1]
+        runs[name] = partial(run_rl, model, TOKENIZER, sums, settings, learn, optimizers)
     spent, policy, rows = cpu_seconds(runs), kept([never_ending()], []), []
     bytes_of = {name: kept(*both) for name, both in made.items()}
     for name in kinds:
         seconds, n_bytes = spent[name] / n_steps, bytes_of[name]
         times = [f"{seconds:.3f}", f"{spent[name] / spent['GRPO']:.2f}"]
-        memory = [f"{n_bytes / 1e6:.2f}", f"{n_bytes / policy:.1f}", f"{n_bytes / bytes_of['GRPO']:.2f}"]
+        memory = [
+            f"{n_bytes / 1e6:.2f}",
+            f"{n_bytes / policy:.1f}",
+            f"{n_bytes / bytes_of['GRPO']:.2f}",
+        ]
         rows.append([name, *times, len(made[name][0]), *memory])
-    header = [str(USUAL), "s per step", "by GRPO", "models", "MB kept", "by the policy alone", "by GRPO"]
+    header = [
+        str(USUAL),
+        "s per step",
+        "by GRPO",
+        "models",
+        "MB kept",
+        "by the policy alone",
+        "by GRPO",
+    ]
     return markdown_table(header, rows)
 
 

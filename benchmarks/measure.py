@@ -1,4 +1,5 @@
-"""Time things side by side: in turn, by CPU time, and as ratios, so that a busy machine disturbs all of them alike."""
+"""Time things side by side: in turn, by CPU time, and as ratios, so that a busy machine disturbs
+all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,7 +8,8 @@ Run = Callable[[], object]
 
 
 def cpu_seconds(runs: Mapping[str, Run], repeats: int = 7) -> dict[str, float]:
-    """Give the lower quartile of each run's CPU seconds. The runs take turns; one turn before them warms up."""
+    """Give the lower quartile of each run's CPU seconds. The runs take turns; one turn before them
+    warms up."""
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():

@@ -1,8 +1,8 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
-The pages and notebooks are copied to `book/_build/source`, where four things are changed that only the book needs: the
-start page gets its lessons, links between notebooks lead to pages, a folded solution says that it is one, and the code
-of a question, which names the right answer, is left out.
+The pages and notebooks are copied to `book/_build/source`, where four things are changed that only
+the book needs: the start page gets its lessons, links between notebooks lead to pages, a folded
+solution says that it is one, and the code of a question, which names the right answer, is left out.
 Every warning of Sphinx is an error.
 """
 
@@ -26,12 +26,15 @@ OUTPUT = BOOK / "_build"
 
 
 def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:
-    """Build the book into `output/html` and return its start page. Raises RuntimeError where Sphinx finds a fault."""
+    """Build the book into `output/html` and return its start page. Raises RuntimeError where Sphinx
+    finds a fault."""
     vendor.fetch()
     source, html = output / "source", output / "html"
     stage(source, notebooks)
     strict = ["-n", "-W", "--keep-going", "-q"]
-    if sphinx_build([*strict, "-b", "html", "-d", str(output / "doctrees"), str(source), str(html)]):
+    if sphinx_build(
+        [*strict, "-b", "html", "-d", str(output / "doctrees"), str(source), str(html)]
+    ):
         raise RuntimeError("the book has faults: they are listed above")
     return html / "index.html"
 
@@ -39,7 +42,9 @@ def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:
 def stage(source: Path, notebooks: Path) -> None:
     """Put everything that the book is made of into one folder."""
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*"))
+    shutil.copytree(
+        BOOK, source, ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*")
+    )
     (source / "notebooks").mkdir()
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
     for lesson in present:
@@ -48,7 +53,9 @@ def stage(source: Path, notebooks: Path) -> None:
             adapt(cell)
         (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
     start = (BOOK / "index.md").read_text(encoding="utf-8")
-    (source / "index.md").write_text(start.replace("%LESSONS%", lessons_as_myst(present)), encoding="utf-8")
+    (source / "index.md").write_text(
+        start.replace("%LESSONS%", lessons_as_myst(present)), encoding="utf-8"
+    )
 
 
 def adapt(cell: dict) -> None:
@@ -59,19 +66,27 @@ def adapt(cell: dict) -> None:
             output["data"]["text/html"] = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', html)
     tags = cell["metadata"].setdefault("tags", [])
     if "solution" in tags:
-        cell["metadata"]["mystnb"] = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+        cell["metadata"]["mystnb"] = {
+            "code_prompt_show": "Show the solution",
+            "code_prompt_hide": "Hide the solution",
+        }
     if "".join(cell["source"]).lstrip().startswith("quiz.choice("):
         tags.append("remove-input")  # the call names the right answer
 
 
 def lessons_as_myst(present: list[course_map.Lesson]) -> str:
-    """Return the start page's list of all lessons, and the table of contents of those that are there."""
+    """Return the start page's list of all lessons, and the table of contents of those that are
+    there."""
     lines, contents = [], []
     for part, group in groupby(course_map.lessons(), key=lambda lesson: lesson.part_title):
         rows = list(group)
         lines.append(f"### {part}\n")
         for lesson in rows:
-            name = f"[{lesson.title}](notebooks/{lesson.file})" if lesson in present else f"{lesson.title} *(to come)*"
+            name = (
+                f"[{lesson.title}](notebooks/{lesson.file})"
+                if lesson in present
+                else f"{lesson.title} *(to come)*"
+            )
             lines.append(f"- {lesson.number} {name}: {lesson.promise}")
         lines.append("")
         files = [f"notebooks/{lesson.file}" for lesson in rows if lesson in present]
@@ -82,7 +97,9 @@ def lessons_as_myst(present: list[course_map.Lesson]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the static book.")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="where to build it (default: book/_build)")
+    parser.add_argument(
+        "--output", type=Path, default=OUTPUT, help="where to build it (default: book/_build)"
+    )
     parser.add_argument("--open", action="store_true", help="show it in a browser")
     arguments = parser.parse_args()
     try:

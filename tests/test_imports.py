@@ -1,4 +1,5 @@
-"""Imports run one way: text, layers -> models -> training, inference -> alignment. Nobody imports lab."""
+"""Imports run one way: text, layers -> models -> training, inference -> alignment -> tasks
+-> experiments. Nobody imports lab."""
 
 import ast
 from pathlib import Path
@@ -7,30 +8,48 @@ import pytest
 
 LIBRARY = Path(__file__).parent.parent / "course_lib"
 LEVEL = {"assets": 0, "check_numbers": 0, "files": 0, "text": 1, "layers": 1, "models": 2}
-LEVEL |= {"training": 3, "inference": 3, "alignment": 4, "ladder": 4, "train": 4, "rungs": 5, "r1": 5, "lab": 5}
+LEVEL |= {
+    "training": 3,
+    "inference": 3,
+    "alignment": 4,
+    "tasks": 5,
+    "experiments": 6,
+    "train": 7,
+    "r1": 7,
+    "ladder": 7,
+    "lab": 7,
+}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
 def imported_modules(source: str, package: str) -> set[str]:
-    """Return the dotted names that a file of `package` imports, anywhere in it; relative imports are resolved."""
+    """Return the dotted names that a file of `package` imports, anywhere in it; relative imports
+    are resolved."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             base = ".".join([*parents, *([node.module] if node.module else [])])
             names |= {f"{base}.{alias.name}" for alias in node.names}
     return names
 
 
 def violations(source: str, package: str) -> list[str]:
-    """Return the imports of a file of `package` (course_lib.text, say) that run against the direction."""
+    """Return the imports of a file of `package` (course_lib.text, say) that run against the
+    direction."""
     importer = room(package)
     wrong = []
     for name in sorted(imported_modules(source, package)):
         imported = room(name)
-        if name.split(".")[0] == "course_lib" and imported != importer and not may_import(importer, imported):
+        if (
+            name.split(".")[0] == "course_lib"
+            and imported != importer
+            and not may_import(importer, imported)
+        ):
             wrong.append(f"{importer} must not import {name}")
     return wrong
 
@@ -77,7 +96,10 @@ def test_a_wrong_import_is_found(package, source):
     [
         ("course_lib.lab", "from course_lib.alignment import grpo"),
         ("course_lib.models", "from course_lib.layers import norm\nimport torch"),
-        ("course_lib.text", "from course_lib.text import bpe\nfrom . import chat\nfrom .bpe import merge"),
+        (
+            "course_lib.text",
+            "from course_lib.text import bpe\nfrom . import chat\nfrom .bpe import merge",
+        ),
         ("course_lib.text", "from course_lib import assets"),
         ("course_lib.text.small_web", "from .world import World\nfrom ..chat import render"),
     ],

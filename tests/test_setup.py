@@ -1,4 +1,5 @@
-"""The set-up: a clear word about a wrong Python, one truth about packages, and the targets that the README names."""
+"""The set-up: a clear word about a wrong Python, one truth about packages, and the targets that the
+README names."""
 
 import ast
 import importlib.metadata
@@ -16,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COURSE, BENCH = (      # the packages of the course, and what the benchmarks add
+COURSE, BENCH = (  # the packages of the course, and what the benchmarks add
     [line for line in part.splitlines() if not line.startswith("#")]
     for part in (ROOT / "constraints.txt").read_text().split("# What the extra bench alone adds.\n")
 )
@@ -26,7 +27,9 @@ EXTRAS = ["test", "parity", "book"]
 
 @pytest.fixture(scope="module")
 def check_python():
-    spec = importlib.util.spec_from_file_location("check_python", ROOT / "tools" / "check_python.py")
+    spec = importlib.util.spec_from_file_location(
+        "check_python", ROOT / "tools" / "check_python.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -48,22 +51,33 @@ def test_good_python_has_no_problem(check_python, version):
 
 
 def test_check_python_runs_here():
-    result = subprocess.run([sys.executable, ROOT / "tools" / "check_python.py"], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools" / "check_python.py"], capture_output=True, text=True
+    )
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_check_python_has_no_new_syntax():
-    """No f-strings, annotations or walrus, which Python 2.7 does not know; ast refuses what came after 3.4."""
+    """No f-strings, annotations or walrus, which Python 2.7 does not know; ast refuses what came
+    after 3.4."""
     source = (ROOT / "tools" / "check_python.py").read_text()
     tree = ast.parse(source, feature_version=(3, 4))
-    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.Starred, ast.Nonlocal)
+    newer = (
+        ast.JoinedStr,
+        ast.AnnAssign,
+        ast.NamedExpr,
+        ast.AsyncFunctionDef,
+        ast.Starred,
+        ast.Nonlocal,
+    )
     assert not [node for node in ast.walk(tree) if isinstance(node, newer)]
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation]
     assert source.isascii()
 
 
 def required_packages(wanted: list[str]) -> set[str]:
-    """Return every package that course_lib and its extras pull in, by the metadata of what is installed."""
+    """Return every package that course_lib and its extras pull in, by the metadata of what is
+    installed."""
     seen, waiting = set(), [("course_lib", frozenset(wanted))]
     while waiting:
         name, extras = key = waiting.pop()
@@ -71,7 +85,9 @@ def required_packages(wanted: list[str]) -> set[str]:
             continue
         seen.add(key)
         for requirement in map(Requirement, importlib.metadata.requires(name) or []):
-            if not requirement.marker or any(requirement.marker.evaluate({"extra": e}) for e in extras or {""}):
+            if not requirement.marker or any(
+                requirement.marker.evaluate({"extra": e}) for e in extras or {""}
+            ):
                 waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
     return {name for name, _ in seen} - {"course_lib"}
 
@@ -79,13 +95,17 @@ def required_packages(wanted: list[str]) -> set[str]:
 AS_PINNED = sys.version_info[:2] == (3, 11) and sys.platform == "linux"
 
 
-@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
+@pytest.mark.skipif(
+    not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
+)
 def test_constraints_pin_exactly_what_is_pulled_in():
     assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH)
     assert set(PINS) == required_packages(EXTRAS)
 
 
-@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
+@pytest.mark.skipif(
+    not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
+)
 def test_constraints_are_what_is_installed():
     assert installed(PINS) == PINS
 
@@ -95,8 +115,12 @@ def installed(names) -> dict[str, str]:
     return {name: importlib.metadata.version(name).split("+")[0] for name in names}
 
 
-@pytest.mark.skipif(not AS_PINNED, reason="other Pythons and systems pull in slightly different packages")
-@pytest.mark.skipif(not importlib.util.find_spec("trl"), reason="make bench installs what the benchmarks add")
+@pytest.mark.skipif(
+    not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
+)
+@pytest.mark.skipif(
+    not importlib.util.find_spec("trl"), reason="make bench installs what the benchmarks add"
+)
 def test_constraints_pin_exactly_what_bench_adds():
     assert set(BENCH_PINS) == required_packages([*EXTRAS, "bench"]) - set(PINS)
     assert installed(BENCH_PINS) == BENCH_PINS
@@ -110,11 +134,16 @@ def test_bench_names_its_peers_as_pinned():
 def test_every_benchmark_is_run_by_make_bench():
     names = re.search(r"^NAMES = (\(.*\))$", (ROOT / "benchmarks/__main__.py").read_text(), re.M)[1]
     helpers = {"__main__", "measure"}
-    assert set(ast.literal_eval(names)) == {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers
+    assert (
+        set(ast.literal_eval(names))
+        == {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - helpers
+    )
 
 
 def test_constraints_satisfy_the_project():
-    wanted = PROJECT["dependencies"] + [line for extra in EXTRAS for line in PROJECT["optional-dependencies"][extra]]
+    wanted = PROJECT["dependencies"] + [
+        line for extra in EXTRAS for line in PROJECT["optional-dependencies"][extra]
+    ]
     for requirement in map(Requirement, wanted):
         assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
     assert PINS["torch"] == "2.13.0"
@@ -125,12 +154,18 @@ def test_conda_installs_the_same():
     python, pip, packages = environment["dependencies"]
     assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
-    assert {*EXTRAS, "bench"} == set(PROJECT["optional-dependencies"])      # peers to measure against are no part of it
+    assert {*EXTRAS, "bench"} == set(
+        PROJECT["optional-dependencies"]
+    )  # peers to measure against are no part of it
 
 
-@pytest.mark.parametrize("target", ["help", "lab", "test", "models", "notebooks", "book", "bench", "handout", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "lab", "test", "models", "notebooks", "book", "bench", "handout", "clean"]
+)
 def test_makefile_has(target):
-    dry_run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+    dry_run = subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True
+    )
     assert dry_run.returncode == 0, dry_run.stderr
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert re.search(rf"^  make {target} +\w", listed, re.M)
@@ -138,7 +173,9 @@ def test_makefile_has(target):
 
 def test_make_test_has_as_many_workers_as_wished():
     for workers, words in {2: [], 5: ["WORKERS=5"]}.items():
-        dry_run = subprocess.run(["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True)
+        dry_run = subprocess.run(
+            ["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True
+        )
         assert f"-m pytest -n {workers} tests course_lib notebooks/00" in dry_run.stdout
 
 
@@ -147,5 +184,9 @@ def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused
     command = [sys.executable, "-m", "pytest", short, long, "-p", "no:cacheprovider", "-v", "-v"]
     run = subprocess.run([*command, "-n", "1"], cwd=ROOT, capture_output=True, text=True)
     passed = re.findall(r"PASSED (\S+?)::", run.stdout)
-    assert run.returncode == 0 and {*passed} == {long, short} and passed == sorted(passed, key=[long, short].index)
+    assert (
+        run.returncode == 0
+        and {*passed} == {long, short}
+        and passed == sorted(passed, key=[long, short].index)
+    )
     assert re.search(r"^checkers: [1-9]\d* wrong answers refused, .*\(start\)$", run.stdout, re.M)

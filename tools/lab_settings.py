@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
+}
 
 if __name__ == "__main__":
     path = Path(sys.prefix, "share/jupyter/lab/settings/overrides.json")

@@ -6,8 +6,8 @@
     python tools/notebooks.py --check    build nothing; fail if a notebook is out of step with its twin
     python tools/notebooks.py --handout build/handout    copies without solutions and outputs
 
-A build fills quotes into the twin, executes it, and writes the normalised result in one step, or nothing at all if a
-cell fails.
+A build fills quotes into the twin, executes it, and writes the normalised result in one step, or
+nothing at all if a cell fails.
 """
 
 import argparse
@@ -41,17 +41,20 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_SECONDS = 600
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 FENCE = re.compile(
-    r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```[ \t]*$"
+    r"(?ms)^```\{code-cell\}[^\n]*\n(?P<head>(?:---\n.*?\n---\n)?(?::[^\n]*\n)*)(?P<body>.*?)^```["
+    r" \t]*$"
 )
 COLOUR = r"\x1b\[[0-9;]*m"  # in tracebacks, for terminals
 RUNS_IN = re.compile(r"runs in (?:about |under )?(\d+) (second|minute)s?")
 
 
-# Quotes -------------------------------------------------------------------------------------------------------------
+# Quotes
+# --------------------------------------------------------------------------------------------------
 
 
 def quoted_source(name: str) -> str:
-    """The source of a function, class or method, `package.module.object`, without its docstrings."""
+    """The source of a function, class or method, `package.module.object`, without its
+    docstrings."""
     module, rest = name, []
     while True:
         try:
@@ -68,7 +71,8 @@ def quoted_source(name: str) -> str:
 
 
 def without_docstrings(source: str) -> str:
-    """Cut the docstrings of functions and classes out of a source text; everything else stays as it is typed."""
+    """Cut the docstrings of functions and classes out of a source text; everything else stays as it
+    is typed."""
     lines = source.rstrip().splitlines()
     for node in ast.walk(ast.parse(source)):
         if (
@@ -86,7 +90,8 @@ def without_docstrings(source: str) -> str:
 
 
 def fill_quotes(twin: str) -> str:
-    """Put the library's source into every cell of a twin that says `:quote: package.module.object`."""
+    """Put the library's source into every cell of a twin that says `:quote:
+    package.module.object`."""
 
     def filled(cell: re.Match) -> str:
         name = re.search(r"(?m)^:?quote: *(\S+)", cell["head"])
@@ -98,12 +103,16 @@ def fill_quotes(twin: str) -> str:
     return FENCE.sub(filled, twin)
 
 
-# Twins --------------------------------------------------------------------------------------------------------------
+# Twins
+# --------------------------------------------------------------------------------------------------
 
 
 def read_twin(twin: Path) -> NotebookNode:
-    """Read a text twin as a notebook without outputs, with ids that depend on the cells' text only."""
-    text = re.sub(r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8"))  # the header is made anew below
+    """Read a text twin as a notebook without outputs, with ids that depend on the cells' text
+    only."""
+    text = re.sub(
+        r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8")
+    )  # the header is made anew below
     notebook = jupytext.reads(text, fmt="md:myst")
     seen: set[str] = set()
     for cell in notebook.cells:
@@ -117,7 +126,8 @@ def read_twin(twin: Path) -> NotebookNode:
 
 
 def fold(cell: NotebookNode) -> None:
-    """Collapse the source of a cell that gives an answer away: solutions, and the questions of a quiz."""
+    """Collapse the source of a cell that gives an answer away: solutions, and the questions of a
+    quiz."""
     if "solution" in cell.metadata.get("tags", []) or cell.source.startswith("quiz.choice("):
         cell.metadata.jupyter = {"source_hidden": True}
 
@@ -147,10 +157,13 @@ def in_step(twin: Path) -> bool:
     notebook = target(twin)
     if not notebook.exists() or fill_quotes(text := twin.read_text(encoding="utf-8")) != text:
         return False
-    return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("twin") == digest(twin)
+    return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("course", {}).get(
+        "twin"
+    ) == digest(twin)
 
 
-# Building -----------------------------------------------------------------------------------------------------------
+# Building
+# --------------------------------------------------------------------------------------------------
 
 
 class ThisPython(AsyncKernelManager):
@@ -181,7 +194,12 @@ def execute(notebook: NotebookNode, folder: Path) -> list[float]:
         on_cell_execute=begin,
         on_cell_executed=end,
     )
-    settings = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", "COURSE_QUIET": "1"}
+    settings = {
+        "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONHASHSEED": "0",
+        "COURSE_QUIET": "1",
+    }
     environment = settings | os.environ | {"COURSE_PROGRESS": "off"}
     asyncio.run(_execute(client, environment))
     return seconds
@@ -206,20 +224,33 @@ def build(twin: Path) -> str:
 
 
 def report(file: Path, notebook: NotebookNode, total: float, seconds: list[float]) -> str:
-    """Say how long a notebook took against the budget that it prints, which cells were slow, and how big it is."""
+    """Say how long a notebook took against the budget that it prints, which cells were slow, and
+    how big it is."""
     promised = RUNS_IN.search(notebook.cells[0].source)
-    budget = f"{promised[1]} {promised[2]}s promised" if promised else "no budget promised in its first cell"
+    budget = (
+        f"{promised[1]} {promised[2]}s promised"
+        if promised
+        else "no budget promised in its first cell"
+    )
     if promised and total > int(promised[1]) * {"second": 1, "minute": 60}[promised[2]]:
         budget += ": OVER BUDGET, if the machine was quiet"
     slowest = sorted(range(len(seconds)), key=lambda i: -seconds[i])[:3]
-    told = [f"    {seconds[i]:5.1f} s  {first_line(notebook.cells[i])}" for i in slowest if seconds[i] >= 1]
+    told = [
+        f"    {seconds[i]:5.1f} s  {first_line(notebook.cells[i])}"
+        for i in slowest
+        if seconds[i] >= 1
+    ]
     size = file.stat().st_size / 1e6
-    return "\n".join([f"{file.name}: {total:.1f} s ({budget}), {size:.2f} MB, {len(seconds)} cells", *told])
+    return "\n".join(
+        [f"{file.name}: {total:.1f} s ({budget}), {size:.2f} MB, {len(seconds)} cells", *told]
+    )
 
 
 def first_line(cell: NotebookNode) -> str:
     """The first line of a cell that is not empty, shortened."""
-    return next((line.strip()[:90] for line in cell.source.splitlines() if line.strip()), "(empty cell)")
+    return next(
+        (line.strip()[:90] for line in cell.source.splitlines() if line.strip()), "(empty cell)"
+    )
 
 
 def write_atomically(file: Path, text: str) -> None:
@@ -235,7 +266,8 @@ def write_atomically(file: Path, text: str) -> None:
         raise
 
 
-# Normalising --------------------------------------------------------------------------------------------------------
+# Normalising
+# --------------------------------------------------------------------------------------------------
 
 
 def normalise(notebook: NotebookNode) -> None:
@@ -257,7 +289,11 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Join neighbouring pieces of printed text, which arrive in pieces of chance size."""
     joined: list[NotebookNode] = []
     for output in outputs:
-        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+        if (
+            joined
+            and output.output_type == joined[-1].output_type == "stream"
+            and output.name == joined[-1].name
+        ):
             joined[-1].text += output.text
         else:
             joined.append(output)
@@ -265,11 +301,16 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def normalise_widgets(notebook: NotebookNode) -> None:
-    """Number widgets in the order of their making, and drop what their layouts and styles do not set."""
+    """Number widgets in the order of their making, and drop what their layouts and styles do not
+    set."""
     state = notebook.metadata["widgets"][WIDGETS]["state"]
     for model in state.values():
-        if model["model_name"].endswith(("LayoutModel", "StyleModel")):  # elsewhere None says: nothing is chosen yet
-            model["state"] = {key: value for key, value in model["state"].items() if value is not None}
+        if model["model_name"].endswith(
+            ("LayoutModel", "StyleModel")
+        ):  # elsewhere None says: nothing is chosen yet
+            model["state"] = {
+                key: value for key, value in model["state"].items() if value is not None
+            }
     names = {old: f"w{number:04}" for number, old in enumerate(state)}
     pattern = re.compile("|".join(map(re.escape, names)) or "(?!)")
     text = pattern.sub(lambda match: names[match[0]], nbformat.writes(notebook))
@@ -281,13 +322,17 @@ def as_text(notebook: NotebookNode) -> str:
     nbformat.validate(notebook)
     return (
         json.dumps(
-            nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook)), indent=1, ensure_ascii=False, sort_keys=True
+            nbformat.v4.rwbase.split_lines(nbformat.from_dict(notebook)),
+            indent=1,
+            ensure_ascii=False,
+            sort_keys=True,
         )
         + "\n"
     )
 
 
-# Handout ------------------------------------------------------------------------------------------------------------
+# Handout
+# --------------------------------------------------------------------------------------------------
 
 
 def handout(notebook: NotebookNode) -> NotebookNode:
@@ -301,16 +346,25 @@ def handout(notebook: NotebookNode) -> NotebookNode:
     return copy
 
 
-# The command --------------------------------------------------------------------------------------------------------
+# The command
+# --------------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("numbers", nargs="*", metavar="NN", help="numbers of the notebooks (all by default)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "numbers", nargs="*", metavar="NN", help="numbers of the notebooks (all by default)"
+    )
     parser.add_argument("--all", action="store_true", help="build also what has not changed")
-    parser.add_argument("--check", action="store_true", help="build nothing; fail if a notebook is out of step")
-    parser.add_argument("--handout", metavar="DIR", type=Path, help="write copies without solutions and outputs")
+    parser.add_argument(
+        "--check", action="store_true", help="build nothing; fail if a notebook is out of step"
+    )
+    parser.add_argument(
+        "--handout", metavar="DIR", type=Path, help="write copies without solutions and outputs"
+    )
     options = parser.parse_args(arguments)
     twins = choose(options.numbers)
     if options.check:
@@ -326,7 +380,8 @@ def choose(numbers: list[str]) -> list[Path]:
     for number in numbers:
         if not any(twin.name.startswith(f"{number}_") for twin in twins):
             raise SystemExit(
-                f"there is no notebooks/src/{number}_*.md, only: {', '.join(twin.stem for twin in twins) or 'none'}"
+                f"there is no notebooks/src/{number}_*.md, only:"
+                f" {', '.join(twin.stem for twin in twins) or 'none'}"
             )
     return [twin for twin in twins if not numbers or twin.name[:2] in numbers]
 
@@ -358,7 +413,8 @@ def build_all(twins: list[Path]) -> int:
 
 
 def refresh_maps() -> None:
-    """Carry a new lesson into the README and into the map that every notebook shows, without running them again."""
+    """Carry a new lesson into the README and into the map that every notebook shows, without
+    running them again."""
     course_map.main(["--write"])
     for file in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         notebook = nbformat.read(file, as_version=4)

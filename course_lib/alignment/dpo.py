@@ -1,9 +1,11 @@
-"""Direct preference optimisation: learn from choices between answers without a reward model and without sampling.
+"""Direct preference optimisation: learn from choices between answers without a reward model and
+without sampling.
 
-Reinforcement learning that pays `beta` for distance from a reference has a best policy in closed form: the reference
-times exp(reward / beta), made to sum to 1. Read backwards, every policy is the best one for a reward, which is `beta`
-times log(policy / reference), but for a constant that no comparison of two answers to a prompt feels. So a policy is
-its own reward model and can be trained as one. Source: Rafailov et al. 2023 (arXiv 2305.18290), equations 4 to 7.
+Reinforcement learning that pays `beta` for distance from a reference has a best policy in closed
+form: the reference times exp(reward / beta), made to sum to 1. Read backwards, every policy is the
+best one for a reward, which is `beta` times log(policy / reference), but for a constant that no
+comparison of two answers to a prompt feels. So a policy is its own reward model and can be trained
+as one. Source: Rafailov et al. 2023 (arXiv 2305.18290), equations 4 to 7.
 """
 
 import copy
@@ -15,24 +17,31 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.alignment.preferences import Preference
-from course_lib.alignment.reward_model import bradley_terry_loss, check_pairs, draw_pairs, pair_accuracy
-from course_lib.alignment.sft import Example, batch
-from course_lib.text.batches import IGNORE
+from course_lib.alignment.preferences import PreferencePair
+from course_lib.alignment.reward_model import (
+    bradley_terry_loss,
+    check_pairs,
+    pair_accuracy,
+    pair_batches,
+)
+from course_lib.alignment.sft import SFTExample, sft_batch
+from course_lib.text.batches import IGNORE_INDEX
 from course_lib.training.objectives import LossSum, Objective
 from course_lib.training.resume import Checkpoints
-from course_lib.training.settings import History, TrainSettings
+from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import train
 
-BETA = 0.1      # a usual value; the larger, the shorter the leash
+DPO_BETA = 0.1  # a usual value; the larger, the shorter the leash
 
 
 def implicit_rewards(
-    policy: Float[Tensor, "*B"], reference: Float[Tensor, "*B"], beta: float = BETA
+    policy: Float[Tensor, "*B"], reference: Float[Tensor, "*B"], beta: float = DPO_BETA
 ) -> Float[Tensor, "*B"]:
-    """Give the reward for which a policy is best: `beta` times log(policy / reference), up to a constant per prompt.
+    """Give the reward for which a policy is best: `beta` times log(policy / reference), up to a
+    constant per prompt.
 
-    From the log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290), equation 5.
+    From the log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
+    equation 5.
 
     >>> implicit_rewards(torch.tensor([0.8, 0.2]).log(), torch.tensor([0.4, 0.4]).log(), beta=0.5)
     tensor([ 0.3466, -0.3466])
@@ -47,12 +56,13 @@ def dpo_loss(
     policy_rejected: Float[Tensor, "B"],
     reference_chosen: Float[Tensor, "B"],
     reference_rejected: Float[Tensor, "B"],
-    beta: float = BETA,
+    beta: float = DPO_BETA,
 ) -> Float[Tensor, ""]:
-    """Average the surprise at the choices, in nats, if the implicit rewards were what people choose by.
+    """Average the surprise at the choices, in nats, if the implicit rewards were what people choose
+    by.
 
-    All four are log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290), equation 7. Raises
-    ValueError if one is NaN or infinite.
+    All four are log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
+    equation 7. Raises ValueError if one is NaN or infinite.
 
     >>> log = lambda chance: torch.tensor([chance]).log()
     >>> dpo_loss(log(0.8), log(0.2), log(0.4), log(0.4), beta=0.5)      # a margin of 0.5 log 4 = log 2: log(3 / 2)
@@ -63,47 +73,70 @@ def dpo_loss(
     return bradley_terry_loss(chosen, rejected)
 
 
-def sequence_log_probs(model: nn.Module, examples: Sequence[Example]) -> Float[Tensor, "B"]:
-    """Give the log-chance, in nats, of each whole completion behind its prompt: the sum over its tokens."""
+def sequence_log_probs(model: nn.Module, examples: Sequence[SFTExample]) -> Float[Tensor, "B"]:
+    """Give the log-chance, in nats, of each whole completion behind its prompt: the sum over its
+    tokens."""
     device = next(model.parameters()).device
-    return completion_sums(model, *(table.to(device) for table in batch(examples)))
+    return sum_target_log_probs(model, *(table.to(device) for table in sft_batch(examples)))
 
 
-def completion_sums(
+def sum_target_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
 ) -> Float[Tensor, "B"]:
     """Add up the log-chances of the targets of each row; those that are IGNORE count nothing."""
-    surprise = F.cross_entropy(model(inputs).mT, targets, ignore_index=IGNORE, reduction="none")
+    surprise = F.cross_entropy(
+        model(inputs).mT, targets, ignore_index=IGNORE_INDEX, reduction="none"
+    )
     return -surprise.sum(-1)
 
 
-def completions(pairs: Sequence[Preference]) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2 T"]]:
-    """Lay out both completions of each pair, the chosen one first: inputs and targets, see `sft.batch`."""
-    inputs, targets = batch([Example(pair.prompt, said) for pair in pairs for said in (pair.chosen, pair.rejected)])
+def pair_batch(
+    pairs: Sequence[PreferencePair],
+) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2 T"]]:
+    """Lay out both completions of each pair, the chosen one first: inputs and targets, see
+    `sft.sft_batch`."""
+    inputs, targets = sft_batch(
+        [SFTExample(pair.prompt, said) for pair in pairs for said in (pair.chosen, pair.rejected)]
+    )
     return inputs.unflatten(0, (-1, 2)), targets.unflatten(0, (-1, 2))
 
 
 def pair_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B 2 T"], targets: Int[Tensor, "B 2 T"]
 ) -> Float[Tensor, "B 2"]:
-    """Give the log-chances of the chosen and the rejected completion of each pair, laid out by `completions`."""
-    return completion_sums(model, inputs.flatten(0, 1), targets.flatten(0, 1)).unflatten(0, (-1, 2))
+    """Give the log-chances of the chosen and the rejected completion of each pair, laid out by
+    `pair_batch`."""
+    return sum_target_log_probs(model, inputs.flatten(0, 1), targets.flatten(0, 1)).unflatten(
+        0, (-1, 2)
+    )
 
 
 @torch.no_grad()
-def measure(
-    policy: nn.Module, reference: nn.Module, pairs: Sequence[Preference], beta: float = BETA, rows: int = 128
+def dpo_metrics(
+    policy: nn.Module,
+    reference: nn.Module,
+    pairs: Sequence[PreferencePair],
+    beta: float = DPO_BETA,
+    rows: int = 128,
 ) -> dict[str, float]:
     """Tell how far a policy has learnt the choices in `pairs`, of which it reads `rows` at a time.
 
-    "accuracy" is the share of pairs with the higher implicit reward for the chosen answer (a tie counts half), "margin"
-    its mean lead. "chosen" and "rejected" are the means of log(policy / reference), in nats: only their difference is
-    trained, so "chosen" may fall too.
+    "accuracy" is the share of pairs with the higher implicit reward for the chosen answer (a tie
+    counts half), "margin" its mean lead. "chosen" and "rejected" are the means of log(policy /
+    reference), in nats: only their difference is trained, so "chosen" may fall too.
     """
     device, parts = next(policy.parameters()).device, range(0, len(pairs), rows)
-    tables = [[table.to(device) for table in completions(pairs[start : start + rows])] for start in parts]
-    ours, theirs = (torch.cat([pair_log_probs(model, *each) for each in tables]) for model in (policy, reference))
-    rewards, (chosen, rejected) = implicit_rewards(ours, theirs, beta), (ours - theirs).mean(0).tolist()
+    tables = [
+        [table.to(device) for table in pair_batch(pairs[start : start + rows])] for start in parts
+    ]
+    ours, theirs = (
+        torch.cat([pair_log_probs(model, *each) for each in tables])
+        for model in (policy, reference)
+    )
+    rewards, (chosen, rejected) = (
+        implicit_rewards(ours, theirs, beta),
+        (ours - theirs).mean(0).tolist(),
+    )
     return {
         "accuracy": pair_accuracy(*rewards.T),
         "margin": (rewards[:, 0] - rewards[:, 1]).mean().item(),
@@ -112,32 +145,35 @@ def measure(
     }
 
 
-def dpo(
+def train_dpo(
     model: nn.Module,
-    pairs: Sequence[Preference],
+    pairs: Sequence[PreferencePair],
     settings: TrainSettings,
     *,
-    beta: float = BETA,
+    beta: float = DPO_BETA,
     batch_size: int = 32,
     seed: int = 0,
     on_step: Callable[[int, nn.Module], None] | None = None,
     checkpoints: Checkpoints | None = None,
-) -> History:
-    """Teach `model` choices between answers, see `training.train`. As it is before, it is the reference.
+) -> TrainHistory:
+    """Teach `model` choices between answers, see `training.train_bpe`. As it is before, it is the
+    reference.
 
-    `pairs` are in tokens, see `preferences.encode`; for settings see `sft.recipe`. A run that goes on from
-    `checkpoints` must be given the model that it began with, since that is the reference.
+    `pairs` are in tokens, see `preferences.encode_preferences`; for settings see
+    `sft.sft_settings`. A run that goes on from `checkpoints` must be given the model that it began
+    with, since that is the reference.
     """
     check_pairs(pairs, model.settings.max_seq_len)
     reference = copy.deepcopy(model).requires_grad_(False)
 
-    batches = partial(draw_pairs, completions, pairs, batch_size, seed)
+    batches = partial(pair_batches, pair_batch, pairs, batch_size, seed)
     objective = dpo_objective(reference, beta)
     return train(model, batches, settings, objective, on_step=on_step, checkpoints=checkpoints)
 
 
-def dpo_objective(reference: nn.Module, beta: float = BETA) -> Objective:
-    """Make the objective of a batch laid out by `completions`: `dpo_loss`, a mean over pairs however long they are."""
+def dpo_objective(reference: nn.Module, beta: float = DPO_BETA) -> Objective:
+    """Make the objective of a batch laid out by `pair_batch`: `dpo_loss`, a mean over pairs however
+    long they are."""
 
     def objective(policy: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
         with torch.no_grad():

@@ -1,8 +1,8 @@
 """Low-rank adaptation: freeze a model, and learn a small change to each of its matrices.
 
-A change of rank r to a matrix of O rows and I columns is a product of two thin matrices: r * (O + I) numbers to train
-in place of O * I. Gradients and an optimiser's averages are kept for these alone. Source: Hu et al. 2021 (arXiv
-2106.09685).
+A change of rank r to a matrix of O rows and I columns is a product of two thin matrices: r * (O +
+I) numbers to train in place of O * I. Gradients and an optimizer's averages are kept for these
+alone. Source: Hu et al. 2021 (arXiv 2106.09685).
 """
 
 from collections.abc import Collection
@@ -17,11 +17,13 @@ from course_lib.check_numbers import check_positive_numbers, is_number
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer and a change of low rank that is learnt: (W + alpha / rank * B A) x + bias.
+    """A frozen linear layer and a change of low rank that is learnt: (W + alpha / rank * B A) x +
+    bias.
 
-    `A` is drawn from N(0, 1 / in_features), so that A x is about as large as x; `B` is 0, so that training starts from
-    the layer as it was. Whoever asks for `weight`, as latent attention does, gets the changed one. Source: arXiv
-    2106.09685, section 4.1 and equation 3. Differs: no dropout in front of A.
+    `A` is drawn from N(0, 1 / in_features), so that A x is about as large as x; `B` is 0, so that
+    training starts from the layer as it was. Whoever asks for `weight`, as latent attention does,
+    gets the changed one. Source: arXiv 2106.09685, section 4.1 and equation 3. Differs: no dropout
+    in front of A.
 
     >>> layer = LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=3.0)
     >>> for parameter, numbers in zip(layer.parameters(), ([[2.0]], [[1.0, 5.0]], [[10.0, 20.0]])):
@@ -32,7 +34,7 @@ class LoRALinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
-        check_change(linear, rank, alpha)
+        check_lora_shape(linear, rank, alpha)
         self.scale = alpha / rank
         self.lora_B = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
         self.lora_A = nn.Parameter(torch.randn_like(linear.weight[:rank]) / linear.in_features**0.5)
@@ -54,50 +56,64 @@ class LoRALinear(nn.Module):
         return self.linear
 
 
-def add_lora(model: nn.Module, rank: int = 8, alpha: float = 16.0, names: Collection[str] | None = None) -> list[str]:
-    """Freeze `model` and give its linear layers changes to learn; return the places of these layers.
+def add_lora(
+    model: nn.Module, rank: int = 8, alpha: float = 16.0, names: Collection[str] | None = None
+) -> list[str]:
+    """Freeze `model` and give its linear layers changes to learn; return the places of these
+    layers.
 
-    `names` are the layers' own names, as in `["qkv", "out"]`: by default all but the `head`. What is not an `nn.Linear`
-    is frozen and left alone: embeddings, norms, routers and the experts that a router chooses from, whose matrices are
-    stacked in one tensor (the shared experts do learn). A layer that makes queries, keys and values at once has one
-    change for the three. Call `merge` before saving a model.
+    `names` are the layers' own names, as in `["qkv", "out"]`: by default all but the `head`. What
+    is not an `nn.Linear` is frozen and left alone: embeddings, norms, routers and the experts that
+    a router chooses from, whose matrices are stacked in one tensor (the shared experts do learn). A
+    layer that makes queries, keys and values at once has one change for the three. Call
+    `merge_lora` before saving a model.
     """
     if any(isinstance(module, LoRALinear) for module in model.modules()):
         raise ValueError("this model has LoRA layers already: merge them before adding others")
-    linear = {place: module for place, module in model.named_modules() if isinstance(module, nn.Linear)}
-    known = {last(place) for place in linear}
+    linear = {
+        place: module for place, module in model.named_modules() if isinstance(module, nn.Linear)
+    }
+    known = {last_name_part(place) for place in linear}
     wanted = known - {"head"} if names is None else set(names)
     if not wanted or not wanted <= known:
-        raise ValueError(f"names {sorted(wanted)} must be some of the linear layers {', '.join(sorted(known))}")
-    chosen = {place: layer for place, layer in linear.items() if last(place) in wanted}
+        raise ValueError(
+            f"names {sorted(wanted)} must be some of the linear layers {', '.join(sorted(known))}"
+        )
+    chosen = {place: layer for place, layer in linear.items() if last_name_part(place) in wanted}
     for layer in chosen.values():
-        check_change(layer, rank, alpha)
+        check_lora_shape(layer, rank, alpha)
     model.requires_grad_(False)
     for place, layer in chosen.items():
         model.set_submodule(place, LoRALinear(layer, rank, alpha))
     return list(chosen)
 
 
-def check_change(linear: nn.Linear, rank: int, alpha: float) -> None:
+def check_lora_shape(linear: nn.Linear, rank: int, alpha: float) -> None:
     """Raise a ValueError that names the numbers if there is no such change to the layer."""
     if not is_number(rank, 1, min(linear.weight.shape)) or not isinstance(rank, Integral):
         sizes = "{} x {}".format(*linear.weight.shape)
-        raise ValueError(f"rank {rank!r} for a matrix of {sizes}: it must be from 1 to {min(linear.weight.shape)}")
+        raise ValueError(
+            f"rank {rank!r} for a matrix of {sizes}: it must be from 1 to"
+            f" {min(linear.weight.shape)}"
+        )
     check_positive_numbers(alpha=alpha)
 
 
-def last(place: str) -> str:
-    """Give a layer's own name: `last("blocks.0.attention.qkv")` is 'qkv'."""
+def last_name_part(place: str) -> str:
+    """Give a layer's own name: `last_name_part("blocks.0.attention.qkv")` is 'qkv'."""
     return place.rpartition(".")[2]
 
 
-def merge(model: nn.Module) -> list[str]:
-    """Write every change into its matrix, so that `model` is a plain one again, all of it trainable; see `add_lora`.
+def merge_lora(model: nn.Module) -> list[str]:
+    """Write every change into its matrix, so that `model` is a plain one again, all of it
+    trainable; see `add_lora`.
 
-    It answers as before, up to rounding, and at the speed of a plain model. The changes are gone: to keep them apart,
-    merge a copy. Returns the places of the layers.
+    It answers as before, up to rounding, and at the speed of a plain model. The changes are gone:
+    to keep them apart, merge a copy. Returns the places of the layers.
     """
-    changed = {place: module for place, module in model.named_modules() if isinstance(module, LoRALinear)}
+    changed = {
+        place: module for place, module in model.named_modules() if isinstance(module, LoRALinear)
+    }
     if not changed:
         raise ValueError("this model has no LoRA layers to merge")
     for place, layer in changed.items():
@@ -106,11 +122,11 @@ def merge(model: nn.Module) -> list[str]:
     return list(changed)
 
 
-def count_trained(model: nn.Module) -> int:
+def count_trainable_parameters(model: nn.Module) -> int:
     """Count the numbers that a step of training changes: those of parameters that are not frozen.
 
     >>> layer = LoRALinear(nn.Linear(100, 50), rank=2, alpha=2.0)      # 2 * (100 + 50), of 5,050 and 300
-    >>> count_trained(layer)
+    >>> count_trainable_parameters(layer)
     300
     """
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

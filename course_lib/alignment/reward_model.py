@@ -1,7 +1,9 @@
-"""A model of what people like: a language model's trunk with one number on top, learnt from choices between answers.
+"""A model of what people like: a language model's trunk with one number on top, learnt from choices
+between answers.
 
-Source: Ouyang et al. 2022 (arXiv 2203.02155), section 3.5. Differs from the paper: two answers to a prompt, not four to
-nine; and no shift of the scores to a mean of 0, since only their differences mean something.
+Source: Ouyang et al. 2022 (arXiv 2203.02155), section 3.5. Differs from the paper: two answers to a
+prompt, not four to nine; and no shift of the scores to a mean of 0, since only their differences
+mean something.
 """
 
 import copy
@@ -15,19 +17,20 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.alignment.preferences import Preference
-from course_lib.alignment.sft import recipe
-from course_lib.text.batches import pad
+from course_lib.alignment.preferences import PreferencePair
+from course_lib.alignment.sft import sft_settings
+from course_lib.text.batches import pad_rows
 from course_lib.training.objectives import LossSum
 from course_lib.training.resume import Checkpoints
-from course_lib.training.settings import History
-from course_lib.training.trainer import Batch, train
+from course_lib.training.settings import TrainHistory
+from course_lib.training.trainer import TokenBatch, train
 
-TRAINED_ON = 0.8        # the share of the pairs; the others tell how often the model is right
+TRAIN_FRACTION = 0.8  # the share of the pairs; the others tell how often the model is right
 
 
 def trunk_alone(model: nn.Module) -> nn.Module:
-    """Copy a language model without what predicts tokens: no head, no multi-token prediction, all of it trainable.
+    """Copy a language model without what predicts tokens: no head, no multi-token prediction, all
+    of it trainable.
 
     Every parameter of such a trunk gets a gradient; data parallel training refuses others.
     """
@@ -37,10 +40,12 @@ def trunk_alone(model: nn.Module) -> nn.Module:
 
 
 class RewardModel(nn.Module):
-    """Score a text by what its last token has gathered: a copy of a language model's trunk, and a scalar head.
+    """Score a text by what its last token has gathered: a copy of a language model's trunk, and a
+    scalar head.
 
-    The head starts at zero, so no text is liked at first. It has no bias, which no comparison could teach. To keep one:
-    `checkpoint.save(path, model)`; to read it, `checkpoint.load` with a function that makes `RewardModel(trunk)`.
+    The head starts at zero, so no text is liked at first. It has no bias, which no comparison could
+    teach. To keep one: `checkpoint.save_checkpoint(path, model)`; to read it,
+    `checkpoint.load_checkpoint` with a function that makes `RewardModel(trunk)`.
     """
 
     def __init__(self, trunk: nn.Module) -> None:
@@ -51,7 +56,8 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, ids: Int[Tensor, "B T"], last: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """Score texts that are padded on the right; `last` says where the last token of each stands.
+        """Score texts that are padded on the right; `last` says where the last token of each
+        stands.
 
         No token looks to its right, so the padding needs no mask.
         """
@@ -59,40 +65,55 @@ class RewardModel(nn.Module):
         return self.head(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
 
     def score(self, sequences: Sequence[Sequence[int]]) -> Float[Tensor, "B"]:
-        """Score whole texts in tokens, prompt and answer, of any lengths. Raises ValueError for an empty one."""
-        ids, last = side_by_side(sequences)
+        """Score whole texts in tokens, prompt and answer, of any lengths. Raises ValueError for an
+        empty one."""
+        ids, last = pad_with_last_positions(sequences)
         device = self.head.weight.device
         return self(ids.to(device), last.to(device))
 
 
-def side_by_side(sequences: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B"]]:
+def pad_with_last_positions(
+    sequences: Sequence[Sequence[int]],
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B"]]:
     """Pad texts on the right, and say where the last token of each stands.
 
-    >>> side_by_side([[5, 6, 7], [8]])
+    >>> pad_with_last_positions([[5, 6, 7], [8]])
     (tensor([[5, 6, 7],
             [8, 0, 0]]), tensor([2, 0]))
     """
-    ids, mask = pad(sequences, pad_token=0)
+    ids, mask = pad_rows(sequences, pad_token=0)
     lengths = mask.sum(-1)
     if not lengths.all():
-        raise ValueError(f"sequence {int(lengths.argmin())} of {len(sequences)} has no tokens, so there is no last one")
+        raise ValueError(
+            f"sequence {int(lengths.argmin())} of {len(sequences)} has no tokens, so there is no"
+            " last one"
+        )
     return ids, lengths - 1
 
 
-def bradley_terry_loss(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]) -> Float[Tensor, ""]:
-    """Average the surprise at the choices, in nats: -log sigmoid(score of the chosen - score of the rejected).
+def bradley_terry_loss(
+    chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]
+) -> Float[Tensor, ""]:
+    """Average the surprise at the choices, in nats: -log sigmoid(score of the chosen - score of the
+    rejected).
 
-    Its slope by a lead is minus the chance that the choice had been the other one. Source: Ouyang et al. 2022 (arXiv
-    2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or infinite.
+    Its slope by a lead is minus the chance that the choice had been the other one. Source: Ouyang
+    et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or
+    infinite.
 
     >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))      # log 2 and log(1 + exp(-2)), halved
     tensor(0.4100)
     """
     if chosen.shape != rejected.shape or not chosen.numel():
-        raise ValueError(f"scores of shapes {tuple(chosen.shape)} and {tuple(rejected.shape)} make no pairs")
+        raise ValueError(
+            f"scores of shapes {tuple(chosen.shape)} and {tuple(rejected.shape)} make no pairs"
+        )
     if (wrong := ~(chosen.isfinite() & rejected.isfinite())).any():
         row = int(wrong.nonzero()[0])
-        raise ValueError(f"pair {row} of {len(wrong)} has the scores {chosen[row].item()} and {rejected[row].item()}")
+        raise ValueError(
+            f"pair {row} of {len(wrong)} has the scores {chosen[row].item()} and"
+            f" {rejected[row].item()}"
+        )
     return -F.logsigmoid(chosen - rejected).mean()
 
 
@@ -105,51 +126,67 @@ def pair_accuracy(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]) -> f
     return ((chosen - rejected).sign() + 1).mean().item() / 2
 
 
-def check_pairs(pairs: Sequence[Preference], max_seq_len: int) -> None:
-    """Raise a ValueError if there are no pairs, or one is no choice, lacks a part, or is longer than a model reads."""
+def check_pairs(pairs: Sequence[PreferencePair], max_seq_len: int) -> None:
+    """Raise a ValueError if there are no pairs, or one is no choice, lacks a part, or is longer
+    than a model reads."""
     if not pairs:
         raise ValueError("there are no pairs to learn from")
     for number, (prompt, chosen, rejected) in enumerate(pairs):
         which = f"pair {number} of {len(pairs)}"
         if list(chosen) == list(rejected):
-            raise ValueError(f"{which} has the same answer twice, of {len(chosen)} tokens: nobody can choose")
+            raise ValueError(
+                f"{which} has the same answer twice, of {len(chosen)} tokens: nobody can choose"
+            )
         if not min(map(len, (prompt, chosen, rejected))):
-            lengths = f"a prompt of {len(prompt)} tokens and answers of {len(chosen)} and {len(rejected)}"
+            lengths = (
+                f"a prompt of {len(prompt)} tokens and answers of {len(chosen)} and {len(rejected)}"
+            )
             raise ValueError(f"{which} has {lengths}: each needs at least 1")
         if (length := len(prompt) + max(len(chosen), len(rejected))) > max_seq_len:
-            raise ValueError(f"{which} has a text of {length} tokens, more than max_seq_len {max_seq_len}")
+            raise ValueError(
+                f"{which} has a text of {length} tokens, more than max_seq_len {max_seq_len}"
+            )
 
 
-def split(pairs: Sequence[Preference], seed: int = 0) -> tuple[list[Preference], list[Preference]]:
-    """Split pairs at random into those to learn from (`TRAINED_ON`) and those held out, at least one of each."""
+def split_pairs(
+    pairs: Sequence[PreferencePair], seed: int = 0
+) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """Split pairs at random into those to learn from (`TRAIN_FRACTION`) and those held out, at
+    least one of each."""
     if len(pairs) < 2:
-        raise ValueError(f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one held out")
+        raise ValueError(
+            f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one held out"
+        )
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).tolist()
-    n_train = int(TRAINED_ON * len(pairs))
+    n_train = int(TRAIN_FRACTION * len(pairs))
     return [pairs[i] for i in order[:n_train]], [pairs[i] for i in order[n_train:]]
 
 
-def whole_texts(pairs: Sequence[Preference]) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2"]]:
+def pair_texts(pairs: Sequence[PreferencePair]) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2"]]:
     """Lay out both texts of each pair, the chosen one first, and where their last tokens stand.
 
-    >>> whole_texts([Preference([7], chosen=[5, 0], rejected=[0])])
+    >>> pair_texts([PreferencePair([7], chosen=[5, 0], rejected=[0])])
     (tensor([[[7, 5, 0],
              [7, 0, 0]]]), tensor([[2, 1]]))
     """
-    ids, last = side_by_side([[*pair.prompt, *answer] for pair in pairs for answer in (pair.chosen, pair.rejected)])
+    ids, last = pad_with_last_positions(
+        [[*pair.prompt, *answer] for pair in pairs for answer in (pair.chosen, pair.rejected)]
+    )
     return ids.unflatten(0, (-1, 2)), last.unflatten(0, (-1, 2))
 
 
-def draw_pairs(
-    lay_out: Callable[[Sequence[Preference]], Batch],
-    pairs: Sequence[Preference],
+def pair_batches(
+    lay_out: Callable[[Sequence[PreferencePair]], TokenBatch],
+    pairs: Sequence[PreferencePair],
     batch_size: int,
     seed: int = 0,
     start_step: int = 0,
-) -> Iterator[Batch]:
-    """Draw batches of pairs, with replacement, without end, each as `lay_out` makes it of some pairs.
+) -> Iterator[TokenBatch]:
+    """Draw batches of pairs, with replacement, without end, each as `lay_out` makes it of some
+    pairs.
 
-    Batch number k depends on (pairs, batch_size, seed) alone: a run that stopped goes on with `start_step=k`.
+    Batch number k depends on (pairs, batch_size, seed) alone: a run that stopped goes on with
+    `start_step=k`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size} must be at least 1")
@@ -159,48 +196,63 @@ def draw_pairs(
         yield lay_out([pairs[i] for i in drawn])
 
 
-def score_pairs(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
-    """Score the chosen and the rejected text of each pair, laid out by `whole_texts`."""
+def score_pairs(
+    model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]
+) -> Float[Tensor, "B 2"]:
+    """Score the chosen and the rejected text of each pair, laid out by `pair_texts`."""
     return model(ids.flatten(0, 1), last.flatten()).unflatten(0, (-1, 2))
 
 
-def choice(model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]) -> LossSum:
-    """The objective of a reward model: the surprise at the choices of a batch, a mean over its pairs."""
+def choice_objective(
+    model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]
+) -> LossSum:
+    """The objective of a reward model: the surprise at the choices of a batch, a mean over its
+    pairs."""
     return LossSum(bradley_terry_loss(*score_pairs(model, ids, last).T) * len(ids), len(ids))
 
 
 @torch.no_grad()
-def agreement(model: RewardModel, pairs: Sequence[Preference], rows: int = 128) -> float:
-    """Tell how often a reward model agrees with the choices in `pairs`, of which it reads `rows` at a time."""
-    parts = [whole_texts(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
+def preference_accuracy(
+    model: RewardModel, pairs: Sequence[PreferencePair], rows: int = 128
+) -> float:
+    """Tell how often a reward model agrees with the choices in `pairs`, of which it reads `rows` at
+    a time."""
+    parts = [pair_texts(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
     device = model.head.weight.device
-    return pair_accuracy(*torch.cat([score_pairs(model, ids.to(device), last.to(device)) for ids, last in parts]).T)
+    return pair_accuracy(
+        *torch.cat([score_pairs(model, ids.to(device), last.to(device)) for ids, last in parts]).T
+    )
 
 
-class Trained(NamedTuple):
-    """A reward model, how often it agrees with choices that it has not seen, and how its training went."""
+class TrainedRewardModel(NamedTuple):
+    """A reward model, how often it agrees with choices that it has not seen, and how its training
+    went."""
 
     model: RewardModel
     accuracy: float
-    history: History
+    history: TrainHistory
 
 
 def train_reward_model(
     trunk: nn.Module,
-    pairs: Sequence[Preference],
+    pairs: Sequence[PreferencePair],
     steps: int = 150,
     batch_size: int = 32,
     lr: float = 1e-3,
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
-) -> Trained:
-    """Teach a copy of `trunk` to score chosen answers above rejected ones; `trunk` itself stays as it is.
+) -> TrainedRewardModel:
+    """Teach a copy of `trunk` to score chosen answers above rejected ones; `trunk` itself stays as
+    it is.
 
-    `pairs` are in tokens, see `preferences.encode`. A prompt may stand on both sides of the split, so the accuracy is
-    for choices that are new, not for questions that are. Noisy choices keep it below 1, however good the model is.
+    `pairs` are in tokens, see `preferences.encode_preferences`. A prompt may stand on both sides of
+    the split, so the accuracy is for choices that are new, not for questions that are. Noisy
+    choices keep it below 1, however good the model is.
     """
     check_pairs(pairs, trunk.settings.max_seq_len)
-    learnt, held_out = split(pairs, seed)
-    model, batches = RewardModel(trunk), partial(draw_pairs, whole_texts, learnt, batch_size, seed)
-    history = train(model, batches, recipe(steps, adam_lr=lr), choice, checkpoints=checkpoints)
-    return Trained(model, agreement(model, held_out), history)
+    learnt, held_out = split_pairs(pairs, seed)
+    model, batches = RewardModel(trunk), partial(pair_batches, pair_texts, learnt, batch_size, seed)
+    history = train(
+        model, batches, sft_settings(steps, adam_lr=lr), choice_objective, checkpoints=checkpoints
+    )
+    return TrainedRewardModel(model, preference_accuracy(model, held_out), history)

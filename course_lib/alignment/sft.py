@@ -1,6 +1,7 @@
 """Supervised fine-tuning: go on training, now on chats, and learn only what the assistant says.
 
-The loss is that of pre-training, over other texts and fewer targets. What the user says is read, never learnt.
+The loss is that of pre-training, over other texts and fewer targets. What the user says is read,
+never learnt.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,18 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from course_lib.text.batches import IGNORE, pad, same_document
+from course_lib.text.batches import IGNORE_INDEX, pad_rows, same_document
 from course_lib.text.bpe import Tokenizer
-from course_lib.text.chat import END_OF_TEXT, Message, spans
-from course_lib.training.objectives import LossSum, next_token, next_token_loss_sum
+from course_lib.text.chat import END_OF_TEXT, ChatMessage, chat_spans
+from course_lib.training.objectives import LossSum, next_token_loss_sum, next_token_objective
 from course_lib.training.resume import Checkpoints
-from course_lib.training.settings import History, TrainSettings
+from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import train
 
 
-class Example(NamedTuple):
-    """What a model reads and what it is to say then, in token ids; the end token is the last it says.
+class SFTExample(NamedTuple):
+    """What a model reads and what it is to say then, in token ids; the end token is the last it
+    says.
 
     A completion of the end token alone teaches to say nothing.
     """
@@ -36,76 +38,96 @@ class Example(NamedTuple):
         return len(self.prompt) + len(self.completion) - 1
 
 
-def examples(tokenizer: Tokenizer, dialogues: Sequence[Sequence[Message]]) -> list[Example]:
+def sft_examples(
+    tokenizer: Tokenizer, dialogues: Sequence[Sequence[ChatMessage]]
+) -> list[SFTExample]:
     """Make an example of every answer in the dialogues; all that was said before it is its prompt.
 
-    A prompt begins with the end-of-text token, since a text of the corpus stands behind the end of another one. Raises
-    ValueError for a dialogue without an answer, or one that `chat.render` refuses.
+    A prompt begins with the end-of-text token, since a text of the corpus stands behind the end of
+    another one. Raises ValueError for a dialogue without an answer, or one that `chat.render_chat`
+    refuses.
     """
     found = []
     for number, messages in enumerate(dialogues):
         read, before = [tokenizer.special_tokens[END_OF_TEXT]], len(found)
-        for text, learn in spans(messages):
+        for text, learn in chat_spans(messages):
             piece = tokenizer.encode(text, allowed_special="all")
-            found += [Example(read.copy(), piece)] if learn else []
+            found += [SFTExample(read.copy(), piece)] if learn else []
             read += piece
         if len(found) == before:
             raise ValueError(f"dialogue {number} of {len(dialogues)} has no answer to learn from")
     return found
 
 
-def batch(examples: Sequence[Example]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put examples side by side, padded on the right: inputs, and targets that are IGNORE but for the completions.
+def sft_batch(examples: Sequence[SFTExample]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put examples side by side, padded on the right: inputs, and targets that are IGNORE but for
+    the completions.
 
     No real token looks to its right, so the padding needs no mask.
 
-    >>> inputs, targets = batch([Example([0, 5, 6], [7, 0]), Example([0, 8], [0])])
+    >>> inputs, targets = sft_batch([SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])])
     >>> inputs.tolist(), targets.tolist()
     ([[0, 5, 6, 7], [0, 8, 0, 0]], [[-100, -100, 7, 0], [-100, 0, -100, -100]])
     """
-    inputs, _ = pad([inputs_of(example) for example in examples], pad_token=0)
-    targets, _ = pad([targets_of(example) for example in examples], pad_token=IGNORE)
+    inputs, _ = pad_rows([example_inputs(example) for example in examples], pad_token=0)
+    targets, _ = pad_rows(
+        [example_targets(example) for example in examples], pad_token=IGNORE_INDEX
+    )
     return inputs, targets
 
 
-def inputs_of(example: Example) -> list[int]:
+def example_inputs(example: SFTExample) -> list[int]:
     return [*example.prompt, *example.completion[:-1]]
 
 
-def targets_of(example: Example) -> list[int]:
-    return [IGNORE] * (len(example.prompt) - 1) + [*example.completion]
+def example_targets(example: SFTExample) -> list[int]:
+    return [IGNORE_INDEX] * (len(example.prompt) - 1) + [*example.completion]
 
 
-def pack(examples: Sequence[Example], length: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put whole examples one after the other into rows of up to `length` tokens: what `batch` gives, with less padding.
+def pack_examples(
+    examples: Sequence[SFTExample], length: int
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
+    """Put whole examples one after the other into rows of up to `length` tokens: what `sft_batch`
+    gives, with less padding.
 
-    For an objective that keeps them apart: `next_token_packed`. It tells them by the targets, where a prompt of one
-    token leaves no trace; that is a ValueError, as is an example longer than a row.
+    For an objective that keeps them apart: `next_token_packed`. It tells them by the targets, where
+    a prompt of one token leaves no trace; that is a ValueError, as is an example longer than a row.
 
-    >>> inputs, targets = pack([Example([0, 5, 6], [7, 0]), Example([0, 8], [0])], length=6)
+    >>> inputs, targets = pack_examples([SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])], length=6)
     >>> inputs.tolist(), targets.tolist()
     ([[0, 5, 6, 7, 0, 8]], [[-100, -100, 7, 0, -100, 0]])
     """
     if short := [number for number, (prompt, _) in enumerate(examples) if len(prompt) < 2]:
         size = len(examples[short[0]].prompt)
-        raise ValueError(f"example {short[0]} of {len(examples)} has a prompt of {size} tokens; to pack it needs 2")
-    rows = first_fit([example.size for example in examples], length)
-    inputs, _ = pad([[token for i in row for token in inputs_of(examples[i])] for row in rows], pad_token=0)
-    targets, _ = pad([[token for i in row for token in targets_of(examples[i])] for row in rows], pad_token=IGNORE)
+        raise ValueError(
+            f"example {short[0]} of {len(examples)} has a prompt of {size} tokens; to pack it"
+            " needs 2"
+        )
+    rows = first_fit_decreasing([example.size for example in examples], length)
+    inputs, _ = pad_rows(
+        [[token for i in row for token in example_inputs(examples[i])] for row in rows], pad_token=0
+    )
+    targets, _ = pad_rows(
+        [[token for i in row for token in example_targets(examples[i])] for row in rows],
+        pad_token=IGNORE_INDEX,
+    )
     return inputs, targets
 
 
-def first_fit(sizes: Sequence[int], length: int) -> list[list[int]]:
-    """Say which go together into a row: the largest first, each into the first row that has room for it.
+def first_fit_decreasing(sizes: Sequence[int], length: int) -> list[list[int]]:
+    """Say which go together into a row: the largest first, each into the first row that has room
+    for it.
 
-    >>> first_fit([2, 5, 4, 3], length=7)
+    >>> first_fit_decreasing([2, 5, 4, 3], length=7)
     [[1, 0], [2, 3]]
     """
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
         if sizes[i] > length:
-            raise ValueError(f"example {i} of {len(sizes)} has {sizes[i]} tokens; a row has {length}")
+            raise ValueError(
+                f"example {i} of {len(sizes)} has {sizes[i]} tokens; a row has {length}"
+            )
         row = next((row for row, free in enumerate(room) if free >= sizes[i]), len(rows))
         if row == len(rows):
             rows.append([])
@@ -115,55 +137,66 @@ def first_fit(sizes: Sequence[int], length: int) -> list[list[int]]:
     return rows
 
 
-def example_numbers(targets: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """Number the examples of each packed row: one begins where an answer's last target has been, and a prompt follows.
+def number_packed_examples(targets: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """Number the examples of each packed row: one begins where an answer's last target has been,
+    and a prompt follows.
 
-    >>> example_numbers(torch.tensor([[IGNORE, IGNORE, 7, 0, IGNORE, 0, IGNORE]]))      # the last is padding
+    >>> number_packed_examples(torch.tensor([[IGNORE_INDEX, IGNORE_INDEX, 7, 0, IGNORE_INDEX, 0, IGNORE]]))      # the last is padding
     tensor([[0, 0, 0, 0, 1, 1, 2]])
     """
-    learnt = targets != IGNORE
+    learnt = targets != IGNORE_INDEX
     return (~learnt & F.pad(learnt, (1, 0))[:, :-1]).cumsum(-1)
 
 
 def next_token_packed(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
 ) -> LossSum:
-    """The objective `next_token` for packed rows: no token sees another example's, as in DeepSeek-V3's fine-tuning.
+    """The objective `next_token_objective` for packed rows: no token sees another example's, as in
+    DeepSeek-V3's fine-tuning.
 
-    Nothing else joins them. Rotary positions need no new start, since they tell distances only; GPT-2's would, and the
-    model refuses. Source: arXiv 2412.19437, section 5.1 ("sample masking").
+    Nothing else joins them. Rotary positions need no new start, since they tell distances only;
+    GPT-2's would, and the model refuses. Source: arXiv 2412.19437, section 5.1 ("sample masking").
     """
-    others = ~same_document(example_numbers(targets))
+    others = ~same_document(number_packed_examples(targets))
     return next_token_loss_sum(model(inputs, padding=others), targets)
 
 
-def draw(
-    examples: Sequence[Example], batch_size: int, seed: int = 0, start_step: int = 0, row_length: int | None = None
+def sft_batches(
+    examples: Sequence[SFTExample],
+    batch_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+    row_length: int | None = None,
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Draw batches of `batch_size` examples, with replacement, without end; with `row_length`, packed into such rows.
+    """Draw batches of `batch_size` examples, with replacement, without end; with `row_length`,
+    packed into such rows.
 
-    Batch number k depends on the other arguments alone: a run that stopped goes on with `start_step=k`.
+    Batch number k depends on the other arguments alone: a run that stopped goes on with
+    `start_step=k`.
     """
     if not examples or batch_size < 1:
-        raise ValueError(f"{len(examples)} examples and batch_size {batch_size}: neither may be below 1")
+        raise ValueError(
+            f"{len(examples)} examples and batch_size {batch_size}: neither may be below 1"
+        )
     step = start_step
     while True:
         generator = torch.Generator().manual_seed(1_000_003 * seed + step)
         chosen = torch.randint(len(examples), (batch_size,), generator=generator)
         some = [examples[i] for i in chosen.tolist()]
-        yield batch(some) if row_length is None else pack(some, row_length)
+        yield sft_batch(some) if row_length is None else pack_examples(some, row_length)
         step += 1
 
 
-def recipe(steps: int, **others) -> TrainSettings:
-    """Give the settings of the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to cool down."""
-    defaults = {"optimiser": "adamw", "adam_lr": 2e-3, "warmup": min(1.0, 10 / steps), "decay": 0.4}
+def sft_settings(steps: int, **others) -> TrainSettings:
+    """Give the settings of the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to
+    cool down."""
+    defaults = {"optimizer": "adamw", "adam_lr": 2e-3, "warmup": min(1.0, 10 / steps), "decay": 0.4}
     return TrainSettings(steps, **defaults | others)
 
 
-def sft(
+def train_sft(
     model: nn.Module,
-    examples: Sequence[Example],
+    examples: Sequence[SFTExample],
     settings: TrainSettings,
     batch_size: int = 64,
     seed: int = 0,
@@ -171,25 +204,32 @@ def sft(
     *,
     row_length: int | None = None,
     too_long: str = "error",
-) -> History:
-    """Teach `model` to complete the examples; return what happened, see `train`. For settings see `recipe`.
+) -> TrainHistory:
+    """Teach `model` to complete the examples; return what happened, see `train`. For settings see
+    `sft_settings`.
 
-    With `row_length` each batch is packed into rows of so many tokens: the same steps, with less padding. An example
-    longer than that, or than the model's `max_seq_len`, is a ValueError, or is left out with `too_long="skip"`.
+    With `row_length` each batch is packed into rows of so many tokens: the same steps, with less
+    padding. An example longer than that, or than the model's `max_seq_len`, is a ValueError, or is
+    left out with `too_long="skip"`.
     """
     longest = model.settings.max_seq_len
-    kept = fitting(examples, longest if row_length is None else min(longest, row_length), too_long)
-    batches = partial(draw, kept, batch_size, seed, row_length=row_length)
-    objective = next_token if row_length is None else next_token_packed
+    kept = examples_that_fit(
+        examples, longest if row_length is None else min(longest, row_length), too_long
+    )
+    batches = partial(sft_batches, kept, batch_size, seed, row_length=row_length)
+    objective = next_token_objective if row_length is None else next_token_packed
     return train(model, batches, settings, objective, checkpoints=checkpoints)
 
 
-def fitting(examples: Sequence[Example], length: int, too_long: str = "error") -> list[Example]:
-    """Give the examples that a row of `length` tokens holds. If one does not fit: "error", or "skip" it.
+def examples_that_fit(
+    examples: Sequence[SFTExample], length: int, too_long: str = "error"
+) -> list[SFTExample]:
+    """Give the examples that a row of `length` tokens holds. If one does not fit: "error", or
+    "skip" it.
 
     Raises ValueError if none is left, and for an example with nothing to read or nothing to say.
 
-    >>> fitting([Example([0, 5, 6], [7, 0])], length=3)
+    >>> examples_that_fit([SFTExample([0, 5, 6], [7, 0])], length=3)
     Traceback (most recent call last):
     ValueError: example 0 of 1 has 4 tokens, more than 3; with too_long="skip" such examples are left out
     """
@@ -198,11 +238,19 @@ def fitting(examples: Sequence[Example], length: int, too_long: str = "error") -
     for number, (prompt, completion) in enumerate(examples):
         if not prompt or not completion:
             sizes = f"a prompt of {len(prompt)} tokens and a completion of {len(completion)}"
-            raise ValueError(f"example {number} of {len(examples)} has {sizes}: each needs at least 1")
+            raise ValueError(
+                f"example {number} of {len(examples)} has {sizes}: each needs at least 1"
+            )
     long = [number for number, example in enumerate(examples) if example.size > length]
     if long and too_long == "error":
-        which = f"example {long[0]} of {len(examples)} has {examples[long[0]].size} tokens, more than {length}"
+        which = (
+            f"example {long[0]} of {len(examples)} has {examples[long[0]].size} tokens, more than"
+            f" {length}"
+        )
         raise ValueError(f'{which}; with too_long="skip" such examples are left out')
     if len(long) == len(examples):
-        raise ValueError(f"no examples to learn from: {len(examples)} given, {len(long)} of more than {length} tokens")
+        raise ValueError(
+            f"no examples to learn from: {len(examples)} given, {len(long)} of more than {length}"
+            " tokens"
+        )
     return [example for example in examples if example.size <= length]

@@ -5,7 +5,8 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of one attention layer (or what else it keeps per token), with room for `max_seq_len` tokens.
+    """Keys and values of one attention layer (or what else it keeps per token), with room for
+    `max_seq_len` tokens.
 
     >>> import torch
     >>> cache = KVCache(max_seq_len=4)
@@ -21,12 +22,15 @@ class KVCache:
         self.stored: list[Tensor] = []
 
     def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
-        """Store what the next `T` tokens bring to each of the tensors; return all `S` tokens so far (as views)."""
+        """Store what the next `T` tokens bring to each of the tensors; return all `S` tokens so far
+        (as views)."""
         end = self.length + new[0].shape[-2]
         if end > self.max_seq_len:
             raise ValueError(f"the cache has room for {self.max_seq_len} tokens, not for {end}")
         if not self.stored:
-            self.stored = [part.new_empty(*part.shape[:-2], self.max_seq_len, part.shape[-1]) for part in new]
+            self.stored = [
+                part.new_empty(*part.shape[:-2], self.max_seq_len, part.shape[-1]) for part in new
+            ]
         for room, part in zip(self.stored, new, strict=True):
             if room.shape[:-2] != part.shape[:-2]:
                 held, given = tuple(room.shape[:-2]), tuple(part.shape[:-2])
@@ -45,7 +49,9 @@ class KVCache:
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
         if not 0 <= length <= self.length:
-            raise ValueError(f"the cache holds {self.length} tokens: it cannot be rewound to {length}")
+            raise ValueError(
+                f"the cache holds {self.length} tokens: it cannot be rewound to {length}"
+            )
         self.length = length
 
     @property

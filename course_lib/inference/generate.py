@@ -23,9 +23,9 @@ def next_token_probs(
 ) -> Float[Tensor, "*B V"]:
     """Turn scores into the chances with which each token is chosen.
 
-    The knobs act in this order, each on what the one before it left: `repetition_penalty` (on the tokens in `ids`, the
-    text so far), `temperature` (0: greedy, always the best token), `top_k`, `top_p`, `min_p`. What is left is scaled to
-    sum to 1.
+    The knobs act in this order, each on what the one before it left: `repetition_penalty` (on the
+    tokens in `ids`, the text so far), `temperature` (0: greedy, always the best token), `top_k`,
+    `top_p`, `min_p`. What is left is scaled to sum to 1.
 
     >>> logits = torch.tensor([0.5, 0.3, 0.2]).log()
     >>> next_token_probs(logits, top_k=2), next_token_probs(logits, top_p=0.4)
@@ -35,7 +35,7 @@ def next_token_probs(
     if repetition_penalty is not None:
         if ids is None:
             raise ValueError(f"repetition_penalty {repetition_penalty} needs ids, the text so far")
-        logits = penalise_repeats(logits, ids, repetition_penalty)
+        logits = penalize_repeats(logits, ids, repetition_penalty)
     logits = apply_temperature(logits, temperature)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
@@ -46,15 +46,17 @@ def next_token_probs(
     return logits.softmax(-1)
 
 
-def penalise_repeats(
+def penalize_repeats(
     logits: Float[Tensor, "*B V"], ids: Int[Tensor, "*B T"], penalty: float
 ) -> Float[Tensor, "*B V"]:
-    """Lower the scores of tokens that stand in `ids`: divide them by `penalty`, or multiply those below 0.
+    """Lower the scores of tokens that stand in `ids`: divide them by `penalty`, or multiply those
+    below 0.
 
-    A token counts once, however often it was said. The result depends on where the scores have their 0, which the
-    chances do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1, which divides the scores below 0 too).
+    A token counts once, however often it was said. The result depends on where the scores have
+    their 0, which the chances do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1, which
+    divides the scores below 0 too).
 
-    >>> penalise_repeats(torch.tensor([3.0, -1.0, 2.0]), torch.tensor([0, 1, 1]), 2.0)
+    >>> penalize_repeats(torch.tensor([3.0, -1.0, 2.0]), torch.tensor([0, 1, 1]), 2.0)
     tensor([ 1.5000, -2.0000,  2.0000])
     """
     check_sampling(repetition_penalty=penalty)
@@ -64,36 +66,43 @@ def penalise_repeats(
 
 
 def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Float[Tensor, "*B V"]:
-    """Sharpen the chances (below 1), flatten them (above 1), or leave only the best token (0; of equals the first).
+    """Sharpen the chances (below 1), flatten them (above 1), or leave only the best token (0; of
+    equals the first).
 
-    The best score becomes 0: the chances stay the same, and no division overflows. 16-bit scores become float32 ones;
-    raises a ValueError for those that `checked_logits` refuses.
+    The best score becomes 0: the chances stay the same, and no division overflows. 16-bit scores
+    become float32 ones; raises a ValueError for those that `checked_logits` refuses.
     """
     check_sampling(temperature)
     logits = checked_logits(logits)
     if temperature == 0:
         best = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~best, -torch.inf)
-    temperature = max(temperature, torch.finfo(logits.dtype).tiny)      # one that rounds to 0 would make 0 / 0
+    temperature = max(
+        temperature, torch.finfo(logits.dtype).tiny
+    )  # one that rounds to 0 would make 0 / 0
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
 def checked_logits(
-    logits: Float[Tensor, "*B V"], context: str = "row ", names: Sequence[int] | Int[Tensor, "N"] | None = None
+    logits: Float[Tensor, "*B V"],
+    context: str = "row ",
+    names: Sequence[int] | Int[Tensor, "N"] | None = None,
 ) -> Float[Tensor, "*B V"]:
     """Give scores in float32 at least; raise a ValueError if those of a row choose no token.
 
-    A score of -inf rules its token out. NaN, inf, or nothing but -inf is the work of a broken model, which must not be
-    taken for a text: the first of several NaN would be the "best" token. The message begins with `context` and the
-    row's number, or what stands for it in `names`.
+    A score of -inf rules its token out. NaN, inf, or nothing but -inf is the work of a broken
+    model, which must not be taken for a text: the first of several NaN would be the "best" token.
+    The message begins with `context` and the row's number, or what stands for it in `names`.
 
     >>> checked_logits(torch.tensor([[1.0, 2.0], [1.0, float("nan")]]), "new token 3 of row ")
     Traceback (most recent call last):
     ValueError: new token 3 of row 1: the best score is nan, no token can be chosen
     """
     logits = at_least_float32(logits)
-    best = logits.amax(-1).flatten()    # NaN where any score of the row is
-    if not math.isfinite(best.sum(dtype=torch.double)):     # one number tells, sooner than each row's would
+    best = logits.amax(-1).flatten()  # NaN where any score of the row is
+    if not math.isfinite(
+        best.sum(dtype=torch.double)
+    ):  # one number tells, sooner than each row's would
         row = int(best.isfinite().logical_not().nonzero()[0])
         name = row if names is None else int(names[row])
         raise ValueError(f"{context}{name}: the best score is {best[row]}, no token can be chosen")
@@ -108,20 +117,22 @@ def keep_top_k(logits: Float[Tensor, "*B V"], k: int) -> Float[Tensor, "*B V"]:
 
 
 def keep_top_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
-    """Keep the nucleus: the fewest tokens, best first, that hold at least `p` of the chance; rule out the others.
+    """Keep the nucleus: the fewest tokens, best first, that hold at least `p` of the chance; rule
+    out the others.
 
     Source: Holtzman et al. 2019, arXiv 1904.09751, section 3.1.
     """
     check_sampling(top_p=p)
     if p == 1:
-        return logits       # all of them, whatever rounding makes of the sum
+        return logits  # all of them, whatever rounding makes of the sum
     probs, order = logits.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
     outside = probs.cumsum(-1) - probs >= p
     return logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
 
 
 def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
-    """Rule out every token that is less than `p` times as likely as the best (Nguyen et al. 2024, arXiv 2407.01082).
+    """Rule out every token that is less than `p` times as likely as the best (Nguyen et al. 2024,
+    arXiv 2407.01082).
 
     >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)        # at least half of 0.5
     tensor([0.6250, 0.3750, 0.0000])
@@ -139,7 +150,9 @@ def check_sampling(
     repetition_penalty: float | None = None,
 ) -> None:
     if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature {temperature} must be 0 (always the best token) or a number above it")
+        raise ValueError(
+            f"temperature {temperature} must be 0 (always the best token) or a number above it"
+        )
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k {top_k} would leave no token to choose")
     if top_p is not None and not 0 < top_p <= 1:
@@ -147,11 +160,16 @@ def check_sampling(
     if min_p is not None and not 0 <= min_p < 1:
         raise ValueError(f"min_p {min_p} is outside [0, 1)")
     if repetition_penalty is not None and not 0 < repetition_penalty < math.inf:
-        raise ValueError(f"repetition_penalty {repetition_penalty} must be a number above 0 (1 changes nothing)")
+        raise ValueError(
+            f"repetition_penalty {repetition_penalty} must be a number above 0 (1 changes nothing)"
+        )
 
 
-def sample(probs: Float[Tensor, "*B V"], generator: torch.Generator | None = None) -> Int[Tensor, "*B"]:
-    """Draw one token per row: lay the chances end to end on a line from 0 to 1 and see where a random point falls."""
+def sample_tokens(
+    probs: Float[Tensor, "*B V"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*B"]:
+    """Draw one token per row: lay the chances end to end on a line from 0 to 1 and see where a
+    random point falls."""
     line = probs.cumsum(-1, dtype=torch.double)
     end = line[..., -1:]
     if not end.min() > 0:
@@ -161,14 +179,17 @@ def sample(probs: Float[Tensor, "*B V"], generator: torch.Generator | None = Non
 
 
 def random_points(
-    shape: Sequence[int], generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32
+    shape: Sequence[int],
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "..."]:
-    """Draw numbers from [0, 1) where the generator lives, on the CPU without one: same seed, same numbers anywhere."""
+    """Draw numbers from [0, 1) where the generator lives, on the CPU without one: same seed, same
+    numbers anywhere."""
     device = "cpu" if generator is None else generator.device
     return torch.rand(*shape, generator=generator, dtype=dtype, device=device)
 
 
-def stream(
+def stream_tokens(
     model: nn.Module,
     ids: Int[Tensor, "B T"],
     max_new_tokens: int,
@@ -183,15 +204,19 @@ def stream(
 ) -> Iterator[Int[Tensor, "B"]]:
     """Yield the next token of every row, again and again.
 
-    When the context is full, the model goes on from the newer half of it, with or without the cache; the
-    `repetition_penalty` too forgets what the model no longer sees. For the other settings see `next_token_probs`;
-    `use_cache` changes the speed alone. Raises a ValueError for an empty prompt, one that is longer than the context,
-    for settings out of range, and for a model whose scores choose no token.
+    When the context is full, the model goes on from the newer half of it, with or without the
+    cache; the `repetition_penalty` too forgets what the model no longer sees. For the other
+    settings see `next_token_probs`; `use_cache` changes the speed alone. Raises a ValueError for an
+    empty prompt, one that is longer than the context, for settings out of range, and for a model
+    whose scores choose no token.
     """
     room = model.settings.max_seq_len
     check_sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     if ids.ndim != 2 or not 1 <= ids.shape[1] <= room:
-        raise ValueError(f"a prompt of shape {tuple(ids.shape)}: it must be (B, T) with 1 to max_seq_len {room} tokens")
+        raise ValueError(
+            f"a prompt of shape {tuple(ids.shape)}: it must be (B, T) with 1 to max_seq_len {room}"
+            " tokens"
+        )
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens {max_new_tokens} is negative")
     caches, unread = None, ids
@@ -201,25 +226,32 @@ def stream(
             caches, unread = None, ids
         if use_cache and caches is None:
             caches = [KVCache(room) for _ in range(model.settings.n_layers)]
-        with torch.inference_mode():        # no_grad with less to do for each operation
+        with torch.inference_mode():  # no_grad with less to do for each operation
             logits = model(unread if use_cache else ids, caches)[:, -1]
         logits = checked_logits(logits, f"new token {step} of row ")
         probs = next_token_probs(logits, temperature, top_k, top_p, min_p, repetition_penalty, ids)
-        token = sample(probs, generator)
+        token = sample_tokens(probs, generator)
         yield token
         unread = token[:, None]
         ids = torch.cat([ids, unread], dim=1)
 
 
 def generate(
-    model: nn.Module, ids: Int[Tensor, "B T"], max_new_tokens: int, *, stop_token: int | None = None, **settings
+    model: nn.Module,
+    ids: Int[Tensor, "B T"],
+    max_new_tokens: int,
+    *,
+    stop_token: int | None = None,
+    **settings,
 ) -> Int[Tensor, "B S"]:
-    """Continue every row of `ids` by `max_new_tokens` tokens; `settings` are those of `stream`.
+    """Continue every row of `ids` by `max_new_tokens` tokens; `settings` are those of
+    `stream_tokens`.
 
-    A row that has drawn `stop_token` repeats it to the end; when all rows have, the writing stops early.
+    A row that has drawn `stop_token` repeats it to the end; when all rows have, the writing stops
+    early.
     """
     out, done = [ids], torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
-    for token in stream(model, ids, max_new_tokens, **settings):
+    for token in stream_tokens(model, ids, max_new_tokens, **settings):
         if stop_token is not None:
             token = torch.where(done, stop_token, token)
             done |= token == stop_token
@@ -229,33 +261,48 @@ def generate(
     return torch.cat(out, dim=1)
 
 
-def write(model: nn.Module, tokenizer, prompt: str, max_new_tokens: int, *, seed: int = 0, **settings) -> str:
-    """Continue a text. Same seed, same words; `settings` are those of `generate`. Returns prompt and continuation."""
+def write_text(
+    model: nn.Module, tokenizer, prompt: str, max_new_tokens: int, *, seed: int = 0, **settings
+) -> str:
+    """Continue a text. Same seed, same words; `settings` are those of `generate`. Returns prompt
+    and continuation."""
     device = next(model.parameters()).device
-    ids = torch.tensor([tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long, device=device)
+    ids = torch.tensor(
+        [tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long, device=device
+    )
     generator = torch.Generator().manual_seed(seed)
-    return tokenizer.decode(generate(model, ids, max_new_tokens, generator=generator, **settings)[0])
+    return tokenizer.decode(
+        generate(model, ids, max_new_tokens, generator=generator, **settings)[0]
+    )
 
 
 @torch.no_grad()
 def beam_search(
-    model: nn.Module, ids: Int[Tensor, "T"], max_new_tokens: int, n_beams: int, *, stop_token: int | None = None
+    model: nn.Module,
+    ids: Int[Tensor, "T"],
+    max_new_tokens: int,
+    n_beams: int,
+    *,
+    stop_token: int | None = None,
 ) -> tuple[Int[Tensor, "K S"], Float[Tensor, "K"]]:
-    """Search for likely continuations of one prompt: extend all beams by all tokens, keep the `n_beams` best, repeat.
+    """Search for likely continuations of one prompt: extend all beams by all tokens, keep the
+    `n_beams` best, repeat.
 
-    Returns the beams, best first, with the log of each one's chance given the prompt, in nats. One beam is greedy
-    writing; as many as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing more
-    (and repeats it to the end), so short texts have the advantage. Raises a ValueError where prompt and continuation
-    exceed the context, and for a model whose scores choose no token. Every step reads the whole text again: there is no
-    cache here.
+    Returns the beams, best first, with the log of each one's chance given the prompt, in nats. One
+    beam is greedy writing; as many as there are texts is an exhaustive search. A beam that has said
+    `stop_token` costs nothing more (and repeats it to the end), so short texts have the advantage.
+    Raises a ValueError where prompt and continuation exceed the context, and for a model whose
+    scores choose no token. Every step reads the whole text again: there is no cache here.
     """
-    check_beams(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
+    check_beam_request(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
     if stop_token is not None:
         check_ids(torch.tensor(stop_token), model.settings.vocab_size)
     beams, scores = ids[None], torch.zeros(1, dtype=torch.double, device=ids.device)
     for step in range(max_new_tokens):
         logits = checked_logits(model(beams)[:, -1], f"new token {step} of beam ")
-        steps = logits.double().log_softmax(-1)     # long texts add up many, and close beams must not swap
+        steps = logits.double().log_softmax(
+            -1
+        )  # long texts add up many, and close beams must not swap
         if stop_token is not None:
             done = (beams[:, len(ids) :] == stop_token).any(-1)
             if done.all():
@@ -269,7 +316,8 @@ def beam_search(
 def best_extensions(
     beams: Int[Tensor, "K S"], scores: Float[Tensor, "K"], steps: Float[Tensor, "K V"], n_beams: int
 ) -> tuple[Int[Tensor, "N L"], Float[Tensor, "N"]]:
-    """Append to each beam each token, at the log chances `steps`; keep the `n_beams` best that are possible at all."""
+    """Append to each beam each token, at the log chances `steps`; keep the `n_beams` best that are
+    possible at all."""
     totals = (scores[:, None] + steps).flatten()
     if totals.isnan().any():
         raise ValueError("the scores of the beams are NaN")
@@ -278,11 +326,13 @@ def best_extensions(
     return torch.cat([beams[parents], tokens[:, None]], dim=1), scores
 
 
-def check_beams(prompt_length: int, max_new_tokens: int, n_beams: int, room: int) -> None:
+def check_beam_request(prompt_length: int, max_new_tokens: int, n_beams: int, room: int) -> None:
     if n_beams < 1:
         raise ValueError(f"n_beams {n_beams} would leave no text")
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens {max_new_tokens} is negative")
     if not 1 <= prompt_length <= room - max_new_tokens:
         lengths = f"a prompt of {prompt_length} tokens and {max_new_tokens} new ones"
-        raise ValueError(f"{lengths}: the prompt must hold at least 1, both together at most max_seq_len {room}")
+        raise ValueError(
+            f"{lengths}: the prompt must hold at least 1, both together at most max_seq_len {room}"
+        )

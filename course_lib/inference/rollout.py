@@ -1,4 +1,5 @@
-"""Sample many completions at once, with the chances they had: where reinforcement learning spends its time."""
+"""Sample many completions at once, with the chances they had: where reinforcement learning spends
+its time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +18,24 @@ from course_lib.inference.generate import (
 )
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.precision import at_least_float32
-from course_lib.text.batches import pad
+from course_lib.text.batches import pad_rows
 
-CROWD = 0.75    # the share of a batch that must still be writing; below it, copying the others out of the way pays
+# the share of a batch that must still be writing; below it, copying the others out of the way pays
+MIN_WRITING_SHARE = 0.75
 
 
 @dataclass(frozen=True)
 class Completions:
-    """Sampled completions as one table: prompts padded on the left, completions of up to `T` tokens on the right."""
+    """Sampled completions as one table: prompts padded on the left, completions of up to `T` tokens
+    on the right."""
 
-    ids: Int[Tensor, "B S"]                     # prompt and completion; 0 where padding
-    padding: Bool[Tensor, "B S"]                # True where there is no token, on either side
-    completion_mask: Bool[Tensor, "B T"]        # of the last T columns: True on tokens, the stop token included
-    log_probs: Float[Tensor, "B T"]             # see `sample_completions`; 0 where padding
-    finished: Bool[Tensor, "B"]                 # said the stop token
+    ids: Int[Tensor, "B S"]  # prompt and completion; 0 where padding
+    padding: Bool[Tensor, "B S"]  # True where there is no token, on either side
+    completion_mask: Bool[
+        Tensor, "B T"
+    ]  # of the last T columns: True on tokens, the stop token included
+    log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding
+    finished: Bool[Tensor, "B"]  # said the stop token
 
     @property
     def lengths(self) -> Int[Tensor, "B"]:
@@ -41,21 +46,32 @@ class Completions:
     def prompts(self) -> list[list[int]]:
         """Give each row's prompt without padding."""
         start = self.ids.shape[1] - self.completion_mask.shape[1]
-        return [row[~pad].tolist() for row, pad in zip(self.ids[:, :start], self.padding[:, :start], strict=True)]
+        return [
+            row[~pad].tolist()
+            for row, pad in zip(self.ids[:, :start], self.padding[:, :start], strict=True)
+        ]
 
     @property
     def completions(self) -> list[list[int]]:
         """Give each row's completion without padding, the stop token included."""
         start = self.ids.shape[1] - self.completion_mask.shape[1]
-        return [row[mask].tolist() for row, mask in zip(self.ids[:, start:], self.completion_mask, strict=True)]
+        return [
+            row[mask].tolist()
+            for row, mask in zip(self.ids[:, start:], self.completion_mask, strict=True)
+        ]
 
     def rows(self, chosen: Int[Tensor, "K"]) -> "Completions":
         """Give some of the rows, without the columns that are padding in all of them."""
-        mask, start = self.completion_mask[chosen], self.ids.shape[1] - self.completion_mask.shape[1]
+        mask, start = (
+            self.completion_mask[chosen],
+            self.ids.shape[1] - self.completion_mask.shape[1],
+        )
         first = int(self.padding[chosen, :start].sum(-1).min())
         T = int(mask.sum(-1).max())
         ids, padding = (table[chosen, first : start + T] for table in (self.ids, self.padding))
-        return Completions(ids, padding, mask[:, :T], self.log_probs[chosen, :T], self.finished[chosen])
+        return Completions(
+            ids, padding, mask[:, :T], self.log_probs[chosen, :T], self.finished[chosen]
+        )
 
 
 @torch.no_grad()
@@ -72,56 +88,73 @@ def sample_completions(
     min_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Completions:
-    """Continue every prompt `n_samples` times, each until it says `stop_token` or has `max_new_tokens` new tokens.
+    """Continue every prompt `n_samples` times, each until it says `stop_token` or has
+    `max_new_tokens` new tokens.
 
-    The rows of one prompt stand together. Each prompt is read once, whatever `n_samples`; rows that are done leave the
-    batch. Every row has its own random numbers from the start, so that its text does not depend on when others end.
+    The rows of one prompt stand together. Each prompt is read once, whatever `n_samples`; rows that
+    are done leave the batch. Every row has its own random numbers from the start, so that its text
+    does not depend on when others end.
 
-    `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p` and `min_p` rule
-    tokens out: those of `completion_log_probs`, in float32 at least. Raises a ValueError for a request that cannot be
-    met, and for a model whose scores choose no token.
+    `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p`
+    and `min_p` rule tokens out: those of `completion_log_probs`, in float32 at least. Raises a
+    ValueError for a request that cannot be met, and for a model whose scores choose no token.
     """
     check_sampling(temperature, top_k, top_p, min_p)
-    check_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
+    check_rollout_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
     device = next(model.parameters()).device
-    ids, real = (table.to(device) for table in pad(prompts, pad_token=0, side="left"))
-    texts = Texts(model, ids, ~real, max_new_tokens)
+    ids, real = (table.to(device) for table in pad_rows(prompts, pad_token=0, side="left"))
+    texts = RolloutState(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
-    rows = torch.arange(len(prompts) * n_samples, device=device)        # of the result: those still being written
+    rows = torch.arange(
+        len(prompts) * n_samples, device=device
+    )  # of the result: those still being written
     points = random_points((max_new_tokens, len(rows)), generator).to(device)
-    tokens, chances = torch.zeros_like(points, dtype=torch.long), torch.ones_like(points, dtype=texts.logits.dtype)
+    tokens, chances = (
+        torch.zeros_like(points, dtype=torch.long),
+        torch.ones_like(points, dtype=texts.logits.dtype),
+    )
     going = torch.ones_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
         logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
-        policy, left = policy_and_left(logits, temperature, top_k, top_p, min_p)
-        token = draw(left, points[step, rows])
+        policy, left = policy_and_filtered_probs(logits, temperature, top_k, top_p, min_p)
+        token = draw_by_points(left, points[step, rows])
         tokens[step, rows], chances[step, rows] = token, policy.gather(-1, token[:, None])[:, 0]
         if stop_token is not None:
             going &= token != stop_token
         if step + 1 == max_new_tokens or not going.any():
             break
-        if going.float().mean() < CROWD:
+        if going.float().mean() < MIN_WRITING_SHARE:
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
-    return collect(ids, ~real, tokens.T, chances.T.log(), stop_token)
+    return collect_completions(ids, ~real, tokens.T, chances.T.log(), stop_token)
 
 
-class Texts:
+class RolloutState:
     """Texts that a model reads side by side: `logits` are the scores of the next token of each."""
 
     def __init__(
-        self, model: nn.Module, ids: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"], max_new_tokens: int
+        self,
+        model: nn.Module,
+        ids: Int[Tensor, "B T"],
+        padding: Bool[Tensor, "B T"],
+        max_new_tokens: int,
     ) -> None:
         self.model = model
-        self.caches = [KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)]
+        self.caches = [
+            KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)
+        ]
         self.padding = nn.functional.pad(padding, (0, max_new_tokens)) if padding.any() else None
         self.read(ids)
 
     def read(self, ids: Int[Tensor, "B T"]) -> None:
         """Go on by the next tokens of each text."""
-        seen = None if self.padding is None else self.padding[:, : self.caches[0].length + ids.shape[1]]
-        with torch.inference_mode():        # no_grad with less to do for each operation
+        seen = (
+            None
+            if self.padding is None
+            else self.padding[:, : self.caches[0].length + ids.shape[1]]
+        )
+        with torch.inference_mode():  # no_grad with less to do for each operation
             hidden = self.model.hidden(ids, self.caches, seen)
             self.logits = at_least_float32(self.model.logits(hidden[:, -1:])[:, 0])
 
@@ -133,22 +166,31 @@ class Texts:
         self.padding = None if self.padding is None else self.padding[rows]
 
 
-def policy_and_left(
-    logits: Float[Tensor, "B V"], temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
+def policy_and_filtered_probs(
+    logits: Float[Tensor, "B V"],
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
-    """Give the model's chances at this temperature (for 0: at 1), and what the filters leave of them to draw from."""
-    policy = (logits if temperature in (0, 1) else apply_temperature(logits, temperature)).softmax(-1)
+    """Give the model's chances at this temperature (for 0: at 1), and what the filters leave of
+    them to draw from."""
+    policy = (logits if temperature in (0, 1) else apply_temperature(logits, temperature)).softmax(
+        -1
+    )
     if temperature and top_k is None and top_p is None and min_p is None:
         return policy, policy
     return policy, next_token_probs(logits, temperature, top_k, top_p, min_p)
 
 
-def draw(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
-    """Lay each row's chances end to end and name the token on whose stretch its point, in [0, 1), falls.
+def draw_by_points(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
+    """Lay each row's chances end to end and name the token on whose stretch its point, in [0, 1),
+    falls.
 
-    One random number per row, where noise on every score would need `V`. A token of chance 0 has no stretch.
+    One random number per row, where noise on every score would need `V`. A token of chance 0 has no
+    stretch.
 
-    >>> draw(torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4), torch.tensor([0.0, 0.49, 0.5, 0.99]))
+    >>> draw_by_points(torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4), torch.tensor([0.0, 0.49, 0.5, 0.99]))
     tensor([0, 0, 2, 3])
     """
     line = probs.cumsum(-1)
@@ -158,19 +200,22 @@ def draw(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor,
     return torch.searchsorted(line, points[:, None] * end, right=True)[:, 0]
 
 
-def collect(
+def collect_completions(
     ids: Int[Tensor, "Q P"],
     padding: Bool[Tensor, "Q P"],
     tokens: Int[Tensor, "B T"],
     log_probs: Float[Tensor, "B T"],
     stop_token: int | None,
 ) -> Completions:
-    """Cut the completions after their stop tokens and put them behind their prompts, which are repeated for it."""
+    """Cut the completions after their stop tokens and put them behind their prompts, which are
+    repeated for it."""
     stops = tokens == (-1 if stop_token is None else stop_token)
     mask = stops.cumsum(-1) - stops.long() == 0
     mask = mask[:, : mask.sum(-1).max()]
     T = mask.shape[1]
-    ids, padding = (part.repeat_interleave(len(tokens) // len(ids), dim=0) for part in (ids, padding))
+    ids, padding = (
+        part.repeat_interleave(len(tokens) // len(ids), dim=0) for part in (ids, padding)
+    )
     return Completions(
         ids=torch.cat([ids, tokens[:, :T] * mask], dim=1),
         padding=torch.cat([padding, ~mask], dim=1),
@@ -180,8 +225,11 @@ def collect(
     )
 
 
-def token_log_probs(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """Give the log-chance, in nats, that a model gave each token, from its scores of all tokens at that place.
+def token_log_probs(
+    logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """Give the log-chance, in nats, that a model gave each token, from its scores of all tokens at
+    that place.
 
     >>> token_log_probs(torch.tensor([[[0.75, 0.25]]]).log(), torch.tensor([[1]]))      # log 1/4
     tensor([[-1.3863]])
@@ -190,7 +238,8 @@ def token_log_probs(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> 
 
 
 def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
-    """Give the entropy, in nats, of what a model expects at each place: 0 if it is sure, log V if it knows nothing.
+    """Give the entropy, in nats, of what a model expects at each place: 0 if it is sure, log V if
+    it knows nothing.
 
     With gradients. A token whose score is -inf adds nothing, to the entropy or to a slope.
 
@@ -198,12 +247,15 @@ def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
     tensor([[0.6931, 0.0000]])
     """
     log_probs = logits.log_softmax(-1)
-    surprises = -log_probs.masked_fill(log_probs == -torch.inf, 0.0)        # 0 log 0 is 0, not NaN
+    surprises = -log_probs.masked_fill(log_probs == -torch.inf, 0.0)  # 0 log 0 is 0, not NaN
     return (log_probs.exp() * surprises).sum(-1)
 
 
-def completion_log_probs(model: nn.Module, completions: Completions, temperature: float = 1.0) -> Float[Tensor, "B T"]:
-    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0 where padding.
+def completion_log_probs(
+    model: nn.Module, completions: Completions, temperature: float = 1.0
+) -> Float[Tensor, "B T"]:
+    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0
+    where padding.
 
     In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
     """
@@ -214,10 +266,15 @@ def completion_log_probs(model: nn.Module, completions: Completions, temperature
     return torch.where(completions.completion_mask, chosen, 0.0)
 
 
-def check_request(
-    settings, prompts: Sequence[Sequence[int]], max_new_tokens: int, n_samples: int, stop_token: int | None
+def check_rollout_request(
+    settings,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    n_samples: int,
+    stop_token: int | None,
 ) -> None:
-    """Raise a ValueError that names the numbers if the model cannot do what `sample_completions` is asked for."""
+    """Raise a ValueError that names the numbers if the model cannot do what `sample_completions` is
+    asked for."""
     if not prompts or n_samples < 1 or max_new_tokens < 1:
         numbers = f"{len(prompts)} prompts, n_samples {n_samples}, max_new_tokens {max_new_tokens}"
         raise ValueError(f"{numbers}: each must be at least 1")
@@ -226,4 +283,6 @@ def check_request(
     for row, prompt in enumerate(prompts):
         if not 1 <= len(prompt) <= settings.max_seq_len - max_new_tokens:
             lengths = f"prompt {row} has {len(prompt)} tokens and is to get {max_new_tokens} more"
-            raise ValueError(f"{lengths}: it must have at least 1, both together at most {settings.max_seq_len}")
+            raise ValueError(
+                f"{lengths}: it must have at least 1, both together at most {settings.max_seq_len}"
+            )

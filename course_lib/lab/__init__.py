@@ -1,1 +1,2 @@
-"""What only notebooks need: checks, interactive figures, plots, quizzes, progress and the course map."""
+"""What only notebooks need: checks, interactive figures, plots, quizzes, progress and the course
+map."""

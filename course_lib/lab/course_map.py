@@ -1,4 +1,5 @@
-"""The map of the course, from one source (`course_map.toml`): in every notebook, in the README and in the book.
+"""The map of the course, from one source (`course_map.toml`): in every notebook, in the README and
+in the book.
 
 `python -m course_lib.lab.course_map --write` refreshes the table in README.md.
 """
@@ -23,8 +24,8 @@ START, END = "<!-- course map -->", "<!-- end of course map -->"
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook of the course. `minutes` is working time; `lab` names its module of checkers and figures,
-    `short` is the title that fits on the map."""
+    """One notebook of the course. `minutes` is working time; `lab` names its module of checkers and
+    figures, `short` is the title that fits on the map."""
 
     number: str
     slug: str
@@ -68,7 +69,9 @@ def lesson(number: str) -> Lesson:
     for candidate in lessons():
         if candidate.number == number:
             return candidate
-    raise ValueError(f'there is no lesson {number!r}: the numbers run from "00" to "{lessons()[-1].number}"')
+    raise ValueError(
+        f'there is no lesson {number!r}: the numbers run from "00" to "{lessons()[-1].number}"'
+    )
 
 
 def show(here: str = "") -> None:
@@ -81,7 +84,8 @@ def show(here: str = "") -> None:
 def as_text(here: str = "") -> str:
     """The map as plain text, one line per lesson."""
     return "\n".join(
-        f"{row.number} {row.title}{'   <- you are here' if row.number == here else ''}" for row in lessons()
+        f"{row.number} {row.title}{'   <- you are here' if row.number == here else ''}"
+        for row in lessons()
     )
 
 
@@ -89,29 +93,45 @@ def as_html(here: str = "") -> str:
     """The map as HTML: one row per part, a link per finished lesson."""
     column = "display: inline-block; vertical-align: top"
     rows = "".join(
-        f'<div style="margin: 4px 0"><div style="{column}; width: 23%; padding-top: 3px; font-weight: 600">'
+        f'<div style="margin: 4px 0"><div style="{column}; width: 23%; padding-top: 3px;'
+        ' font-weight: 600">'
         f'{html.escape(title)}</div><div style="{column}; width: 76%">'
         f"{''.join(_chip(row, here) for row in group)}</div></div>"
         for title, group in groupby(lessons(), key=lambda row: row.part_title)
     )
     return (
-        '<div role="navigation" aria-label="Map of the course" style="background-color: #fbfaf7; color: #222222; '
-        'border: 1px solid #d9d5cb; border-radius: 8px; padding: 10px 14px; font-size: 13px; line-height: 1.5">'
-        f"{rows}</div>"
+        '<div role="navigation" aria-label="Map of the course" style="background-color: #fbfaf7;'
+        " color: #222222; border: 1px solid #d9d5cb; border-radius: 8px; padding: 10px 14px;"
+        f' font-size: 13px; line-height: 1.5">{rows}</div>'
     )
 
 
 def _chip(row: Lesson, here: str) -> str:
-    """One lesson on the map: a filled chip is here, a link is finished, grey text is still to come."""
-    box = "display: inline-block; margin: 2px 4px 2px 0; padding: 1px 8px; border-radius: 10px; white-space: nowrap; "
+    """One lesson on the map: a filled chip is here, a link is finished, grey text is still to
+    come."""
+    box = (
+        "display: inline-block; margin: 2px 4px 2px 0; padding: 1px 8px; border-radius: 10px;"
+        " white-space: nowrap; "
+    )
     label = f"{row.number} {html.escape(row.short or row.title)}"
     tip = html.escape(row.promise, quote=True)
     if row.number == here:
-        style = "background-color: #0b5394; color: #ffffff; font-weight: 600; border: 1px solid #0b5394"
-        return f'<span aria-current="page" title="{tip}" style="{box}{style}">{label} · you are here</span>'
+        style = (
+            "background-color: #0b5394; color: #ffffff; font-weight: 600; border: 1px solid #0b5394"
+        )
+        return (
+            f'<span aria-current="page" title="{tip}" style="{box}{style}">{label} · you are'
+            " here</span>"
+        )
     if row.built:
-        return f'<a href="{row.file}" title="{tip}" style="{box}color: #0b5394; border: 1px solid #0b5394">{label}</a>'
-    return f'<span title="{tip} (to come)" style="{box}color: #6b6b6b; border: 1px dashed #b9b4a7">{label}</span>'
+        return (
+            f'<a href="{row.file}" title="{tip}" style="{box}color: #0b5394; border: 1px solid'
+            f' #0b5394">{label}</a>'
+        )
+    return (
+        f'<span title="{tip} (to come)" style="{box}color: #6b6b6b; border: 1px dashed'
+        f' #b9b4a7">{label}</span>'
+    )
 
 
 def table() -> str:
@@ -120,7 +140,9 @@ def table() -> str:
     for title, group in groupby(lessons(), key=lambda row: row.part_title):
         lines.append(f"| | **{title}** | | |")
         for row in group:
-            name = f"[{row.title}](notebooks/{row.file})" if row.built else f"{row.title} *(to come)*"
+            name = (
+                f"[{row.title}](notebooks/{row.file})" if row.built else f"{row.title} *(to come)*"
+            )
             lines.append(f"| {row.number} | {name} | {row.promise} | {row.minutes} |")
     return "\n".join(lines)
 

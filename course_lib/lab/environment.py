@@ -1,4 +1,5 @@
-"""Is this machine ready for the course? What each notebook needs, what was found, and what to do where it is wrong."""
+"""Is this machine ready for the course? What each notebook needs, what was found, and what to do
+where it is wrong."""
 
 import importlib.metadata
 import os
@@ -31,16 +32,22 @@ class Finding:
 
 
 def check() -> bool:
-    """Look at everything, print a line for each, and return whether all is well. Changes nothing."""
+    """Look at everything, print a line for each, and return whether all is well. Changes
+    nothing."""
     findings = [look() for look in LOOKS]
     print(*findings, sep="\n")
     wrong = sum(bool(finding.remedy) for finding in findings)
-    print(f"\n{wrong} of {len(findings)} need your attention." if wrong else "\nEverything is ready.")
+    print(
+        f"\n{wrong} of {len(findings)} need your attention." if wrong else "\nEverything is ready."
+    )
     return not wrong
 
 
 def python() -> Finding:
-    remedy = f"install Python {PYTHON[0]}.{PYTHON[1]} or newer, delete the folder .venv, and run make lab again"
+    remedy = (
+        f"install Python {PYTHON[0]}.{PYTHON[1]} or newer, delete the folder .venv, and run make"
+        " lab again"
+    )
     return Finding("Python", sys.version.split()[0], "" if sys.version_info >= PYTHON else remedy)
 
 
@@ -48,17 +55,22 @@ def pytorch() -> Finding:
     """Look at torch's version and let it multiply something."""
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     works = torch.equal(torch.ones(2, 3) @ torch.ones(3, 2), torch.full((2, 2), 3.0))
-    remedy = "run make lab, which installs the version that the course was made with, and restart the kernel"
+    remedy = (
+        "run make lab, which installs the version that the course was made with, and restart the"
+        " kernel"
+    )
     return Finding("torch", torch.__version__, "" if works and version >= TORCH else remedy)
 
 
 def plays() -> Finding:
     """Look for the plays of Shakespeare, every file of which has a known size and checksum."""
     try:
-        files = assets.plays().values()
+        files = assets.plays_files().values()
     except assets.AssetError as error:
         return Finding("plays", "missing or damaged", str(error))
-    return Finding("plays", f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB")
+    return Finding(
+        "plays", f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+    )
 
 
 def widgets() -> Finding:
@@ -78,8 +90,13 @@ def widgets() -> Finding:
 def threads() -> Finding:
     """Compare the threads that torch uses with the cores that this process may use."""
     cores, used = available_cores(), torch.get_num_threads()
-    remedy = f"run torch.set_num_threads({cores}): threads that wait for a core make torch many times slower"
-    return Finding("threads", f"{used} on {cores} core{'s' * (cores > 1)}", remedy if used > cores else "")
+    remedy = (
+        f"run torch.set_num_threads({cores}): threads that wait for a core make torch many times"
+        " slower"
+    )
+    return Finding(
+        "threads", f"{used} on {cores} core{'s' * (cores > 1)}", remedy if used > cores else ""
+    )
 
 
 def memory() -> Finding:

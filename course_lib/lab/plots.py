@@ -1,7 +1,8 @@
-"""Figures in one style: colour-blind-safe, legible, on a light card in any theme, with alternative text.
+"""Figures in one style: colour-blind-safe, legible, on a light card in any theme, with alternative
+text.
 
-Each function draws and shows a whole figure when it gets `alt`, or draws into the axes `ax` and shows nothing.
-Importing this module sets the style for every matplotlib figure.
+Each function draws and shows a whole figure when it gets `alt`, or draws into the axes `ax` and
+shows nothing. Importing this module sets the style for every matplotlib figure.
 """
 
 import base64
@@ -55,12 +56,17 @@ def show(fig: Figure, alt: str, colours: int = 256) -> None:
     """Show a matplotlib figure with alternative text, as HTML and as a picture, and close it."""
     alt = require_alt(alt)
     data, width = png(fig, colours=colours)
-    bundle = {"text/html": img(data, width, alt), "image/png": base64.b64encode(data).decode(), "text/plain": alt}
+    bundle = {
+        "text/html": img(data, width, alt),
+        "image/png": base64.b64encode(data).decode(),
+        "text/plain": alt,
+    }
     display(bundle, raw=True)
 
 
 def _figure(draw: Callable) -> Callable:
-    """Let a function that draws into `ax` also make, title and show a figure of its own when it gets `alt`."""
+    """Let a function that draws into `ax` also make, title and show a figure of its own when it
+    gets `alt`."""
 
     @wraps(draw)
     def drawn(
@@ -73,7 +79,8 @@ def _figure(draw: Callable) -> Callable:
     ):
         if (alt is None) == (ax is None):
             raise ValueError(
-                f"{draw.__name__} needs either alt=... (draw and show a figure) or ax=... (draw into these axes)"
+                f"{draw.__name__} needs either alt=... (draw and show a figure) or ax=... (draw"
+                " into these axes)"
             )
         if alt is not None:
             require_alt(alt)
@@ -97,8 +104,8 @@ def lines(
     log_y: bool = False,
     markers: bool | None = None,
 ) -> None:
-    """Draw lines `{name: (xs, ys)}`, each named at its end. Where `ys` has one row per seed: the mean, and a band from
-    the lowest to the highest."""
+    """Draw lines `{name: (xs, ys)}`, each named at its end. Where `ys` has one row per seed: the
+    mean, and a band from the lowest to the highest."""
     if log_x:
         ax.set_xscale("log")
     if log_y:
@@ -107,7 +114,9 @@ def lines(
     for i, (name, (xs, ys)) in enumerate(series.items()):
         xs, runs = np.asarray(xs, float), np.atleast_2d(np.asarray(ys, float))
         if runs.ndim != 2 or runs.shape[1] != len(xs):
-            raise ValueError(f"line {name!r}: {len(xs)} x values, but y values of shape {np.shape(ys)}")
+            raise ValueError(
+                f"line {name!r}: {len(xs)} x values, but y values of shape {np.shape(ys)}"
+            )
         colour, mean = COLOURS[i % 7], runs.mean(0)
         marker = MARKERS[i % 7] if (len(xs) <= 12 if markers is None else markers) else None
         ax.plot(xs, mean, color=colour, linestyle=DASHES[i % 7], marker=marker, markersize=5)
@@ -116,25 +125,39 @@ def lines(
             ax.fill_between(xs, runs.min(0), runs.max(0), color=colour, alpha=0.18, linewidth=0)
         last = np.flatnonzero(np.isfinite(mean))[-1]
         ends.append((xs[last], mean[last], name, colour))
-    ax.set(xlabel=x + (f"   (bands: lowest to highest of {seeds} seeds)" if seeds > 1 else ""), ylabel=y)
+    ax.set(
+        xlabel=x + (f"   (bands: lowest to highest of {seeds} seeds)" if seeds > 1 else ""),
+        ylabel=y,
+    )
     if len(series) > 1:
         _name_ends(ax, ends)
 
 
 def _name_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each line's name to the right of the axes, at the height of its end, without overlap."""
+    """Write each line's name to the right of the axes, at the height of its end, without
+    overlap."""
     ax.margins(x=0.02)
     low, high = ax.get_ylim()
     to_axes = ax.transData + ax.transAxes.inverted()
     heights = [to_axes.transform((ax.get_xlim()[0], y))[1] for _, y, _, _ in ends]
     for slot, i in zip(_spread(heights, gap=0.075), np.argsort(heights), strict=True):
         _, _, name, colour = ends[i]
-        ax.text(1.015, slot, name, color=colour, transform=ax.transAxes, va="center", fontweight="bold", fontsize=9.5)
+        ax.text(
+            1.015,
+            slot,
+            name,
+            color=colour,
+            transform=ax.transAxes,
+            va="center",
+            fontweight="bold",
+            fontsize=9.5,
+        )
     ax.set_ylim(low, high)
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move sorted heights apart until neighbours are `gap` away from each other, and keep their middle in place.
+    """Move sorted heights apart until neighbours are `gap` away from each other, and keep their
+    middle in place.
 
     >>> [round(height, 2) for height in _spread([0.5, 0.5, 0.9], gap=0.1)]
     [0.45, 0.55, 0.9]
@@ -150,7 +173,11 @@ def _spread(heights: Sequence[float], gap: float) -> list[float]:
         groups[i : i + 2] = [groups[i] + groups[i + 1]]
         centre[i : i + 2] = [float(np.mean(groups[i]))]
         i = max(i - 1, 0)
-    return [c + (k - (len(g) - 1) / 2) * gap for g, c in zip(groups, centre, strict=True) for k in range(len(g))]
+    return [
+        c + (k - (len(g) - 1) / 2) * gap
+        for g, c in zip(groups, centre, strict=True)
+        for k in range(len(g))
+    ]
 
 
 @_figure
@@ -163,9 +190,15 @@ def bars(
     highlight: Collection[str] = (),
     form: str = "{:.3g}",
 ) -> None:
-    """Draw horizontal bars `{name: value}`, first on top, each with its number (written by `form`). A list of values is
-    one per seed: the bar is the mean, the whisker runs from the lowest to the highest, the dots are the seeds."""
-    _bars(ax, values, [BLUE if not highlight or name in highlight else "#a9b4bd" for name in values], form)
+    """Draw horizontal bars `{name: value}`, first on top, each with its number (written by `form`).
+    A list of values is one per seed: the bar is the mean, the whisker runs from the lowest to the
+    highest, the dots are the seeds."""
+    _bars(
+        ax,
+        values,
+        [BLUE if not highlight or name in highlight else "#a9b4bd" for name in values],
+        form,
+    )
     ax.set(xlabel=x, ylabel=y)
 
 
@@ -211,9 +244,12 @@ def ladder(
     neural: Collection[str],
     x: str = "bits per byte of held-out text (less is better)",
 ) -> None:
-    """Draw the course's ladder: bits per byte of each model, worst on top; neural nets filled, the others hatched."""
+    """Draw the course's ladder: bits per byte of each model, worst on top; neural nets filled, the
+    others hatched."""
     if unknown := set(neural) - set(scores):
-        raise ValueError(f"{sorted(unknown)} called neural, but there is no such score among {list(scores)}")
+        raise ValueError(
+            f"{sorted(unknown)} called neural, but there is no such score among {list(scores)}"
+        )
     ranked = dict(sorted(scores.items(), key=lambda item: -float(np.mean(item[1]))))
     _bars(
         ax,
@@ -244,18 +280,23 @@ def heatmap(
     numbers: bool | None = None,
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """Draw a table of numbers as colours, with the numbers written in where there is room. `bar` names the colours;
-    a table with both signs gets colours whose middle is zero."""
+    """Draw a table of numbers as colours, with the numbers written in where there is room. `bar`
+    names the colours; a table with both signs gets colours whose middle is zero."""
     table = np.asarray(table, float)
     if table.ndim != 2:
         raise ValueError(f"a heat map needs a table with rows and columns, got shape {table.shape}")
-    for name, labels, count in (("rows", rows, table.shape[0]), ("columns", columns, table.shape[1])):
+    for name, labels, count in (
+        ("rows", rows, table.shape[0]),
+        ("columns", columns, table.shape[1]),
+    ):
         if labels is not None and len(labels) != count:
             raise ValueError(f"{len(labels)} labels for {count} {name}")
     low, high = limits or (np.nanmin(table), np.nanmax(table))
     if signed := low < 0 < high and limits is None:
         low, high = -max(-low, high), max(-low, high)
-    picture = ax.imshow(table, cmap="PuOr" if signed else "viridis", vmin=low, vmax=high, aspect="auto")
+    picture = ax.imshow(
+        table, cmap="PuOr" if signed else "viridis", vmin=low, vmax=high, aspect="auto"
+    )
     if table.size <= 144 if numbers is None else numbers:
         _write_numbers(ax, table, picture, form)
     for labels, ticks in ((columns, ax.set_xticks), (rows, ax.set_yticks)):
@@ -272,20 +313,39 @@ def _write_numbers(ax: Axes, table: np.ndarray, picture, form: str) -> None:
         red, green, blue, _ = picture.cmap(picture.norm(value))
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
         ax.text(
-            column, row, form.format(value), ha="center", va="center", fontsize=8.5, color=BLACK if light else "white"
+            column,
+            row,
+            form.format(value),
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            color=BLACK if light else "white",
         )
 
 
 @_figure
 def histogram(
-    values: Mapping[str, ArrayLike], *, ax: Axes, x: str, y: str = "share", bins: int | Sequence[float] = 30
+    values: Mapping[str, ArrayLike],
+    *,
+    ax: Axes,
+    x: str,
+    y: str = "share",
+    bins: int | Sequence[float] = 30,
 ) -> None:
-    """Draw the shares of values `{name: values}` over common bins, as outlines named in a legend."""
+    """Draw the shares of values `{name: values}` over common bins, as outlines named in a
+    legend."""
     everything = np.concatenate([np.ravel(np.asarray(value, float)) for value in values.values()])
     edges = np.histogram_bin_edges(everything, bins)
     for i, (name, value) in enumerate(values.items()):
         counts = np.histogram(np.ravel(np.asarray(value, float)), edges)[0]
-        ax.stairs(counts / counts.sum(), edges, color=COLOURS[i % 7], linestyle=DASHES[i % 7], linewidth=2, label=name)
+        ax.stairs(
+            counts / counts.sum(),
+            edges,
+            color=COLOURS[i % 7],
+            linestyle=DASHES[i % 7],
+            linewidth=2,
+            label=name,
+        )
         ax.stairs(counts / counts.sum(), edges, color=COLOURS[i % 7], fill=True, alpha=0.12)
     ax.set(xlabel=x, ylabel=y)
     if len(values) > 1:

@@ -1,7 +1,7 @@
 """What the learner has done so far, in one small local file. Nothing leaves the machine.
 
-The file is `notebooks/.course_progress.json`; the environment variable COURSE_PROGRESS names another one, or "off",
-which keeps no record (builds and tests use it).
+The file is `notebooks/.course_progress.json`; the environment variable COURSE_PROGRESS names
+another one, or "off", which keeps no record (builds and tests use it).
 """
 
 import html
@@ -18,7 +18,8 @@ from IPython.display import HTML, display
 
 from course_lib.lab import course_map
 
-LIGHT = "color: #222222; background-color: #ffffff"  # said for each row: themes paint the rows of tables
+# said for each row: themes paint the rows of tables
+LIGHT = "color: #222222; background-color: #ffffff"
 HOW = ("alone", "with hints", "after the solution")
 
 
@@ -52,7 +53,8 @@ def load() -> dict[str, dict]:
         aside = file.with_suffix(".damaged.json")
         os.replace(file, aside)
         print(
-            f"The record of your progress could not be read ({error}). It was set aside as {aside}; a new one is begun."
+            f"The record of your progress could not be read ({error}). It was set aside as {aside};"
+            " a new one is begun."
         )
         return empty
 
@@ -72,7 +74,8 @@ def _save(record: dict[str, dict]) -> None:
 
 
 def note(part: str, key: str, **facts: Any) -> None:
-    """Add facts to one entry of the record; a record that cannot be written costs one printed sentence, no more."""
+    """Add facts to one entry of the record; a record that cannot be written costs one printed
+    sentence, no more."""
     try:
         record = load()
         record[part].setdefault(key, {}).update(facts)
@@ -82,7 +85,8 @@ def note(part: str, key: str, **facts: Any) -> None:
 
 
 def checked(lab: str, name: str, status: str) -> None:
-    """Record the verdict of a check; at the first success ask, by three buttons, how it was reached."""
+    """Record the verdict of a check; at the first success ask, by three buttons, how it was
+    reached."""
     if not live() or status == "not attempted":
         return
     key = f"{lab}.{name}"
@@ -112,7 +116,14 @@ def answered(key: str, question: str, right: bool) -> None:
     if live():
         before = load()["quiz"].get(key, {})
         first, lesson = before.get("first", right), course_map.current or before.get("lesson", "")
-        note("quiz", key, question=question, lesson=lesson, tries=before.get("tries", 0) + 1, first=first)
+        note(
+            "quiz",
+            key,
+            question=question,
+            lesson=lesson,
+            tries=before.get("tries", 0) + 1,
+            first=first,
+        )
 
 
 def page() -> HTML:
@@ -120,14 +131,21 @@ def page() -> HTML:
     record = load()
     rows = "".join(_row(lesson, record) for lesson in course_map.lessons() if lesson.lab)
     cell = '<th scope="col" style="text-align: left; padding: 4px 14px 4px 0">'
-    head = "".join(f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try"))
-    where = f"The record is {html.escape(str(path()))}; delete it to start again." if path() else "No record is kept."
+    head = "".join(
+        f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try")
+    )
+    where = (
+        f"The record is {html.escape(str(path()))}; delete it to start again."
+        if path()
+        else "No record is kept."
+    )
     return HTML(
-        '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb; border-radius: 8px; '
-        'padding: 10px 16px; display: inline-block; font-size: 13px">'
-        '<table style="margin: 0; border-collapse: collapse; color: #222222; background-color: #ffffff">'
-        f'<thead><tr style="{LIGHT}">{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f'<p style="margin: 8px 0 0; color: #6b6b6b">{where} Nothing of it leaves this machine.</p></div>'
+        '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb;'
+        ' border-radius: 8px; padding: 10px 16px; display: inline-block; font-size: 13px"><table'
+        ' style="margin: 0; border-collapse: collapse; color: #222222; background-color:'
+        f' #ffffff"><thead><tr style="{LIGHT}">{head}</tr></thead><tbody>{rows}</tbody></table><p'
+        f' style="margin: 8px 0 0; color: #6b6b6b">{where} Nothing of it leaves this'
+        " machine.</p></div>"
     )
 
 
@@ -136,7 +154,9 @@ def _row(lesson: course_map.Lesson, record: dict[str, dict]) -> str:
     names = _exercises(lesson.lab)
     entries = [record["exercises"].get(f"{lesson.lab}.{name}", {}) for name in names]
     done = sum(bool(entry.get("done")) for entry in entries)
-    how = ", ".join(f"{n} {way}" for way in HOW if (n := sum(entry.get("how") == way for entry in entries)))
+    how = ", ".join(
+        f"{n} {way}" for way in HOW if (n := sum(entry.get("how") == way for entry in entries))
+    )
     answers = [entry for entry in record["quiz"].values() if entry.get("lesson") == lesson.number]
     right = sum(bool(entry.get("first")) for entry in answers)
     cells = [
@@ -147,7 +167,9 @@ def _row(lesson: course_map.Lesson, record: dict[str, dict]) -> str:
     ]
     return (
         f'<tr style="{LIGHT}">'
-        + "".join(f'<td style="text-align: left; padding: 3px 14px 3px 0">{cell}</td>' for cell in cells)
+        + "".join(
+            f'<td style="text-align: left; padding: 3px 14px 3px 0">{cell}</td>' for cell in cells
+        )
         + "</tr>"
     )
 

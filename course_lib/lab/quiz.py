@@ -1,4 +1,5 @@
-"""Questions with feedback for every option, light and kernel-free: they work live and in the static book."""
+"""Questions with feedback for every option, light and kernel-free: they work live and in the static
+book."""
 
 import html
 from collections.abc import Sequence
@@ -18,21 +19,29 @@ STYLE = """<style>
 
 
 def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) -> None:
-    """Ask a question with several options, `(text, right, feedback)`, of which exactly one is right.
+    """Ask a question with several options, `(text, right, feedback)`, of which exactly one is
+    right.
 
-    `key` names the question in the record of progress, for example "q-merge". Choosing shows the option's feedback.
+    `key` names the question in the record of progress, for example "q-merge". Choosing shows the
+    option's feedback.
     """
     _require_fair(key, options)
     texts = [text for text, _, _ in options]
     heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
-    radio = widgets.RadioButtons(options=texts, index=None, layout=widgets.Layout(width="100%")).add_class(
-        "course-quiz"
+    radio = widgets.RadioButtons(
+        options=texts, index=None, layout=widgets.Layout(width="100%")
+    ).add_class("course-quiz")
+    stack = widgets.Stack(
+        [widgets.HTML(_feedback(right, said)) for _, right, said in options], selected_index=None
     )
-    stack = widgets.Stack([widgets.HTML(_feedback(right, said)) for _, right, said in options], selected_index=None)
     widgets.jslink((radio, "index"), (stack, "selected_index"))
     radio.observe(lambda change: _record(key, question, options, change.new), "index")
     layout = widgets.Layout(
-        border="1px solid #b9b4a7", padding="8px 14px", margin="6px 0", width="auto", max_width="720px"
+        border="1px solid #b9b4a7",
+        padding="8px 14px",
+        margin="6px 0",
+        width="auto",
+        max_width="720px",
     )
     box = widgets.VBox([widgets.HTML(STYLE + heading), radio, stack], layout=layout)
     plain = "\n".join([question, *(f"  ( ) {text}" for text in texts)])
@@ -40,7 +49,9 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
 
 
-def _record(key: str, question: str, options: Sequence[tuple[str, bool, str]], chosen: int | None) -> None:
+def _record(
+    key: str, question: str, options: Sequence[tuple[str, bool, str]], chosen: int | None
+) -> None:
     if chosen is not None:
         progress.answered(key, question, options[chosen][1])
 
@@ -49,7 +60,8 @@ def _require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:
     right = sum(bool(correct) for _, correct, _ in options)
     if right != 1 or len(options) < 2:
         raise ValueError(
-            f"quiz {key!r} has {len(options)} options, {right} of them right; at least 2 and exactly 1 are needed"
+            f"quiz {key!r} has {len(options)} options, {right} of them right; at least 2 and"
+            " exactly 1 are needed"
         )
     if len({text for text, _, _ in options}) != len(options):
         raise ValueError(f"quiz {key!r} offers the same option twice")
@@ -62,6 +74,7 @@ def _feedback(right: bool, said: str) -> str:
     """The answer to one option, told by words and not by colour alone."""
     colour, verdict = ("#0a6b58", "Right.") if right else ("#a34700", "Not quite.")
     return (
-        f'<div role="status" style="background-color: #ffffff; color: #222222; border-left: 4px solid {colour}; '
-        f'padding: 6px 12px; line-height: 1.5"><b style="color: {colour}">{verdict}</b> {html.escape(said)}</div>'
+        '<div role="status" style="background-color: #ffffff; color: #222222; border-left: 4px'
+        f' solid {colour}; padding: 6px 12px; line-height: 1.5"><b style="color:'
+        f' {colour}">{verdict}</b> {html.escape(said)}</div>'
     )

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 
 @runtime_checkable
-class Cache(Protocol):
-    """What attention asks of a cache: store what the new tokens bring (keys and values), hand back all of it."""
+class AttentionCache(Protocol):
+    """What attention asks of a cache: store what the new tokens bring (keys and values), hand back
+    all of it."""
 
     length: int
 
@@ -19,11 +20,16 @@ class Cache(Protocol):
 
 
 def visible_keys(
-    T: int, S: int, window: int | None = None, padding: Bool[Tensor, "B *T S"] | None = None, device=None
+    T: int,
+    S: int,
+    window: int | None = None,
+    padding: Bool[Tensor, "B *T S"] | None = None,
+    device=None,
 ) -> Bool[Tensor, "T S"] | Bool[Tensor, "B 1 T S"]:
-    """Tell which of the `S` keys each of the last `T` tokens may see: none after it, of those only the last `window`,
-    and none that is `padding`, for all of them (B S) or each of them (B T S), as for documents packed into one row. A
-    token always sees itself, even where it is padding, so that no row is empty.
+    """Tell which of the `S` keys each of the last `T` tokens may see: none after it, of those only
+    the last `window`, and none that is `padding`, for all of them (B S) or each of them (B T S), as
+    for documents packed into one row. A token always sees itself, even where it is padding, so that
+    no row is empty.
 
     >>> visible_keys(T=3, S=4, window=2).int()      # one token is in the cache, three are new
     tensor([[1, 1, 0, 0],
@@ -40,15 +46,19 @@ def visible_keys(
 
 
 def attention_weights(
-    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B G S D"], visible: Bool[Tensor, "*B T S"] | None = None
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B G S D"],
+    visible: Bool[Tensor, "*B T S"] | None = None,
 ) -> Float[Tensor, "B H T S"]:
-    """Write out the whole table of weights, softmax(q.k / sqrt(D)) over the visible keys: to look at, not to train by.
+    """Write out the whole table of weights, softmax(q.k / sqrt(D)) over the visible keys: to look
+    at, not to train by.
 
-    Heads may share keys: with `G` of them for `H` heads of queries, each serves `H / G` neighbouring heads.
-    Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+    Heads may share keys: with `G` of them for `H` heads of queries, each serves `H / G`
+    neighbouring heads. Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
     """
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-    # eq. 1 divides the product; the queries are divided instead, for q.k may be too large for float16
+    # eq. 1 divides the product; the queries are divided instead, for q.k may be too large for
+    # float16
     scores = q / q.shape[-1] ** 0.5 @ k.mT
     if visible is not None:
         scores = scores.masked_fill(~visible, -torch.inf)
@@ -62,16 +72,20 @@ def causal_attention(
     window: int | None = None,
     padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T D"]:
-    """Give each query the average of the values it may see (`visible_keys`), weighted by `attention_weights`.
+    """Give each query the average of the values it may see (`visible_keys`), weighted by
+    `attention_weights`.
 
-    Torch's fused kernel never holds the table of weights (Dao et al. 2022, arXiv 2205.14135). It gets a mask only where
-    it cannot do without: for padding, a window, or several new tokens on top of a cache.
+    Torch's fused kernel never holds the table of weights (Dao et al. 2022, arXiv 2205.14135). It
+    gets a mask only where it cannot do without: for padding, a window, or several new tokens on top
+    of a cache.
     """
     T, S = q.shape[-2], k.shape[-2]
     if T > S:
         raise ValueError(f"{T} queries cannot stand at the last of {S} keys")
     if padding is not None and padding.shape not in ((k.shape[0], S), (k.shape[0], T, S)):
-        raise ValueError(f"padding of shape {tuple(padding.shape)} for {k.shape[0]} rows of {S} keys")
+        raise ValueError(
+            f"padding of shape {tuple(padding.shape)} for {k.shape[0]} rows of {S} keys"
+        )
     shared, unbounded = q.shape[1] != k.shape[1], window is None or window >= S
     if T in (1, S) and unbounded and padding is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=shared)
@@ -82,10 +96,11 @@ def causal_attention(
 class SelfAttention(nn.Module):
     """Causal attention with `n_heads` heads of `d_model / n_heads` dimensions each.
 
-    GPT-2's as it stands. With `n_kv_heads` below `n_heads`, neighbouring heads share their keys and values:
-    grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245), or multi-query with 1 (Shazeer 2019, arXiv
-    1911.02150). `window` bounds how far a token looks back, itself included. `position(x, start)` marks queries and
-    keys with their places before they meet, as rotary positions do; `start` is the place of the first token of `x`.
+    GPT-2's as it stands. With `n_kv_heads` below `n_heads`, neighbouring heads share their keys and
+    values: grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245), or multi-query with 1
+    (Shazeer 2019, arXiv 1911.02150). `window` bounds how far a token looks back, itself included.
+    `position(x, start)` marks queries and keys with their places before they meet, as rotary
+    positions do; `start` is the place of the first token of `x`.
     """
 
     def __init__(
@@ -99,14 +114,17 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
-        check_sizes(d_model, n_heads, n_kv_heads, window)
+        check_head_sizes(d_model, n_heads, n_kv_heads, window)
         self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_model // n_heads
         self.window, self.position = window, position
         self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.d_head, bias=bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B *T S"] | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Let the tokens look back; `padding` covers the tokens in the cache too."""
         q, k, v = self.project(x, start=0 if cache is None else cache.length)
@@ -128,13 +146,17 @@ class SelfAttention(nn.Module):
 
     @torch.no_grad()
     def weights(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B H T T"]:
-        """Tell how much each token listens to each other one, head by head: what `forward` uses but never shows."""
+        """Tell how much each token listens to each other one, head by head: what `forward` uses but
+        never shows."""
         q, k, _ = self.project(x)
-        return attention_weights(q, k, visible_keys(x.shape[1], x.shape[1], self.window, device=x.device))
+        return attention_weights(
+            q, k, visible_keys(x.shape[1], x.shape[1], self.window, device=x.device)
+        )
 
 
-def check_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
-    """Raise a ValueError that names the numbers if the heads cannot be cut or shared evenly, or the window is empty."""
+def check_head_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
+    """Raise a ValueError that names the numbers if the heads cannot be cut or shared evenly, or the
+    window is empty."""
     if n_heads < 1 or d_model % n_heads:
         raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")
     if n_kv_heads < 1 or n_heads % n_kv_heads:

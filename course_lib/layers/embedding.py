@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 
 class Embedding(nn.Embedding):
-    """A table with one row of `d_model` numbers per token: looked up on the way in, compared with on the way out.
+    """A table with one row of `d_model` numbers per token: looked up on the way in, compared with
+    on the way out.
 
-    `table(ids)` turns tokens into vectors. `table.logits(x)` scores every token by the dot product of its row with
-    `x`: the "tied head", which saves a second table (Press and Wolf 2017, arXiv 1608.05859).
+    `table(ids)` turns tokens into vectors. `table.logits(x)` scores every token by the dot product
+    of its row with `x`: the "tied head", which saves a second table (Press and Wolf 2017, arXiv
+    1608.05859).
     """
 
     def logits(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
@@ -19,14 +21,18 @@ class Embedding(nn.Embedding):
 
     @torch.no_grad()
     def neighbours(self, k: int) -> Int[Tensor, "V k"]:
-        """Name for each token the `k` others whose rows point most nearly the same way (by cosine), nearest first.
+        """Name for each token the `k` others whose rows point most nearly the same way (by cosine),
+        nearest first.
 
         >>> table = Embedding.from_pretrained(torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]]))
         >>> table.neighbours(1).flatten().tolist()      # row 2 is long, but points along row 0
         [2, 2, 0]
         """
         if not 1 <= k < len(self.weight):
-            raise ValueError(f"{k} neighbours among {len(self.weight)} rows, which have {len(self.weight) - 1} others")
+            raise ValueError(
+                f"{k} neighbours among {len(self.weight)} rows, which have {len(self.weight) - 1}"
+                " others"
+            )
         directions = F.normalize(self.weight, dim=-1)
         return (directions @ directions.T).fill_diagonal_(-torch.inf).topk(k).indices
 
@@ -40,4 +46,7 @@ def check_ids(ids: Int[Tensor, "..."], vocab_size: int) -> None:
     """
     if ids.numel() and not (0 <= ids.min() and ids.max() < vocab_size):
         worst = ids.max() if ids.max() >= vocab_size else ids.min()
-        raise ValueError(f"token {worst} is outside the vocabulary of {vocab_size} tokens (0 to {vocab_size - 1})")
+        raise ValueError(
+            f"token {worst} is outside the vocabulary of {vocab_size} tokens (0 to"
+            f" {vocab_size - 1})"
+        )

@@ -1,20 +1,23 @@
-"""Multi-head latent attention (DeepSeek-V2): a token leaves one short vector behind, from which all heads read.
+"""Multi-head latent attention (DeepSeek-V2): a token leaves one short vector behind, from which all
+heads read.
 
-Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary (`qk_nope_head_dim`,
-`qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the latent (`kv_lora_rank`).
+Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary
+(`qk_nope_head_dim`, `qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the
+latent (`kv_lora_rank`).
 
 How ours differs from the paper (DeepSeek-V2, arXiv 2405.04434, equations 37 to 47):
 
-1. Both latents are normed before they go up, and the cache holds the normed one. The equations have no norm; section
-   3.1.2 mentions it, the release has it. The scale factors at the bottlenecks that the section also mentions are not
-   here.
-2. Number i of a rotary part is turned with number i + Dr/2, the release's with its neighbour: an order of the rows of
-   the matrices, so `hf_weights` reorders them.
+1. Both latents are normed before they go up, and the cache holds the normed one. The equations have
+   no norm; section 3.1.2 mentions it, the release has it. The scale factors at the bottlenecks that
+   the section also mentions are not here.
+2. Number i of a rotary part is turned with number i + Dr/2, the release's with its neighbour: an
+   order of the rows of the matrices, so `hf_weights` reorders them.
 3. No YaRN: the context is as long as in training.
 4. Queries need not be compressed (`q_lora_rank` None), as in the paper's own V2-Lite.
-5. `q_norm`, off unless asked for, norms each head's whole query: it steadies small models without query compression.
-6. Matrices that read the same vector lie in one: `kv_down` is W^DKV over W^KR, `q_up` W^UQ and W^QR, `kv_up` W^UK and
-   W^UV, head by head.
+5. `q_norm`, off unless asked for, norms each head's whole query: it steadies small models without
+   query compression.
+6. Matrices that read the same vector lie in one: `kv_down` is W^DKV over W^KR, `q_up` W^UQ and
+   W^QR, `kv_up` W^UK and W^UV, head by head.
 """
 
 import torch
@@ -22,9 +25,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from course_lib.layers.attention import Cache, causal_attention, visible_keys
+from course_lib.layers.attention import AttentionCache, causal_attention, visible_keys
 from course_lib.layers.norm import RMSNorm
-from course_lib.layers.position import Rotary
+from course_lib.layers.position import RotaryPosition
 
 
 def naive_attention(
@@ -36,18 +39,22 @@ def naive_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Make every head's keys and values from the latents, then attend as usual: the form for training.
+    """Make every head's keys and values from the latents, then attend as usual: the form for
+    training.
 
-    A key is two parts side by side: what a token says, which each head reads from the latent in its own way, and where
-    it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434), equations 40 to 46.
+    A key is two parts side by side: what a token says, which each head reads from the latent in its
+    own way, and where it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434),
+    equations 40 to 46.
     """
-    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)     # eq. 42
-    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)             # eq. 45
-    q = torch.cat([q_content, q_rotary], -1)                    # eq. 40
+    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)  # eq. 42
+    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)  # eq. 45
+    q = torch.cat([q_content, q_rotary], -1)  # eq. 40
     # eq. 44: the one rotary key stands beside every head's content
     k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
-    v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))    # torch's fused kernel wants one width for all three
-    return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]     # eq. 46
+    v = F.pad(
+        v, (0, q.shape[-1] - v.shape[-1])
+    )  # torch's fused kernel wants one width for all three
+    return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]  # eq. 46
 
 
 def absorbed_attention(
@@ -59,33 +66,43 @@ def absorbed_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Give what `naive_attention` gives without making any key or value: the form for decoding from a cache of latents.
+    """Give what `naive_attention` gives without making any key or value: the form for decoding from
+    a cache of latents.
 
-    A score q . (up_k c) is (up_k^T q) . c: one query comes down to the latent's width, instead of all the keys coming
-    up. And the average of the values up_v c is up_v times the average of the c. A rotation of keys between q and up_k
-    would differ from place to place and forbid this, which is why places travel in a part of their own.
-    Source: DeepSeek-V2 (arXiv 2405.04434), sections 2.1.2 and 2.1.3 and appendix C.
+    A score q . (up_k c) is (up_k^T q) . c: one query comes down to the latent's width, instead of
+    all the keys coming up. And the average of the values up_v c is up_v times the average of the c.
+    A rotation of keys between q and up_k would differ from place to place and forbid this, which is
+    why places travel in a part of their own. Source: DeepSeek-V2 (arXiv 2405.04434), sections 2.1.2
+    and 2.1.3 and appendix C.
     """
     (T, D), (B, S, Dr) = q_content.shape[2:], k_rotary.shape
     if padding is not None and padding.shape != (B, S):
         raise ValueError(f"padding of shape {tuple(padding.shape)} for {B} rows of {S} keys")
-    scale = (D + Dr) ** -0.5    # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    scale = (
+        D + Dr
+    ) ** -0.5  # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
     q_latent = torch.einsum("bhtd,hdr->bhtr", q_content * scale, up_k)
-    by_place = (q_rotary * scale).flatten(1, 2) @ k_rotary.mT   # all heads' queries meet the same keys: one product
+    by_place = (q_rotary * scale).flatten(
+        1, 2
+    ) @ k_rotary.mT  # all heads' queries meet the same keys: one product
     scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT).unflatten(1, (-1, T))
     if T > 1 or padding is not None:
-        scores = scores.masked_fill(~visible_keys(T, S, padding=padding, device=scores.device), -torch.inf)
+        scores = scores.masked_fill(
+            ~visible_keys(T, S, padding=padding, device=scores.device), -torch.inf
+        )
     mixed = (scores.softmax(-1).flatten(1, 2) @ latent).unflatten(1, (-1, T))
     return torch.einsum("bhtr,hdr->bhtd", mixed, up_v)
 
 
 class MLA(nn.Module):
-    """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token, however many the heads.
+    """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token,
+    however many the heads.
 
-    Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given, which saves memory
-    in training but none in the cache. Both latents are normed, and the cache holds what is normed;
-    `q_norm` norms each head's whole query by one learned weight. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37
-    to 47; how it differs stands at the head of this file.
+    Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given,
+    which saves memory in training but none in the cache. Both latents are normed, and the cache
+    holds what is normed; `q_norm` norms each head's whole query by one learned weight. Source:
+    DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47; how it differs stands at the head of this
+    file.
     """
 
     def __init__(
@@ -101,22 +118,33 @@ class MLA(nn.Module):
         q_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_widths(n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank)
+        check_mla_widths(
+            n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
+        )
         self.n_heads, self.compresses_q = n_heads, q_lora_rank is not None
-        self.q_widths, self.kv_widths = [qk_nope_head_dim, qk_rope_head_dim], [kv_lora_rank, qk_rope_head_dim]
+        self.q_widths, self.kv_widths = (
+            [qk_nope_head_dim, qk_rope_head_dim],
+            [kv_lora_rank, qk_rope_head_dim],
+        )
         self.up_widths = [qk_nope_head_dim, v_head_dim]
         if self.compresses_q:
-            self.q_down, self.q_latent_norm = nn.Linear(d_model, q_lora_rank, bias=False), RMSNorm(q_lora_rank)
+            self.q_down, self.q_latent_norm = (
+                nn.Linear(d_model, q_lora_rank, bias=False),
+                RMSNorm(q_lora_rank),
+            )
         self.q_up = nn.Linear(q_lora_rank or d_model, n_heads * sum(self.q_widths), bias=False)
         self.q_norm = RMSNorm(sum(self.q_widths)) if q_norm else nn.Identity()
         self.kv_down = nn.Linear(d_model, sum(self.kv_widths), bias=False)
         self.kv_latent_norm = RMSNorm(kv_lora_rank)
         self.kv_up = nn.Linear(kv_lora_rank, n_heads * sum(self.up_widths), bias=False)
-        self.rotary = Rotary(qk_rope_head_dim, rope_base)
+        self.rotary = RotaryPosition(qk_rope_head_dim, rope_base)
         self.out = nn.Linear(n_heads * v_head_dim, d_model, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B *T S"] | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Let the tokens look back; `padding` covers the tokens in the cache too."""
         q_content, q_rotary = self.queries(x, start=0 if cache is None else cache.length)
@@ -125,13 +153,16 @@ class MLA(nn.Module):
             latent, k_rotary = cache.append(latent, k_rotary)
         attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
         mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
-        return self.out(mixed.transpose(1, 2).flatten(2))       # eq. 47
+        return self.out(mixed.transpose(1, 2).flatten(2))  # eq. 47
 
     def queries(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
-        """Make each head's queries, in two parts, places marked in the second (equations 37 to 40)."""
-        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)   # eq. 37; 38 and 39 in one
+        """Make each head's queries, in two parts, places marked in the second (equations 37 to
+        40)."""
+        q = self.q_up(
+            self.q_latent_norm(self.q_down(x)) if self.compresses_q else x
+        )  # eq. 37; 38 and 39 in one
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
         content, rotary = q.split(self.q_widths, dim=-1)
         return content, self.rotary(rotary, start)
@@ -139,8 +170,11 @@ class MLA(nn.Module):
     def latents(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
-        """Make what the cache holds: each token's normed latent, and its rotated key (equations 41 and 43)."""
-        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)    # eq. 41, and 43 before its rotation
+        """Make what the cache holds: each token's normed latent, and its rotated key (equations 41
+        and 43)."""
+        latent, k_rotary = self.kv_down(x).split(
+            self.kv_widths, dim=-1
+        )  # eq. 41, and 43 before its rotation
         return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]
 
     def up(self) -> tuple[Float[Tensor, "H D R"], Float[Tensor, "H Dv R"]]:
@@ -148,7 +182,7 @@ class MLA(nn.Module):
         return self.kv_up.weight.unflatten(0, (self.n_heads, -1)).split(self.up_widths, dim=1)
 
 
-def check_widths(
+def check_mla_widths(
     n_heads: int, kv_lora_rank: int, qk_nope_head_dim: int, qk_rope_head_dim: int, v_head_dim: int,
     q_lora_rank: int | None,
 ) -> None:  # fmt: skip

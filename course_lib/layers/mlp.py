@@ -1,4 +1,5 @@
-"""The two-layer network that thinks about each token on its own, and the bends between its layers."""
+"""The two-layer network that thinks about each token on its own, and the bends between its
+layers."""
 
 import math
 
@@ -14,13 +15,15 @@ def gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     >>> gelu(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
     tensor([-0.1587,  0.0000,  0.8413,  3.9999])
 
-    The exact form, by the error function. Source: Hendrycks and Gimpel 2016 (arXiv 1606.08415), section 2.
+    The exact form, by the error function. Source: Hendrycks and Gimpel 2016 (arXiv 1606.08415),
+    section 2.
     """
     return x * (1 + torch.erf(x / 2**0.5)) / 2
 
 
 def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Come within 0.0005 of `gelu` by a tanh: the form in which GPT-2 was trained (same source, section 2).
+    """Come within 0.0005 of `gelu` by a tanh: the form in which GPT-2 was trained (same source,
+    section 2).
 
     >>> gelu_tanh(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
     tensor([-0.1588,  0.0000,  0.8412,  3.9999])
@@ -29,7 +32,8 @@ def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
 
 
 class MLP(nn.Module):
-    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as in GPT-2), narrow back to `d_model`."""
+    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as in GPT-2), narrow back to
+    `d_model`."""
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
@@ -41,10 +45,11 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Widen twice, let one copy open or close the gates of the other, narrow back: down(silu(gate(x)) * up(x)).
+    """Widen twice, let one copy open or close the gates of the other, narrow back:
+    down(silu(gate(x)) * up(x)).
 
-    Three matrices and no biases, as in Llama and DeepSeek; with `d_ff` 2/3 as wide it has the parameters of an `MLP`.
-    Source: Shazeer 2020 (arXiv 2002.05202), equation 6.
+    Three matrices and no biases, as in Llama and DeepSeek; with `d_ff` 2/3 as wide it has the
+    parameters of an `MLP`. Source: Shazeer 2020 (arXiv 2002.05202), equation 6.
     """
 
     def __init__(self, d_model: int, d_ff: int) -> None:

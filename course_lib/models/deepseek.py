@@ -1,7 +1,7 @@
 """DeepSeek from MoE to V3: each class is one paper, and changes one part of the model before it.
 
-`Llama` (V1) -> `DeepSeekMoE` (mixture of experts) -> `DeepSeekV2` (latent attention) -> `DeepSeekV3` (another router,
-multi-token prediction). The same settings build any of them.
+`Llama` (V1) -> `DeepSeekMoE` (mixture of experts) -> `DeepSeekV2` (latent attention) ->
+`DeepSeekV3` (another router, multi-token prediction). The same settings build any of them.
 """
 
 from dataclasses import dataclass
@@ -10,78 +10,118 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import Cache
+from course_lib.layers.attention import AttentionCache
 from course_lib.layers.embedding import check_ids
-from course_lib.layers.mla import MLA, check_widths
+from course_lib.layers.mla import MLA, check_mla_widths
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.moe import MoE, SigmoidRouter, SoftmaxRouter, check_routing
 from course_lib.layers.norm import RMSNorm
-from course_lib.models.llama import Block, Llama, LlamaSettings, init_weights
+from course_lib.models.llama import Llama, LlamaBlock, LlamaSettings, init_llama_weights
 
 
 @dataclass(frozen=True)
 class DeepSeekSettings(LlamaSettings):
-    """The numbers of a Llama, of latent attention, and of the experts. The defaults are for small models.
+    """The numbers of a Llama, of latent attention, and of the experts. The defaults are for small
+    models.
 
-    The first `n_dense_layers` have no experts: with as many as `n_layers`, attention alone is new. `n_kv_heads` is for
-    DeepSeekMoE, which has no latents. `d_expert` None means that a token's experts, shared ones included, are together
-    as wide as a dense layer, as in V2 and V3.
+    The first `n_dense_layers` have no experts: with as many as `n_layers`, attention alone is new.
+    `n_kv_heads` is for DeepSeekMoE, which has no latents. `d_expert` None means that a token's
+    experts, shared ones included, are together as wide as a dense layer, as in V2 and V3.
 
     >>> settings = DeepSeekSettings(512, 128, d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
     >>> settings.d_ff, settings.d_expert
     (168, 56)
     """
 
-    kv_lora_rank: int = 32              # d_c in the papers: the latent
-    q_lora_rank: int | None = None      # d_c'; None: queries are not compressed
-    qk_nope_head_dim: int = 16          # d_h: the part of a query or key that knows no place
-    qk_rope_head_dim: int = 16          # d_h^R: the part that is rotated
-    v_head_dim: int = 16                # d_h as well
-    q_norm: bool = False                # not in the papers, see MLA
+    kv_lora_rank: int = 32  # d_c in the papers: the latent
+    q_lora_rank: int | None = None  # d_c'; None: queries are not compressed
+    qk_nope_head_dim: int = 16  # d_h: the part of a query or key that knows no place
+    qk_rope_head_dim: int = 16  # d_h^R: the part that is rotated
+    v_head_dim: int = 16  # d_h as well
+    q_norm: bool = False  # not in the papers, see MLA
     n_dense_layers: int = 1
     d_expert: int | None = None
-    n_experts: int = 8                  # without the shared ones
+    n_experts: int = 8  # without the shared ones
     n_chosen: int = 2
     n_shared: int = 1
-    n_groups: int = 1                   # devices or nodes that the experts are spread over
-    n_limited_groups: int = 1           # how many of them a token may visit
+    n_groups: int = 1  # devices or nodes that the experts are spread over
+    n_limited_groups: int = 1  # how many of them a token may visit
     route_scale: float = 1.0
-    mtp: bool = False                   # multi-token prediction, one token further: V3 alone
+    mtp: bool = False  # multi-token prediction, one token further: V3 alone
 
     def __post_init__(self) -> None:
         self.fill_in("n_dense_layers", "n_shared")
         if self.d_expert is None:
             per_expert = self.d_ff / (self.n_chosen + self.n_shared)
             object.__setattr__(self, "d_expert", max(4, round(per_expert / 4) * 4))
-        check_widths(
-            self.n_heads, self.kv_lora_rank, self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim,
+        check_mla_widths(
+            self.n_heads,
+            self.kv_lora_rank,
+            self.qk_nope_head_dim,
+            self.qk_rope_head_dim,
+            self.v_head_dim,
             self.q_lora_rank,
-        )  # fmt: skip
+        )
         check_routing(self.n_experts, self.n_chosen, self.n_groups, self.n_limited_groups)
         if self.n_dense_layers > self.n_layers:
-            raise ValueError(f"n_dense_layers {self.n_dense_layers} is not between 0 and n_layers {self.n_layers}")
+            raise ValueError(
+                f"n_dense_layers {self.n_dense_layers} is not between 0 and n_layers"
+                f" {self.n_layers}"
+            )
 
 
-V2_LITE = DeepSeekSettings(         # 15.7 billion parameters, 2.4 of them active
+DEEPSEEK_V2_LITE = DeepSeekSettings(         # 15.7 billion parameters, 2.4 of them active
     102_400, 4096, d_model=2048, n_layers=27, n_heads=16,
     kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
     d_ff=10944, d_expert=1408, n_experts=64, n_chosen=6, n_shared=2,
 )  # fmt: skip
-V2 = DeepSeekSettings(              # 236 billion, 21 active
-    102_400, 4096, d_model=5120, n_layers=60, n_heads=128,
-    kv_lora_rank=512, q_lora_rank=1536, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
-    d_ff=12288, d_expert=1536, n_experts=160, n_chosen=6, n_shared=2, n_groups=8, n_limited_groups=3, route_scale=16.0,
-)  # fmt: skip
-V3 = DeepSeekSettings(              # 671 billion, 37 active; multi-token prediction adds 11.6
-    129_280, 4096, d_model=7168, n_layers=61, n_heads=128,
-    kv_lora_rank=512, q_lora_rank=1536, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
-    n_dense_layers=3, d_ff=18432, d_expert=2048, n_experts=256, n_chosen=8, n_shared=1, n_groups=8, n_limited_groups=4,
-    route_scale=2.5, mtp=True,
-)  # fmt: skip
+DEEPSEEK_V2 = DeepSeekSettings(  # 236 billion, 21 active
+    102_400,
+    4096,
+    d_model=5120,
+    n_layers=60,
+    n_heads=128,
+    kv_lora_rank=512,
+    q_lora_rank=1536,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    d_ff=12288,
+    d_expert=1536,
+    n_experts=160,
+    n_chosen=6,
+    n_shared=2,
+    n_groups=8,
+    n_limited_groups=3,
+    route_scale=16.0,
+)
+DEEPSEEK_V3 = DeepSeekSettings(  # 671 billion, 37 active; multi-token prediction adds 11.6
+    129_280,
+    4096,
+    d_model=7168,
+    n_layers=61,
+    n_heads=128,
+    kv_lora_rank=512,
+    q_lora_rank=1536,
+    qk_nope_head_dim=128,
+    qk_rope_head_dim=64,
+    v_head_dim=128,
+    n_dense_layers=3,
+    d_ff=18432,
+    d_expert=2048,
+    n_experts=256,
+    n_chosen=8,
+    n_shared=1,
+    n_groups=8,
+    n_limited_groups=4,
+    route_scale=2.5,
+    mtp=True,
+)
 
 
 class DeepSeekMoE(Llama):
-    """V1 with experts in place of the MLP in all layers but the first. Source: Dai et al. 2024 (arXiv 2401.06066)."""
+    """V1 with experts in place of the MLP in all layers but the first. Source: Dai et al. 2024
+    (arXiv 2401.06066)."""
 
     settings: DeepSeekSettings
     router = SoftmaxRouter
@@ -90,7 +130,9 @@ class DeepSeekMoE(Llama):
         s = self.settings
         if layer < s.n_dense_layers:
             return SwiGLU(s.d_model, s.d_ff)
-        router = self.router(s.d_model, s.n_experts, s.n_chosen, s.n_groups, s.n_limited_groups, s.route_scale)
+        router = self.router(
+            s.d_model, s.n_experts, s.n_chosen, s.n_groups, s.n_limited_groups, s.route_scale
+        )
         return MoE(router, s.d_model, s.d_expert, s.n_experts, s.n_shared)
 
 
@@ -103,16 +145,24 @@ class DeepSeekV2(DeepSeekMoE):
     def attention(self) -> nn.Module:
         s = self.settings
         return MLA(
-            s.d_model, s.n_heads, s.kv_lora_rank, s.qk_nope_head_dim, s.qk_rope_head_dim, s.v_head_dim, s.q_lora_rank,
-            s.rope_base, s.q_norm,
-        )  # fmt: skip
+            s.d_model,
+            s.n_heads,
+            s.kv_lora_rank,
+            s.qk_nope_head_dim,
+            s.qk_rope_head_dim,
+            s.v_head_dim,
+            s.q_lora_rank,
+            s.rope_base,
+            s.q_norm,
+        )
 
 
 class DeepSeekV3(DeepSeekV2):
-    """V2 with the router that a bias keeps in balance, and a module that predicts one token further ahead.
+    """V2 with the router that a bias keeps in balance, and a module that predicts one token further
+    ahead.
 
-    The module is there if the settings say `mtp`; the rest of the model starts from the same weights with and without.
-    Source: arXiv 2412.19437.
+    The module is there if the settings say `mtp`; the rest of the model starts from the same
+    weights with and without. Source: arXiv 2412.19437.
     """
 
     router = SigmoidRouter
@@ -121,37 +171,42 @@ class DeepSeekV3(DeepSeekV2):
         super().__init__(settings)
         self.mtp = None
         if settings.mtp:
-            self.mtp = MTP(settings.d_model, self.block(settings.n_layers - 1), settings.norm_eps)
-            init_weights(self.mtp, settings.n_layers)
+            self.mtp = MTPModule(
+                settings.d_model, self.block(settings.n_layers - 1), settings.norm_eps
+            )
+            init_llama_weights(self.mtp, settings.n_layers)
 
     def predict_ahead(
         self,
         hidden: Float[Tensor, "B T C"],
         next_ids: Int[Tensor, "B T"],
-        cache: Cache | None = None,
+        cache: AttentionCache | None = None,
         padding: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B T V"]:
         """Score every token as the one after the next.
 
-        `hidden` is what `model.hidden` gave for some tokens, `next_ids` the token after each of them. In training these
-        are `hidden[:, :-1]` and `ids[:, 1:]`, and `ids[:, 2:]` is right; in decoding, the newest token is the last of
-        `next_ids`, and the best-scored one a draft of what follows. The module has a cache of its own. Embedding and
-        head are those of the model.
+        `hidden` is what `model.hidden` gave for some tokens, `next_ids` the token after each of
+        them. In training these are `hidden[:, :-1]` and `ids[:, 1:]`, and `ids[:, 2:]` is right; in
+        decoding, the newest token is the last of `next_ids`, and the best-scored one a draft of
+        what follows. The module has a cache of its own. Embedding and head are those of the model.
         """
         if self.mtp is None:
-            raise ValueError("this model has no module for multi-token prediction: its settings say mtp=False")
+            raise ValueError(
+                "this model has no module for multi-token prediction: its settings say mtp=False"
+            )
         check_ids(next_ids, self.settings.vocab_size)
         return self.logits(self.mtp(hidden, self.token_embedding(next_ids), cache, padding))
 
 
-class MTP(nn.Module):
-    """Multi-token prediction: join what the model made of the text so far with the next token, and think once more.
+class MTPModule(nn.Module):
+    """Multi-token prediction: join what the model made of the text so far with the next token, and
+    think once more.
 
-    Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 23, depth 1. As in the release, the hidden vector comes
-    after the model's final norm, and the module has a final norm of its own.
+    Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 23, depth 1. As in the release, the
+    hidden vector comes after the model's final norm, and the module has a final norm of its own.
     """
 
-    def __init__(self, d_model: int, block: Block, norm_eps: float) -> None:
+    def __init__(self, d_model: int, block: LlamaBlock, norm_eps: float) -> None:
         super().__init__()
         self.norm_hidden = RMSNorm(d_model, norm_eps)
         self.norm_embedding = RMSNorm(d_model, norm_eps)
@@ -163,34 +218,40 @@ class MTP(nn.Module):
         self,
         hidden: Float[Tensor, "B T C"],
         embedded: Float[Tensor, "B T C"],
-        cache: Cache | None = None,
+        cache: AttentionCache | None = None,
         padding: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         x = self.join(torch.cat([self.norm_hidden(hidden), self.norm_embedding(embedded)], -1))
         return self.norm(self.block(x, cache, padding))
 
 
-def count_active(model: nn.Module) -> int:
+def count_active_parameters(model: nn.Module) -> int:
     """Count the parameters that one token is multiplied by when the model predicts the next.
 
-    Of the experts of a layer these are the chosen and the shared ones; of tables that are looked up, nothing; a tied
-    table counts once, as the head. A module that predicts further ahead is left out.
+    Of the experts of a layer these are the chosen and the shared ones; of tables that are looked
+    up, nothing; a tied table counts once, as the head. A module that predicts further ahead is left
+    out.
     """
     head = getattr(model, "head", None) or model.token_embedding
     met = sum(p.numel() for part in (model.blocks, model.norm, head) for p in part.parameters())
-    return met - sum(idle_parameters(module) for module in model.blocks.modules() if isinstance(module, MoE))
+    return met - sum(
+        count_idle_parameters(module)
+        for module in model.blocks.modules()
+        if isinstance(module, MoE)
+    )
 
 
-def idle_parameters(moe: MoE) -> int:
+def count_idle_parameters(moe: MoE) -> int:
     """Count the parameters of the experts that a token does not visit."""
     n_experts, n_chosen = len(moe.experts.down), moe.router.choice["n_chosen"]
     return sum(p.numel() for p in moe.experts.parameters()) // n_experts * (n_experts - n_chosen)
 
 
-def cache_numbers_per_token(settings: DeepSeekSettings) -> int:
-    """Count the numbers that the caches of all layers hold for each token: a latent and a rotary key per layer.
+def mla_cache_numbers_per_token(settings: DeepSeekSettings) -> int:
+    """Count the numbers that the caches of all layers hold for each token: a latent and a rotary
+    key per layer.
 
-    >>> cache_numbers_per_token(V2)     # with a key and a value per head: 60 * 2 * 128 * 128 = 1,966,080
+    >>> mla_cache_numbers_per_token(DEEPSEEK_V2)     # with a key and a value per head: 60 * 2 * 128 * 128 = 1,966,080
     34560
     """
     return settings.n_layers * (settings.kv_lora_rank + settings.qk_rope_head_dim)

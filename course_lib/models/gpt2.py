@@ -1,4 +1,5 @@
-"""GPT-2 (Radford et al. 2019): the decoder-only transformer that the rest of the course grows from."""
+"""GPT-2 (Radford et al. 2019): the decoder-only transformer that the rest of the course grows
+from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import Cache, SelfAttention
+from course_lib.layers.attention import AttentionCache, SelfAttention
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
@@ -16,7 +17,8 @@ from course_lib.models.settings_check import check_settings
 
 @dataclass(frozen=True)
 class GPT2Settings:
-    """The numbers that make one GPT-2 differ from another. `d_ff` None means the paper's four times `d_model`.
+    """The numbers that make one GPT-2 differ from another. `d_ff` None means the paper's four times
+    `d_model`.
 
     Raises ValueError for a number that is none, or that fits no other.
 
@@ -40,14 +42,15 @@ class GPT2Settings:
             object.__setattr__(self, "d_ff", 4 * self.d_model)
 
 
-SMALL = GPT2Settings()                                              # 124,439,808 parameters
-MEDIUM = GPT2Settings(d_model=1024, n_layers=24, n_heads=16)        # 354,823,168
-LARGE = GPT2Settings(d_model=1280, n_layers=36, n_heads=20)         # 774,030,080
-XL = GPT2Settings(d_model=1600, n_layers=48, n_heads=25)            # 1,557,611,200
+GPT2_SMALL = GPT2Settings()  # 124,439,808 parameters
+GPT2_MEDIUM = GPT2Settings(d_model=1024, n_layers=24, n_heads=16)  # 354,823,168
+GPT2_LARGE = GPT2Settings(d_model=1280, n_layers=36, n_heads=20)  # 774,030,080
+GPT2_XL = GPT2Settings(d_model=1600, n_layers=48, n_heads=25)  # 1,557,611,200
 
 
-class Block(nn.Module):
-    """One layer: look around (attention), then think (MLP); each adds its result to the stream it has read."""
+class GPT2Block(nn.Module):
+    """One layer: look around (attention), then think (MLP); each adds its result to the stream it
+    has read."""
 
     def __init__(self, settings: GPT2Settings) -> None:
         super().__init__()
@@ -57,7 +60,10 @@ class Block(nn.Module):
         self.mlp = MLP(settings.d_model, settings.d_ff)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: Cache | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         x = x + self.attention(self.norm_1(x), cache, padding)
         return x + self.mlp(self.norm_2(x))
@@ -66,9 +72,10 @@ class Block(nn.Module):
 class GPT2(nn.Module):
     """Predict the next token at every position: `model(ids)` gives the logits.
 
-    With `caches` (one per layer, see `inference.cache`), `ids` continue what the caches hold. `padding` is True where
-    there is no token, in the caches and in `ids`: a row's places are counted from its first real token. Differs from
-    the paper: no dropout, since our models read their text about once.
+    With `caches` (one per layer, see `inference.cache`), `ids` continue what the caches hold.
+    `padding` is True where there is no token, in the caches and in `ids`: a row's places are
+    counted from its first real token. Differs from the paper: no dropout, since our models read
+    their text about once.
     """
 
     def __init__(self, settings: GPT2Settings) -> None:
@@ -76,17 +83,23 @@ class GPT2(nn.Module):
         self.settings = settings
         self.token_embedding = Embedding(settings.vocab_size, settings.d_model)
         self.position_embedding = nn.Embedding(settings.max_seq_len, settings.d_model)
-        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.n_layers))
+        self.blocks = nn.ModuleList(GPT2Block(settings) for _ in range(settings.n_layers))
         self.norm = LayerNorm(settings.d_model)
-        init_weights(self)
+        init_gpt2_weights(self)
 
     def forward(
-        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[AttentionCache] | None = None,
+        padding: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B T V"]:
         return self.logits(self.hidden(ids, caches, padding))
 
     def hidden(
-        self, ids: Int[Tensor, "B T"], caches: Sequence[Cache] | None = None, padding: Bool[Tensor, "B S"] | None = None
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[AttentionCache] | None = None,
+        padding: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """Read the tokens: what stands in the stream after the last block, normed."""
         positions = self.positions(ids, caches[0].length if caches else 0, padding)
@@ -102,7 +115,8 @@ class GPT2(nn.Module):
     def positions(
         self, ids: Int[Tensor, "B T"], past: int, padding: Bool[Tensor, "B S"] | None
     ) -> Int[Tensor, "T"] | Int[Tensor, "B T"]:
-        """Number the new tokens, counting on from `past`; raise a ValueError for a token or place the model lacks."""
+        """Number the new tokens, counting on from `past`; raise a ValueError for a token or place
+        the model lacks."""
         check_ids(ids, self.settings.vocab_size)
         end = past + ids.shape[1]
         if end > self.settings.max_seq_len:
@@ -110,28 +124,34 @@ class GPT2(nn.Module):
         if padding is None:
             return torch.arange(past, end, device=ids.device)
         if padding.shape != (len(ids), end):
-            raise ValueError(f"padding of shape {tuple(padding.shape)} for {len(ids)} rows of {end} tokens")
+            raise ValueError(
+                f"padding of shape {tuple(padding.shape)} for {len(ids)} rows of {end} tokens"
+            )
         return ((~padding).cumsum(-1) - 1).clamp(min=0)[:, past:]
 
 
-def init_weights(model: GPT2) -> None:
-    """Draw all matrices from N(0, 0.02); the ones that write into the stream from N(0, 0.02 / sqrt(2 n_layers)).
+def init_gpt2_weights(model: GPT2) -> None:
+    """Draw all matrices from N(0, 0.02); the ones that write into the stream from N(0, 0.02 /
+    sqrt(2 n_layers)).
 
-    Each layer writes twice, so without the smaller draw the stream would grow with depth (GPT-2 paper, section 2.3).
+    Each layer writes twice, so without the smaller draw the stream would grow with depth (GPT-2
+    paper, section 2.3).
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 2:
             writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
-            nn.init.normal_(parameter, std=0.02 / (2 * model.settings.n_layers) ** 0.5 if writes else 0.02)
+            nn.init.normal_(
+                parameter, std=0.02 / (2 * model.settings.n_layers) ** 0.5 if writes else 0.02
+            )
 
 
 def count_parameters(model: nn.Module) -> int:
     """Count the numbers that training can change; shared ones once.
 
     >>> with torch.device("meta"):          # shapes without memory
-    ...     count_parameters(GPT2(SMALL))
+    ...     count_parameters(GPT2(GPT2_SMALL))
     124439808
     """
     return sum(parameter.numel() for parameter in model.parameters())

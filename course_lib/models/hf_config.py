@@ -74,7 +74,8 @@ ANY_FIXED = {       # words of other programs and older versions
 
 # Names and versions, training, what is returned or how fast, other heads than the language model's,
 # sampling.
-IDLE_WORDS = frozenset("""
+IDLE_WORDS = frozenset(
+    """
     architectures model_type _name_or_path name_or_path _commit_hash transformers_version auto_map
     dtype torch_dtype transformers.js_config is_llama_config _attn_implementation
     attn_implementation _attn_implementation_autoset experts_implementation tokenizer_class prefix
@@ -92,7 +93,8 @@ IDLE_WORDS = frozenset("""
     encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id
     forced_eos_token_id remove_invalid_values suppress_tokens begin_suppress_tokens
     exponential_decay_length_penalty
-""".split())
+""".split()
+)
 
 
 def check_config_words(

@@ -31,24 +31,28 @@ from course_lib.models.hf_deepseek import (
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf, without_old_buffers
 from course_lib.models.llama import Llama
 
-Weights = dict[str, Tensor]
-DTYPES = (
+HFWeightsByName = dict[str, Tensor]
+HF_DTYPES = (
     torch.float32,
     torch.bfloat16,
     torch.float16,
     torch.float64,
 )  # 8 bits mean nothing without their scales
-EMBEDDINGS = {"wte.weight", "model.embed_tokens.weight"}
+EMBEDDING_NAMES = {"wte.weight", "model.embed_tokens.weight"}
 
 
-class Format(NamedTuple):
+class HFFormat(NamedTuple):
     """How one kind of model is told in Hugging Face's words, settings and weights."""
 
     build: Callable[[Any], nn.Module]  # our settings -> model
     config: Callable[[Any], dict]  # our settings -> theirs
-    settings: Callable[[dict, Weights], Any]  # their settings and weights -> our settings
-    to_hf: Callable[[Weights, Any], Weights]  # our weights and settings -> their weights
-    from_hf: Callable[[Weights, Any], Weights]  # their weights, our settings -> our weights
+    settings: Callable[[dict, HFWeightsByName], Any]  # their settings and weights -> our settings
+    to_hf: Callable[
+        [HFWeightsByName, Any], HFWeightsByName
+    ]  # our weights and settings -> their weights
+    from_hf: Callable[
+        [HFWeightsByName, Any], HFWeightsByName
+    ]  # their weights, our settings -> our weights
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:
@@ -59,11 +63,11 @@ def save_hf(model: nn.Module, folder: Path | str) -> None:
     more layer, which theirs does not load. Raises ValueError, before anything is written, for a
     kind of model that has no format here, or settings that theirs can't run.
     """
-    if type(model).__name__ not in FORMATS:
+    if type(model).__name__ not in HF_FORMATS:
         raise ValueError(
-            f"no format is known for a {type(model).__name__}; known are {', '.join(FORMATS)}"
+            f"no format is known for a {type(model).__name__}; known are {', '.join(HF_FORMATS)}"
         )
-    folder, known = Path(folder), FORMATS[type(model).__name__]
+    folder, known = Path(folder), HF_FORMATS[type(model).__name__]
     config, weights = known.config(model.settings), known.to_hf(model.state_dict(), model.settings)
     if config["tie_word_embeddings"]:
         del weights["lm_head.weight"]
@@ -85,7 +89,7 @@ def load_hf(folder: Path | str) -> nn.Module:
     """
     folder = Path(folder)
     config = read_json_table(folder / "config.json")
-    known = FORMATS[kind_in(config, folder)]
+    known = HF_FORMATS[kind_in(config, folder)]
     weights = plain_names(without_old_buffers(read_weights(folder)))
     settings = known.settings(config, weights)
     tied = getattr(settings, "tied", True)  # GPT-2's always are
@@ -103,12 +107,14 @@ def kind_in(config: dict, folder: Path) -> str:
     """Tell the name of our class; a ValueError names theirs if there is none, or two."""
     names = [*(config.get("architectures") or []), config.get("model_type")]
     names = [str(name) for name in names if name]
-    unknown = [name for name in names if name not in KINDS]
+    unknown = [name for name in names if name not in HF_KINDS]
     if unknown or not names:
-        raise ValueError(f"{folder} holds a {(unknown or [None])[0]}; known are {', '.join(KINDS)}")
-    if len({KINDS[name] for name in names}) > 1:
+        raise ValueError(
+            f"{folder} holds a {(unknown or [None])[0]}; known are {', '.join(HF_KINDS)}"
+        )
+    if len({HF_KINDS[name] for name in names}) > 1:
         raise ValueError(f"{folder} holds a {' and a '.join(names)}, which are not one model")
-    return KINDS[names[0]]
+    return HF_KINDS[names[0]]
 
 
 def read_json_table(path: Path) -> dict:
@@ -122,7 +128,7 @@ def read_json_table(path: Path) -> dict:
     return table
 
 
-def read_weights(folder: Path) -> Weights:
+def read_weights(folder: Path) -> HFWeightsByName:
     """Read all weights: model.safetensors, else the shards that model.safetensors.index.json names.
 
     Raises ValueError with the name of a shard that is missing, damaged, or does not hold what the
@@ -137,13 +143,13 @@ def read_weights(folder: Path) -> Weights:
         raise ValueError(f"{index} is damaged: its weight_map must give each weight a file here")
     for name, shard in places.items():
         shards[shard].add(name)
-    weights: Weights = {}
+    weights: HFWeightsByName = {}
     for shard in sorted(shards):
         weights |= read_shard(folder, shard, shards[shard])
     return weights
 
 
-def read_shard(folder: Path, shard: str, names: set[str]) -> Weights:
+def read_shard(folder: Path, shard: str, names: set[str]) -> HFWeightsByName:
     """Read one of several files, which must hold just the weights that the index says."""
     if not (folder / shard).exists():
         raise ValueError(f"{folder / shard} is missing: model.safetensors.index.json names it")
@@ -153,7 +159,7 @@ def read_shard(folder: Path, shard: str, names: set[str]) -> Weights:
     return weights
 
 
-def read_safetensors(path: Path) -> Weights:
+def read_safetensors(path: Path) -> HFWeightsByName:
     """Read a file of weights; a ValueError names it if it is damaged."""
     try:
         return safetensors.torch.load_file(path)
@@ -161,7 +167,9 @@ def read_safetensors(path: Path) -> Weights:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def check_weights(weights: Weights, expected: Weights, tied: bool, folder: Path) -> None:
+def check_weights(
+    weights: HFWeightsByName, expected: HFWeightsByName, tied: bool, folder: Path
+) -> None:
     """Raise a ValueError that names weights that are missing, unknown or not as expected."""
     missing = expected.keys() - weights.keys() - ({"lm_head.weight"} if tied else set())
     unknown = weights.keys() - expected.keys()
@@ -171,13 +179,15 @@ def check_weights(weights: Weights, expected: Weights, tied: bool, folder: Path)
     for name, tensor in weights.items():
         if (got := tuple(tensor.shape)) != (want := tuple(expected[name].shape)):
             raise ValueError(f"{name} has the shape {got} in {folder}, but config.json says {want}")
-        if tensor.dtype not in DTYPES:
-            raise ValueError(f"{name} is stored as {tensor.dtype} in {folder}; known are {DTYPES}")
+        if tensor.dtype not in HF_DTYPES:
+            raise ValueError(
+                f"{name} is stored as {tensor.dtype} in {folder}; known are {HF_DTYPES}"
+            )
 
 
-def check_tied_head(weights: Weights, folder: Path) -> None:
+def check_tied_head(weights: HFWeightsByName, folder: Path) -> None:
     """Raise a ValueError if a head that should be the token embedding is another table."""
-    embedding = next(weights[name] for name in EMBEDDINGS if name in weights)
+    embedding = next(weights[name] for name in EMBEDDING_NAMES if name in weights)
     if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
         raise ValueError(f"{folder} ties head and embedding, but lm_head.weight is another table")
 
@@ -188,30 +198,30 @@ def first_few(names: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def plain_names(weights: Weights) -> Weights:
+def plain_names(weights: HFWeightsByName) -> HFWeightsByName:
     """Leave out the prefix that GPT-2's first files did not have."""
     return {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
 
 
-FORMATS = {  # by the name of our class
-    "GPT2": Format(
+HF_FORMATS = {  # by the name of our class
+    "GPT2": HFFormat(
         GPT2,
         gpt2_config,
         lambda theirs, _: gpt2_settings(theirs),
         lambda ours, _: gpt2_to_hf(ours),
         lambda theirs, _: gpt2_from_hf(theirs),
     ),
-    "Llama": Format(
+    "Llama": HFFormat(
         Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf
     ),
-    "DeepSeekV2": Format(
+    "DeepSeekV2": HFFormat(
         DeepSeekV2, v2_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
     ),
-    "DeepSeekV3": Format(
+    "DeepSeekV3": HFFormat(
         DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
     ),
 }
-KINDS = {       # their class, and their word for the model -> our class
+HF_KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",
     "DeepseekV2ForCausalLM": "DeepSeekV2", "DeepseekV3ForCausalLM": "DeepSeekV3",
     "gpt2": "GPT2", "llama": "Llama", "deepseek_v2": "DeepSeekV2", "deepseek_v3": "DeepSeekV3",

@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor
 
-GPT2_NAMES = {      # ours -> theirs, inside `transformer.`; {} is the number of the layer
+GPT2_NAMES = {  # ours -> theirs, inside `transformer.`; {} is the number of the layer
     "token_embedding": "wte",
     "position_embedding": "wpe",
     "norm": "ln_f",
@@ -31,10 +31,11 @@ def without_old_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which stores the matrices of a layer transposed."""
+    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which stores the matrices of a layer
+    transposed."""
     theirs = {"lm_head.weight": state["token_embedding.weight"]}
     for name, tensor in state.items():
-        theirs["transformer." + rename(name, GPT2_NAMES)] = turn(name, tensor)
+        theirs["transformer." + rename_weights(name, GPT2_NAMES)] = transpose_linear(name, tensor)
     return theirs
 
 
@@ -46,23 +47,23 @@ def gpt2_from_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     back = {theirs: ours for ours, theirs in GPT2_NAMES.items()}
     weights = [name for name in without_old_buffers(state) if name != "lm_head.weight"]
-    names = {name: rename(name.removeprefix("transformer."), back) for name in weights}
-    return {ours: turn(ours, state[theirs]) for theirs, ours in names.items()}
+    names = {name: rename_weights(name.removeprefix("transformer."), back) for name in weights}
+    return {ours: transpose_linear(ours, state[theirs]) for theirs, ours in names.items()}
 
 
-def turn(our_name: str, tensor: Tensor) -> Tensor:
+def transpose_linear(our_name: str, tensor: Tensor) -> Tensor:
     """Transpose the matrices of a layer (theirs are stored as input x output), and nothing else."""
     return tensor.T.contiguous() if "blocks" in our_name and tensor.ndim == 2 else tensor
 
 
-def rename(name: str, table: dict[str, str]) -> str:
+def rename_weights(name: str, table: dict[str, str]) -> str:
     """Translate one parameter's name, `module.weight` or `module.bias`.
 
-    >>> rename("blocks.3.mlp.up.bias", GPT2_NAMES)
+    >>> rename_weights("blocks.3.mlp.up.bias", GPT2_NAMES)
     'h.3.mlp.c_fc.bias'
     """
     module, _, kind = name.rpartition(".")
-    number = r"\b\d+\b"     # of a layer, not the 1 of norm_1
+    number = r"\b\d+\b"  # of a layer, not the 1 of norm_1
     pattern = re.sub(number, "{}", module)
     if pattern not in table:
         raise ValueError(f"no other name is known for the weight {name!r}")

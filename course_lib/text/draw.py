@@ -1,30 +1,30 @@
 """Draws that give the same result on every platform and every Python.
 
-Python promises to keep `Random.random()` as it is for a given seed, but not `choice`, `shuffle` or `gauss`. So all of
-these are built from `random()` alone, which also makes them a few times faster.
+Python promises to keep `Random.random()` as it is for a given seed, but not `choice`, `shuffle` or
+`gauss`. So all of these are built from `random()` alone, which also makes them a few times faster.
 """
 
 from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
-T = TypeVar("T")
+Item = TypeVar("T")
 
 
-def pick(rng: Random, items: Sequence[T]) -> T:
+def draw_item(rng: Random, items: Sequence[Item]) -> Item:
     """One of the items, each as likely as the others."""
     return items[int(rng.random() * len(items))]
 
 
-def whole(rng: Random, low: int, high: int) -> int:
+def draw_integer(rng: Random, low: int, high: int) -> int:
     """A whole number from low to high, both included."""
     return low + int(rng.random() * (high - low + 1))
 
 
-def weighted(rng: Random, shares: dict[T, float]) -> T:
+def draw_weighted(rng: Random, shares: dict[Item, float]) -> Item:
     """One of the keys, drawn in proportion to its share.
 
-    >>> weighted(Random(0), {"never": 0.0, "always": 1.0})
+    >>> draw_weighted(Random(0), {"never": 0.0, "always": 1.0})
     'always'
     """
     left = rng.random() * sum(shares.values())
@@ -32,10 +32,12 @@ def weighted(rng: Random, shares: dict[T, float]) -> T:
         left -= share
         if left < 0:
             return item
-    return next(item for item in reversed(shares) if shares[item] > 0)  # rounding used up the last crumb
+    return next(
+        item for item in reversed(shares) if shares[item] > 0
+    )  # rounding used up the last crumb
 
 
-def sample(rng: Random, items: Sequence[T], count: int) -> list[T]:
+def draw_distinct(rng: Random, items: Sequence[Item], count: int) -> list[Item]:
     """`count` different items in random order."""
     left = list(items)
     return [left.pop(int(rng.random() * len(left))) for _ in range(count)]

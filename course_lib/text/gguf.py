@@ -5,13 +5,16 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
+GGUF_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
 BOOL, STRING, ARRAY = 7, 8, 9
 MEGABYTE = 2**20
-VERSIONS = (2, 3)  # version 1 counts with 32 bits, and a big-endian file shows another number here
+GGUF_VERSIONS = (
+    2,
+    3,
+)  # version 1 counts with 32 bits, and a big-endian file shows another number here
 
 
-def metadata(path: str | Path) -> dict[str, Any]:
+def gguf_metadata(path: str | Path) -> dict[str, Any]:
     """All key-value pairs of the file's header. Raises ValueError if it is no GGUF file or damaged.
 
     The header: b"GGUF", version (u32), number of tensors (u64), number of pairs (u64), then the
@@ -29,7 +32,7 @@ def metadata(path: str | Path) -> dict[str, Any]:
 
 def _pairs(file: BinaryIO) -> dict[str, Any]:
     version, _n_tensors, n_pairs = (_number(file, code) for code in "IQQ")
-    if version not in VERSIONS:
+    if version not in GGUF_VERSIONS:
         raise ValueError(f"its version is {version}; known are 2 and 3, little-endian")
     pairs: dict[str, Any] = {}
     for _ in range(n_pairs):
@@ -65,9 +68,9 @@ def _value(file: BinaryIO, kind: int) -> Any:
         return [_value(file, element) for _ in range(count)]
     if kind == BOOL:
         return _bool(_number(file, "B"))
-    if kind not in NUMBERS:
+    if kind not in GGUF_NUMBERS:
         raise ValueError(f"it holds a value of type {kind}; known are 0 to 12")
-    return _number(file, NUMBERS[kind])
+    return _number(file, GGUF_NUMBERS[kind])
 
 
 def _bool(byte: int) -> bool:

@@ -1,8 +1,10 @@
-"""Practice problems whose answers can be checked by rule: chains of sums, and searches for the right signs.
+"""Practice problems whose answers can be checked by rule: chains of sums, and searches for the
+right signs.
 
-A *chain* asks for a value and is solved by working step by step. A *search* gives the value and asks for the
-expression: one tries, checks, and tries again. Both have exact verifiers, which is what reinforcement learning needs.
-One problem in ten is held out, by a hash of its question, and never stands in any training text.
+A *chain* asks for a value and is solved by working step by step. A *search* gives the value and
+asks for the expression: one tries, checks, and tries again. Both have exact verifiers, which is
+what reinforcement learning needs. One problem in ten is held out, by a hash of its question, and
+never stands in any training text.
 """
 
 import re
@@ -16,18 +18,19 @@ from typing import NamedTuple
 import regex
 
 from course_lib.text.chat import ANSWER, END_ANSWER, END_THINK, THINK
-from course_lib.text.draw import pick, whole
+from course_lib.text.draw import draw_integer, draw_item
 
-MAX_PARTIAL = 20  # a chain's partial results stay in 0..20: with results up to 99 small models never learnt to add
+# a chain's partial results stay in 0..20: with results up to 99 small models never learnt to add
+MAX_PARTIAL = 20
 MAX_FIRST = 24  # a search starts from a number in 10..24
 HELD_OUT_OF = 10  # one problem in ten
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ChainProblem:
     """A chain of sums, worked from left to right.
 
-    >>> chain = Chain((7, 5, 3, 8), (1, -1, 1))
+    >>> chain = ChainProblem((7, 5, 3, 8), (1, -1, 1))
     >>> chain.question, chain.partial_results, chain.answer
     ('7+5-3+8=?', (7, 12, 9, 17), '17')
     """
@@ -40,11 +43,13 @@ class Chain:
         if any(not 1 <= n <= 9 for n in self.numbers):
             raise ValueError(f"a chain has numbers from 1 to 9, not {self.numbers}")
         if any(not 0 <= value <= MAX_PARTIAL for value in self.partial_results):
-            raise ValueError(f"partial results {self.partial_results} leave the range 0..{MAX_PARTIAL}")
+            raise ValueError(
+                f"partial results {self.partial_results} leave the range 0..{MAX_PARTIAL}"
+            )
 
     @property
     def expression(self) -> str:
-        return expression(self.numbers, self.signs)
+        return signed_expression(self.numbers, self.signs)
 
     @property
     def question(self) -> str:
@@ -60,22 +65,30 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchProblem:
     """A puzzle: put + or - before every number after the first, so that the target comes out.
 
-    >>> search = Search((20, 9, 3, 6), 14)
+    >>> search = SearchProblem((20, 9, 3, 6), 14)
     >>> search.question, search.solutions
     ('make 14 from 20 9 3 6', ('20-9-3+6',))
     """
 
-    numbers: tuple[int, ...]  # the first is at least the sum of the others: no partial result falls below 0
+    numbers: tuple[
+        int, ...
+    ]  # the first is at least the sum of the others: no partial result falls below 0
     target: int
 
     def __post_init__(self) -> None:
         first, rest = self.numbers[0] if self.numbers else 0, self.numbers[1:]
-        if not rest or any(not 1 <= n <= 9 for n in rest) or not max(10, sum(rest)) <= first <= MAX_FIRST:
-            raise ValueError(f"a search starts from a number in 10..{MAX_FIRST} that is at least the sum of the others "
-                             f"(each 1 to 9), not {self.numbers}")  # fmt: skip
+        if (
+            not rest
+            or any(not 1 <= n <= 9 for n in rest)
+            or not max(10, sum(rest)) <= first <= MAX_FIRST
+        ):
+            raise ValueError(
+                f"a search starts from a number in 10..{MAX_FIRST} that is at least the sum of the"
+                f" others (each 1 to 9), not {self.numbers}"
+            )
         if not self.solutions:
             raise ValueError(f"no choice of signs makes {self.target} from {self.numbers}")
 
@@ -85,20 +98,29 @@ class Search:
 
     @property
     def solutions(self) -> tuple[str, ...]:
-        return tuple(expression(self.numbers, s) for s, value in sign_choices(self.numbers) if value == self.target)
+        return tuple(
+            signed_expression(self.numbers, s)
+            for s, value in sign_choices(self.numbers)
+            if value == self.target
+        )
 
 
-Problem = Chain | Search
+Problem = ChainProblem | SearchProblem
 
 
 def _check_signed(numbers: tuple[int, ...], signs: tuple[int, ...]) -> None:
     if not numbers or len(signs) != len(numbers) - 1 or any(s not in (1, -1) for s in signs):
-        raise ValueError(f"{len(numbers)} numbers need {max(0, len(numbers) - 1)} signs, each 1 or -1, not {signs}")
+        raise ValueError(
+            f"{len(numbers)} numbers need {max(0, len(numbers) - 1)} signs, each 1 or -1, not"
+            f" {signs}"
+        )
 
 
-def expression(numbers: tuple[int, ...], signs: tuple[int, ...]) -> str:
-    """The signed numbers written in a row: `expression((7, 5, 3), (1, -1))` is '7+5-3'."""
-    return str(numbers[0]) + "".join(("+" if s > 0 else "-") + str(n) for n, s in zip(numbers[1:], signs, strict=True))
+def signed_expression(numbers: tuple[int, ...], signs: tuple[int, ...]) -> str:
+    """The signed numbers written in a row: `signed_expression((7, 5, 3), (1, -1))` is '7+5-3'."""
+    return str(numbers[0]) + "".join(
+        ("+" if s > 0 else "-") + str(n) for n, s in zip(numbers[1:], signs, strict=True)
+    )
 
 
 def partial_results(numbers: tuple[int, ...], signs: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,48 +139,53 @@ def sign_choices(numbers: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
     ]
 
 
-# ---------------------------------------------------------------------------------------------- drawing problems
+# --------------------------------------------------------------------------------- drawing problems
 
 
 def is_held_out(problem: Problem) -> bool:
-    """Whether a problem is kept out of every training text: one in ten of those with three numbers or more.
+    """Whether a problem is kept out of every training text: one in ten of those with three numbers
+    or more.
 
     The hash decides, not a list or a random draw, so every lesson and every seed agrees.
     """
     return len(problem.numbers) >= 3 and zlib.crc32(problem.question.encode()) % HELD_OUT_OF == 0
 
 
-def draw_chain(rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False) -> Chain:
+def draw_chain(
+    rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False
+) -> ChainProblem:
     """A random chain of one of these lengths (how many numbers), held out or not."""
     _check_lengths(lengths, 2, 8, held_out)
-    length = pick(rng, lengths)
+    length = draw_item(rng, lengths)
     while True:
-        numbers = tuple(whole(rng, 1, 9) for _ in range(length))
-        signs = tuple(pick(rng, (1, -1)) for _ in range(length - 1))
+        numbers = tuple(draw_integer(rng, 1, 9) for _ in range(length))
+        signs = tuple(draw_item(rng, (1, -1)) for _ in range(length - 1))
         if all(0 <= value <= MAX_PARTIAL for value in partial_results(numbers, signs)):
-            chain = Chain(numbers, signs)
+            chain = ChainProblem(numbers, signs)
             if is_held_out(chain) == held_out:
                 return chain
 
 
-def draw_search(rng: Random, lengths: tuple[int, ...] = (3, 4, 5), held_out: bool = False) -> Search:
+def draw_search(
+    rng: Random, lengths: tuple[int, ...] = (3, 4, 5), held_out: bool = False
+) -> SearchProblem:
     """A random search of one of these lengths, held out or not, that luck alone seldom solves.
 
-    It has one solution (with five numbers or more: at most two), so blind guesses at 2, 3, 4, 5 numbers are right once
-    in 2, 4, 8, and 8 to 16 times.
+    It has one solution (with five numbers or more: at most two), so blind guesses at 2, 3, 4, 5
+    numbers are right once in 2, 4, 8, and 8 to 16 times.
     """
     _check_lengths(lengths, 2, 6, held_out)
-    length = pick(rng, lengths)
+    length = draw_item(rng, lengths)
     while True:
-        rest = tuple(whole(rng, 1, 9) for _ in range(length - 1))
+        rest = tuple(draw_integer(rng, 1, 9) for _ in range(length - 1))
         if sum(rest) > 20:
             continue
-        numbers = (whole(rng, max(10, sum(rest)), MAX_FIRST), *rest)
+        numbers = (draw_integer(rng, max(10, sum(rest)), MAX_FIRST), *rest)
         values = [value for _, value in sign_choices(numbers)]
-        target = pick(rng, values)
+        target = draw_item(rng, values)
         if values.count(target) > (1 if length < 5 else 2):
             continue
-        search = Search(numbers, target)
+        search = SearchProblem(numbers, target)
         if is_held_out(search) == held_out:
             return search
 
@@ -169,7 +196,8 @@ def _check_lengths(lengths: tuple[int, ...], low: int, high: int, held_out: bool
         raise ValueError(f"lengths {lengths} must be between {low} and {high}")
 
 
-# Expressions of three or more single digits are chains (a search starts from 10 or more, so the two can't be confused).
+# Expressions of three or more single digits are chains (a search starts from 10 or more, so the two
+# can't be confused).
 CHAIN_IN_TEXT = re.compile(r"(?<![0-9+=-])[1-9](?:[+-][1-9]){1,7}(?![0-9]|[+-][0-9])")
 SEARCH_IN_TEXT = re.compile(r"make ([0-9]{1,2}) from ([0-9]{2}(?: [1-9])+)(?! ?[0-9])")
 
@@ -183,22 +211,25 @@ def find_problems(text: str) -> Iterator[Problem]:
     for match in CHAIN_IN_TEXT.finditer(text):
         numbers = tuple(map(int, re.findall("[0-9]", match[0])))
         try:
-            yield Chain(numbers, tuple(1 if c == "+" else -1 for c in re.findall("[+-]", match[0])))
+            yield ChainProblem(
+                numbers, tuple(1 if c == "+" else -1 for c in re.findall("[+-]", match[0]))
+            )
         except ValueError:
             continue  # its values leave the range: not one of ours
     for match in SEARCH_IN_TEXT.finditer(text):
         try:
-            yield Search(tuple(map(int, match[2].split())), int(match[1]))
+            yield SearchProblem(tuple(map(int, match[2].split())), int(match[1]))
         except ValueError:
             continue
 
 
-# ---------------------------------------------------------------------------------------------- checking answers
+# --------------------------------------------------------------------------------- checking answers
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a verifier found: whether the answer is right, which answer it read, and why it decided so."""
+class VerifierVerdict:
+    """What a verifier found: whether the answer is right, which answer it read, and why it decided
+    so."""
 
     right: bool
     answer: str | None
@@ -214,11 +245,11 @@ RESPONSE_TAG = re.compile(r"<(/?)(think|answer)>")
 class ParsedResponse(NamedTuple):
     """What stands where in a response, see `parse_response`."""
 
-    before: str                 # in front of the last thought; nothing without one
-    thought: str                # the last thought, tags inside it included
-    answers: tuple[str, ...]    # what stands between answer tags behind it
-    said: str                   # the rest of what stands behind it
-    complete: bool              # False if the text breaks off inside a thought or an answer
+    before: str  # in front of the last thought; nothing without one
+    thought: str  # the last thought, tags inside it included
+    answers: tuple[str, ...]  # what stands between answer tags behind it
+    said: str  # the rest of what stands behind it
+    complete: bool  # False if the text breaks off inside a thought or an answer
 
 
 def parse_response(text: str) -> ParsedResponse:
@@ -235,7 +266,7 @@ def parse_response(text: str) -> ParsedResponse:
     False
     """
     turns = [-1 if end else 1 for end, name in RESPONSE_TAG.findall(text) if name == "think"]
-    text = THINK * -min(accumulate(turns, initial=0)) + text    # so every end has its beginning
+    text = THINK * -min(accumulate(turns, initial=0)) + text  # so every end has its beginning
     elements, complete = outermost_elements(text)
     before, thought, behind, answers, said = "", "", 0, [], []
     for begin, end in elements:
@@ -259,7 +290,7 @@ def outermost_elements(text: str) -> tuple[list[tuple[re.Match, re.Match]], bool
     for tag in RESPONSE_TAG.finditer(text):
         end, name = tag.groups()
         if name == "answer" and opened and opened[-1][2] == "think":
-            continue                        # only thought
+            continue  # only thought
         if not end:
             opened.append(tag)
         elif opened:
@@ -278,28 +309,32 @@ def is_well_formed(text: str) -> bool:
 
 
 MINUS_SIGNS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
-LETTER = r"\p{Latin}\p{Greek}\p{Cyrillic}"      # not Chinese, which writes no space before a number
-GROUPED = r"\u00a0\u2009\u202f"     # the spaces that group digits: of no break, thin, narrow
-# A name, with its arguments, is no number; what begins with a digit may be one.
-NUMERAL = regex.compile(
-    rf"(?<![\\{LETTER}])[{LETTER}][{LETTER}\p{{N}}\p{{M}}_]*+(?:-[{LETTER}\p{{N}}]++)*+"
-    rf"(?:\([^()]*+\))?"
-    rf"|(?P<numeral>\p{{N}}(?:[{LETTER}\p{{N}}]|[.,:'’_{GROUPED}](?=\p{{N}}))*+)"
+LETTER_CLASS = (  # not Chinese, which writes no space before a number
+    r"\p{Latin}\p{Greek}\p{Cyrillic}"
 )
-PLAIN_NUMERAL = regex.compile(rf"(?:[0-9]{{1,3}}(?:[,{GROUPED}][0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?")
+GROUPED_DIGITS = r"\u00a0\u2009\u202f"  # the spaces that group digits: of no break, thin, narrow
+# A name, with its arguments, is no number; what begins with a digit may be one.
+NUMERAL_PATTERN = regex.compile(
+    rf"(?<![\\{LETTER_CLASS}])[{LETTER_CLASS}][{LETTER_CLASS}\p{{N}}\p{{M}}_]*+(?:-[{LETTER_CLASS}\p{{N}}]++)*+"
+    rf"(?:\([^()]*+\))?"
+    rf"|(?P<numeral>\p{{N}}(?:[{LETTER_CLASS}\p{{N}}]|[.,:'’_{GROUPED_DIGITS}](?=\p{{N}}))*+)"
+)
+PLAIN_NUMERAL = regex.compile(
+    rf"(?:[0-9]{{1,3}}(?:[,{GROUPED_DIGITS}][0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?"
+)
 # What a numeral is part of: a sum or product, a power, a fraction, a bound, a list of points, TeX.
 JOINED_BEFORE = regex.compile(
-    rf"(?:[\p{{N}})\]}}]\s*[-+*]+\s*|[{LETTER}][-+*]+|[{LETTER}]\s+[+*]+\s+|-[\s*_`$]+"
+    rf"(?:[\p{{N}})\]}}]\s*[-+*]+\s*|[{LETTER_CLASS}][-+*]+|[{LETTER_CLASS}]\s+[+*]+\s+|-[\s*_`$]+"
     rf"|(?:[/^×·÷√<>≤≥≠±{{]|[<>!]=|\p{{N}}\s*[xX]|\\[a-zA-Z]+)\s*"
-    rf"|(?:(?<![{LETTER}])(?:minus|plus|times)|[负减加乘]|除以)\s*|(?:^|\s)\.|[\p{{N}})]\()$"
+    rf"|(?:(?<![{LETTER_CLASS}])(?:minus|plus|times)|[负减加乘]|除以)\s*|(?:^|\s)\.|[\p{{N}})]\()$"
 )
-JOINED_BEHIND = regex.compile(rf"\s*[/^×·÷±%‰]|[-+*_]+[{LETTER}]|\\(?![)\]])")
-LONG_BLANK = regex.compile(r"\s{2,}")       # would make the search for what is joined slow
-ARROW, BOXED = regex.compile("[-=]+>|[→⇒⟹]"), regex.compile(r"\\boxed\s*\{([^{}]*)\}")
-EXPRESSION = regex.compile(
-    rf"(?=[0-9])(?<![\p{{N}}{LETTER}_)\]}}/^×·÷√<>{{\\=+-]|[\p{{N}}{LETTER})\]}}]\*+)"
+JOINED_BEHIND = regex.compile(rf"\s*[/^×·÷±%‰]|[-+*_]+[{LETTER_CLASS}]|\\(?![)\]])")
+LONG_BLANK_RUN = regex.compile(r"\s{2,}")  # would make the search for what is joined slow
+ARROW_SIGN, BOXED_ANSWER = regex.compile("[-=]+>|[→⇒⟹]"), regex.compile(r"\\boxed\s*\{([^{}]*)\}")
+EXPRESSION_PATTERN = regex.compile(
+    rf"(?=[0-9])(?<![\p{{N}}{LETTER_CLASS}_)\]}}/^×·÷√<>{{\\=+-]|[\p{{N}}{LETTER_CLASS})\]}}]\*+)"
     rf"(?<!\p{{N}}\s*[-+*]\s*|\p{{N}}[.,:'’])[0-9]++(?:[+-][0-9]++)++"
-    rf"(?![{LETTER}_(\\]|[.,:'’]\p{{N}}|[-+*]+[{LETTER}(]|\s*[-+*]\s*\p{{N}}|\s*[/^×·÷±%‰=])"
+    rf"(?![{LETTER_CLASS}_(\\]|[.,:'’]\p{{N}}|[-+*]+[{LETTER_CLASS}(]|\s*[-+*]\s*\p{{N}}|\s*[/^×·÷±%‰=])"
 )
 
 
@@ -317,15 +352,17 @@ def last_number(text: str) -> str | None:
     >>> [last_number(text) for text in ("17, no: 16", "it is −7", "7+5-3=9", "7+5-3", "10^7", "x7")]
     ['16', '-7', '9', None, None, None]
     """
-    text = ARROW.sub(" ", BOXED.sub(r" \1 ", LONG_BLANK.sub(" ", text.translate(MINUS_SIGNS))))
-    found = [match for match in NUMERAL.finditer(text) if match["numeral"]]
+    text = ARROW_SIGN.sub(
+        " ", BOXED_ANSWER.sub(r" \1 ", LONG_BLANK_RUN.sub(" ", text.translate(MINUS_SIGNS)))
+    )
+    found = [match for match in NUMERAL_PATTERN.finditer(text) if match["numeral"]]
     if not found or not PLAIN_NUMERAL.fullmatch(found[-1][0]):
         return None
     start, end = found[-1].span()
     if JOINED_BEFORE.search(text[:start]) or JOINED_BEHIND.match(text, end):
         return None
     sign = "-" if text[:start].endswith("-") else ""
-    return sign + regex.sub(rf"[,{GROUPED}]", "", found[-1][0])
+    return sign + regex.sub(rf"[,{GROUPED_DIGITS}]", "", found[-1][0])
 
 
 def last_expression(text: str) -> str | None:
@@ -334,7 +371,7 @@ def last_expression(text: str) -> str | None:
     >>> [last_expression(text) for text in ("20-9-3+6 lol", "20−9", "20-9=11", "2*7+5", "9")]
     ['20-9-3+6', '20-9', None, None, None]
     """
-    found = EXPRESSION.findall(text.translate(MINUS_SIGNS))
+    found = EXPRESSION_PATTERN.findall(text.translate(MINUS_SIGNS))
     return found[-1] if found else None
 
 
@@ -356,34 +393,38 @@ def final_answer(text: str, read: Callable[[str], str | None] = last_number) -> 
     return parts.answers[-1].strip().translate(MINUS_SIGNS) if parts.answers else read(parts.said)
 
 
-def verify(problem: Problem, text: str) -> Verdict:
+def verify_answer(problem: Problem, text: str) -> VerifierVerdict:
     """Check a whole answer text against a problem. Never raises, whatever the text says.
 
-    >>> bool(verify(Chain((7, 5, 3), (1, -1)), "I think 9"))
+    >>> bool(verify_answer(ChainProblem((7, 5, 3), (1, -1)), "I think 9"))
     True
-    >>> verify(Search((20, 9, 3, 6), 14), "<think>hmm</think><answer>20+9-3-6</answer>").reason
+    >>> verify_answer(SearchProblem((20, 9, 3, 6), 14), "<think>hmm</think><answer>20+9-3-6</answer>").reason
     '20+9-3-6 makes 20, not 14'
     """
-    if not isinstance(problem, Chain | Search):
+    if not isinstance(problem, ChainProblem | SearchProblem):
         raise TypeError(f"verify needs a Chain or a Search, not {type(problem).__name__}")
-    if isinstance(problem, Chain):
+    if isinstance(problem, ChainProblem):
         answer = final_answer(text, last_number)
         if answer is None:
-            return Verdict(False, None, "no single answer found")
+            return VerifierVerdict(False, None, "no single answer found")
         right = answer == problem.answer
         reason = f"{problem.expression} is {problem.answer}" + ("" if right else f", not {answer}")
-        return Verdict(right, answer, reason)
+        return VerifierVerdict(right, answer, reason)
     answer = final_answer(text, last_expression)
     if answer is None:
-        return Verdict(False, None, "no single answer found")
+        return VerifierVerdict(False, None, "no single answer found")
     return _verify_expression(problem, answer)
 
 
-def _verify_expression(search: Search, answer: str) -> Verdict:
+def _verify_expression(search: SearchProblem, answer: str) -> VerifierVerdict:
     if not re.fullmatch(r"[0-9]{1,4}(?:[+-][0-9]{1,4})*", answer):
-        return Verdict(False, answer, f"{answer!r} is not a sum of numbers")
+        return VerifierVerdict(False, answer, f"{answer!r} is not a sum of numbers")
     terms = [int(term) for term in re.findall(r"[+-]?[0-9]+", answer)]
     if tuple(map(abs, terms)) != search.numbers:
-        return Verdict(False, answer, f"{answer} does not use {search.numbers} in this order, once each")
+        return VerifierVerdict(
+            False, answer, f"{answer} does not use {search.numbers} in this order, once each"
+        )
     right = sum(terms) == search.target
-    return Verdict(right, answer, f"{answer} makes {sum(terms)}" + ("" if right else f", not {search.target}"))
+    return VerifierVerdict(
+        right, answer, f"{answer} makes {sum(terms)}" + ("" if right else f", not {search.target}")
+    )

@@ -1,9 +1,10 @@
 """Save a model and get it back: the numbers as safetensors, everything else as JSON beside them.
 
-`save("runs/poet.json", model)` writes `runs/poet-<hash>.safetensors`, then `runs/poet.json`, which
-names it. (A name that does not end in .json is kept whole, dots included: `lr0.01-<hash>.safetensors`.)
-The second file appears by one rename, so a reader finds the old checkpoint or the new one, never a
-mixture, whenever the power fails. No pickle: loading a checkpoint runs no code from it.
+`save_checkpoint("runs/poet.json", model)` writes `runs/poet-<hash>.safetensors`, then
+`runs/poet.json`, which names it. (A name that does not end in .json is kept whole, dots included:
+`lr0.01-<hash>.safetensors`.) The second file appears by one rename, so a reader finds the old
+checkpoint or the new one, never a mixture, whenever the power fails. No pickle: loading a
+checkpoint runs no code from it.
 """
 
 import hashlib
@@ -23,38 +24,51 @@ KIND, VERSION = "model checkpoint", 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or is missing, damaged or of another model. The message names the file."""
+    """A checkpoint cannot be written, or is missing, damaged or of another model. The message names
+    the file."""
 
 
-def save(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
-    """Write the model's settings and weights, and `notes` (anything JSON can hold: seed, steps, command, scores).
+def save_checkpoint(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
+    """Write the model's settings and weights, and `notes` (anything JSON can hold: seed, steps,
+    command, scores).
 
-    Raises CheckpointError if the disk is full or may not be written; an older checkpoint there is then still whole.
+    Raises CheckpointError if the disk is full or may not be written; an older checkpoint there is
+    then still whole.
     """
-    about = {"model": type(model).__name__, "settings": asdict(model.settings), "notes": notes or {}}
-    write(path, KIND, model.state_dict(), about)
+    about = {
+        "model": type(model).__name__,
+        "settings": asdict(model.settings),
+        "notes": notes or {},
+    }
+    write_tensors(path, KIND, model.state_dict(), about)
 
 
-def write(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dict) -> None:
-    """Write any tensors, and `about` beside them. Raises CheckpointError as `save` does."""
+def write_tensors(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dict) -> None:
+    """Write any tensors, and `about` beside them. Raises CheckpointError as `save_checkpoint`
+    does."""
     path = Path(path)
-    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    weights = safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}
+    )
     digest = hashlib.sha256(weights).hexdigest()
     file = path.with_name(f"{path.name.removesuffix('.json')}-{digest[:8]}.safetensors")
     about = about | {"weights": {"file": file.name, "bytes": len(weights), "sha256": digest}}
-    json.dumps(about)                       # notes that JSON cannot hold are refused before anything is written
+    json.dumps(about)  # notes that JSON cannot hold are refused before anything is written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, weights)
         write_json(path, kind, VERSION, about)
     except OSError as error:
-        raise CheckpointError(f"could not save {path}: {error.strerror}. What was there before is untouched") from error
+        raise CheckpointError(
+            f"could not save {path}: {error.strerror}. What was there before is untouched"
+        ) from error
     finally:
-        remove_all_but_the_named(path, kind)
+        remove_stale_weights(path, kind)
 
 
-def remove_all_but_the_named(path: Path, kind: str) -> None:
-    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one that failed.
+def remove_stale_weights(path: Path, kind: str) -> None:
+    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one
+    that failed.
 
     "poet" and "poet.json" give their weights the same names: what either names is kept.
     """
@@ -62,7 +76,7 @@ def remove_all_but_the_named(path: Path, kind: str) -> None:
     try:
         kept = {weights_file(path.with_name(twin), kind) for twin in (name, f"{name}.json")}
     except (ValueError, KeyError):
-        return                              # a damaged file names nothing: `load` will say so
+        return  # a damaged file names nothing: `load_checkpoint` will say so
     ours = re.compile(re.escape(name) + r"-[0-9a-f]{8}\.safetensors")
     for weights in path.parent.iterdir():
         if ours.fullmatch(weights.name) and weights.name not in kept:
@@ -74,23 +88,28 @@ def weights_file(path: Path, kind: str) -> str | None:
     return read_json(path, kind, VERSION)["weights"]["file"] if path.is_file() else None
 
 
-def load(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
-    """Read a checkpoint into the empty model that `build(settings)` makes; return the model and the notes.
+def load_checkpoint(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
+    """Read a checkpoint into the empty model that `build(settings)` makes; return the model and the
+    notes.
 
-    As in `load("poet.json", lambda settings: GPT2(GPT2Settings(**settings)))`. Raises CheckpointError for a file that
-    is missing, cut short or changed by so much as one bit, and for weights that do not fit the model.
+    As in `load_checkpoint("poet.json", lambda settings: GPT2(GPT2Settings(**settings)))`. Raises
+    CheckpointError for a file that is missing, cut short or changed by so much as one bit, and for
+    weights that do not fit the model.
     """
-    tensors, about = read(path, KIND)
+    tensors, about = read_tensors(path, KIND)
     try:
         model = build(about["settings"])
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} holds a {about['model']}, which does not fit: {error}") from error
+        raise CheckpointError(
+            f"{path} holds a {about['model']}, which does not fit: {error}"
+        ) from error
     return model, about["notes"]
 
 
-def read(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
-    """Read what `write` wrote: the tensors and what is known about them. Raises CheckpointError as `load` does."""
+def read_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """Read what `write_tensors` wrote: the tensors and what is known about them. Raises
+    CheckpointError as `load_checkpoint` does."""
     try:
         about = read_json(path, kind, VERSION)
         weights = Path(path).with_name(about["weights"]["file"]).read_bytes()

@@ -1,6 +1,8 @@
-"""What every loop of learning shares, that of `trainer` and that of reinforcement learning: one careful step.
+"""What every loop of learning shares, that of `trainer` and that of reinforcement learning: one
+careful step.
 
-And what stands around it: the learning rate of a step, a wish to stop that waits for the step to be whole, the bar.
+And what stands around it: the learning rate of a step, a wish to stop that waits for the step to be
+whole, the bar.
 """
 
 import math
@@ -14,7 +16,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_lib.training import parallel
+from course_lib.training import distributed
 
 
 def optimizer_step(
@@ -23,11 +25,12 @@ def optimizer_step(
     backward: Callable[[], float],
     max_norm: float,
 ) -> tuple[float, float]:
-    """Let `backward` add the gradients of a loss, shorten them to `max_norm`, and take one step downhill.
+    """Let `backward` add the gradients of a loss, shorten them to `max_norm`, and take one step
+    downhill.
 
-    `backward` returns the loss; with it, the length of the gradient before it was clipped is returned. Gradients that
-    lay about before are cleared first. Raises FloatingPointError, before any weight has moved, if the loss or a
-    gradient is NaN or infinite, and names the parameter.
+    `backward` returns the loss; with it, the length of the gradient before it was clipped is
+    returned. Gradients that lay about before are cleared first. Raises FloatingPointError, before
+    any weight has moved, if the loss or a gradient is NaN or infinite, and names the parameter.
     """
     module.zero_grad()
     loss = backward()
@@ -36,22 +39,28 @@ def optimizer_step(
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     length = norm.item()
-    if not math.isfinite(length):       # seen before clipping, which would make NaN of every gradient
+    if not math.isfinite(length):  # seen before clipping, which would make NaN of every gradient
         raise FloatingPointError(which_gradient(module, length))
     nn.utils.clip_grads_with_norm_(module.parameters(), max_norm, norm)
     for optimizer in optimizers:
         optimizer.step()
-    module.zero_grad()                  # they need not lie in memory during the next forward
+    module.zero_grad()  # they need not lie in memory during the next forward
     return loss, length
 
 
 def which_gradient(module: nn.Module, length: float) -> str:
-    """Say which parameter is the first whose gradient is not finite, of a model whose gradient has no finite length."""
-    gradients = parallel.whole({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
+    """Say which parameter is the first whose gradient is not finite, of a model whose gradient has
+    no finite length."""
+    gradients = distributed.full_state_dict(
+        {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    )
     for name, _ in module.named_parameters():
         if name in gradients and not (finite := gradients[name].isfinite()).all():
             worst = gradients[name][~finite][0].item()
-            return f"the gradient of {name} is {in_words(worst)} in {int((~finite).sum())} of {finite.numel()} places"
+            return (
+                f"the gradient of {name} is {in_words(worst)} in {int((~finite).sum())} of"
+                f" {finite.numel()} places"
+            )
     return f"the length of the gradient is {in_words(length)}, though each of its numbers is finite"
 
 
@@ -69,16 +78,17 @@ def step_in_errors(step: int) -> Iterator[None]:
         raise FloatingPointError(f"{error} at step {step}: {advice}") from error
 
 
-def set_learning_rates(optimisers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+def set_learning_rates(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
     """Scale every peak learning rate by the schedule's share."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"]) * rate
 
 
 @contextmanager
 def stop_between_steps() -> Iterator[list]:
-    """Turn Ctrl-C (or a polite kill) into a wish in the list, to be granted when a step is done, not in its middle.
+    """Turn Ctrl-C (or a polite kill) into a wish in the list, to be granted when a step is done,
+    not in its middle.
 
     A second Ctrl-C ends the block at once.
     """
@@ -89,7 +99,11 @@ def stop_between_steps() -> Iterator[list]:
             raise KeyboardInterrupt
         wishes.append(signal_number)
 
-    watched = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    watched = (
+        (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread()
+        else ()
+    )
     before = {number: signal.signal(number, note) for number in watched}
     try:
         yield wishes
@@ -102,11 +116,12 @@ def stop_between_steps() -> Iterator[list]:
 
 def tell_if_interrupted(ended: str, done: int, steps: int) -> None:
     """Say how far a run came that was asked to stop."""
-    if ended == "interrupted" and parallel.rank() == 0:
+    if ended == "interrupted" and distributed.process_rank() == 0:
         print(f"Stopped after {done} of {steps} steps. The model keeps what it has learnt.")
 
 
 def progress_bar(steps: int, done: int) -> tqdm:
-    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set, as in a stored notebook."""
-    quiet = bool(os.environ.get("COURSE_QUIET")) or parallel.rank() > 0
+    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set, as in a stored
+    notebook."""
+    quiet = bool(os.environ.get("COURSE_QUIET")) or distributed.process_rank() > 0
     return tqdm(total=steps, initial=done, unit="step", leave=False, disable=quiet)

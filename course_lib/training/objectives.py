@@ -1,4 +1,5 @@
-"""What training makes small: the surprise at the next token, and how every loss says what it is a mean over."""
+"""What training makes small: the surprise at the next token, and how every loss says what it is a
+mean over."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +10,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.embedding import check_ids
-from course_lib.text.batches import IGNORE
+from course_lib.text.batches import IGNORE_INDEX
 
 
 class LossSum(NamedTuple):
-    """A loss before the division: its sum over some rows, and how many tokens, pairs or others the sum is over.
+    """A loss before the division: its sum over some rows, and how many tokens, pairs or others the
+    sum is over.
 
-    Sums and counts of the parts of a batch add up to those of the whole one, however it is cut; means do not. A loss
-    that looks at a whole batch at once has its name in `whole_batch`: a batch is then not to be cut.
+    Sums and counts of the parts of a batch add up to those of the whole one, however it is cut;
+    means do not. A loss that looks at a whole batch at once has its name in `whole_batch`: a batch
+    is then not to be cut.
 
     >>> import torch
     >>> LossSum(torch.tensor(6.0), 3).mean
@@ -49,15 +52,15 @@ def logsumexp(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
     tensor(1001.3863)
     """
     best = logits.detach().amax(-1)
-    best = best.masked_fill(best.isinf(), 0.0)      # all -inf: the sum is 0, not NaN
+    best = best.masked_fill(best.isinf(), 0.0)  # all -inf: the sum is 0, not NaN
     return best + (logits - best[..., None]).exp().sum(-1).log()
 
 
 def log_softmax(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
     """Turn scores into the logs of chances: the scores less their `logsumexp`.
 
-    The maximum is taken off first, which changes nothing but the rounding: no exp overflows, and large scores keep
-    their digits. No log of 0 is taken, however small the chance.
+    The maximum is taken off first, which changes nothing but the rounding: no exp overflows, and
+    large scores keep their digits. No log of 0 is taken, however small the chance.
 
     >>> import torch
     >>> log_softmax(torch.tensor([0.0, -1000.0]))
@@ -68,7 +71,8 @@ def log_softmax(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
 
 
 def cross_entropy(logits: Float[Tensor, "*B V"], targets: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Compute the surprise -log p(target) at every token, in nats. Its gradient by the logits is p - one_hot(target).
+    """Compute the surprise -log p(target) at every token, in nats. Its gradient by the logits is p
+    - one_hot(target).
 
     >>> import torch
     >>> cross_entropy(torch.tensor([0.5, 0.25, 0.25]).log(), torch.tensor(1))      # log 4
@@ -78,8 +82,11 @@ def cross_entropy(logits: Float[Tensor, "*B V"], targets: Int[Tensor, "*B"]) -> 
     return -log_softmax(logits).gather(-1, targets.long()[..., None])[..., 0]
 
 
-def next_token_loss(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> Float[Tensor, ""]:
-    """Average the surprise -log p(target) over all tokens, in nats: the mean of `cross_entropy`, by PyTorch's own code.
+def next_token_loss(
+    logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """Average the surprise -log p(target) over all tokens, in nats: the mean of `cross_entropy`, by
+    PyTorch's own code.
 
     >>> import torch
     >>> next_token_loss(torch.zeros(1, 1, 4), torch.tensor([[2]]))      # four equal chances: log 4
@@ -89,46 +96,61 @@ def next_token_loss(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"])
 
 
 def next_token_loss_sum(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> LossSum:
-    """Add up the surprise at all targets that count, in nats: `next_token_loss` before the division.
+    """Add up the surprise at all targets that count, in nats: `next_token_loss` before the
+    division.
 
     Where no target counts the sum is 0, and so is its gradient; the mean would be NaN.
     """
-    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORE)
-    return LossSum(total, (targets != IGNORE).sum())
+    total = F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORE_INDEX
+    )
+    return LossSum(total, (targets != IGNORE_INDEX).sum())
 
 
-# (model, inputs, targets) -> what training makes small. A plain number is taken for a mean over the rows of the batch.
+# (model, inputs, targets) -> what training makes small. A plain number is taken for a mean over the
+# rows of the batch.
 Objective = Callable[[nn.Module, Tensor, Tensor], LossSum | Tensor]
 
 
-def next_token(model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]) -> LossSum:
-    """The objective of every language model that reads from left to right: a mean over the targets that count."""
+def next_token_objective(
+    model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
+) -> LossSum:
+    """The objective of every language model that reads from left to right: a mean over the targets
+    that count."""
     return next_token_loss_sum(model(inputs), targets)
 
 
 def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objective:
-    """Make an objective of `loss_of(logits, targets)`, a mean over the targets that count (all but IGNORE)."""
+    """Make an objective of `loss_of(logits, targets)`, a mean over the targets that count (all but
+    IGNORE)."""
 
     def objective(model: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
-        logits, count = model(inputs), (targets != IGNORE).sum()
-        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the slope is NaN as well.
+        logits, count = model(inputs), (targets != IGNORE_INDEX).sum()
+        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the slope is NaN
+        # as well.
         return LossSum(loss_of(logits, targets) * count if count else logits.sum() * 0.0, count)
 
     return objective
 
 
 def as_loss_sum(loss: object, n_rows: int) -> LossSum:
-    """Take a plain number, which says nothing of what it is a mean over, for a mean over the `n_rows` of its batch."""
+    """Take a plain number, which says nothing of what it is a mean over, for a mean over the
+    `n_rows` of its batch."""
     if isinstance(loss, LossSum):
         return loss
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        found = (
+            f"a tensor of shape {tuple(loss.shape)}"
+            if isinstance(loss, Tensor)
+            else type(loss).__name__
+        )
         raise TypeError(f"an objective gives a LossSum or one number, not {found}")
     return LossSum(loss.squeeze() * n_rows, n_rows)
 
 
 def perplexity(nats: float, n_tokens: int) -> float:
-    """Turn the total surprise over a text into the number of equally likely tokens that would surprise as much.
+    """Turn the total surprise over a text into the number of equally likely tokens that would
+    surprise as much.
 
     Only models with the same tokens can be compared by it; for others see `bits_per_byte`.
 
@@ -141,7 +163,8 @@ def perplexity(nats: float, n_tokens: int) -> float:
 
 
 def bits_per_byte(nats: float, n_bytes: int) -> float:
-    """Turn the total surprise over a text into bits per byte, which models with different tokens share.
+    """Turn the total surprise over a text into bits per byte, which models with different tokens
+    share.
 
     >>> bits_per_byte(nats=math.log(2) * 30, n_bytes=10)
     3.0

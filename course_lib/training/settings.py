@@ -8,20 +8,31 @@ from pathlib import Path
 
 from course_lib.check_numbers import check_finite_numbers, check_whole_numbers
 from course_lib.files import read_json, write_json
-from course_lib.training.schedules import Schedule, multi_step, warmup_cosine, warmup_stable_decay
+from course_lib.training.schedules import (
+    LearningRateSchedule,
+    multi_step,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 
-SCHEDULES: dict[str, Callable] = {"wsd": warmup_stable_decay, "cosine": warmup_cosine, "multi-step": multi_step}
+SCHEDULES: dict[str, Callable] = {
+    "wsd": warmup_stable_decay,
+    "cosine": warmup_cosine,
+    "multi-step": multi_step,
+}
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds the gradient.
+    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds
+    the gradient.
 
-    `optimiser` "muon" gives the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW. `schedule` is
-    "wsd", "cosine", "multi-step" or a function of progress; `decay` shapes the first only. `accumulate` cuts a batch
-    into so many parts, which fit into less memory one after the other. `precision` "bfloat16" multiplies matrices with
-    8 bits of mantissa, which pays where they are large; parameters and their updates stay float32. With `seconds`, the
-    run also ends when the time is up, and the learning rate falls in step with the clock.
+    `optimizer` "muon" gives the hidden matrices to Muon and the rest to AdamW, "adamw" all to
+    AdamW. `schedule` is "wsd", "cosine", "multi-step" or a function of progress; `decay` shapes the
+    first only. `accumulate` cuts a batch into so many parts, which fit into less memory one after
+    the other. `precision` "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where
+    they are large; parameters and their updates stay float32. With `seconds`, the run also ends
+    when the time is up, and the learning rate falls in step with the clock.
 
     >>> TrainSettings(steps=100, precision="float8")
     Traceback (most recent call last):
@@ -36,8 +47,8 @@ class TrainSettings:
     clip: float = 1.0
     seconds: float | None = None
     weight_decay: float = 0.0
-    optimiser: str = "muon"
-    schedule: str | Schedule = "wsd"
+    optimizer: str = "muon"
+    schedule: str | LearningRateSchedule = "wsd"
     accumulate: int = 1
     precision: str = "float32"
 
@@ -45,17 +56,27 @@ class TrainSettings:
         check_whole_numbers(steps=self.steps, accumulate=self.accumulate)
         shares = {"clip": self.clip, "warmup": self.warmup, "decay": self.decay}
         rates = {name: getattr(self, name) for name in ("muon_lr", "adam_lr", "weight_decay")}
-        check_finite_numbers(**shares, **rates, **({} if self.seconds is None else {"seconds": self.seconds}))
+        check_finite_numbers(
+            **shares, **rates, **({} if self.seconds is None else {"seconds": self.seconds})
+        )
         if self.clip <= 0 or (self.seconds is not None and self.seconds <= 0):
             raise ValueError(f"clip {self.clip} and seconds {self.seconds} must be above 0")
         if not 0 <= self.warmup <= 1 or not 0 <= self.decay <= 1:
-            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are shares of the run, from 0 to 1")
+            raise ValueError(
+                f"warmup {self.warmup} and decay {self.decay} are shares of the run, from 0 to 1"
+            )
         for name, rate in rates.items():
             if rate < 0:
                 raise ValueError(f"{name} {rate} must be 0 or a number above it")
-        names = {"optimiser": ("muon", "adamw"), "precision": ("float32", "bfloat16"), "schedule": tuple(SCHEDULES)}
+        names = {
+            "optimizer": ("muon", "adamw"),
+            "precision": ("float32", "bfloat16"),
+            "schedule": tuple(SCHEDULES),
+        }
         for name, known in names.items():
-            if getattr(self, name) not in known and not (name == "schedule" and callable(self.schedule)):
+            if getattr(self, name) not in known and not (
+                name == "schedule" and callable(self.schedule)
+            ):
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
 
     def share_of_peak(self, progress: float) -> float:
@@ -67,17 +88,21 @@ class TrainSettings:
 
     def as_data(self) -> dict:
         """Give the settings as JSON can hold them; of a schedule that is a function, its name."""
-        name = self.schedule if isinstance(self.schedule, str) else getattr(self.schedule, "__name__", "function")
+        name = (
+            self.schedule
+            if isinstance(self.schedule, str)
+            else getattr(self.schedule, "__name__", "function")
+        )
         return asdict(self) | {"schedule": name}
 
 
 @dataclass
-class History:
+class TrainHistory:
     """What happened in a run, one entry per step.
 
-    The loss (nats per token), the length of the gradient before clipping, the learning rate as a share of its peak,
-    tokens read and seconds since the start. `validation` holds (step, bits per byte); `ended` says why the run
-    stopped: "finished", "time" or "interrupted".
+    The loss (nats per token), the length of the gradient before clipping, the learning rate as a
+    share of its peak, tokens read and seconds since the start. `validation` holds (step, bits per
+    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
     """
 
     loss: list[float] = field(default_factory=list)
@@ -88,11 +113,15 @@ class History:
     validation: list[tuple[int, float]] = field(default_factory=list)
     ended: str = ""
 
-    def record(self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float) -> None:
+    def record(
+        self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
+    ) -> None:
         """Write down one step; a loss that is no number is a FloatingPointError."""
         if not math.isfinite(loss):
             what = "NaN" if math.isnan(loss) else "infinite"
-            raise FloatingPointError(f"the loss is {what} at step {len(self.loss) + 1}: try a smaller learning rate")
+            raise FloatingPointError(
+                f"the loss is {what} at step {len(self.loss) + 1}: try a smaller learning rate"
+            )
         self.loss.append(loss)
         self.gradient.append(gradient)
         self.rate.append(rate)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_lib.training import parallel
+from course_lib.training import distributed
 from course_lib.training.callbacks import CallAfterStep, Callback, EvaluateAt
 from course_lib.training.loop import (
     optimizer_step,
@@ -20,20 +20,25 @@ from course_lib.training.loop import (
     stop_between_steps,
     tell_if_interrupted,
 )
-from course_lib.training.objectives import Objective, as_loss_sum, next_token, objective_of_logits
-from course_lib.training.optim import build_optimisers
+from course_lib.training.objectives import (
+    Objective,
+    as_loss_sum,
+    next_token_objective,
+    objective_of_logits,
+)
+from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step
-from course_lib.training.settings import History, TrainSettings
+from course_lib.training.settings import TrainHistory, TrainSettings
 
-Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+TokenBatch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
 
 
 def train(
     model: nn.Module,
-    batches: Iterable[Batch] | Callable[[int], Iterable[Batch]],
+    batches: Iterable[TokenBatch] | Callable[[int], Iterable[TokenBatch]],
     settings: TrainSettings,
-    objective: Objective = next_token,
+    objective: Objective = next_token_objective,
     *,
     loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
@@ -42,23 +47,35 @@ def train(
     callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | None = None,
     sharded: bool = False,
-) -> History:
+) -> TrainHistory:
     """Teach `model` what `objective(model, inputs, targets)` asks of it; return what happened.
 
-    An objective gives a `LossSum`, which says what it is a mean over, so that a batch has the same gradient however it
-    is cut (`accumulate`, or several processes); a plain number is taken for a mean over rows. `loss_of(logits,
-    targets)` is the short way to say an objective that needs the logits only, and is a mean over targets.
+    An objective gives a `LossSum`, which says what it is a mean over, so that a batch has the same
+    gradient however it is cut (`accumulate`, or several processes); a plain number is taken for a
+    mean over rows. `loss_of(logits, targets)` is the short way to say an objective that needs the
+    logits only, and is a mean over targets.
 
-    `callbacks` are told of every step, then `on_step(step, model)` is called; last, after the steps in `evaluate_at`
-    (0 is before the first), `evaluate(model)` gives the bits per byte of held-out text. Interrupting (Ctrl-C, or the
-    stop button) ends the run after the step at hand and keeps what the model has learnt.
+    `callbacks` are told of every step, then `on_step(step, model)` is called; last, after the steps
+    in `evaluate_at` (0 is before the first), `evaluate(model)` gives the bits per byte of held-out
+    text. Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand and keeps
+    what the model has learnt.
 
-    With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is, as if nothing had
-    happened. For this `batches` are given from the first one on, or as a function of the number of batches to skip.
-    `sharded`: see `parallel.Spread`. Raises FloatingPointError when the loss or a gradient is no longer a finite
-    number, before the weights are touched, and ValueError when there are fewer batches than steps.
+    With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is,
+    as if nothing had happened. For this `batches` are given from the first one on, or as a function
+    of the number of batches to skip. `sharded`: see `parallel.DistributedModel`. Raises
+    FloatingPointError when the loss or a gradient is no longer a finite number, before the weights
+    are touched, and ValueError when there are fewer batches than steps.
     """
-    told = [*callbacks, *([on_step] if isinstance(on_step, Callback) else [CallAfterStep(on_step)] if on_step else [])]
+    told = [
+        *callbacks,
+        *(
+            [on_step]
+            if isinstance(on_step, Callback)
+            else [CallAfterStep(on_step)]
+            if on_step
+            else []
+        ),
+    ]
     told.append(EvaluateAt(evaluate, evaluate_at))
     objective = objective_of_logits(loss_of) if loss_of else objective
     return TrainingRun(model, settings, objective, told, checkpoints, sharded).go(batches)
@@ -76,18 +93,37 @@ class TrainingRun:
         checkpoints: Checkpoints | None,
         sharded: bool,
     ) -> None:
-        if settings.seconds and parallel.size() > 1:
-            raise ValueError(f"seconds {settings.seconds} with {parallel.size()} processes, whose clocks differ")
-        self.model, self.settings, self.callbacks, self.checkpoints = model, settings, callbacks, checkpoints
-        self.spread, self.device = parallel.Spread(model, sharded), next(model.parameters()).device
-        self.objective = self.spread.learn(objective)
-        self.optimisers = build_optimisers(
-            model, settings.muon_lr, settings.adam_lr, settings.weight_decay, muon=settings.optimiser == "muon"
+        if settings.seconds and distributed.world_size() > 1:
+            raise ValueError(
+                f"seconds {settings.seconds} with {distributed.world_size()} processes, whose"
+                " clocks differ"
+            )
+        self.model, self.settings, self.callbacks, self.checkpoints = (
+            model,
+            settings,
+            callbacks,
+            checkpoints,
         )
-        self.history = checkpoints.restore(model, self.optimisers, settings) if checkpoints else History()
-        self.start = 0.0        # on the clock: when the run would have begun, had it never been stopped
+        self.spread, self.device = (
+            distributed.DistributedModel(model, sharded),
+            next(model.parameters()).device,
+        )
+        self.objective = self.spread.learn(objective)
+        self.optimizers = build_optimizers(
+            model,
+            settings.muon_lr,
+            settings.adam_lr,
+            settings.weight_decay,
+            muon=settings.optimizer == "muon",
+        )
+        self.history = (
+            checkpoints.restore(model, self.optimizers, settings) if checkpoints else TrainHistory()
+        )
+        self.start = 0.0  # on the clock: when the run would have begun, had it never been stopped
 
-    def go(self, batches: Iterable[Batch] | Callable[[int], Iterable[Batch]]) -> History:
+    def go(
+        self, batches: Iterable[TokenBatch] | Callable[[int], Iterable[TokenBatch]]
+    ) -> TrainHistory:
         """Take the steps that are still to come."""
         history, steps = self.history, self.settings.steps
         if history.ended:
@@ -95,13 +131,15 @@ class TrainingRun:
         self.tell("before_training")
         self.start = time.perf_counter() - history.spent()
         with stop_between_steps() as wishes, progress_bar(steps, len(history.loss)) as bar:
-            for step, batch in numbered(batches, len(history.loss), steps):
+            for step, batch in numbered_batches(batches, len(history.loss), steps):
                 self.learn(step, *batch, bar)
                 self.tell("after_step", step)
                 self.end_or_go_on(step, wishes)
                 if history.ended:
                     break
-        history.ended = history.ended or ("interrupted" if wishes else "")      # in the middle of a step
+        history.ended = history.ended or (
+            "interrupted" if wishes else ""
+        )  # in the middle of a step
         tell_if_interrupted(history.ended, len(history.loss), steps)
         if not history.ended:
             raise ValueError(f"the batches ended after {len(history.loss)} of {steps} steps")
@@ -110,67 +148,74 @@ class TrainingRun:
     def learn(self, step: int, inputs: Tensor, targets: Tensor, bar: tqdm) -> None:
         """Take one step at the learning rate of its moment, and write down what came of it."""
         began = time.perf_counter() - self.start
-        rate = self.settings.share_of_peak(share_done(step, began, self.settings))
-        set_learning_rates(self.optimisers, rate)
+        rate = self.settings.share_of_peak(training_progress(step, began, self.settings))
+        set_learning_rates(self.optimizers, rate)
         for callback in self.callbacks:
             callback.before_step(step, self.model)
         batch = inputs.to(self.device), targets.to(self.device)
         with step_in_errors(step):
             loss, gradient = training_step(
-                self.model, self.optimisers, self.objective, *batch, self.settings, self.after_part
+                self.model, self.optimizers, self.objective, *batch, self.settings, self.after_part
             )
         self.history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - self.start)
-        show(bar, loss, inputs.numel() / (self.history.seconds[-1] - began))
+        show_training_progress(bar, loss, inputs.numel() / (self.history.seconds[-1] - began))
 
     def after_part(self) -> None:
         for callback in self.callbacks:
             callback.after_part(self.model)
 
     def tell(self, moment: str, *step: int) -> None:
-        """Call a method of each callback, in an order that all processes share, with the model ready to be read."""
+        """Call a method of each callback, in an order that all processes share, with the model
+        ready to be read."""
         for callback in self.callbacks:
             self.spread.look(partial(getattr(callback, moment), *step, history=self.history))
 
     def end_or_go_on(self, step: int, wishes: list) -> None:
         """Find out whether the run is over, and save it where that is due."""
-        self.history.ended = why_to_end(self.history, self.settings, wishes)
+        self.history.ended = stop_reason(self.history, self.settings, wishes)
         if self.checkpoints and (self.history.ended or step % self.checkpoints.every == 0):
-            self.checkpoints.save(self.model, self.optimisers, self.history, self.settings)
+            self.checkpoints.save(self.model, self.optimizers, self.history, self.settings)
 
 
-def numbered(batches: Iterable[Batch] | Callable[[int], Iterable[Batch]], done: int, steps: int) -> Iterator:
-    """Give the batches that are still to come, each with the number of its step: `done` + 1 to `steps`."""
+def numbered_batches(
+    batches: Iterable[TokenBatch] | Callable[[int], Iterable[TokenBatch]], done: int, steps: int
+) -> Iterator:
+    """Give the batches that are still to come, each with the number of its step: `done` + 1 to
+    `steps`."""
     coming = batches(done) if callable(batches) else islice(batches, done, None)
     return zip(range(done + 1, steps + 1), coming, strict=False)
 
 
-def why_to_end(history: History, settings: TrainSettings, wishes: list) -> str:
+def stop_reason(history: TrainHistory, settings: TrainSettings, wishes: list) -> str:
     """Say why the run ends after this step; an empty text if it goes on."""
     if len(history.loss) == settings.steps:
         return "finished"
     if settings.seconds and history.seconds[-1] >= settings.seconds:
         return "time"
-    return "interrupted" if parallel.total(torch.tensor(len(wishes))) else ""
+    return "interrupted" if distributed.all_reduce_sum(torch.tensor(len(wishes))) else ""
 
 
 def training_step(
     model: nn.Module,
-    optimisers: Sequence[torch.optim.Optimizer],
+    optimizers: Sequence[torch.optim.Optimizer],
     objective: Objective,
     inputs: Tensor,
     targets: Tensor,
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
-    """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step downhill.
+    """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step
+    downhill.
 
     Return the loss and the length of the gradient before it was clipped.
     """
-    backward = partial(add_gradients, model, objective, inputs, targets, settings, after_part)
-    return optimizer_step(model, optimisers, backward, settings.clip)
+    backward = partial(
+        accumulate_gradients, model, objective, inputs, targets, settings, after_part
+    )
+    return optimizer_step(model, optimizers, backward, settings.clip)
 
 
-def add_gradients(
+def accumulate_gradients(
     model: nn.Module,
     objective: Objective,
     inputs: Tensor,
@@ -178,51 +223,69 @@ def add_gradients(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> float:
-    """Give the parameters, which have no gradients yet, that of the batch's mean loss, part by part; return the loss.
+    """Give the parameters, which have no gradients yet, that of the batch's mean loss, part by
+    part; return the loss.
 
-    The parts' sums are added up, and divided by what they are over when that is known: at the end, for all parts of
-    all processes together.
+    The parts' sums are added up, and divided by what they are over when that is known: at the end,
+    for all parts of all processes together.
     """
-    n_parts, sums = settings.accumulate * parallel.size(), torch.zeros(2, dtype=torch.double, device=inputs.device)
+    n_parts, sums = (
+        settings.accumulate * distributed.world_size(),
+        torch.zeros(2, dtype=torch.double, device=inputs.device),
+    )
     for x, y, counts in parts_of_batch(inputs, targets, n_parts):
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with torch.autocast(
+            x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
             loss = as_loss_sum(objective(model, x, y), len(x))
         if loss.whole_batch and n_parts > 1:
-            how = f"accumulate {settings.accumulate} and {parallel.size()} processes would cut it"
-            raise ValueError(f"{loss.whole_batch} looks at a whole batch at once: {how} into {n_parts} parts")
+            how = (
+                f"accumulate {settings.accumulate} and {distributed.world_size()} processes would"
+                " cut it"
+            )
+            raise ValueError(
+                f"{loss.whole_batch} looks at a whole batch at once: {how} into {n_parts} parts"
+            )
         (loss.total * counts).backward()
-        sums += counts * torch.stack([loss.total.detach(), torch.as_tensor(loss.count, device=x.device)])
+        sums += counts * torch.stack(
+            [loss.total.detach(), torch.as_tensor(loss.count, device=x.device)]
+        )
         if counts:
             after_part()
-    total, count = parallel.total(sums).tolist()
+    total, count = distributed.all_reduce_sum(sums).tolist()
     if not count:
         raise ValueError(f"none of the {targets.numel()} targets of a batch counts")
     # The engines have averaged over the processes; the sums are to be added up.
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    torch._foreach_mul_(gradients, parallel.size() / count)
+    torch._foreach_mul_(gradients, distributed.world_size() / count)
     return total / count
 
 
-def parts_of_batch(inputs: Tensor, targets: Tensor, n_parts: int) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Cut a batch into parts of as many rows each, give or take one; give those of this process, and if they count.
+def parts_of_batch(
+    inputs: Tensor, targets: Tensor, n_parts: int
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Cut a batch into parts of as many rows each, give or take one; give those of this process,
+    and if they count.
 
-    With fewer rows than parts some are empty, and are left out. Not so of several processes, which meet in every
-    backward pass: there a row that does not count stands in, or the others would wait for ever.
+    With fewer rows than parts some are empty, and are left out. Not so of several processes, which
+    meet in every backward pass: there a row that does not count stands in, or the others would wait
+    for ever.
     """
     parts = zip(inputs.tensor_split(n_parts), targets.tensor_split(n_parts), strict=True)
-    for x, y in parallel.mine(parts):
+    for x, y in distributed.rank_shard(parts):
         if len(x):
             yield x, y, True
-        elif parallel.size() > 1:
+        elif distributed.world_size() > 1:
             yield inputs[:1], targets[:1], False
 
 
-def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
-    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock, whichever is further."""
+def training_progress(step: int, seconds: float, settings: TrainSettings) -> float:
+    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock, whichever is
+    further."""
     by_clock = seconds / settings.seconds if settings.seconds else 0.0
     return min(1.0, max(middle_of_step(step, settings.steps), by_clock))
 
 
-def show(bar: tqdm, loss: float, speed: float) -> None:
+def show_training_progress(bar: tqdm, loss: float, speed: float) -> None:
     bar.set_postfix_str(f"loss {loss:.2f} nats/token, {speed:,.0f} tokens/s")
     bar.update()

@@ -1,4 +1,5 @@
-"""GRPO and its kin: advantages by hand, the whole loss by loops from the papers, steps, and learning for real."""
+"""GRPO and its kin: advantages by hand, the whole loss by loops from the papers, steps, and
+learning for real."""
 
 import copy
 import math
@@ -10,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.alignment import grpo as module
-from course_lib.alignment.controls import FIRST_LOSS
 from course_lib.alignment.grpo import (
-    DAPO,
-    DR_GRPO,
-    GRPO,
+    DAPO_PRESET,
+    DR_GRPO_PRESET,
+    GRPO_PRESET,
     GRPOSettings,
     group_advantages,
-    grpo,
     grpo_loss,
     grpo_step,
-    minibatches,
+    shuffled_minibatches,
+    train_grpo,
 )
+from course_lib.experiments.ablations import FIRST_LOSS
 from course_lib.inference.rollout import sample_completions
 from course_lib.training.resume import Checkpoints
 from tests.alignment.tiny import (
@@ -35,15 +36,15 @@ from tests.alignment.tiny import (
     unchecked_settings,
 )
 
-VARIANTS = {"GRPO": GRPO, "DAPO": DAPO, "Dr. GRPO": DR_GRPO}
+VARIANTS = {"GRPO": GRPO_PRESET, "DAPO": DAPO_PRESET, "Dr. GRPO": DR_GRPO_PRESET}
 
 
-# -------------------------------------------------------------------------------------------------------- advantages
+# --------------------------------------------------------------------------------------- advantages
 
 
 def test_advantages_by_hand():
     rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.5, 0.0, 0.0, 0.5])
-    plain = [0.5, -0.5, -0.5, 0.5, 1.0, -0.5, -0.5, 0.0]        # less 0.5, less 0.5
+    plain = [0.5, -0.5, -0.5, 0.5, 1.0, -0.5, -0.5, 0.0]  # less 0.5, less 0.5
     torch.testing.assert_close(group_advantages(rewards, 4), torch.tensor(plain))
     deviations = [math.sqrt(4 * 0.25 / 3)] * 4 + [math.sqrt((1 + 0.25 + 0.25) / 3)] * 4
     want = [a / (s + 1e-4) for a, s in zip(plain, deviations, strict=True)]
@@ -51,8 +52,15 @@ def test_advantages_by_hand():
 
 
 GROUPS = st.integers(2, 6).flatmap(
-    lambda size: st.tuples(st.just(size), st.lists(st.lists(st.floats(-3, 3, width=32), min_size=size, max_size=size),
-                                                   min_size=1, max_size=4)))  # fmt: skip
+    lambda size: st.tuples(
+        st.just(size),
+        st.lists(
+            st.lists(st.floats(-3, 3, width=32), min_size=size, max_size=size),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -65,8 +73,12 @@ def test_advantages_of_a_group_sum_to_0_and_follow_their_answers(sized, scale, r
     order = [random.sample(range(size), size) for _ in groups]
     shuffled = torch.stack([row[o] for row, o in zip(rewards, order, strict=True)])
     want = torch.stack([row[o] for row, o in zip(got, order, strict=True)])
-    torch.testing.assert_close(group_advantages(shuffled.flatten(), size, scale).view_as(want), want, atol=2e-3, rtol=0)
-    assert (got[0] == group_advantages(rewards[0], size, scale)).all()      # other questions do not matter
+    torch.testing.assert_close(
+        group_advantages(shuffled.flatten(), size, scale).view_as(want), want, atol=2e-3, rtol=0
+    )
+    assert (
+        got[0] == group_advantages(rewards[0], size, scale)
+    ).all()  # other questions do not matter
 
 
 @given(st.floats(-100, 100, width=32), st.integers(2, 17), st.booleans())
@@ -94,19 +106,21 @@ def test_a_standard_deviation_takes_the_size_of_rewards_away():
     ],
 )
 def test_rewards_that_are_no_groups_of_numbers_are_refused(rewards, size, message):
-    with pytest.raises((ValueError, TypeError), match=message):     # the second if annotations are checked
+    with pytest.raises(
+        (ValueError, TypeError), match=message
+    ):  # the second if annotations are checked
         group_advantages(torch.tensor(rewards), size)
 
 
-# ---------------------------------------------------------------------------------------------------------- the loss
+# ----------------------------------------------------------------------------------------- the loss
 
 
 def by_the_papers(groups, variant, s):
     """The objective (to be made large) of a batch, in loops and without tensors.
 
-    A group is a list of (reward, tokens) and a token is (log pi, log pi_old, log pi_ref). GRPO: DeepSeekMath (arXiv
-    2402.03300), equations 3 and 4. DAPO: arXiv 2503.14476, equations 8 and 9, with all groups as one. Dr. GRPO: arXiv
-    2503.20783, section 3.2.
+    A group is a list of (reward, tokens) and a token is (log pi, log pi_old, log pi_ref). GRPO:
+    DeepSeekMath (arXiv 2402.03300), equations 3 and 4. DAPO: arXiv 2503.14476, equations 8 and 9,
+    with all groups as one. Dr. GRPO: arXiv 2503.20783, section 3.2.
     """
     total, n_tokens = 0.0, 0
     for group in groups:
@@ -119,7 +133,11 @@ def by_the_papers(groups, variant, s):
             for new, old, reference in tokens:
                 ratio = math.exp(new) / math.exp(old)
                 cut = max(1 - s.clip_low, min(1 + s.clip_high, ratio))
-                divergence = math.exp(reference) / math.exp(new) - math.log(math.exp(reference) / math.exp(new)) - 1
+                divergence = (
+                    math.exp(reference) / math.exp(new)
+                    - math.log(math.exp(reference) / math.exp(new))
+                    - 1
+                )
                 of_answer += min(ratio * A, cut * A) - s.beta * divergence
                 n_tokens += 1
             if variant == "GRPO":
@@ -134,7 +152,9 @@ def by_the_papers(groups, variant, s):
 def a_batch(seed, n_groups, size, longest=6):
     generator = seeded(seed)
     lengths = torch.randint(1, longest + 1, (n_groups * size,), generator=generator).tolist()
-    new, old, reference = (torch.randn(len(lengths), max(lengths), generator=generator).double() / 2 for _ in range(3))
+    new, old, reference = (
+        torch.randn(len(lengths), max(lengths), generator=generator).double() / 2 for _ in range(3)
+    )
     rewards = torch.rand(len(lengths), generator=generator).double()
     return lengths, new - 3, old - 3, reference - 3, rewards
 
@@ -150,22 +170,28 @@ def test_the_whole_loss_is_that_of_the_papers(variant, beta, n_groups, size):
         advantages = group_advantages(rewards, size, s.scale_by_std)
         loss, divergence = grpo_loss(new, reference if beta else None, part, advantages, s)
         answers = [
-            (rewards[i].item(), list(zip(*(table[i, :n].tolist() for table in (new, old, reference)), strict=True)))
+            (
+                rewards[i].item(),
+                list(zip(*(table[i, :n].tolist() for table in (new, old, reference)), strict=True)),
+            )
             for i, n in enumerate(lengths)
         ]
         groups = [answers[i : i + size] for i in range(0, len(answers), size)]
         assert loss.item() == pytest.approx(-by_the_papers(groups, variant, s), rel=1e-9)
         tokens = [token for _, tokens in answers for token in tokens]
-        want = sum(math.exp(r - n) - (r - n) - 1 for n, _, r in tokens) / len(tokens) if beta else 0.0
+        want = (
+            sum(math.exp(r - n) - (r - n) - 1 for n, _, r in tokens) / len(tokens) if beta else 0.0
+        )
         assert divergence.item() == pytest.approx(want)
 
 
 def test_the_loss_by_hand():
-    """One group of two answers, of 2 tokens and of 1; rewards 1 and 0, so Dr. GRPO's advantages are 0.5 and -0.5.
+    """One group of two answers, of 2 tokens and of 1; rewards 1 and 0, so Dr. GRPO's advantages are
+    0.5 and -0.5.
 
-    Ratios 1.5, 1 and 0.5; cut to 1.28, 1 and 0.8: gains 0.64, 0.5 and -0.4. The reference is twice as sure of the
-    first token: k3 = 2 - log 2 - 1 = 0.3069 there, 0 else. With beta 0.1 and a constant of 10 for each of 2 answers:
-    (0.64 + 0.5 - 0.4 - 0.03069) / 20 = 0.0354655.
+    Ratios 1.5, 1 and 0.5; cut to 1.28, 1 and 0.8: gains 0.64, 0.5 and -0.4. The reference is twice
+    as sure of the first token: k3 = 2 - log 2 - 1 = 0.3069 there, 0 else. With beta 0.1 and a
+    constant of 10 for each of 2 answers: (0.64 + 0.5 - 0.4 - 0.03069) / 20 = 0.0354655.
     """
     old = torch.tensor([[0.2, 0.2], [0.4, 0.9]]).log()
     new = torch.tensor([[0.3, 0.2], [0.2, 0.1]]).log().requires_grad_()
@@ -174,20 +200,29 @@ def test_the_loss_by_hand():
     advantages = group_advantages(torch.tensor([1.0, 0.0]), 2)
     loss, divergence = grpo_loss(new, reference, completions([2, 1], old), advantages, s)
     assert loss.item() == pytest.approx(-0.0354655, abs=1e-6)
-    assert divergence.item() == pytest.approx((1 - math.log(2)) / 3, abs=1e-6) and not divergence.requires_grad
+    assert (
+        divergence.item() == pytest.approx((1 - math.log(2)) / 3, abs=1e-6)
+        and not divergence.requires_grad
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_slope_by_finite_differences(variant):
     s = replace(GRPOSettings(1, **VARIANTS[variant]), beta=0.3, group_size=4)
     lengths, new, old, reference, rewards = a_batch(5, 2, 4)
-    part, advantages = completions(lengths, old, torch.float64), group_advantages(rewards, 4, s.scale_by_std)
+    part, advantages = (
+        completions(lengths, old, torch.float64),
+        group_advantages(rewards, 4, s.scale_by_std),
+    )
     new.requires_grad_()
-    assert torch.autograd.gradcheck(lambda new: grpo_loss(new, reference, part, advantages, s)[0], new)
+    assert torch.autograd.gradcheck(
+        lambda new: grpo_loss(new, reference, part, advantages, s)[0], new
+    )
 
 
 def test_the_slope_of_the_first_step_is_that_of_the_paper():
-    """DeepSeekMath, appendix A.1.6: where the policy is still the old one, A + beta * (ref / policy - 1) per token."""
+    """DeepSeekMath, appendix A.1.6: where the policy is still the old one, A + beta * (ref / policy
+    - 1) per token."""
     s = GRPOSettings(1, group_size=4, average=10.0, beta=0.3)
     lengths, new, _, reference, rewards = a_batch(6, 1, 4)
     part, advantages = completions(lengths, new, torch.float64), group_advantages(rewards, 4)
@@ -197,12 +232,19 @@ def test_the_slope_of_the_first_step_is_that_of_the_paper():
     torch.testing.assert_close(-slope * 40, (want * part.completion_mask).detach())
 
 
-# ---------------------------------------------------------------------------------------------------------- the step
+# ----------------------------------------------------------------------------------------- the step
 
 
 PROMPTS = [[3, 1, 4, 1, 5], [2], [7, 1]]
 STEP = GRPOSettings(
-    1, n_questions=3, group_size=4, n_minibatches=1, average=20.0, beta=0.2, clip_gradient=1e9, max_new_tokens=6
+    1,
+    n_questions=3,
+    group_size=4,
+    n_minibatches=1,
+    average=20.0,
+    beta=0.2,
+    clip_gradient=1e9,
+    max_new_tokens=6,
 )
 
 
@@ -210,7 +252,7 @@ STEP = GRPOSettings(
 def sampled():
     model = fresh(std=0.3)
     got = sample_completions(model, PROMPTS, 6, n_samples=4, stop_token=100, generator=seeded(3))
-    stop = got.completions[0][2]            # so that the lengths differ
+    stop = got.completions[0][2]  # so that the lengths differ
     got = sample_completions(model, PROMPTS, 6, n_samples=4, stop_token=stop, generator=seeded(3))
     assert len(set(got.lengths.tolist())) > 1
     return model, got
@@ -227,11 +269,14 @@ def plain(model):
 
 
 def moved(model, before):
-    return torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before.parameters(), strict=True)]).detach()
+    return torch.cat(
+        [(p - q).flatten() for p, q in zip(model.parameters(), before.parameters(), strict=True)]
+    ).detach()
 
 
 def test_a_first_step_goes_uphill_on_what_each_text_alone_says(sampled):
-    """Plain gradient ascent with a rate of 1: the parameters move by the gradient of an objective without padding."""
+    """Plain gradient ascent with a rate of 1: the parameters move by the gradient of an objective
+    without padding."""
     model, got = copy.deepcopy(sampled[0]), sampled[1]
     reference, before = fresh(seed=1, std=0.3), sampled[0]
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
@@ -242,21 +287,33 @@ def test_a_first_step_goes_uphill_on_what_each_text_alone_says(sampled):
         log_ratio = alone(reference, prompt, completion).detach() - ours
         distances.append(log_ratio.exp() - log_ratio - 1)
         objective = objective + (A * ours - STEP.beta * distances[-1]).sum() / 20 / 12
-    want = torch.cat([g.flatten() for g in torch.autograd.grad(objective, list(before.parameters()))])
+    want = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(objective, list(before.parameters()))]
+    )
     assert want.abs().max() > 1e-3
     torch.testing.assert_close(moved(model, before), want, atol=2e-5, rtol=1e-3)
-    assert about["used"] == 1 and about["kl"] == pytest.approx(torch.cat(distances).mean().item(), rel=1e-3)
-    constant = sum((A * len(c)).item() for A, c in zip(advantages, got.completions, strict=True)) / 240
-    assert about["loss"] == pytest.approx(-constant + STEP.beta * torch.cat(distances).sum().item() / 240, abs=1e-4)
+    assert about["used"] == 1 and about["kl"] == pytest.approx(
+        torch.cat(distances).mean().item(), rel=1e-3
+    )
+    constant = (
+        sum((A * len(c)).item() for A, c in zip(advantages, got.completions, strict=True)) / 240
+    )
+    assert about["loss"] == pytest.approx(
+        -constant + STEP.beta * torch.cat(distances).sum().item() / 240, abs=1e-4
+    )
 
 
 def test_equal_rewards_leave_the_model_untouched(sampled):
     model, before = copy.deepcopy(sampled[0]), bits(sampled[0])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
     for scale in (True, False):
         advantages = group_advantages(torch.tensor([0.1] * 4 + [1 / 3] * 4 + [1.1] * 4), 4, scale)
-        about = grpo_step(model, fresh(1, std=0.3), optimiser, sampled[1], advantages, STEP)
-        assert about == {"loss": 0.0, "kl": 0.0, "used": 0.0} and bits(model) == before and not optimiser.state
+        about = grpo_step(model, fresh(1, std=0.3), optimizer, sampled[1], advantages, STEP)
+        assert (
+            about == {"loss": 0.0, "kl": 0.0, "used": 0.0}
+            and bits(model) == before
+            and not optimizer.state
+        )
 
 
 def test_answers_without_an_advantage_are_left_out(sampled):
@@ -264,7 +321,9 @@ def test_answers_without_an_advantage_are_left_out(sampled):
     rows = advantages.nonzero()[:, 0]
     models = [copy.deepcopy(sampled[0]) for _ in range(2)]
     whole = grpo_step(models[0], None, plain(models[0]), sampled[1], advantages, STEP, seeded())
-    few = grpo_step(models[1], None, plain(models[1]), sampled[1].rows(rows), advantages[rows], STEP, seeded())
+    few = grpo_step(
+        models[1], None, plain(models[1]), sampled[1].rows(rows), advantages[rows], STEP, seeded()
+    )
     assert bits(models[0]) == bits(models[1]) and whole["loss"] == few["loss"]
     assert (whole["used"], few["used"]) == (5 / 12, 1.0) and whole["kl"] == 0
 
@@ -272,36 +331,55 @@ def test_answers_without_an_advantage_are_left_out(sampled):
 def test_without_beta_the_reference_is_not_read(sampled):
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
     model = copy.deepcopy(sampled[0])
-    assert grpo_step(model, fresh(1, std=0.3), plain(model), sampled[1], advantages, replace(STEP, beta=0.0))["kl"] == 0
+    assert (
+        grpo_step(
+            model, fresh(1, std=0.3), plain(model), sampled[1], advantages, replace(STEP, beta=0.0)
+        )["kl"]
+        == 0
+    )
 
 
 def test_minibatches_and_epochs(sampled):
     rows = torch.arange(100, 111)
-    parts = list(minibatches(rows, replace(STEP, n_minibatches=3, n_epochs=2), seeded()))
+    parts = list(shuffled_minibatches(rows, replace(STEP, n_minibatches=3, n_epochs=2), seeded()))
     assert [len(part) for part in parts] == [4, 4, 3] * 2
     first, second = torch.cat(parts[:3]), torch.cat(parts[3:])
-    assert sorted(first.tolist()) == sorted(second.tolist()) == rows.tolist() != first.tolist() != second.tolist()
-    assert list(minibatches(rows[:0], STEP)) == []
-    assert [len(part) for part in minibatches(rows[:2], replace(STEP, n_minibatches=5))] == [1, 1]
-    seeds = [torch.cat(list(minibatches(rows, STEP, seeded(seed)))).tolist() for seed in (0, 0, 1)]
+    assert (
+        sorted(first.tolist())
+        == sorted(second.tolist())
+        == rows.tolist()
+        != first.tolist()
+        != second.tolist()
+    )
+    assert list(shuffled_minibatches(rows[:0], STEP)) == []
+    assert [
+        len(part) for part in shuffled_minibatches(rows[:2], replace(STEP, n_minibatches=5))
+    ] == [1, 1]
+    seeds = [
+        torch.cat(list(shuffled_minibatches(rows, STEP, seeded(seed)))).tolist()
+        for seed in (0, 0, 1)
+    ]
     assert seeds[0] == seeds[1] != seeds[2]
 
 
 def test_a_second_look_at_the_samples_is_clipped(sampled):
-    """A rate so large that the first of two epochs leaves every ratio beyond the clip, or on the way back to it."""
+    """A rate so large that the first of two epochs leaves every ratio beyond the clip, or on the
+    way back to it."""
     model, got = copy.deepcopy(sampled[0]), sampled[1]
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
     once, twice = copy.deepcopy(model), copy.deepcopy(model)
     settings = replace(STEP, beta=0.0, clip_low=0.0, clip_high=0.0)
-    optimisers = [torch.optim.SGD(each.parameters(), lr=0.05) for each in (once, twice)]
-    grpo_step(once, None, optimisers[0], got, advantages, settings)
-    grpo_step(twice, None, optimisers[1], got, advantages, replace(settings, n_epochs=2))
+    optimizers = [torch.optim.SGD(each.parameters(), lr=0.05) for each in (once, twice)]
+    grpo_step(once, None, optimizers[0], got, advantages, settings)
+    grpo_step(twice, None, optimizers[1], got, advantages, replace(settings, n_epochs=2))
     ratios = [
         (A, (alone(once, prompt, completion) - alone(model, prompt, completion).detach()).exp())
         for A, prompt, completion in zip(advantages, got.prompts, got.completions, strict=True)
     ]
     pulled_back = sum((A * r)[(r - 1) * A < 0].sum() for A, r in ratios) / 20 / 12
-    want = torch.cat([g.flatten() for g in torch.autograd.grad(pulled_back, list(once.parameters()))])
+    want = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(pulled_back, list(once.parameters()))]
+    )
     torch.testing.assert_close(moved(twice, once), 0.05 * want, atol=1e-5, rtol=1e-3)
     assert 0 < want.abs().max()
 
@@ -310,7 +388,9 @@ def test_the_gradient_is_shortened_and_the_reference_stays(sampled):
     model, reference = copy.deepcopy(sampled[0]), fresh(1, std=0.3)
     before = bits(reference)
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
-    grpo_step(model, reference, plain(model), sampled[1], advantages, replace(STEP, clip_gradient=0.01))
+    grpo_step(
+        model, reference, plain(model), sampled[1], advantages, replace(STEP, clip_gradient=0.01)
+    )
     assert moved(model, sampled[0]).norm().item() == pytest.approx(0.01, rel=1e-3)
     assert bits(reference) == before and all(p.grad is None for p in reference.parameters())
 
@@ -319,33 +399,50 @@ def test_the_temperature_of_sampling_is_that_of_the_loss(sampled):
     model = copy.deepcopy(sampled[0])
     got = sample_completions(model, PROMPTS, 6, n_samples=4, temperature=1.7, generator=seeded())
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
-    s = replace(STEP, beta=0.0, temperature=1.7, clip_low=1e-3, clip_high=1e-3)     # ratios of 1, or the slope is 0
+    s = replace(
+        STEP, beta=0.0, temperature=1.7, clip_low=1e-3, clip_high=1e-3
+    )  # ratios of 1, or the slope is 0
     grpo_step(model, None, plain(model), got, advantages, s)
     rows = zip(advantages, got.prompts, got.completions, strict=True)
     objective = sum((A * alone(sampled[0], *text, 1.7)).sum() for A, *text in rows) / 240
-    want = torch.cat([g.flatten() for g in torch.autograd.grad(objective, list(sampled[0].parameters()))])
+    want = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(objective, list(sampled[0].parameters()))]
+    )
     torch.testing.assert_close(moved(model, sampled[0]), want, atol=2e-5, rtol=1e-3)
 
 
-# ---------------------------------------------------------------------------------------------------------- settings
+# ----------------------------------------------------------------------------------------- settings
 
 
 def test_the_presets_are_the_settings_of_their_papers():
-    """DeepSeekMath, section 4.2; DAPO, sections 3 and 4.1; Dr. GRPO, section 3.2. Nothing of ours leaks in."""
-    got = {name: GRPOSettings(1, **preset) for name, preset in (("g", GRPO), ("dapo", DAPO), ("dr", DR_GRPO))}
+    """DeepSeekMath, section 4.2; DAPO, sections 3 and 4.1; Dr. GRPO, section 3.2. Nothing of ours
+    leaks in."""
+    got = {
+        name: GRPOSettings(1, **preset)
+        for name, preset in (("g", GRPO_PRESET), ("dapo", DAPO_PRESET), ("dr", DR_GRPO_PRESET))
+    }
     assert [s.scale_by_std for s in got.values()] == [True, True, False]
     assert [s.average for s in got.values()] == ["sequence", "token", 20.0]
-    assert [(s.clip_low, s.clip_high) for s in got.values()] == [(0.2, 0.2), (0.2, 0.28), (0.2, 0.2)]
+    assert [(s.clip_low, s.clip_high) for s in got.values()] == [
+        (0.2, 0.2),
+        (0.2, 0.28),
+        (0.2, 0.2),
+    ]
     assert [s.beta for s in got.values()] == [0.04, 0.0, 0.0]
-    assert got["g"].n_minibatches * got["g"].n_epochs == 1 and got["dapo"].n_minibatches * got["dapo"].n_epochs == 16
+    assert (
+        got["g"].n_minibatches * got["g"].n_epochs == 1
+        and got["dapo"].n_minibatches * got["dapo"].n_epochs == 16
+    )
     of_the_loss = {"scale_by_std", "average", "clip_low", "clip_high", "beta", "n_epochs"}
-    assert all(of_the_loss <= set(preset) for preset in (GRPO, DAPO, DR_GRPO))
+    assert all(of_the_loss <= set(preset) for preset in (GRPO_PRESET, DAPO_PRESET, DR_GRPO_PRESET))
 
 
 def test_a_control_with_the_first_loss_changes_the_loss_alone():
     ours = GRPOSettings(70, lr=5e-4)
     changed = asdict(replace(ours, **FIRST_LOSS))
-    assert {name for name, value in asdict(ours).items() if changed[name] != value} == set(FIRST_LOSS)
+    assert {name for name, value in asdict(ours).items() if changed[name] != value} == set(
+        FIRST_LOSS
+    )
     assert FIRST_LOSS == {"scale_by_std": True, "average": "sequence", "clip_high": 0.2}
 
 
@@ -367,16 +464,20 @@ def test_impossible_settings_name_their_numbers(wrong, message):
         unchecked_settings(GRPOSettings, steps=1, **wrong)
 
 
-# -------------------------------------------------------------------------------------------------- learning for real
+# -------------------------------------------------------------------------------- learning for real
 
 
 LEARN = GRPOSettings(30, n_questions=4, group_size=8, max_new_tokens=6, lr=0.03, n_minibatches=1)
 
 
-@pytest.mark.parametrize("preset", [GRPO, DAPO, DR_GRPO], ids=["GRPO", "DAPO", "Dr. GRPO"])
+@pytest.mark.parametrize(
+    "preset", [GRPO_PRESET, DAPO_PRESET, DR_GRPO_PRESET], ids=["GRPO", "DAPO", "Dr. GRPO"]
+)
 def test_a_tiny_model_learns_to_say_a_letter(preset):
     model = fresh()
-    history = grpo(model, TOKENIZER, count_of("e", out_of=6), replace(LEARN, **preset), seed=1)
+    history = train_grpo(
+        model, TOKENIZER, count_of("e", out_of=6), replace(LEARN, **preset), seed=1
+    )
     reward = history.measures["reward"]
     assert history.ended == "finished" and len(reward) == LEARN.steps
     assert sum(reward[:3]) / 3 < 0.2 and sum(reward[-3:]) / 3 > 0.8
@@ -386,20 +487,22 @@ def test_what_a_run_hands_to_its_steps(monkeypatch):
     """A run of two steps whose second one must still know the model of the start."""
     steps, start = [], bits(fresh())
 
-    def step(model, reference, optimiser, completions, advantages, settings, generator):
+    def step(model, reference, optimizer, completions, advantages, settings, generator):
         steps.append((reference and bits(reference), advantages))
-        return grpo_step(model, reference, optimiser, completions, advantages, settings, generator)
+        return grpo_step(model, reference, optimizer, completions, advantages, settings, generator)
 
     monkeypatch.setattr(module, "grpo_step", step)
     task, rewards = count_of("e", out_of=6), []
     told = replace(task, reward=lambda *both: rewards.append(task.reward(*both)) or rewards[-1])
     s = replace(LEARN, steps=2, scale_by_std=True)
-    history = grpo(fresh(), TOKENIZER, told, s, seed=1, keep_samples_at=[2])
+    history = train_grpo(fresh(), TOKENIZER, told, s, seed=1, keep_samples_at=[2])
     for (reference, advantages), reward in zip(steps, rewards, strict=True):
         assert reference == start
-        torch.testing.assert_close(advantages, group_advantages(torch.tensor(reward), 8, scale_by_std=True))
+        torch.testing.assert_close(
+            advantages, group_advantages(torch.tensor(reward), 8, scale_by_std=True)
+        )
     assert [kept[0] for kept in history.samples] == [2] * 4
-    other = grpo(fresh(), TOKENIZER, told, replace(s, beta=0.0), seed=2)
+    other = train_grpo(fresh(), TOKENIZER, told, replace(s, beta=0.0), seed=2)
     assert steps[2][0] is None and other.measures["entropy"] != history.measures["entropy"]
     assert max(map(max, rewards)) > 0
 
@@ -423,21 +526,30 @@ def test_killed_and_resumed_is_never_killed(tmp_path, beta):
             return task.reward(questions, answers)
 
         checkpoints = Checkpoints(folder, every=2) if folder else None
-        return model, grpo(model, TOKENIZER, replace(task, reward=reward), s, seed=3, checkpoints=checkpoints)
+        return model, train_grpo(
+            model, TOKENIZER, replace(task, reward=reward), s, seed=3, checkpoints=checkpoints
+        )
 
     never, history = run()
-    for kill_at in (6, 3):          # in step 6: back to step 4; then in step 7, the third from there: back to step 6
+    for kill_at in (
+        6,
+        3,
+    ):  # in step 6: back to step 4; then in step 7, the third from there: back to step 6
         with pytest.raises(Killed):
             run(tmp_path, kill_at)
     assert Checkpoints(tmp_path).steps() == [4, 6]
     model, resumed = run(tmp_path)
-    assert bits(model) == bits(never) and resumed.loss == history.loss and resumed.measures == history.measures
+    assert (
+        bits(model) == bits(never)
+        and resumed.loss == history.loss
+        and resumed.measures == history.measures
+    )
     assert (max(history.measures["kl"]) > 0) == (beta > 0)
 
 
 def test_the_reference_is_what_the_model_was_and_holds_it_back():
     task, kl = count_of("e", out_of=6), {}
     for beta in (0.01, 5.0):
-        history = grpo(fresh(), TOKENIZER, task, replace(LEARN, steps=12, beta=beta), seed=1)
+        history = train_grpo(fresh(), TOKENIZER, task, replace(LEARN, steps=12, beta=beta), seed=1)
         kl[beta] = history.measures["kl"]
     assert kl[0.01][0] == kl[5.0][0] == 0 and kl[5.0][-1] < kl[0.01][-1] / 4

@@ -1,4 +1,5 @@
-"""The reward model: its loss by hand and by finite differences, padding, what it learns, and that it can be kept."""
+"""The reward model: its loss by hand and by finite differences, padding, what it learns, and that
+it can be kept."""
 
 import math
 
@@ -8,17 +9,17 @@ import torch.nn.functional as F
 
 from course_lib.alignment import reward_model
 from course_lib.alignment.ppo import Critic
-from course_lib.alignment.preferences import Preference
+from course_lib.alignment.preferences import PreferencePair
 from course_lib.alignment.reward_model import (
     RewardModel,
-    agreement,
     bradley_terry_loss,
-    draw_pairs,
+    pad_with_last_positions,
     pair_accuracy,
-    side_by_side,
-    split,
+    pair_batches,
+    pair_texts,
+    preference_accuracy,
+    split_pairs,
     train_reward_model,
-    whole_texts,
 )
 from course_lib.inference.rollout import Completions
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
@@ -31,10 +32,22 @@ LLAMA = LlamaSettings(11, 16, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)
 KINDS = [
     (GPT2, GPT2Settings(11, 16, d_model=12, n_layers=2, n_heads=3)),
     (Llama, LLAMA),
-    (DeepSeekV3, DeepSeekSettings(
-        11, 16, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_rope_head_dim=4, n_experts=4, n_chosen=2, mtp=True
-    )),
-]  # fmt: skip
+    (
+        DeepSeekV3,
+        DeepSeekSettings(
+            11,
+            16,
+            d_model=12,
+            n_layers=2,
+            n_heads=3,
+            kv_lora_rank=5,
+            qk_rope_head_dim=4,
+            n_experts=4,
+            n_chosen=2,
+            mtp=True,
+        ),
+    ),
+]
 TEXTS = [[3, 1, 4, 1, 5, 9, 2, 6], [2], [7, 1, 8], [2, 8, 1, 8, 2]]
 
 
@@ -57,22 +70,28 @@ def likes_fives(n=60, seed=0):
     generator = torch.Generator().manual_seed(seed)
     found = []
     while len(found) < n:
-        prompt, *answers = (torch.randint(1, 11, (size,), generator=generator).tolist() for size in (3, 4, 5))
+        prompt, *answers = (
+            torch.randint(1, 11, (size,), generator=generator).tolist() for size in (3, 4, 5)
+        )
         counts = [answer.count(5) for answer in answers]
         if counts[0] != counts[1]:
-            found.append(Preference(prompt, *sorted(answers, key=lambda answer: -answer.count(5))))
+            found.append(
+                PreferencePair(prompt, *sorted(answers, key=lambda answer: -answer.count(5)))
+            )
     return found
 
 
-# ----------------------------------------------------------------------------------------------------------- the loss
+# ----------------------------------------------------------------------------------------- the loss
 
 
 def test_the_loss_by_hand():
     chosen, rejected = torch.tensor([0.0, 2.0, -1.0]), torch.tensor([0.0, 0.0, 1.0])
     want = (math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(2))) / 3
     assert bradley_terry_loss(chosen, rejected).item() == pytest.approx(want, rel=1e-6)
-    odds = [math.log(3.0)], [0.0]                   # odds of 3 to 1: the choice had a chance of 3/4
-    assert bradley_terry_loss(*map(torch.tensor, odds)).item() == pytest.approx(-math.log(0.75), rel=1e-6)
+    odds = [math.log(3.0)], [0.0]  # odds of 3 to 1: the choice had a chance of 3/4
+    assert bradley_terry_loss(*map(torch.tensor, odds)).item() == pytest.approx(
+        -math.log(0.75), rel=1e-6
+    )
 
 
 def test_the_loss_is_a_classifiers():
@@ -83,7 +102,9 @@ def test_the_loss_is_a_classifiers():
 
 
 def test_the_loss_has_the_slope_that_finite_differences_find():
-    chosen, rejected = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    chosen, rejected = torch.randn(
+        2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     inputs = chosen.requires_grad_(), rejected.requires_grad_()
     assert torch.autograd.gradcheck(bradley_terry_loss, inputs)
     slope = torch.autograd.grad(bradley_terry_loss(*inputs), inputs)
@@ -101,7 +122,11 @@ def test_the_loss_stays_finite_where_the_sigmoid_does_not():
     [
         ([1.0, math.nan], [0.0, 0.0], "pair 1 of 2 has the scores nan and 0.0"),
         ([1.0, 1.0], [0.0, -math.inf], "pair 1 of 2 has the scores 1.0 and -inf"),
-        ([1.0, 1.0], [0.0], r"shapes \(2,\) and \(1,\) make no pairs|[Tt]ype-check"),    # if annotations are checked
+        (
+            [1.0, 1.0],
+            [0.0],
+            r"shapes \(2,\) and \(1,\) make no pairs|[Tt]ype-check",
+        ),  # if annotations are checked
         ([], [], r"shapes \(0,\) and \(0,\) make no pairs"),
     ],
 )
@@ -115,7 +140,7 @@ def test_accuracy_by_hand():
     assert pair_accuracy(torch.tensor([3.0]), torch.tensor([2.0])) == 1.0
 
 
-# ---------------------------------------------------------------------------------------------------------- the model
+# ---------------------------------------------------------------------------------------- the model
 
 
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
@@ -128,7 +153,7 @@ def test_a_batch_scores_as_each_text_alone(kind, settings):
         torch.testing.assert_close(score, hidden @ model.head.weight[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(model.score([text])[0], score, atol=1e-5, rtol=1e-4)
     assert got.std() > 0.1
-    ids, last = side_by_side(TEXTS)
+    ids, last = pad_with_last_positions(TEXTS)
     padded = torch.where(torch.arange(8) > last[:, None], 10, ids)
     assert not torch.equal(padded, ids)
     torch.testing.assert_close(model(padded, last), got, atol=1e-5, rtol=1e-4)
@@ -150,7 +175,8 @@ def test_it_is_a_copy_with_a_head_of_zeros(kind, settings):
 @pytest.mark.parametrize("judge", [RewardModel, Critic])
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
 def test_every_parameter_gets_a_gradient(kind, settings, judge):
-    """Also where the trunk has a head of its own, or predicts further ahead; data parallel training refuses others."""
+    """Also where the trunk has a head of its own, or predicts further ahead; data parallel training
+    refuses others."""
     torch.manual_seed(0)
     model, n_before = judge(kind(settings)), sum(p.numel() for p in kind(settings).parameters())
     torch.nn.init.normal_(model.head.weight)
@@ -171,18 +197,22 @@ def test_a_file_with_the_heads_of_a_language_model_can_be_read(tmp_path):
     kind, settings = KINDS[-1]
     old = opinionated(kind, settings)
     old.trunk.head, old.trunk.mtp = kind(settings).head, kind(settings).mtp
-    checkpoint.save(tmp_path / "judge.json", old)
+    checkpoint.save_checkpoint(tmp_path / "judge.json", old)
     assert any("mtp" in name for name in old.state_dict())
-    again, _ = checkpoint.load(tmp_path / "judge.json", lambda numbers: RewardModel(kind(type(settings)(**numbers))))
-    assert torch.equal(again.score(TEXTS), old.score(TEXTS)) and not any("mtp" in name for name in again.state_dict())
+    again, _ = checkpoint.load_checkpoint(
+        tmp_path / "judge.json", lambda numbers: RewardModel(kind(type(settings)(**numbers)))
+    )
+    assert torch.equal(again.score(TEXTS), old.score(TEXTS)) and not any(
+        "mtp" in name for name in again.state_dict()
+    )
 
 
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
 def test_it_can_be_kept(tmp_path, kind, settings):
     model = opinionated(kind, settings)
-    checkpoint.save(tmp_path / "judge.json", model, {"accuracy": 0.9})
-    build = lambda numbers: RewardModel(kind(type(settings)(**numbers)))        # noqa: E731
-    again, notes = checkpoint.load(tmp_path / "judge.json", build)
+    checkpoint.save_checkpoint(tmp_path / "judge.json", model, {"accuracy": 0.9})
+    build = lambda numbers: RewardModel(kind(type(settings)(**numbers)))  # noqa: E731
+    again, notes = checkpoint.load_checkpoint(tmp_path / "judge.json", build)
     assert torch.equal(again.score(TEXTS), model.score(TEXTS)) and notes == {"accuracy": 0.9}
 
 
@@ -196,21 +226,25 @@ def test_texts_that_cannot_be_scored():
         model.score([[11]])
 
 
-# ----------------------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 
 def test_the_objective_is_the_loss_of_each_pair_alone():
     """By a plain loop over unpadded texts, slopes included; odd lengths and both orders."""
     model, pairs = opinionated(), likes_fives(5)
-    pairs += [Preference([1], [2, 3, 4, 5, 6], [7]), Preference([1, 2, 3], [4], [5, 6, 7])]
+    pairs += [PreferencePair([1], [2, 3, 4, 5, 6], [7]), PreferencePair([1, 2, 3], [4], [5, 6, 7])]
     parameters = list(model.parameters())
-    got = reward_model.choice(model, *whole_texts(pairs)).mean
+    got = reward_model.choice_objective(model, *pair_texts(pairs)).mean
     want = sum(
-        torch.log(1 + torch.exp(model.score([[*prompt, *bad]])[0] - model.score([[*prompt, *good]])[0]))
+        torch.log(
+            1 + torch.exp(model.score([[*prompt, *bad]])[0] - model.score([[*prompt, *good]])[0])
+        )
         for prompt, good, bad in pairs
     ) / len(pairs)
     torch.testing.assert_close(got, want)
-    for ours, theirs in zip(torch.autograd.grad(got, parameters), torch.autograd.grad(want, parameters), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(got, parameters), torch.autograd.grad(want, parameters), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
@@ -222,10 +256,20 @@ def test_it_learns_what_the_choices_rest_on():
     pairs = likes_fives(300)
     model, accuracy, history = train_reward_model(trunk, pairs, steps=100, lr=1e-2)
     assert history.loss[0] == pytest.approx(math.log(2), abs=1e-6) and len(history.loss) == 100
-    assert agreement(untrained, pairs) == 0.5 and accuracy > 0.9
-    assert agreement(model, likes_fives(200, seed=9)) > 0.9        # choices of which it has seen none
-    assert agreement(model, [Preference(prompt, bad, good) for prompt, good, bad in likes_fives(200, seed=9)]) < 0.1
-    scores = model.score([[1, 2, 3, *answer] for answer in ([4, 4, 4, 4], [4, 5, 4, 4], [5, 5, 4, 5])]).tolist()
+    assert preference_accuracy(untrained, pairs) == 0.5 and accuracy > 0.9
+    assert (
+        preference_accuracy(model, likes_fives(200, seed=9)) > 0.9
+    )  # choices of which it has seen none
+    assert (
+        preference_accuracy(
+            model,
+            [PreferencePair(prompt, bad, good) for prompt, good, bad in likes_fives(200, seed=9)],
+        )
+        < 0.1
+    )
+    scores = model.score(
+        [[1, 2, 3, *answer] for answer in ([4, 4, 4, 4], [4, 5, 4, 4], [5, 5, 4, 5])]
+    ).tolist()
     assert scores == sorted(scores)
     assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.state_dict().items())
 
@@ -233,36 +277,51 @@ def test_it_learns_what_the_choices_rest_on():
 def test_the_accuracy_is_that_of_the_pairs_held_out():
     """Where choices are pure noise, there is nothing that holds for new pairs."""
     generator = torch.Generator().manual_seed(0)
-    pairs = [Preference([1], *torch.randint(1, 11, (2, 4), generator=generator).tolist()) for _ in range(200)]
+    pairs = [
+        PreferencePair([1], *torch.randint(1, 11, (2, 4), generator=generator).tolist())
+        for _ in range(200)
+    ]
     torch.manual_seed(0)
     model, accuracy, _ = train_reward_model(Llama(LLAMA), pairs, steps=300, lr=1e-2)
-    learnt, held_out = split(pairs)
-    assert accuracy == agreement(model, held_out) < 0.75 < agreement(model, learnt)
+    learnt, held_out = split_pairs(pairs)
+    assert (
+        accuracy == preference_accuracy(model, held_out) < 0.75 < preference_accuracy(model, learnt)
+    )
 
 
 def test_agreement_does_not_depend_on_how_many_are_read_at_a_time():
     model, pairs = opinionated(), likes_fives(33)
-    assert agreement(model, pairs, rows=7) == agreement(model, pairs) not in (0.0, 0.5, 1.0)
+    assert (
+        preference_accuracy(model, pairs, rows=7)
+        == preference_accuracy(model, pairs)
+        not in (0.0, 0.5, 1.0)
+    )
 
 
 def test_four_fifths_are_learnt_from_and_each_pair_is_on_one_side():
     pairs = likes_fives(50)
-    learnt, held_out = split(pairs, seed=3)
+    learnt, held_out = split_pairs(pairs, seed=3)
     assert len(learnt) == 40 and len(held_out) == 10
     assert sorted(learnt + held_out) == sorted(pairs) and learnt != pairs[:40]
-    assert split(pairs, seed=3) == (learnt, held_out) != split(pairs, seed=4)
-    assert [len(part) for part in split(pairs[:2])] == [1, 1]
+    assert split_pairs(pairs, seed=3) == (learnt, held_out) != split_pairs(pairs, seed=4)
+    assert [len(part) for part in split_pairs(pairs[:2])] == [1, 1]
     with pytest.raises(ValueError, match="1 pairs: at least 2"):
-        split(pairs[:1])
+        split_pairs(pairs[:1])
 
 
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (Preference([1], [2, 3], [2, 3]), "pair 4 of 5 has the same answer twice, of 2 tokens"),
-        (Preference([1], [2, 3], []), "pair 4 of 5 has a prompt of 1 tokens and answers of 2 and 0"),
-        (Preference([], [2, 3], [4]), "pair 4 of 5 has a prompt of 0 tokens"),
-        (Preference([1] * 9, [2] * 3, [4] * 8), "pair 4 of 5 has a text of 17 tokens, more than max_seq_len 16"),
+        (PreferencePair([1], [2, 3], [2, 3]), "pair 4 of 5 has the same answer twice, of 2 tokens"),
+        (
+            PreferencePair([1], [2, 3], []),
+            "pair 4 of 5 has a prompt of 1 tokens and answers of 2 and 0",
+        ),
+        (PreferencePair([], [2, 3], [4]), "pair 4 of 5 has a prompt of 0 tokens"),
+        (
+            PreferencePair([1] * 9, [2] * 3, [4] * 8),
+            "pair 4 of 5 has a text of 17 tokens, more than max_seq_len 16",
+        ),
     ],
 )
 def test_pairs_that_are_none(pair, message):
@@ -287,8 +346,12 @@ def test_weights_that_are_no_numbers_are_noticed():
 
 def test_batches_depend_on_the_seed_and_the_step_alone():
     pairs = likes_fives(20)
-    runs = [draw_pairs(whole_texts, pairs, 4, seed, start) for seed, start in ((1, 0), (1, 2), (2, 0))]
-    first, later, other = ([ids.tolist() for ids, _ in (next(run) for _ in range(4))] for run in runs)
+    runs = [
+        pair_batches(pair_texts, pairs, 4, seed, start) for seed, start in ((1, 0), (1, 2), (2, 0))
+    ]
+    first, later, other = (
+        [ids.tolist() for ids, _ in (next(run) for _ in range(4))] for run in runs
+    )
     assert first[2:] == later[:2] and first[0] != other[0] and first[0] != first[1]
 
 
@@ -307,12 +370,12 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path, monk
             raise Killed
         return as_it_is(*args)
 
-    calls, as_it_is = [], reward_model.choice
+    calls, as_it_is = [], reward_model.choice_objective
     monkeypatch.setattr(reward_model, "choice", choice)
     whole = trained()
     with pytest.raises(Killed):
         trained(checkpoints=Checkpoints(tmp_path, every=2))
     again = trained(checkpoints=Checkpoints(tmp_path, every=2))
-    assert len(calls) == 9 + 7 + 3                  # it went on behind the sixth step
+    assert len(calls) == 9 + 7 + 3  # it went on behind the sixth step
     assert again.history.loss == whole.history.loss and again.accuracy == whole.accuracy
     assert torch.equal(again.model.score(TEXTS), whole.model.score(TEXTS))

@@ -1,4 +1,5 @@
-"""Rewards by rule: by hand, always in their range, and reading whatever a model writes without running it."""
+"""Rewards by rule: by hand, always in their range, and reading whatever a model writes without
+running it."""
 
 import builtins
 import math
@@ -9,26 +10,26 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from course_lib.alignment.rewards import (
-    REWARDS,
-    Reward,
-    accuracy,
-    accuracy_if_well_formed,
-    any_expression,
-    english,
+    RULE_REWARDS,
+    RuleReward,
+    accuracy_reward,
+    any_expression_reward,
+    count_words_by_language,
+    count_worked_sums,
     english_share,
+    format_reward,
     is_mixed,
-    languages,
+    language_reward,
+    languages_of,
     mean_or_zero,
-    share,
-    steps,
-    weighted,
-    well_formed,
-    words,
+    strict_accuracy_reward,
+    true_fraction,
+    weighted_reward,
 )
-from course_lib.text.problems import Chain, Search
+from course_lib.text.problems import ChainProblem, SearchProblem
 
-CHAIN = Chain((7, 5, 3), (1, -1))               # 7+5-3 = 9
-SEARCH = Search((20, 9, 3, 6), 14)              # 20-9-3+6
+CHAIN = ChainProblem((7, 5, 3), (1, -1))  # 7+5-3 = 9
+SEARCH = SearchProblem((20, 9, 3, 6), 14)  # 20-9-3+6
 
 
 def tagged(thought, answer):
@@ -38,53 +39,91 @@ def tagged(thought, answer):
 @pytest.mark.parametrize(
     ("text", "right", "formatted", "both", "expression", "in_english"),
     [
-        ("9", 1, 0, 0, 0, 1),                                           # no words, so none in another language
+        ("9", 1, 0, 0, 0, 1),  # no words, so none in another language
         ("I think 9", 1, 0, 0, 0, 1),
         ("I think 8", 0, 0, 0, 0, 1),
         ("", 0, 0, 0, 0, 1),
         (tagged("first 7+5=12, then 12-3=9", "9"), 1, 1, 1, 0, 1),
         (tagged("first 7+5=12, then 12-3=8", "8"), 0, 1, 0, 0, 1),
-        (tagged("easy", "09"), 0, 1, 0, 0, 1),                          # the answer is read as it is written
+        (tagged("easy", "09"), 0, 1, 0, 0, 1),  # the answer is read as it is written
         (tagged("easy", "9") + " lol", 1, 0, 0, 0, 1),
-        (tagged("first 7+5=12，再12-3=9", "9"), 1, 1, 1, 0, 1 / 3),     # first | ， 再
+        (tagged("first 7+5=12，再12-3=9", "9"), 1, 1, 1, 0, 1 / 3),  # first | ， 再
         (tagged("大概", "9"), 1, 1, 1, 0, 0),
-        (tagged("no idea", "7+5-3"), 0, 1, 0, 1, 1),                    # looks like an answer to a search
-        (tagged("no idea", "hello"), 0, 1, 0, 0, 1),                    # no expression
-        ("<answer>9</answer><answer>8</answer>", 0, 0, 0, 0, 1),        # cannot make up its mind
-        ("<think>9", 0, 0, 0, 0, 1),                                    # only thought
+        (tagged("no idea", "7+5-3"), 0, 1, 0, 1, 1),  # looks like an answer to a search
+        (tagged("no idea", "hello"), 0, 1, 0, 0, 1),  # no expression
+        ("<answer>9</answer><answer>8</answer>", 0, 0, 0, 0, 1),  # cannot make up its mind
+        ("<think>9", 0, 0, 0, 0, 1),  # only thought
     ],
 )
 def test_answers_by_hand(text, right, formatted, both, expression, in_english):
-    rewards = accuracy, well_formed, accuracy_if_well_formed, any_expression, english
+    rewards = (
+        accuracy_reward,
+        format_reward,
+        strict_accuracy_reward,
+        any_expression_reward,
+        language_reward,
+    )
     got = [reward(CHAIN, text) for reward in rewards]
-    assert got == pytest.approx([right, formatted, both, expression, in_english]) and set(map(type, got)) == {float}
+    assert got == pytest.approx([right, formatted, both, expression, in_english]) and set(
+        map(type, got)
+    ) == {float}
 
 
 def test_searches_too():
-    assert [accuracy(SEARCH, text) for text in ("20-9-3+6", "20+9-3-6", "14")] == [1, 0, 0]
-    assert [any_expression(SEARCH, text) for text in ("20-9-3+6", "20+9-3-6", "14")] == [1, 1, 0]
+    assert [accuracy_reward(SEARCH, text) for text in ("20-9-3+6", "20+9-3-6", "14")] == [1, 0, 0]
+    assert [any_expression_reward(SEARCH, text) for text in ("20-9-3+6", "20+9-3-6", "14")] == [
+        1,
+        1,
+        0,
+    ]
 
 
 def test_words_and_languages():
     text = "<think>it's 12，再 Éa</think><answer>9</answer>"
-    assert words(text) == {"english": 2, "chinese": 2}          # it's, Éa | ， 再; the names of the tags are no words
-    assert languages(text) == {"english", "chinese"} and is_mixed(text) and english_share(text) == 0.5
-    assert languages("大概 9") == {"chinese"} and languages("I think 9") == {"english"} and languages("9") == set()
+    assert count_words_by_language(text) == {
+        "english": 2,
+        "chinese": 2,
+    }  # it's, Éa | ， 再; the names of the tags are no words
+    assert (
+        languages_of(text) == {"english", "chinese"}
+        and is_mixed(text)
+        and english_share(text) == 0.5
+    )
+    assert (
+        languages_of("大概 9") == {"chinese"}
+        and languages_of("I think 9") == {"english"}
+        and languages_of("9") == set()
+    )
     assert not any(map(is_mixed, ("大概 9", "I think 9", "9", "", "<think>大</think>")))
     assert english_share("a b c 大") == 0.75 and english_share("12") == 1.0
 
 
 def test_steps():
     want = {
-        "": 0, "I think 9": 0, "7+5-3": 0, "=9": 0, "12=12": 0, "x+y=z": 0, "7 + 5 = 12": 0,
-        "7+5=12": 1, "7+5=": 1, "7+5-3=9": 1, "7+5=12, then 12-3=9": 2, "7+5=12-3=9": 2, "7+5=12, wait, no, 7+5=13": 2,
-    }  # fmt: skip
-    assert {text: steps(text) for text in want} == want
+        "": 0,
+        "I think 9": 0,
+        "7+5-3": 0,
+        "=9": 0,
+        "12=12": 0,
+        "x+y=z": 0,
+        "7 + 5 = 12": 0,
+        "7+5=12": 1,
+        "7+5=": 1,
+        "7+5-3=9": 1,
+        "7+5=12, then 12-3=9": 2,
+        "7+5=12-3=9": 2,
+        "7+5=12, wait, no, 7+5=13": 2,
+    }
+    assert {text: count_worked_sums(text) for text in want} == want
 
 
 def test_weighted_by_hand():
-    reward = weighted({"accuracy": 1.0, "format": 0.5, "language": 0.25})
-    assert (reward.name, reward.low, reward.high) == ("1 accuracy + 0.5 format + 0.25 language", 0.0, 1.75)
+    reward = weighted_reward({"accuracy": 1.0, "format": 0.5, "language": 0.25})
+    assert (reward.name, reward.low, reward.high) == (
+        "1 accuracy + 0.5 format + 0.25 language",
+        0.0,
+        1.75,
+    )
     assert reward(CHAIN, tagged("first 7+5=12，再12-3=9", "9")) == pytest.approx(1 + 0.5 + 0.25 / 3)
     assert reward(CHAIN, "I think 9") == 1.25 and reward(CHAIN, "大概 8") == 0
 
@@ -92,7 +131,10 @@ def test_weighted_by_hand():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"accuracy": 1.0, "beauty": 1.0, "art": 1.0}, "no reward art, beauty; there are accuracy, format, language"),
+        (
+            {"accuracy": 1.0, "beauty": 1.0, "art": 1.0},
+            "no reward art, beauty; there are accuracy, format, language",
+        ),
         ({}, "at least one is needed"),
         ({"accuracy": 0.0}, "weights {'accuracy': 0.0}"),
         ({"accuracy": -1.0}, "each must be a number above 0"),
@@ -103,29 +145,59 @@ def test_weighted_by_hand():
     ],
 )
 def test_impossible_weights_are_named(weights, message):
-    with pytest.raises((ValueError, TypeError), match=message):     # the second if annotations are checked
-        weighted(weights)
+    with pytest.raises(
+        (ValueError, TypeError), match=message
+    ):  # the second if annotations are checked
+        weighted_reward(weights)
 
 
 @pytest.mark.parametrize("rating", [1.5, -0.1, math.nan])
 def test_a_rule_that_leaves_its_range_is_told(rating):
-    with pytest.raises(ValueError, match=f"the reward broken gave {rating}, outside 0.0 to 1.0: 'I think 9'"):
-        Reward("broken", lambda problem, text: rating)(CHAIN, "I think 9")
+    with pytest.raises(
+        ValueError, match=f"the reward broken gave {rating}, outside 0.0 to 1.0: 'I think 9'"
+    ):
+        RuleReward("broken", lambda problem, text: rating)(CHAIN, "I think 9")
 
 
 def test_a_rule_may_have_a_wider_range():
-    reward = Reward("wide", lambda problem, text: float(text), -1.0, 2.0)
+    reward = RuleReward("wide", lambda problem, text: float(text), -1.0, 2.0)
     assert [reward(CHAIN, text) for text in ("-1", "2")] == [-1, 2]
 
 
 def test_each_reward_stands_under_its_name():
-    assert {name: reward.name for name, reward in REWARDS.items()} == {name: name for name in REWARDS}
-    assert len(REWARDS) == 5
+    assert {name: reward.name for name, reward in RULE_REWARDS.items()} == {
+        name: name for name in RULE_REWARDS
+    }
+    assert len(RULE_REWARDS) == 5
 
 
-PIECES = ["<think>", "</think>", "<answer>", "</answer>", "<|endoftext|>", "9", "20-9-3+6", "7+5=12", "-", "+", "=",
-          " ", "\n", "first", "再", "，", "<", ">", "٣", "９", "\x00", "1" * 300]  # fmt: skip
-TEXTS = st.text(max_size=60) | st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=14).map("".join)
+PIECES = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<|endoftext|>",
+    "9",
+    "20-9-3+6",
+    "7+5=12",
+    "-",
+    "+",
+    "=",
+    " ",
+    "\n",
+    "first",
+    "再",
+    "，",
+    "<",
+    ">",
+    "٣",
+    "９",
+    "\x00",
+    "1" * 300,
+]
+TEXTS = st.text(max_size=60) | st.lists(
+    st.sampled_from(PIECES) | st.text(max_size=4), max_size=14
+).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
@@ -135,13 +207,15 @@ TEXTS = st.text(max_size=60) | st.lists(st.sampled_from(PIECES) | st.text(max_si
 @example(" " * 5000 + "<think>")
 @example("<answer>" + "9" * 5000 + "</answer>")
 def test_rewards_stay_in_their_range_whatever_the_text(text):
-    every = weighted({name: 0.1 + i / 7 for i, name in enumerate(REWARDS)})
+    every = weighted_reward({name: 0.1 + i / 7 for i, name in enumerate(RULE_REWARDS)})
     for problem in (CHAIN, SEARCH):
-        for reward in (*REWARDS.values(), every):
+        for reward in (*RULE_REWARDS.values(), every):
             rating = reward(problem, text)
             assert type(rating) is float and reward.low <= rating <= reward.high
-        assert 0 <= english_share(text) <= 1 and steps(text) >= 0
-        assert accuracy_if_well_formed(problem, text) == min(accuracy(problem, text), well_formed(problem, text))
+        assert 0 <= english_share(text) <= 1 and count_worked_sums(text) >= 0
+        assert strict_accuracy_reward(problem, text) == min(
+            accuracy_reward(problem, text), format_reward(problem, text)
+        )
 
 
 ATTACKS = [
@@ -167,13 +241,17 @@ def test_text_is_never_evaluated(attack, frame, tmp_path, monkeypatch):
     for name in ("eval", "exec", "compile", "open"):
         monkeypatch.setattr(builtins, name, lambda *_, **__: pytest.fail("the text was run"))
     text = frame.format(attack.format(path=tmp_path / "owned"))
-    scores = [accuracy(CHAIN, text), accuracy(SEARCH, text), accuracy_if_well_formed(CHAIN, text)]
+    scores = [
+        accuracy_reward(CHAIN, text),
+        accuracy_reward(SEARCH, text),
+        strict_accuracy_reward(CHAIN, text),
+    ]
     monkeypatch.undo()
     assert scores == [0, 0, 0] and not list(tmp_path.iterdir())
 
 
 def test_share():
-    assert share([True, False]) == 0.5 and share([]) == 0
+    assert true_fraction([True, False]) == 0.5 and true_fraction([]) == 0
 
 
 def test_a_mean_is_that_of_statistics_and_0_for_nothing():

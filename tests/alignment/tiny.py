@@ -1,17 +1,18 @@
-"""A tokenizer of bytes, a tiny model and hand-made completions, for the tests of reinforcement learning."""
+"""A tokenizer of bytes, a tiny model and hand-made completions, for the tests of reinforcement
+learning."""
 
 from dataclasses import fields
 
 import pytest
 import torch
 
-from course_lib.alignment.practice import Question, Task
+from course_lib.alignment.rl_task import Question, RLTask
 from course_lib.inference.rollout import Completions
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text import bpe
 from course_lib.text.chat import SPECIAL_TOKENS
 
-TOKENIZER = bpe.train(["ab"], 256 + len(SPECIAL_TOKENS), bpe.WORD_PATTERN, SPECIAL_TOKENS)
+TOKENIZER = bpe.train_bpe(["ab"], 256 + len(SPECIAL_TOKENS), bpe.WORD_PATTERN, SPECIAL_TOKENS)
 N_VOCAB = TOKENIZER.n_vocab
 QUESTIONS = ("a?", "bcd?", "what is it?")
 
@@ -27,7 +28,8 @@ def one_quiet_thread(monkeypatch):
 
 
 def fresh(seed=0, std=None, context=64, d_model=16):
-    """A tiny Llama that reads and writes bytes; with `std` one of strong opinions, so that a wrong context shows."""
+    """A tiny Llama that reads and writes bytes; with `std` one of strong opinions, so that a wrong
+    context shows."""
     torch.manual_seed(seed)
     model = Llama(LlamaSettings(N_VOCAB, context, d_model=d_model, n_layers=2, n_heads=2))
     for parameter in model.parameters() if std else ():
@@ -41,11 +43,13 @@ def bits(model):
 
 
 def count_of(letter, out_of):
-    """The task of saying one letter all the time: the reward is its share of `out_of` characters."""
-    return Task(
+    """The task of saying one letter all the time: the reward is its share of `out_of`
+    characters."""
+    return RLTask(
         draw=lambda rng: Question(rng.choice(QUESTIONS), letter),
         reward=lambda questions, answers: [
-            text.count(question.truth) / out_of for question, text in zip(questions, answers, strict=True)
+            text.count(question.truth) / out_of
+            for question, text in zip(questions, answers, strict=True)
         ],
     )
 
@@ -54,9 +58,13 @@ def completions(lengths, log_probs, dtype=torch.float32):
     """Completions of these lengths behind a prompt of one token; tokens are 1, 2, 3, ..."""
     T = max(lengths)
     mask = torch.arange(T) < torch.tensor(lengths)[:, None]
-    ids = torch.cat([torch.ones(len(lengths), 1, dtype=torch.long), torch.arange(1, T + 1) * mask], dim=1)
+    ids = torch.cat(
+        [torch.ones(len(lengths), 1, dtype=torch.long), torch.arange(1, T + 1) * mask], dim=1
+    )
     padding = torch.cat([torch.zeros(len(lengths), 1, dtype=torch.bool), ~mask], dim=1)
-    return Completions(ids, padding, mask, log_probs.to(dtype) * mask, torch.ones(len(lengths), dtype=torch.bool))
+    return Completions(
+        ids, padding, mask, log_probs.to(dtype) * mask, torch.ones(len(lengths), dtype=torch.bool)
+    )
 
 
 def seeded(seed=0):
@@ -64,7 +72,8 @@ def seeded(seed=0):
 
 
 def unchecked_settings(kind, **values):
-    """Make settings as outside of tests, where nobody checks annotations: all that refuses is `__post_init__`."""
+    """Make settings as outside of tests, where nobody checks annotations: all that refuses is
+    `__post_init__`."""
     made = object.__new__(kind)
     for field in fields(kind):
         object.__setattr__(made, field.name, values.get(field.name, field.default))

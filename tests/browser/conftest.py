@@ -12,8 +12,18 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+FLAGS += [
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +32,10 @@ def browser():
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     if chromium is None:
         answer = pytest.fail if os.environ.get("CI") else pytest.skip
-        answer("no Chromium on this machine (Debian: apt-get install chromium): the browser tests did not run")
+        answer(
+            "no Chromium on this machine (Debian: apt-get install chromium): the browser tests did"
+            " not run"
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
@@ -31,7 +44,8 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A fresh page. When the test is over: nothing was asked of another machine, and no script on the page failed."""
+    """A fresh page. When the test is over: nothing was asked of another machine, and no script on
+    the page failed."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     requests, faults = [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -58,5 +72,6 @@ def book_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def book(book_run):
-    """The book's folder. Faults such as a broken link are one test's business; the others look at what is there."""
+    """The book's folder. Faults such as a broken link are one test's business; the others look at
+    what is there."""
     return book_run[1]

@@ -1,4 +1,5 @@
-"""What the browser tests know about interactive figures: which one a control belongs to, and whether it moved."""
+"""What the browser tests know about interactive figures: which one a control belongs to, and
+whether it moved."""
 
 # What a figure shows right now: its visible frames, but not the labels of its controls.
 SHOWN = """figure => [...figure.querySelectorAll('.widget-html-content')].filter(part => part.checkVisibility())
@@ -12,7 +13,8 @@ def figure_of(control):
 
 
 def assert_moves(page, control, act):
-    """Do something to a control, `act()`, and wait until its figure shows something else; fails where it does not."""
+    """Do something to a control, `act()`, and wait until its figure shows something else; fails
+    where it does not."""
     figure = figure_of(control)
     before = figure.evaluate(SHOWN)
     act()

@@ -1,4 +1,5 @@
-"""The static book, as a reader sees it: every figure moves and every question answers, without a kernel."""
+"""The static book, as a reader sees it: every figure moves and every question answers, without a
+kernel."""
 
 import functools
 import json
@@ -12,7 +13,9 @@ from playwright.sync_api import expect
 from course_lib.lab import course_map
 from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
 
-LESSONS = [lesson.file.replace(".ipynb", ".html") for lesson in course_map.lessons() if lesson.built]
+LESSONS = [
+    lesson.file.replace(".ipynb", ".html") for lesson in course_map.lessons() if lesson.built
+]
 
 
 class Images(HTMLParser):
@@ -26,7 +29,9 @@ class Images(HTMLParser):
         values = dict(attributes)
         if tag == "img":
             self.alternatives.append(values.get("alt"))
-        self.in_state = tag == "script" and values.get("type") == "application/vnd.jupyter.widget-state+json"
+        self.in_state = (
+            tag == "script" and values.get("type") == "application/vnd.jupyter.widget-state+json"
+        )
 
     def handle_data(self, data):
         if self.in_state and data.strip():
@@ -50,14 +55,19 @@ def test_every_image_has_alternative_text(book):
     for path in book.rglob("*.html"):
         pages[path.name].feed(path.read_text(encoding="utf-8"))
     assert {name for name, images in pages.items() if not all(images.alternatives)} == set()
-    assert set(LESSONS) <= set(pages) and sum(len(images.alternatives) for images in pages.values()) > 0
+    assert (
+        set(LESSONS) <= set(pages)
+        and sum(len(images.alternatives) for images in pages.values()) > 0
+    )
 
 
 def test_an_image_without_alternative_text_is_found():
     state = {"state": {"a": {"state": {"value": "<img src='x'>"}}, "b": {"state": {"value": 3}}}}
     images = Images()
     images.feed('<img alt="a curve" src="x"><img src="y"><img alt="" src="z">')
-    images.feed(f'<script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>')
+    images.feed(
+        f'<script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>'
+    )
     assert images.alternatives == ["a curve", None, "", None]
 
 
@@ -75,7 +85,10 @@ def web_address(book):
 def open_lesson(page, url):
     """Open a lesson and wait until its widgets are drawn."""
     page.goto(url)
-    drawn = "!document.querySelector('.widget-subarea') || document.querySelector('.widget-subarea .jupyter-widgets')"
+    drawn = (
+        "!document.querySelector('.widget-subarea') || document.querySelector('.widget-subarea"
+        " .jupyter-widgets')"
+    )
     page.wait_for_function(drawn)
     assert page.get_by_text("Click to show javascript error").count() == 0
 
@@ -92,7 +105,9 @@ def every_player_plays(page):
 
 
 def every_option_of_a_question_has_feedback(page):
-    assert page.get_by_text("quiz.choice(").count() == 0, "the code of a question gives its answer away"
+    assert page.get_by_text("quiz.choice(").count() == 0, (
+        "the code of a question gives its answer away"
+    )
     for question in page.locator(".widget-radio").all():
         answers = []
         for option in question.locator("input").all():
@@ -100,14 +115,23 @@ def every_option_of_a_question_has_feedback(page):
             status = figure_of(question).locator("[role=status]:visible")
             expect(status).to_have_count(1)
             answers.append(status.inner_text())
-        assert len(set(answers)) == len(answers) and sum(answer.startswith("Right") for answer in answers) == 1
+        assert (
+            len(set(answers)) == len(answers)
+            and sum(answer.startswith("Right") for answer in answers) == 1
+        )
 
 
 def solutions_are_folded_and_exercises_are_not(page):
-    exercises, solutions = page.locator("div.tag_exercise").all(), page.locator("div.tag_solution").all()
+    exercises, solutions = (
+        page.locator("div.tag_exercise").all(),
+        page.locator("div.tag_solution").all(),
+    )
     assert len(exercises) == len(solutions)
     for exercise, solution in zip(exercises, solutions, strict=True):
-        assert exercise.locator("pre").first.is_visible() and not solution.locator("pre").first.is_visible()
+        assert (
+            exercise.locator("pre").first.is_visible()
+            and not solution.locator("pre").first.is_visible()
+        )
         solution.get_by_text("Show the solution").click()
         assert solution.locator("pre").first.is_visible()
 

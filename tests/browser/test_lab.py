@@ -1,4 +1,5 @@
-"""A newcomer's first minutes: JupyterLab opens notebook 00, runs all of it without an error, and its figures move."""
+"""A newcomer's first minutes: JupyterLab opens notebook 00, runs all of it without an error, and
+its figures move."""
 
 import os
 import shutil
@@ -31,12 +32,31 @@ RUN_ALL = """async () => {
 @pytest.fixture
 def lab(tmp_path):
     """A JupyterLab of its own settings, on a copy of the notebooks; its address."""
-    shutil.copytree(course_map.NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns("src", ".*"))
+    shutil.copytree(
+        course_map.NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns("src", ".*")
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    folders = ["JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={tmp_path}"]
+    folders = [
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--allow-root",
+    ]
+    command += [
+        "--IdentityProvider.token=",
+        "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]
     with (tmp_path / "server.log").open("w") as log:
         environment = os.environ | {name: str(tmp_path / name) for name in [*folders, "IPYTHONDIR"]}
         del environment["COURSE_QUIET"]  # a newcomer sees the progress bar

@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from course_lib.inference.cache import KVCache
-from course_lib.layers.attention import Cache, SelfAttention
+from course_lib.layers.attention import AttentionCache, SelfAttention
 
-SHAPES = [[(3, 2, 6, 4), (3, 2, 6, 4)], [(3, 6, 5), (3, 6, 2)], [(3, 1, 6, 7)]]     # heads; latent and key; one alone
+SHAPES = [
+    [(3, 2, 6, 4), (3, 2, 6, 4)],
+    [(3, 6, 5), (3, 6, 2)],
+    [(3, 1, 6, 7)],
+]  # heads; latent and key; one alone
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
@@ -14,9 +18,11 @@ def test_what_was_appended_comes_back(shapes):
     cache, parts = KVCache(6), [torch.randn(shape) for shape in shapes]
     for start, end in ((0, 3), (3, 4), (4, 6)):
         back = cache.append(*(part[..., start:end, :] for part in parts))
-        assert all(torch.equal(got, part[..., :end, :]) for got, part in zip(back, parts, strict=True))
+        assert all(
+            torch.equal(got, part[..., :end, :]) for got, part in zip(back, parts, strict=True)
+        )
     assert cache.length == 6 and cache.n_bytes == 4 * sum(part.numel() for part in parts)
-    assert isinstance(cache, Cache) and KVCache(3).n_bytes == 0
+    assert isinstance(cache, AttentionCache) and KVCache(3).n_bytes == 0
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
@@ -43,7 +49,7 @@ def test_rewound_tokens_are_forgotten():
     attention, cache, x = SelfAttention(12, 3, n_kv_heads=1), KVCache(7), torch.randn(2, 7, 12)
     with torch.no_grad():
         attention(x[:, :3], cache)
-        attention(torch.randn(2, 4, 12), cache)         # proposed, then refused
+        attention(torch.randn(2, 4, 12), cache)  # proposed, then refused
         cache.rewind(3)
         torch.testing.assert_close(attention(x[:, 3:], cache), attention(x)[:, 3:])
     cache.rewind(0)

@@ -16,18 +16,23 @@ from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.text import bpe
 
 END = "<|endoftext|>"
-TEXTS = ["to be or not to be, that is the question", "the king is in the counting house, to be sure"]
+TEXTS = [
+    "to be or not to be, that is the question",
+    "the king is in the counting house, to be sure",
+]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train(TEXTS, 265, special_tokens=[END])
+    return bpe.train_bpe(TEXTS, 265, special_tokens=[END])
 
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
     torch.manual_seed(0)
-    model = GPT2(GPT2Settings(vocab_size=tokenizer.n_vocab, max_seq_len=8, d_model=12, n_layers=1, n_heads=2))
+    model = GPT2(
+        GPT2Settings(vocab_size=tokenizer.n_vocab, max_seq_len=8, d_model=12, n_layers=1, n_heads=2)
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -37,7 +42,9 @@ def nats_one_by_one(model, ids, stride):
     """Score each token alone, with the context that its window gives it."""
     total = 0.0
     for t in range(1, len(ids)):
-        window = max(0, math.ceil((t - 8) / stride)) * stride      # texts of up to 9 tokens have one window
+        window = (
+            max(0, math.ceil((t - 8) / stride)) * stride
+        )  # texts of up to 9 tokens have one window
         total -= model(torch.tensor([ids[window:t]]))[0, -1].log_softmax(-1)[ids[t]].item()
     return total
 
@@ -47,56 +54,62 @@ def nats_one_by_one(model, ids, stride):
 def test_windows_count_every_token_once_with_its_context(model, length, stride):
     ids = torch.randint(265, (length,), generator=torch.Generator().manual_seed(length))
     want = nats_one_by_one(model, ids.tolist(), stride)
-    assert evaluate.nats(model, ids, stride) == pytest.approx(want, rel=1e-5)
+    assert evaluate.sequence_nats(model, ids, stride) == pytest.approx(want, rel=1e-5)
 
 
 def test_bits_per_byte_of_a_transformer(model, tokenizer):
-    scorer = evaluate.transformer(model, tokenizer, END)
+    scorer = evaluate.transformer_scorer(model, tokenizer, END)
     nats = 0.0
     for text in TEXTS:
         ids = [tokenizer.special_tokens[END], *tokenizer.encode(text)]
         nats += nats_one_by_one(model, ids, stride=4)
     want = nats / math.log(2) / sum(map(len, TEXTS))
-    assert evaluate.bits_per_byte(scorer, TEXTS) == pytest.approx(want, rel=1e-5)
+    assert evaluate.evaluate_bits_per_byte(scorer, TEXTS) == pytest.approx(want, rel=1e-5)
 
 
 def test_an_ignorant_model_needs_the_logarithm_of_its_vocabulary(tokenizer):
     model = GPT2(GPT2Settings(vocab_size=265, max_seq_len=8, d_model=12, n_layers=1, n_heads=2))
     model.token_embedding.weight.data.zero_()
     n_tokens, n_bytes = len(tokenizer.encode(TEXTS[0])), len(TEXTS[0])
-    got = evaluate.bits_per_byte(evaluate.transformer(model, tokenizer, END), TEXTS[:1])
+    got = evaluate.evaluate_bits_per_byte(
+        evaluate.transformer_scorer(model, tokenizer, END), TEXTS[:1]
+    )
     assert got == pytest.approx(math.log2(265) * n_tokens / n_bytes, rel=1e-5)
 
 
 def test_user_text_cannot_pose_as_the_start(model, tokenizer):
-    scorer = evaluate.transformer(model, tokenizer, END)
+    scorer = evaluate.transformer_scorer(model, tokenizer, END)
     assert scorer(END) > scorer("") == 0
 
 
 def test_nothing_to_score_and_a_bad_stride_are_refused(model):
     with pytest.raises(ValueError, match="2 documents hold no text"):
-        evaluate.bits_per_byte(len, ["", ""])
+        evaluate.evaluate_bits_per_byte(len, ["", ""])
     with pytest.raises(ValueError, match="stride 9 is not between 1 and max_seq_len 8"):
-        evaluate.nats(model, torch.arange(20), stride=9)
+        evaluate.sequence_nats(model, torch.arange(20), stride=9)
 
 
 def test_bytes_count_not_characters():
-    assert evaluate.bits_per_byte(baselines.uniform, ["é", "学"]) == 8
-    assert evaluate.bits_per_byte(lambda document: 5.0, ["学"]) == pytest.approx(5 / 3)
+    assert evaluate.evaluate_bits_per_byte(baselines.uniform_bits, ["é", "学"]) == 8
+    assert evaluate.evaluate_bits_per_byte(lambda document: 5.0, ["学"]) == pytest.approx(5 / 3)
 
 
 def test_gzip_and_xz_are_the_sizes_of_their_files(tmp_path):
     with gzip.GzipFile(tmp_path / "text.gz", "wb", compresslevel=9, mtime=0) as file:
         file.write(TEXTS[0].encode())
     stored_name = len("text") + 1
-    assert baselines.gzip_alone(TEXTS[0]) == 8 * ((tmp_path / "text.gz").stat().st_size - stored_name)
-    sizes = [len(lzma.compress(text.encode(), preset=9)) for text in (TEXTS[0], TEXTS[0] + TEXTS[1])]
-    assert baselines.xz_after(TEXTS[0])(TEXTS[1]) == 8 * (sizes[1] - sizes[0])
+    assert baselines.gzip_bits(TEXTS[0]) == 8 * (
+        (tmp_path / "text.gz").stat().st_size - stored_name
+    )
+    sizes = [
+        len(lzma.compress(text.encode(), preset=9)) for text in (TEXTS[0], TEXTS[0] + TEXTS[1])
+    ]
+    assert baselines.xz_bits_after(TEXTS[0])(TEXTS[1]) == 8 * (sizes[1] - sizes[0])
 
 
 def test_xz_after_the_same_text_is_almost_free():
     text = " ".join(map(str, np.random.default_rng(0).integers(10**6, size=2000)))
-    assert baselines.xz_after(text)(text) < 0.1 * baselines.gzip_alone(text)
+    assert baselines.xz_bits_after(text)(text) < 0.1 * baselines.gzip_bits(text)
 
 
 def witten_bell(texts, context, byte):
@@ -105,7 +118,10 @@ def witten_bell(texts, context, byte):
         return 1 / 256
     length = len(context)
     followers = Counter(
-        text[i + length] for text in texts for i in range(len(text) - length) if text[i : i + length] == context
+        text[i + length]
+        for text in texts
+        for i in range(len(text) - length)
+        if text[i : i + length] == context
     )
     shorter = witten_bell(texts, context[1:] if context else None, byte)
     if not followers:
@@ -119,9 +135,11 @@ def witten_bell(texts, context, byte):
     st.text("abé", min_size=1, max_size=9),
 )
 def test_ngram_equals_the_formula_and_sums_to_one(texts, document):
-    model = baselines.NGram(texts, order=4)
+    model = baselines.NGramModel(texts, order=4)
     raw, data = [text.encode() for text in texts], document.encode()
-    bits = -sum(math.log2(witten_bell(raw, data[max(0, i - 3) : i], data[i])) for i in range(len(data)))
+    bits = -sum(
+        math.log2(witten_bell(raw, data[max(0, i - 3) : i], data[i])) for i in range(len(data))
+    )
     assert model(document) == pytest.approx(bits)
     for i in range(len(data)):
         chances = model.probabilities(data[max(0, i - 3) : i])
@@ -130,7 +148,7 @@ def test_ngram_equals_the_formula_and_sums_to_one(texts, document):
 
 
 def test_the_longest_context_fits():
-    model = baselines.NGram(["\xff" * 3 + "abcdefghij" * 3], order=8)
+    model = baselines.NGramModel(["\xff" * 3 + "abcdefghij" * 3], order=8)
     assert model("cdefghijab") / 10 < 1.5 < model("jihgfedcba") / 10
     assert model.probabilities(b"cdefghi").argmax() == ord("j")
 
@@ -141,4 +159,4 @@ def test_the_longest_context_fits():
 )
 def test_impossible_ngrams_name_their_numbers(documents, order, message):
     with pytest.raises(ValueError, match=message):
-        baselines.NGram(documents, order)
+        baselines.NGramModel(documents, order)

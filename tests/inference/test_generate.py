@@ -1,4 +1,5 @@
-"""Sampling: exact chances, cached = uncached, seeds, limits, errors; beam search = exhaustive search."""
+"""Sampling: exact chances, cached = uncached, seeds, limits, errors; beam search = exhaustive
+search."""
 
 import itertools
 import math
@@ -18,10 +19,10 @@ from course_lib.inference.generate import (
     keep_top_k,
     keep_top_p,
     next_token_probs,
-    penalise_repeats,
-    sample,
-    stream,
-    write,
+    penalize_repeats,
+    sample_tokens,
+    stream_tokens,
+    write_text,
 )
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.text import bpe
@@ -35,7 +36,7 @@ def model():
     torch.manual_seed(0)
     model = GPT2(TINY)
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)       # opinions, so that a wrong context shows
+        torch.nn.init.normal_(parameter, std=0.2)  # opinions, so that a wrong context shows
     return model
 
 
@@ -54,18 +55,29 @@ def seeded(seed=0):
         ({"top_p": 0.39}, [0, 1, 0, 0, 0]),
         ({"top_p": 0.5}, [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0]),
         ({"top_p": 1.0}, [0.1, 0.4, 0.05, 0.25, 0.2]),
-        ({"temperature": 0.5}, [0.01 / 0.275, 0.16 / 0.275, 0.0025 / 0.275, 0.0625 / 0.275, 0.04 / 0.275]),
+        (
+            {"temperature": 0.5},
+            [0.01 / 0.275, 0.16 / 0.275, 0.0025 / 0.275, 0.0625 / 0.275, 0.04 / 0.275],
+        ),
         ({"temperature": 0.5, "top_k": 2}, [0, 0.16 / 0.2225, 0, 0.0625 / 0.2225, 0]),
-        ({"top_k": 3, "top_p": 0.5}, [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0]),     # shares of what top-k left
+        (
+            {"top_k": 3, "top_p": 0.5},
+            [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0],
+        ),  # shares of what top-k left
         ({"min_p": 0.0}, [0.1, 0.4, 0.05, 0.25, 0.2]),
-        ({"min_p": 0.49}, [0, 0.4 / 0.85, 0, 0.25 / 0.85, 0.2 / 0.85]),       # at least 0.196
+        ({"min_p": 0.49}, [0, 0.4 / 0.85, 0, 0.25 / 0.85, 0.2 / 0.85]),  # at least 0.196
         ({"min_p": 0.99}, [0, 1, 0, 0, 0]),
-        ({"temperature": 0.5, "min_p": 0.3}, [0, 0.16 / 0.2225, 0, 0.0625 / 0.2225, 0]),      # at least 0.3 x 0.16
+        (
+            {"temperature": 0.5, "min_p": 0.3},
+            [0, 0.16 / 0.2225, 0, 0.0625 / 0.2225, 0],
+        ),  # at least 0.3 x 0.16
         ({"temperature": 0.0, "top_k": 3, "top_p": 0.9, "min_p": 0.1}, [0, 1, 0, 0, 0]),
     ],
 )
 def test_exact_chances(options, want):
-    torch.testing.assert_close(next_token_probs(CHANCES.log(), **options), torch.tensor(want, dtype=torch.float))
+    torch.testing.assert_close(
+        next_token_probs(CHANCES.log(), **options), torch.tensor(want, dtype=torch.float)
+    )
 
 
 def test_of_equal_tokens_top_k_keeps_exactly_k():
@@ -81,13 +93,17 @@ def test_of_equal_tokens_top_k_keeps_exactly_k():
     st.floats(0, 0.99),
 )
 @example([-2.9365424884957326e-19, 0.0], 1.0, 2, 0.5, 0.0)
-def test_whatever_the_knobs_chances_are_chances_and_the_best_token_stays(logits, temperature, top_k, top_p, min_p):
+def test_whatever_the_knobs_chances_are_chances_and_the_best_token_stays(
+    logits, temperature, top_k, top_p, min_p
+):
     logits = torch.tensor(logits)
     probs = next_token_probs(logits, temperature, top_k, top_p, min_p)
     assert probs.min() >= 0 and probs.sum().item() == pytest.approx(1, abs=1e-5)
     assert (probs > 0).sum() <= top_k
     chances = apply_temperature(logits, temperature).double().softmax(-1)
-    assert probs[chances == chances.max()].max() == probs.max()        # of equals, which scores may hide, one stays
+    assert (
+        probs[chances == chances.max()].max() == probs.max()
+    )  # of equals, which scores may hide, one stays
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,11 +111,15 @@ def test_whatever_the_knobs_chances_are_chances_and_the_best_token_stays(logits,
 def test_filters_keep_the_tokens_that_their_words_promise(logits, p):
     probs = torch.tensor(logits, dtype=torch.double).softmax(-1)
     nucleus = keep_top_p(probs.log(), p) > -torch.inf
-    assert probs[nucleus].sum() >= p - 1e-9                                            # it holds p of the chance ...
-    assert probs[nucleus].sum() - probs[nucleus].min() < p + 1e-9                      # ... and fewer would not
-    assert nucleus.all() or probs[nucleus].min() >= probs[~nucleus].max() - 1e-12      # it holds the best
+    assert probs[nucleus].sum() >= p - 1e-9  # it holds p of the chance ...
+    assert probs[nucleus].sum() - probs[nucleus].min() < p + 1e-9  # ... and fewer would not
+    assert (
+        nucleus.all() or probs[nucleus].min() >= probs[~nucleus].max() - 1e-12
+    )  # it holds the best
     likely = keep_min_p(probs.log(), p) > -torch.inf
-    assert (probs[likely] >= (p - 1e-9) * probs.max()).all() and (probs[~likely] < (p + 1e-9) * probs.max()).all()
+    assert (probs[likely] >= (p - 1e-9) * probs.max()).all() and (
+        probs[~likely] < (p + 1e-9) * probs.max()
+    ).all()
 
 
 def test_filters_touch_no_score_that_they_keep_nor_their_argument():
@@ -114,7 +134,9 @@ def test_the_order_of_the_knobs_matters():
     logits = CHANCES.log()
     as_stated = next_token_probs(logits, temperature=3.0, top_p=0.5)
     reversed_order = apply_temperature(keep_top_p(logits, 0.5), 3.0).softmax(-1)
-    assert (as_stated > 0).sum() == 3 and (reversed_order > 0).sum() == 2       # flat chances need more tokens
+    assert (as_stated > 0).sum() == 3 and (
+        reversed_order > 0
+    ).sum() == 2  # flat chances need more tokens
 
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-6, 1e6])
@@ -131,14 +153,14 @@ def test_repeats_are_penalised_once_on_either_side_of_zero():
     logits = torch.tensor([[3.0, -1.0, 2.0, 0.0], [3.0, -1.0, 2.0, 0.0]])
     ids = torch.tensor([[0, 1, 0, 3], [2, 2, 2, 2]])
     want = torch.tensor([[1.5, -2.0, 2.0, 0.0], [3.0, -1.0, 1.0, 0.0]])
-    torch.testing.assert_close(penalise_repeats(logits, ids, 2.0), want)
+    torch.testing.assert_close(penalize_repeats(logits, ids, 2.0), want)
     probs = next_token_probs(logits, repetition_penalty=2.0, ids=ids)
     torch.testing.assert_close(probs, want.softmax(-1))
-    assert torch.equal(penalise_repeats(logits, ids, 1.0), logits)
+    assert torch.equal(penalize_repeats(logits, ids, 1.0), logits)
     with pytest.raises(ValueError, match="repetition_penalty 2.0 needs ids"):
         next_token_probs(logits, repetition_penalty=2.0)
     with pytest.raises(ValueError, match="token 4 is outside the vocabulary of 4"):
-        penalise_repeats(logits, ids + 1, 2.0)
+        penalize_repeats(logits, ids + 1, 2.0)
 
 
 def test_a_heavy_penalty_ends_a_greedy_loop(model):
@@ -150,30 +172,35 @@ def test_a_heavy_penalty_ends_a_greedy_loop(model):
 
 def test_samples_follow_the_chances():
     n = 20_000
-    drawn = sample(CHANCES.expand(n, 5), seeded()).bincount(minlength=5)
+    drawn = sample_tokens(CHANCES.expand(n, 5), seeded()).bincount(minlength=5)
     chi_square = ((drawn - n * CHANCES) ** 2 / (n * CHANCES)).sum()
-    assert chi_square < 18.5                       # four degrees of freedom: exceeded by chance once in a thousand
-    assert sample(torch.tensor([[0.0, 1.0, 0.0]]).expand(500, 3)).unique().tolist() == [1]
+    assert chi_square < 18.5  # four degrees of freedom: exceeded by chance once in a thousand
+    assert sample_tokens(torch.tensor([[0.0, 1.0, 0.0]]).expand(500, 3)).unique().tolist() == [1]
     for broken in (math.nan, 0.0):
         with pytest.raises(ValueError, match="NaN or all 0"):
-            sample(torch.tensor([[0.5, 0.5], [broken, broken]]))
+            sample_tokens(torch.tensor([[0.5, 0.5], [broken, broken]]))
 
 
-@pytest.mark.parametrize("options", [{"top_k": 3}, {"top_p": 0.8}, {"min_p": 0.3}, {"temperature": 2.0}])
+@pytest.mark.parametrize(
+    "options", [{"top_k": 3}, {"top_p": 0.8}, {"min_p": 0.3}, {"temperature": 2.0}]
+)
 def test_samples_follow_what_each_method_leaves(options):
     n = 10_000
     probs = next_token_probs(CHANCES.log(), **options)
-    drawn = sample(probs.expand(n, 5), seeded(1)).bincount(minlength=5)
+    drawn = sample_tokens(probs.expand(n, 5), seeded(1)).bincount(minlength=5)
     kept = probs > 0
     assert drawn[~kept].sum() == 0
     chi_square = ((drawn - n * probs)[kept] ** 2 / (n * probs[kept])).sum()
-    assert chi_square < 18.5                       # at most four degrees of freedom
+    assert chi_square < 18.5  # at most four degrees of freedom
 
 
 @pytest.mark.parametrize("prompt_length", [1, 4, 10])
 def test_cached_equals_uncached_beyond_the_context_too(model, prompt_length):
     ids = torch.randint(260, (3, prompt_length), generator=seeded(1))
-    runs = [generate(model, ids, 30, generator=seeded(2), use_cache=use_cache) for use_cache in (True, False)]
+    runs = [
+        generate(model, ids, 30, generator=seeded(2), use_cache=use_cache)
+        for use_cache in (True, False)
+    ]
     assert torch.equal(*runs) and runs[0].shape == (3, prompt_length + 30)
     assert torch.equal(runs[0][:, :prompt_length], ids)
 
@@ -198,7 +225,18 @@ def test_the_cache_saves_work(model, monkeypatch):
     assert read == [3, 1, 1, 1]
     read.clear()
     generate(model, torch.tensor([[1, 2, 3]]), 10)
-    assert read == [3, 1, 1, 1, 1, 1, 1, 1, 5, 1]       # the context of 10 is full: on from its newer half
+    assert read == [
+        3,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        5,
+        1,
+    ]  # the context of 10 is full: on from its newer half
 
 
 def test_seeds(model):
@@ -215,26 +253,34 @@ def test_a_stop_token_ends_each_row_and_then_all(model):
     assert torch.equal(written[2, 5:], torch.full((written.shape[1] - 5,), stop))
     assert torch.equal(written[:, :5], free[:, :5])
     alone = generate(model, ids[2:3], 8, temperature=0.0)
-    assert generate(model, ids[2:3], 8, temperature=0.0, stop_token=alone[0, 2].item()).shape[1] == 3
+    assert (
+        generate(model, ids[2:3], 8, temperature=0.0, stop_token=alone[0, 2].item()).shape[1] == 3
+    )
 
 
 def test_what_was_written_can_be_trained_on(model):
     written = generate(model, torch.tensor([[1, 2]]), 3)
-    token = next(stream(model, written, 1, use_cache=False))
+    token = next(stream_tokens(model, written, 1, use_cache=False))
     assert not written.is_inference() and not token.is_inference()
     model(torch.cat([written, token[None]], dim=1)).sum().backward()
 
 
 def test_stream_yields_token_by_token(model):
-    first = next(stream(model, torch.tensor([[1], [2]]), 5, generator=seeded()))
-    assert torch.equal(first, generate(model, torch.tensor([[1], [2]]), 1, generator=seeded())[:, 1])
+    first = next(stream_tokens(model, torch.tensor([[1], [2]]), 5, generator=seeded()))
+    assert torch.equal(
+        first, generate(model, torch.tensor([[1], [2]]), 1, generator=seeded())[:, 1]
+    )
 
 
 def test_write_goes_from_text_to_text(model):
-    tokenizer = bpe.train("to be or not to be, that is the question", 260)
-    text = write(model, tokenizer, "to be", 6, seed=1)
+    tokenizer = bpe.train_bpe("to be or not to be, that is the question", 260)
+    text = write_text(model, tokenizer, "to be", 6, seed=1)
     assert text.startswith("to be") and len(text) > 5
-    assert text == write(model, tokenizer, "to be", 6, seed=1) != write(model, tokenizer, "to be", 6, seed=2)
+    assert (
+        text
+        == write_text(model, tokenizer, "to be", 6, seed=1)
+        != write_text(model, tokenizer, "to be", 6, seed=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,7 +309,7 @@ def test_impossible_wishes_name_their_numbers(model, prompt, options, message):
 
 
 def test_a_prompt_without_rows_is_refused(model):
-    with pytest.raises((ValueError, TypeError)):        # a TypeError where the annotations are checked
+    with pytest.raises((ValueError, TypeError)):  # a TypeError where the annotations are checked
         generate(model, torch.tensor([1, 2]), 3)
 
 
@@ -285,7 +331,8 @@ def small():
 
 
 def exhaustive(model, prompt, n, stop_token=None):
-    """Every text of at most n tokens (shorter where it says `stop_token`, which then fills it) with its log chance."""
+    """Every text of at most n tokens (shorter where it says `stop_token`, which then fills it) with
+    its log chance."""
     texts = {}
     for tokens in itertools.product(range(5), repeat=n):
         log_p, text = 0.0, list(prompt)
@@ -320,7 +367,9 @@ def test_one_beam_is_greedy_and_more_find_a_likelier_text(small):
 
 def test_beams_by_hand_the_likelier_first_token_loses():
     """0.6 x 0.5 loses against 0.4 x 0.9: greedy goes wrong, two beams do not."""
-    first = best_extensions(torch.tensor([[0]]), torch.zeros(1), torch.tensor([[0.6, 0.4]]).log(), n_beams=2)
+    first = best_extensions(
+        torch.tensor([[0]]), torch.zeros(1), torch.tensor([[0.6, 0.4]]).log(), n_beams=2
+    )
     beams, scores = best_extensions(*first, torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log(), n_beams=2)
     assert beams[0].tolist() == [0, 1, 0] and scores.exp().tolist() == pytest.approx([0.36, 0.30])
     with pytest.raises(ValueError, match="beams are NaN"):

@@ -1,4 +1,5 @@
-"""Batches of completions: = row by row, = the model's own chances, whatever is padded, repeated or dropped."""
+"""Batches of completions: = row by row, = the model's own chances, whatever is padded, repeated or
+dropped."""
 
 import itertools
 import math
@@ -15,7 +16,7 @@ from course_lib.inference import rollout
 from course_lib.inference.generate import generate
 from course_lib.inference.rollout import (
     completion_log_probs,
-    draw,
+    draw_by_points,
     sample_completions,
     token_entropies,
     token_log_probs,
@@ -33,7 +34,7 @@ def model():
     torch.manual_seed(0)
     model = GPT2(GPT2Settings(vocab_size=11, max_seq_len=14, d_model=12, n_layers=2, n_heads=3))
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)       # opinions, so that a wrong context shows
+        torch.nn.init.normal_(parameter, std=0.3)  # opinions, so that a wrong context shows
     return model
 
 
@@ -44,15 +45,21 @@ def seeded(seed=0):
 def alone(model, prompt, completion, temperature=1.0):
     """The log-chances of a completion by one full pass over one unpadded text."""
     logits = model(torch.tensor([prompt + completion]))[0, len(prompt) - 1 : -1]
-    return (logits / temperature).log_softmax(-1).gather(-1, torch.tensor(completion)[:, None])[:, 0]
+    return (
+        (logits / temperature).log_softmax(-1).gather(-1, torch.tensor(completion)[:, None])[:, 0]
+    )
 
 
 @pytest.mark.parametrize("stop_token", [None, 1, 2, 10])
 def test_greedy_completions_are_those_of_generate_row_by_row(model, stop_token):
-    got = sample_completions(model, PROMPTS, NEW, n_samples=2, temperature=0.0, stop_token=stop_token)
+    got = sample_completions(
+        model, PROMPTS, NEW, n_samples=2, temperature=0.0, stop_token=stop_token
+    )
     want = []
     for prompt in PROMPTS:
-        text = generate(model, torch.tensor([prompt]), NEW, temperature=0.0)[0, len(prompt) :].tolist()
+        text = generate(model, torch.tensor([prompt]), NEW, temperature=0.0)[
+            0, len(prompt) :
+        ].tolist()
         end = text.index(stop_token) + 1 if stop_token in text else NEW
         want += [text[:end]] * 2
     assert got.completions == want
@@ -62,10 +69,14 @@ def test_greedy_completions_are_those_of_generate_row_by_row(model, stop_token):
     assert stop_token is None or len(set(got.lengths.tolist())) > 1
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"temperature": 1.4, "top_k": 4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"temperature": 1.4, "top_k": 4}]
+)
 @pytest.mark.parametrize("stop_token", [None, 2])
 def test_log_probs_are_those_of_a_full_pass_over_each_text_alone(model, options, stop_token):
-    got = sample_completions(model, PROMPTS, NEW, n_samples=5, stop_token=stop_token, generator=seeded(), **options)
+    got = sample_completions(
+        model, PROMPTS, NEW, n_samples=5, stop_token=stop_token, generator=seeded(), **options
+    )
     again = completion_log_probs(model, got, options.get("temperature", 1.0))
     for row, (prompt, completion) in enumerate(zip(got.prompts, got.completions, strict=True)):
         want = alone(model, prompt, completion, options.get("temperature") or 1.0)
@@ -78,7 +89,12 @@ def test_log_probs_are_those_of_a_full_pass_over_each_text_alone(model, options,
     ("kind", "settings"),
     [
         (Llama, LlamaSettings(11, 14, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)),
-        (DeepSeekV3, DeepSeekSettings(11, 14, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_rope_head_dim=4)),
+        (
+            DeepSeekV3,
+            DeepSeekSettings(
+                11, 14, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_rope_head_dim=4
+            ),
+        ),
     ],
 )
 def test_other_models_too(kind, settings):
@@ -91,7 +107,10 @@ def test_other_models_too(kind, settings):
         want = alone(model, prompt, completion)
         torch.testing.assert_close(got.log_probs[row, : len(want)], want, atol=1e-5, rtol=1e-5)
     greedy = sample_completions(model, PROMPTS, NEW, temperature=0.0).completions
-    assert greedy == [generate(model, torch.tensor([p]), NEW, temperature=0.0)[0, len(p) :].tolist() for p in PROMPTS]
+    assert greedy == [
+        generate(model, torch.tensor([p]), NEW, temperature=0.0)[0, len(p) :].tolist()
+        for p in PROMPTS
+    ]
 
 
 def test_the_gradient_too_is_that_of_each_text_alone(model):
@@ -127,13 +146,15 @@ def test_some_rows_keep_their_texts_and_lose_the_columns_that_are_padding_in_all
     for row, old in enumerate(chosen):
         n = len(whole.completions[old])
         assert part.log_probs[row, :n].tolist() == whole.log_probs[old, :n].tolist()
-    again = completion_log_probs(model, part)           # the chances too are those that the texts had
+    again = completion_log_probs(model, part)  # the chances too are those that the texts had
     torch.testing.assert_close(again, part.log_probs, atol=1e-5, rtol=1e-5)
     assert len(chosen) == 12 or part.ids.shape[1] < whole.ids.shape[1]
 
 
 def chi_square(counts, chances, n):
-    assert set(counts) <= {text for text, chance in chances.items() if chance > 0}, "a text of chance 0 was drawn"
+    assert set(counts) <= {text for text, chance in chances.items() if chance > 0}, (
+        "a text of chance 0 was drawn"
+    )
     likely = {text: chance * n for text, chance in chances.items() if chance * n >= 5}
     rest = n - sum(likely.values())
     cells = [(counts[text], want) for text, want in likely.items()]
@@ -141,28 +162,40 @@ def chi_square(counts, chances, n):
     return sum((seen - want) ** 2 / want for seen, want in cells if want > 1), len(cells) - 1
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.6}, {"top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.6}, {"top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2}]
+)
 def test_completions_follow_the_chances_of_whole_texts(options):
-    """Every text of two tokens (one where it stops) with its exact chance, from one prompt that was padded."""
+    """Every text of two tokens (one where it stops) with its exact chance, from one prompt that was
+    padded."""
     torch.manual_seed(1)
     model = GPT2(GPT2Settings(vocab_size=5, max_seq_len=6, d_model=8, n_layers=1, n_heads=2))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     n = 6000
-    got = sample_completions(model, [[1, 2, 3], [4]], 2, n_samples=n, stop_token=0, generator=seeded(5), **options)
+    got = sample_completions(
+        model, [[1, 2, 3], [4]], 2, n_samples=n, stop_token=0, generator=seeded(5), **options
+    )
     chances = {}
     for text in [(0,), *itertools.product(range(1, 5), range(5))]:
-        steps = [rollout.next_token_probs(model(torch.tensor([[4, *text[:t]]]))[0, -1], **options) for t in (0, 1)]
-        chances[text] = math.prod(step[token].item() for step, token in zip(steps, text, strict=False))
+        steps = [
+            rollout.next_token_probs(model(torch.tensor([[4, *text[:t]]]))[0, -1], **options)
+            for t in (0, 1)
+        ]
+        chances[text] = math.prod(
+            step[token].item() for step, token in zip(steps, text, strict=False)
+        )
     assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
     seen, freedom = chi_square(Counter(map(tuple, got.completions[n:])), chances, n)
-    assert seen < freedom + 3.5 * (2 * freedom) ** 0.5 + 4      # exceeded by chance less than once in a thousand
+    assert (
+        seen < freedom + 3.5 * (2 * freedom) ** 0.5 + 4
+    )  # exceeded by chance less than once in a thousand
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_p": 0.8}])
 def test_dropping_rows_changes_nothing(model, monkeypatch, options):
     runs = []
-    for crowd in (0.0, 0.75, 1.1):        # never, sometimes, at once
+    for crowd in (0.0, 0.75, 1.1):  # never, sometimes, at once
         monkeypatch.setattr(rollout, "CROWD", crowd)
         wish = {"n_samples": 4, "stop_token": 2, "generator": seeded(3)} | options
         runs.append(sample_completions(model, PROMPTS, NEW, **wish))
@@ -213,7 +246,10 @@ def test_equal_prompts_need_no_mask(model, monkeypatch):
 
 
 def test_seeds(model):
-    texts = [sample_completions(model, PROMPTS, NEW, generator=seeded(seed)).completions for seed in (0, 0, 1)]
+    texts = [
+        sample_completions(model, PROMPTS, NEW, generator=seeded(seed)).completions
+        for seed in (0, 0, 1)
+    ]
     assert texts[0] == texts[1] != texts[2]
     group = sample_completions(model, [[1]], NEW, n_samples=6, generator=seeded()).completions
     assert len({tuple(text) for text in group}) > 1
@@ -228,21 +264,25 @@ def test_a_context_may_be_filled_to_the_last_place(model):
 def test_a_point_falls_on_the_stretch_that_exact_arithmetic_says(weights, numerator):
     ends = list(itertools.accumulate(weights))
     point = Fraction(numerator, 2**24) * ends[-1]
-    got = draw(torch.tensor([weights], dtype=torch.float), torch.tensor([numerator / 2**24])).item()
+    got = draw_by_points(
+        torch.tensor([weights], dtype=torch.float), torch.tensor([numerator / 2**24])
+    ).item()
     assert weights[got] > 0
-    assert got == bisect_right(ends, point) or min(abs(point - end) for end in ends) <= Fraction(ends[-1], 2**23)
+    assert got == bisect_right(ends, point) or min(abs(point - end) for end in ends) <= Fraction(
+        ends[-1], 2**23
+    )
 
 
 def test_tokens_without_chance_are_never_drawn_wherever_they_stand():
     probs = torch.tensor([[0.0, 0.3, 0.0, 0.0, 0.7, 0.0]])
     ends = torch.tensor([0.0, 2**-24, 0.3 - 2**-25, 0.3, 0.3 + 2**-24, 1 - 2**-24])
-    assert draw(probs.expand(6, 6), ends).tolist() == [1, 1, 1, 4, 4, 4]
-    unscaled = torch.rand(2000, 40, generator=seeded()) * 3       # sums that rounding leaves anywhere
+    assert draw_by_points(probs.expand(6, 6), ends).tolist() == [1, 1, 1, 4, 4, 4]
+    unscaled = torch.rand(2000, 40, generator=seeded()) * 3  # sums that rounding leaves anywhere
     unscaled[:, 30:] = 0
-    assert draw(unscaled, torch.full((2000,), 1 - 2**-24)).max() == 29
+    assert draw_by_points(unscaled, torch.full((2000,), 1 - 2**-24)).max() == 29
     for broken in (math.nan, 0.0):
         with pytest.raises(ValueError, match="NaN or all 0"):
-            draw(torch.tensor([[0.5, 0.5], [broken, broken]]), torch.tensor([0.1, 0.1]))
+            draw_by_points(torch.tensor([[0.5, 0.5], [broken, broken]]), torch.tensor([0.1, 0.1]))
 
 
 @pytest.mark.parametrize(
@@ -267,20 +307,26 @@ def test_impossible_requests_name_their_numbers(model, prompts, options, message
         sample_completions(model, prompts, **options)
 
 
-# ----------------------------------------------------------------- log-chances and entropies of tokens
+# -------------------------------------------------------------- log-chances and entropies of tokens
 
 
 def test_log_probs_and_entropies_are_those_of_torchs_distributions():
-    logits = torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    logits = (
+        torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    )
     ids = torch.randint(7, (3, 4), generator=torch.Generator().manual_seed(1))
     theirs = torch.distributions.Categorical(logits=logits)
     torch.testing.assert_close(token_log_probs(logits, ids), theirs.log_prob(ids))
     torch.testing.assert_close(token_entropies(logits), theirs.entropy())
-    torch.testing.assert_close(token_entropies(logits + 100), theirs.entropy())         # only differences count
+    torch.testing.assert_close(
+        token_entropies(logits + 100), theirs.entropy()
+    )  # only differences count
 
 
 def test_entropies_by_hand():
-    logits = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, -math.inf], [0.0, -math.inf, -math.inf], [900.0, 0.0, 0.0]]])
+    logits = torch.tensor(
+        [[[0.0, 0.0, 0.0], [0.0, 0.0, -math.inf], [0.0, -math.inf, -math.inf], [900.0, 0.0, 0.0]]]
+    )
     got = token_entropies(logits.requires_grad_())
     torch.testing.assert_close(got, torch.tensor([[math.log(3), math.log(2), 0.0, 0.0]]))
     got.sum().backward()
@@ -288,7 +334,9 @@ def test_entropies_by_hand():
 
 
 def test_slopes_of_log_probs_and_entropies_by_finite_differences():
-    logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    logits = torch.randn(
+        2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).requires_grad_()
     ids = torch.tensor([[0, 4, 2], [1, 1, 3]])
     assert torch.autograd.gradcheck(lambda logits: token_log_probs(logits, ids), logits)
     assert torch.autograd.gradcheck(token_entropies, logits)

@@ -14,13 +14,17 @@ def test_all_lessons_are_there_in_order():
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", lesson.slug) for lesson in lessons)
     assert [lesson.part for lesson in lessons] == sorted(lesson.part for lesson in lessons)
     for lesson in lessons:
-        assert all(need < lesson.number for need in lesson.needs), f"{lesson.number} needs a later lesson"
+        assert all(need < lesson.number for need in lesson.needs), (
+            f"{lesson.number} needs a later lesson"
+        )
         assert lesson.promise.endswith(".") and 20 <= lesson.minutes <= 120
 
 
 def test_the_readme_is_in_step():
     readme = (course_map.ROOT / "README.md").read_text(encoding="utf-8")
-    assert course_map.in_readme(readme) == readme, "run `python -m course_lib.lab.course_map --write`"
+    assert course_map.in_readme(readme) == readme, (
+        "run `python -m course_lib.lab.course_map --write`"
+    )
 
 
 def test_the_readme_is_refreshed_between_its_markers():

@@ -1,4 +1,5 @@
-"""The environment check: silent where all is well, and for each thing that can be wrong a remedy."""
+"""The environment check: silent where all is well, and for each thing that can be wrong a
+remedy."""
 
 import importlib.metadata
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ from course_lib.lab import environment
 
 
 def missing_plays():
-    raise assets.AssetError("the plays are not installed. Repair it with:\n    python -m course_lib.assets plays")
+    raise assets.AssetError(
+        "the plays are not installed. Repair it with:\n    python -m course_lib.assets plays"
+    )
 
 
 def no_package(name):
@@ -23,14 +26,21 @@ BREAKAGES = {
     "plays": (environment.assets, "plays", missing_plays, "python -m course_lib.assets plays"),
     "widgets": (environment.importlib.metadata, "version", no_package, "reload the page"),
     "threads": (environment.torch, "get_num_threads", lambda: 10_000, "torch.set_num_threads("),
-    "memory": (environment.psutil, "virtual_memory", lambda: SimpleNamespace(available=5e8), "needs 2 GB"),
+    "memory": (
+        environment.psutil,
+        "virtual_memory",
+        lambda: SimpleNamespace(available=5e8),
+        "needs 2 GB",
+    ),
     "disk": (environment.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e8), "need 1 GB"),
 }
 
 
 @pytest.fixture
 def a_good_machine(monkeypatch):
-    monkeypatch.setattr(environment.psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
+    monkeypatch.setattr(
+        environment.psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9)
+    )
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: SimpleNamespace(free=8e9))
     monkeypatch.setattr(environment.torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(environment.assets, "plays", dict)
@@ -39,7 +49,10 @@ def a_good_machine(monkeypatch):
 def test_a_good_machine_is_told_so(a_good_machine, capsys):
     assert environment.check() is True
     out = capsys.readouterr().out
-    assert out.count("[ok]") == len(environment.LOOKS) == len(BREAKAGES) and "Everything is ready." in out
+    assert (
+        out.count("[ok]") == len(environment.LOOKS) == len(BREAKAGES)
+        and "Everything is ready." in out
+    )
 
 
 @pytest.mark.parametrize("thing", BREAKAGES)
@@ -48,4 +61,8 @@ def test_each_thing_that_can_be_wrong_has_its_remedy(a_good_machine, thing, monk
     monkeypatch.setattr(owner, name, broken)
     assert environment.check() is False
     out = capsys.readouterr().out
-    assert out.count("[x]") == 1 and remedy in out and f"1 of {len(BREAKAGES)} need your attention" in out
+    assert (
+        out.count("[x]") == 1
+        and remedy in out
+        and f"1 of {len(BREAKAGES)} need your attention" in out
+    )

@@ -1,4 +1,5 @@
-"""The figures of lesson 00 show what the model gave, and nothing in a text can break out of its page."""
+"""The figures of lesson 00 show what the model gave, and nothing in a text can break out of its
+page."""
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from course_lib.text import bpe
 
 @pytest.fixture(scope="module")
 def poet():
-    tokenizer = bpe.train("to be or not to be, that is the question. " * 3, 262)
+    tokenizer = bpe.train_bpe("to be or not to be, that is the question. " * 3, 262)
     torch.manual_seed(0)
-    return GPT2(GPT2Settings(tokenizer.n_vocab, max_seq_len=16, d_model=8, n_layers=1, n_heads=2)), tokenizer
+    return GPT2(
+        GPT2Settings(tokenizer.n_vocab, max_seq_len=16, d_model=8, n_layers=1, n_heads=2)
+    ), tokenizer
 
 
 def test_a_snapshot_holds_the_models_own_chances(poet):
@@ -20,7 +23,9 @@ def test_a_snapshot_holds_the_models_own_chances(poet):
     shot = explore.snapshot(model, tokenizer, 7, "to be", "or not", 1.0, n_tokens=10)
     chances = model(torch.tensor([tokenizer.encode("or not")]))[0, -1].softmax(-1)
     assert shot.step == 7 and len(shot.chances) == 6
-    assert len(shot.pages) == len(set(shot.pages)) == 8 and all(page.startswith("to be") for page in shot.pages)
+    assert len(shot.pages) == len(set(shot.pages)) == 8 and all(
+        page.startswith("to be") for page in shot.pages
+    )
     assert shot.chances[0][1] == pytest.approx(chances.max().item())
     assert [p for _, p in shot.chances] == sorted((p for _, p in shot.chances), reverse=True)
 

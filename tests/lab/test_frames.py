@@ -1,4 +1,5 @@
-"""Interactive figures are wired in the browser alone, and refuse frames that would leave somebody out."""
+"""Interactive figures are wired in the browser alone, and refuse frames that would leave somebody
+out."""
 
 import base64
 import io
@@ -44,7 +45,9 @@ def test_image_is_a_small_picture_with_alternative_text():
     assert 'alt="A line that rises from left to right &lt;&quot;&amp;"' in html
     picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])))
     assert picture.mode == "P" and len(picture.getcolors(256)) <= 64
-    assert picture.getpixel((0, 0)) == max(picture.getcolors(256))[1], "the card is not opaque and light"
+    assert picture.getpixel((0, 0)) == max(picture.getcolors(256))[1], (
+        "the card is not opaque and light"
+    )
     assert int(re.search(r'width="(\d+)"', html)[1]) == 4 * 96
     assert plt.get_fignums() == []
 
@@ -72,7 +75,10 @@ def test_grid_links_both_sliders(links):
     show = frames.grid(table, {"row": "ab", "column": "xyz"}, start=(1, 2))
     assert links.count(("SelectionSlider", "index", "Stack", "selected_index")) == 3
     outer = show.children[-1]
-    assert outer.selected_index == 1 and [inner.selected_index for inner in outer.children] == [2, 2]
+    assert outer.selected_index == 1 and [inner.selected_index for inner in outer.children] == [
+        2,
+        2,
+    ]
     assert "b" in outer.children[1].children[2].value and show.still == table[1][2]
 
 
@@ -84,17 +90,45 @@ def test_choose_is_wired_in_the_browser(links):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: frames.slideshow(["a", "b"], [1], "step"), ValueError, "2 frames need as many labels, got 1"),
+        (
+            lambda: frames.slideshow(["a", "b"], [1], "step"),
+            ValueError,
+            "2 frames need as many labels, got 1",
+        ),
         (lambda: frames.slideshow([], [], "step"), ValueError, "0 frames"),
-        (lambda: frames.slideshow(["a", "b"], [1, 1], "step"), ValueError, "differ from each other"),
+        (
+            lambda: frames.slideshow(["a", "b"], [1, 1], "step"),
+            ValueError,
+            "differ from each other",
+        ),
         (lambda: frames.slideshow(["a"], [1], "step", start=1), ValueError, "start 1"),
         (lambda: frames.slideshow([plt.Figure()], [1], "step"), TypeError, "frame 0 is a Figure"),
-        (lambda: frames.slideshow(['<img src="x">'], [1], "step"), ValueError, "without alternative text"),
-        (lambda: frames.slideshow(['<img alt="" src="x">'], [1], "step"), ValueError, "without alternative text"),
+        (
+            lambda: frames.slideshow(['<img src="x">'], [1], "step"),
+            ValueError,
+            "without alternative text",
+        ),
+        (
+            lambda: frames.slideshow(['<img alt="" src="x">'], [1], "step"),
+            ValueError,
+            "without alternative text",
+        ),
         (lambda: frames.grid([["a"]], {"row": [1]}), ValueError, "two axes, got 1"),
-        (lambda: frames.grid([["a"], ["b"]], {"row": [1], "column": [1]}), ValueError, "2 frames need"),
-        (lambda: frames.grid([["a", "b"], ["c"]], {"row": [1, 2], "column": [1, 2]}), ValueError, "1 frames need"),
-        (lambda: frames.choose(["a"], [1, 2], "word"), ValueError, "1 frames need as many labels, got 2"),
+        (
+            lambda: frames.grid([["a"], ["b"]], {"row": [1], "column": [1]}),
+            ValueError,
+            "2 frames need",
+        ),
+        (
+            lambda: frames.grid([["a", "b"], ["c"]], {"row": [1, 2], "column": [1, 2]}),
+            ValueError,
+            "1 frames need",
+        ),
+        (
+            lambda: frames.choose(["a"], [1, 2], "word"),
+            ValueError,
+            "1 frames need as many labels, got 2",
+        ),
     ],
 )
 def test_bad_frames_are_refused(make, error, words):

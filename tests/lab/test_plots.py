@@ -26,12 +26,16 @@ def test_a_figure_is_shown_as_html_with_alternative_text_and_closed(shown):
     plots.show(axes().figure, ALT)
     (bundle,) = shown
     assert set(bundle) == {"text/html", "image/png", "text/plain"} and bundle["text/plain"] == ALT
-    assert bundle["text/html"].startswith(f'<img alt="{ALT}" src="data:image/png;base64,{bundle["image/png"]}"')
+    assert bundle["text/html"].startswith(
+        f'<img alt="{ALT}" src="data:image/png;base64,{bundle["image/png"]}"'
+    )
     assert plt.get_fignums() == []
 
 
 DRAWINGS = [
-    lambda **k: plots.lines({"a": ([1, 2], [3, 4]), "b": ([1, 2], [[3, 4], [5, 6]])}, x="x", y="y", **k),
+    lambda **k: plots.lines(
+        {"a": ([1, 2], [3, 4]), "b": ([1, 2], [[3, 4], [5, 6]])}, x="x", y="y", **k
+    ),
     lambda **k: plots.bars({"a": 1, "b": [1, 2, 3], "c": -2}, x="x", highlight=["b"], **k),
     lambda **k: plots.ladder({"gzip": 3, "gpt": [1, 2]}, neural=["gpt"], **k),
     lambda **k: plots.heatmap([[1, -2], [3, 4]], rows="ab", columns="cd", **k),
@@ -64,7 +68,9 @@ def test_lines_draw_the_mean_and_the_band_of_the_seeds():
 
 def test_lines_are_told_apart_without_colour_and_named_at_their_ends():
     ax = axes()
-    plots.lines({name: ([1, 2], [1, 1 + i / 100]) for i, name in enumerate("abcd")}, x="x", y="y", ax=ax)
+    plots.lines(
+        {name: ([1, 2], [1, 1 + i / 100]) for i, name in enumerate("abcd")}, x="x", y="y", ax=ax
+    )
     assert len({line.get_linestyle() + line.get_marker() for line in ax.lines}) == 4
     heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
     assert sorted(heights, key=heights.get) == list("abcd")
@@ -109,7 +115,10 @@ def test_a_histogram_shows_shares_over_common_bins():
 @pytest.mark.parametrize(
     ("draw", "words"),
     [
-        (lambda ax: plots.lines({"a": ([1, 2], [1, 2, 3])}, x="x", y="y", ax=ax), "line 'a': 2 x values"),
+        (
+            lambda ax: plots.lines({"a": ([1, 2], [1, 2, 3])}, x="x", y="y", ax=ax),
+            "line 'a': 2 x values",
+        ),
         (lambda ax: plots.heatmap([1, 2], ax=ax), r"got shape \(2,\)"),
         (lambda ax: plots.heatmap([[1, 2]], columns="abc", ax=ax), "3 labels for 2 columns"),
         (lambda ax: plots.heatmap([[1, 2]], rows="ab", ax=ax), "2 labels for 1 rows"),

@@ -37,7 +37,11 @@ def test_tries_and_success_are_recorded_and_the_buttons_ask_how(record):
     assert progress.load()["exercises"][KEY] == {"tries": 3, "done": True}
     (box,) = record
     said, *buttons = box.children
-    assert [button.description for button in buttons] == ["alone", "with hints", "after the solution"]
+    assert [button.description for button in buttons] == [
+        "alone",
+        "with hints",
+        "after the solution",
+    ]
     buttons[1].click()
     assert progress.load()["exercises"][KEY]["how"] == "with hints" and "with hints" in said.value
     double(lambda x: 2 * x)
@@ -56,7 +60,12 @@ def test_the_first_answer_to_a_question_counts(record, monkeypatch):
     monkeypatch.setattr(course_map, "current", "03")
     progress.answered("q", "Which?", False)
     progress.answered("q", "Which?", True)
-    assert progress.load()["quiz"]["q"] == {"question": "Which?", "lesson": "03", "tries": 2, "first": False}
+    assert progress.load()["quiz"]["q"] == {
+        "question": "Which?",
+        "lesson": "03",
+        "tries": 2,
+        "first": False,
+    }
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"exercises": {"a": 3}, "quiz": {}}', "\udcff"])
@@ -79,7 +88,9 @@ def test_a_full_disk_leaves_the_old_record_intact(record, monkeypatch, capsys):
 
     monkeypatch.setattr(json, "dump", full)
     progress.note("quiz", "q", first=False)
-    assert progress.path().read_text() == before and os.listdir(progress.path().parent) == ["progress.json"]
+    assert progress.path().read_text() == before and os.listdir(progress.path().parent) == [
+        "progress.json"
+    ]
     assert "No space left on device" in capsys.readouterr().out
 
 
@@ -98,7 +109,9 @@ def test_outside_a_notebook_nothing_is_recorded(tmp_path, monkeypatch):
 
 
 def test_the_page_shows_what_was_done(record, monkeypatch):
-    monkeypatch.setattr(progress, "_exercises", lambda lab: ["one", "two", "three"] if lab == "bpe" else [])
+    monkeypatch.setattr(
+        progress, "_exercises", lambda lab: ["one", "two", "three"] if lab == "bpe" else []
+    )
     progress.note("exercises", "bpe.one", done=True, how="alone")
     progress.note("exercises", "bpe.two", done=False)
     progress.note("quiz", "q1", lesson="03", first=True)

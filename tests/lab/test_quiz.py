@@ -1,4 +1,5 @@
-"""A quiz question has exactly one right option, feedback for each, and can be read where nothing can be clicked."""
+"""A quiz question has exactly one right option, feedback for each, and can be read where nothing
+can be clicked."""
 
 import ipywidgets as widgets
 import pytest
@@ -14,7 +15,9 @@ def asked(monkeypatch):
     found = {"shown": [], "links": [], "answers": []}
     jslink = widgets.jslink
     monkeypatch.setattr(quiz, "display", lambda bundle, raw: found["shown"].append(bundle))
-    monkeypatch.setattr(widgets, "jslink", lambda a, b: found["links"].append((a, b)) or jslink(a, b))
+    monkeypatch.setattr(
+        widgets, "jslink", lambda a, b: found["links"].append((a, b)) or jslink(a, b)
+    )
     monkeypatch.setattr(quiz.progress, "answered", lambda *answer: found["answers"].append(answer))
     return found
 
@@ -26,7 +29,9 @@ def test_a_question_can_be_read_without_widgets(asked):
     for text in ("Which pair?", "the longest", "a < b & c"):
         assert text in bundle["text/plain"]
     assert "<li>a &lt; b &amp; c</li>" in bundle["text/html"]
-    assert "It saves most" not in bundle["text/html"] + bundle["text/plain"], "the still gives the answer away"
+    assert "It saves most" not in bundle["text/html"] + bundle["text/plain"], (
+        "the still gives the answer away"
+    )
 
 
 def test_each_option_shows_its_feedback_in_the_browser(asked):

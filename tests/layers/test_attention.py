@@ -1,4 +1,5 @@
-"""Attention against loops, torch's own kernels and modules, and against what must hold for any input."""
+"""Attention against loops, torch's own kernels and modules, and against what must hold for any
+input."""
 
 import math
 
@@ -10,9 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from course_lib.inference.cache import KVCache
-from course_lib.layers.attention import SelfAttention, attention_weights, causal_attention, visible_keys
+from course_lib.layers.attention import (
+    SelfAttention,
+    attention_weights,
+    causal_attention,
+    visible_keys,
+)
 
-SIZES = st.sampled_from([(1, 1), (3, 3), (4, 2), (4, 1), (6, 3)])      # heads, and heads of keys
+SIZES = st.sampled_from([(1, 1), (3, 3), (4, 2), (4, 1), (6, 3)])  # heads, and heads of keys
 WINDOWS = st.sampled_from([None, 1, 2, 3, 20])
 
 
@@ -38,12 +44,20 @@ def layer(seed, heads, window=None):
 
 
 @settings(max_examples=40, deadline=None)
-@given(heads=SIZES, window=WINDOWS, T=st.integers(1, 7), past=st.integers(0, 4), seed=st.integers(0, 99))
+@given(
+    heads=SIZES,
+    window=WINDOWS,
+    T=st.integers(1, 7),
+    past=st.integers(0, 4),
+    seed=st.integers(0, 99),
+)
 def test_attention_equals_the_formula_by_loop(heads, window, T, past, seed):
     rng = torch.Generator().manual_seed(seed)
     q = torch.randn(2, heads[0], T, 5, generator=rng)
     k, v = torch.randn(2, 2, heads[1], T + past, 5, generator=rng)
-    torch.testing.assert_close(causal_attention(q, k, v, window), attention_by_loop(q, k, v, window))
+    torch.testing.assert_close(
+        causal_attention(q, k, v, window), attention_by_loop(q, k, v, window)
+    )
 
 
 def test_the_table_of_weights_is_what_the_fused_kernel_uses():
@@ -73,8 +87,14 @@ def test_forward_and_gradients_equal_torchs_function(H, G):
 @pytest.mark.parametrize(("d_model", "n_heads"), [(12, 1), (12, 3), (20, 4)])
 def test_forward_and_gradients_equal_torchs_module(d_model, n_heads):
     torch.manual_seed(2)
-    ours, theirs = SelfAttention(d_model, n_heads), nn.MultiheadAttention(d_model, n_heads, batch_first=True)
-    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data.clone(), ours.qkv.bias.data.clone()
+    ours, theirs = (
+        SelfAttention(d_model, n_heads),
+        nn.MultiheadAttention(d_model, n_heads, batch_first=True),
+    )
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = (
+        ours.qkv.weight.data.clone(),
+        ours.qkv.bias.data.clone(),
+    )
     theirs.out_proj.load_state_dict(ours.out.state_dict())
     x = torch.randn(2, 7, d_model)
     mask = nn.Transformer.generate_square_subsequent_mask(7)
@@ -122,7 +142,9 @@ def test_without_a_mask_tokens_are_a_bag(order, heads):
         q, k, v = attention.project(x)
         return attention_weights(q, k) @ v.repeat_interleave(heads[0] // heads[1], dim=1)
 
-    torch.testing.assert_close(everyone_sees_everyone(x[:, order]), everyone_sees_everyone(x)[:, :, order])
+    torch.testing.assert_close(
+        everyone_sees_everyone(x[:, order]), everyone_sees_everyone(x)[:, :, order]
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -145,12 +167,20 @@ def test_cached_equals_uncached_for_any_split(cuts, heads, window):
     cut=st.integers(0, 5),
 )
 def test_a_padded_batch_equals_single_runs(lengths, left, heads, window, cut):
-    """Rows of different lengths, padded on either side with anything at all, in one go and through a cache."""
+    """Rows of different lengths, padded on either side with anything at all, in one go and through
+    a cache."""
     attention, T = layer(6, heads, window), max(lengths)
     rows = [torch.randn(1, n, 4 * heads[0]) for n in lengths]
     fills = [(T - n, 0) if left else (0, T - n) for n in lengths]
-    batch = torch.cat([F.pad(row, (0, 0, *fill), value=7.0) for row, fill in zip(rows, fills, strict=True)])
-    padding = torch.stack([F.pad(torch.zeros(n), fill, value=1) for n, fill in zip(lengths, fills, strict=True)]) == 1
+    batch = torch.cat(
+        [F.pad(row, (0, 0, *fill), value=7.0) for row, fill in zip(rows, fills, strict=True)]
+    )
+    padding = (
+        torch.stack(
+            [F.pad(torch.zeros(n), fill, value=1) for n, fill in zip(lengths, fills, strict=True)]
+        )
+        == 1
+    )
     cut, cache = min(cut, T - 1), KVCache(T)
     with torch.no_grad():
         whole = attention(batch, padding=padding)
@@ -166,8 +196,15 @@ def test_a_padded_batch_equals_single_runs(lengths, left, heads, window, cut):
 def test_a_token_of_padding_still_sees_itself():
     padding = torch.tensor([[True, True, False], [False, False, True]])
     visible = visible_keys(3, 3, padding=padding)
-    assert visible.int().tolist() == [[[[1, 0, 0], [0, 1, 0], [0, 0, 1]]], [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]]]
-    assert attention_weights(torch.randn(2, 1, 3, 4), torch.randn(2, 1, 3, 4), visible).isfinite().all()
+    assert visible.int().tolist() == [
+        [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]],
+        [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]],
+    ]
+    assert (
+        attention_weights(torch.randn(2, 1, 3, 4), torch.randn(2, 1, 3, 4), visible)
+        .isfinite()
+        .all()
+    )
 
 
 @pytest.mark.parametrize("arguments", [{}, {"T": 1}, {"window": 6}])
@@ -191,7 +228,7 @@ def test_positions_mark_queries_and_keys_counting_on_from_the_cache():
     attention, cache = SelfAttention(12, 3, n_kv_heads=1, position=position), KVCache(5)
     for n in (3, 2):
         attention(torch.randn(1, n, 12), cache)
-    assert starts == [(4, 0), (4, 3)]      # three heads of queries and one of keys
+    assert starts == [(4, 0), (4, 3)]  # three heads of queries and one of keys
 
 
 def test_shared_keys_shrink_the_cache():
@@ -209,9 +246,18 @@ def test_shared_keys_shrink_the_cache():
     [
         ({"d_model": 100, "n_heads": 3}, "d_model 100 is not divisible by n_heads 3"),
         ({"d_model": 12, "n_heads": 0}, "d_model 12 is not divisible by n_heads 0"),
-        ({"d_model": 12, "n_heads": 6, "n_kv_heads": 4}, "n_heads 6 is not divisible by n_kv_heads 4"),
-        ({"d_model": 12, "n_heads": 6, "n_kv_heads": 0}, "n_heads 6 is not divisible by n_kv_heads 0"),
-        ({"d_model": 12, "n_heads": 6, "window": 0}, "a window of 0 tokens leaves nothing to look at"),
+        (
+            {"d_model": 12, "n_heads": 6, "n_kv_heads": 4},
+            "n_heads 6 is not divisible by n_kv_heads 4",
+        ),
+        (
+            {"d_model": 12, "n_heads": 6, "n_kv_heads": 0},
+            "n_heads 6 is not divisible by n_kv_heads 0",
+        ),
+        (
+            {"d_model": 12, "n_heads": 6, "window": 0},
+            "a window of 0 tokens leaves nothing to look at",
+        ),
     ],
 )
 def test_impossible_sizes_name_their_numbers(numbers, message):
@@ -225,7 +271,9 @@ def test_more_queries_than_keys_is_refused():
 
 
 def test_padding_of_another_shape_is_refused():
-    with pytest.raises((ValueError, TypeError), match="padding"):  # a TypeError where the annotations are checked
+    with pytest.raises(
+        (ValueError, TypeError), match="padding"
+    ):  # a TypeError where the annotations are checked
         SelfAttention(12, 3)(torch.zeros(2, 4, 12), padding=torch.zeros(2, 3, dtype=torch.bool))
 
 

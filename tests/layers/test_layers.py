@@ -43,7 +43,10 @@ def test_more_queries_than_keys_is_refused():
 @pytest.mark.parametrize(("d_model", "n_heads"), [(12, 1), (12, 3), (20, 4)])
 def test_self_attention_equals_torchs_module_with_the_same_weights(d_model, n_heads):
     torch.manual_seed(1)
-    ours, theirs = SelfAttention(d_model, n_heads), nn.MultiheadAttention(d_model, n_heads, batch_first=True)
+    ours, theirs = (
+        SelfAttention(d_model, n_heads),
+        nn.MultiheadAttention(d_model, n_heads, batch_first=True),
+    )
     theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data, ours.qkv.bias.data
     theirs.out_proj.load_state_dict(ours.out.state_dict())
     x = torch.randn(2, 7, d_model)

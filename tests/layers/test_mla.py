@@ -1,4 +1,5 @@
-"""Latent attention: the paper's equations by loop, its two forms against each other, and what must always hold."""
+"""Latent attention: the paper's equations by loop, its two forms against each other, and what must
+always hold."""
 
 import math
 
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from course_lib.inference.cache import KVCache
 from course_lib.layers.mla import MLA, absorbed_attention, naive_attention
 
-SIZES = st.sampled_from([       # n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
-    (1, 1, 1, 2, 1, None),
-    (4, 8, 6, 4, 6, 5),
-    (3, 5, 7, 2, 9, None),
-    (2, 16, 4, 10, 3, 1),
-])  # fmt: skip
+SIZES = st.sampled_from(
+    [  # n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
+        (1, 1, 1, 2, 1, None),
+        (4, 8, 6, 4, 6, 5),
+        (3, 5, 7, 2, 9, None),
+        (2, 16, 4, 10, 3, 1),
+    ]
+)
 D_MODEL = 12
 
 
@@ -29,10 +32,15 @@ def layer(sizes, seed=0, q_norm=False, dtype=torch.float32):
 
 
 def turned(vector, place, base=10_000.0):
-    """Rotate number i and number i + half as a complex number (the speeds are rounded to float32, as in the layer)."""
+    """Rotate number i and number i + half as a complex number (the speeds are rounded to float32,
+    as in the layer)."""
     half = len(vector) // 2
-    speeds = torch.tensor([base ** (-2 * i / len(vector)) for i in range(half)], dtype=torch.float32).double()
-    z = torch.complex(vector[:half], vector[half:]) * torch.polar(torch.ones(half).double(), place * speeds)
+    speeds = torch.tensor(
+        [base ** (-2 * i / len(vector)) for i in range(half)], dtype=torch.float32
+    ).double()
+    z = torch.complex(vector[:half], vector[half:]) * torch.polar(
+        torch.ones(half).double(), place * speeds
+    )
     return torch.cat([z.real, z.imag])
 
 
@@ -46,21 +54,25 @@ def by_equations(mla, x, sizes):
     w = {name.removesuffix(".weight"): tensor for name, tensor in mla.named_parameters()}
     out, latents, rotaries = [], [], []
     for t, h in enumerate(x):
-        c_q = rms(w["q_down"] @ h, w["q_latent_norm"]) if q_rank else h                         # 37
-        q = (w["q_up"] @ c_q).view(n_heads, D + Dr)                                             # 38, 39
+        c_q = rms(w["q_down"] @ h, w["q_latent_norm"]) if q_rank else h  # 37
+        q = (w["q_up"] @ c_q).view(n_heads, D + Dr)  # 38, 39
         if "q_norm" in w:
             q = torch.stack([rms(head, w["q_norm"]) for head in q])
-        latents.append(rms((w["kv_down"] @ h)[:R], w["kv_latent_norm"]))                        # 41
-        rotaries.append(turned((w["kv_down"] @ h)[R:], t))                                      # 43
+        latents.append(rms((w["kv_down"] @ h)[:R], w["kv_latent_norm"]))  # 41
+        rotaries.append(turned((w["kv_down"] @ h)[R:], t))  # 43
         mixed = []
         for i in range(n_heads):
             up = w["kv_up"].view(n_heads, D + Dv, R)[i]
-            query = torch.cat([q[i, :D], turned(q[i, D:], t)])                                  # 40
-            scores = [query @ torch.cat([up[:D] @ c, r]) / math.sqrt(D + Dr)                    # 42, 44, 46
-                      for c, r in zip(latents, rotaries, strict=True)]  # fmt: skip
+            query = torch.cat([q[i, :D], turned(q[i, D:], t)])  # 40
+            scores = [
+                query @ torch.cat([up[:D] @ c, r]) / math.sqrt(D + Dr)  # 42, 44, 46
+                for c, r in zip(latents, rotaries, strict=True)
+            ]
             weights = torch.stack(scores).softmax(0)
-            mixed.append(sum(p * (up[D:] @ c) for p, c in zip(weights, latents, strict=True)))  # 45, 46
-        out.append(w["out"] @ torch.cat(mixed))                                                 # 47
+            mixed.append(
+                sum(p * (up[D:] @ c) for p, c in zip(weights, latents, strict=True))
+            )  # 45, 46
+        out.append(w["out"] @ torch.cat(mixed))  # 47
     return torch.stack(out)
 
 
@@ -90,7 +102,9 @@ def test_naive_equals_absorbed(sizes, T, past, pad, seed, dtype):
     padding = None
     if pad >= 0:
         padding = torch.arange(past + T) < torch.tensor([[0], [min(pad, past + T - 1)]])
-    naive, absorbed = (attend(*given_parts, padding) for attend in (naive_attention, absorbed_attention))
+    naive, absorbed = (
+        attend(*given_parts, padding) for attend in (naive_attention, absorbed_attention)
+    )
     tolerance = 1e-6 if dtype == torch.double else 2e-5 * (1 + naive.abs().max().item())
     torch.testing.assert_close(naive, absorbed, rtol=0, atol=tolerance)
 
@@ -128,13 +142,20 @@ def test_cached_equals_uncached_for_any_split(cuts, sizes, q_norm):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), left=st.booleans(), sizes=SIZES, cut=st.integers(0, 5)
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    left=st.booleans(),
+    sizes=SIZES,
+    cut=st.integers(0, 5),
 )
 def test_a_padded_batch_equals_single_runs(lengths, left, sizes, cut):
-    """Rows of different lengths, padded on either side with anything at all, in one go and through a cache."""
+    """Rows of different lengths, padded on either side with anything at all, in one go and through
+    a cache."""
     mla, T = layer(sizes, 6), max(lengths)
     rows = [torch.randn(1, n, D_MODEL) for n in lengths]
-    x, padding = torch.randn(len(rows), T, D_MODEL) * 100, torch.ones(len(rows), T, dtype=torch.bool)
+    x, padding = (
+        torch.randn(len(rows), T, D_MODEL) * 100,
+        torch.ones(len(rows), T, dtype=torch.bool),
+    )
     for i, (n, row) in enumerate(zip(lengths, rows, strict=True)):
         here = slice(T - n, T) if left else slice(0, n)
         x[i, here], padding[i, here] = row, False
@@ -145,7 +166,9 @@ def test_a_padded_batch_equals_single_runs(lengths, left, sizes, cut):
         whole, cached = mla(x, padding=padding), torch.cat(pieces, dim=1)
         for i, row in enumerate(rows):
             for out in (whole, cached):
-                torch.testing.assert_close(out[i, ~padding[i]][None], mla(row), rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(
+                    out[i, ~padding[i]][None], mla(row), rtol=1e-4, atol=1e-4
+                )
 
 
 @settings(max_examples=25, deadline=None)
@@ -163,7 +186,8 @@ def test_a_later_token_changes_no_earlier_output(sizes, changed):
 @settings(max_examples=25, deadline=None)
 @given(order=st.permutations(range(5)), sizes=SIZES)
 def test_the_rotary_key_alone_knows_the_order_of_what_was_read(order, sizes):
-    """Shuffle the tokens before the last one: its output changes, unless the rotary keys are silenced."""
+    """Shuffle the tokens before the last one: its output changes, unless the rotary keys are
+    silenced."""
     mla = layer(sizes, 8)
     x = torch.randn(1, 6, D_MODEL)
     shuffled = x[:, [*order, 5]]
@@ -187,7 +211,11 @@ def test_the_cache_holds_the_normed_latent_and_the_rotated_key_and_nothing_else(
     x = torch.randn(3, 5, D_MODEL)
     mla(x, cache)
     latent, k_rotary = cache.stored
-    assert latent.shape == (3, 7, 8) and k_rotary.shape == (3, 7, 4) and cache.n_bytes == 3 * 7 * (8 + 4) * 4
+    assert (
+        latent.shape == (3, 7, 8)
+        and k_rotary.shape == (3, 7, 4)
+        and cache.n_bytes == 3 * 7 * (8 + 4) * 4
+    )
     normed = latent[:, :5] / mla.kv_latent_norm.weight
     torch.testing.assert_close(normed.square().mean(-1), torch.ones(3, 5), rtol=1e-3, atol=0)
     unturned = mla.kv_down(x)[..., 8:]
@@ -210,17 +238,28 @@ def test_a_normed_query_does_not_feel_the_size_of_its_token():
         ({"kv_lora_rank": -3}, "kv_lora_rank -3 is below 1"),
         ({"q_lora_rank": 0}, "q_lora_rank 0 is below 1"),
         ({"qk_rope_head_dim": 3}, "qk_rope_head_dim 3 cannot be cut into pairs"),
-        ({"v_head_dim": 9}, r"v_head_dim 9 is wider than a query, qk_nope_head_dim 4 \+ qk_rope_head_dim 4"),
+        (
+            {"v_head_dim": 9},
+            r"v_head_dim 9 is wider than a query, qk_nope_head_dim 4 \+ qk_rope_head_dim 4",
+        ),
     ],
 )
 def test_impossible_widths_name_their_numbers(change, message):
-    sizes = {"n_heads": 2, "kv_lora_rank": 4, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "v_head_dim": 4}
+    sizes = {
+        "n_heads": 2,
+        "kv_lora_rank": 4,
+        "qk_nope_head_dim": 4,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 4,
+    }
     with pytest.raises(ValueError, match=message):
         MLA(8, **sizes | change)
 
 
 def test_padding_of_another_shape_is_refused():
-    unchecked = getattr(absorbed_attention, "__wrapped__", absorbed_attention)      # the annotations would refuse first
+    unchecked = getattr(
+        absorbed_attention, "__wrapped__", absorbed_attention
+    )  # the annotations would refuse first
     with pytest.raises(ValueError, match=r"padding of shape \(1, 6\) for 2 rows of 6 keys"):
         unchecked(*parts((3, 5, 7, 2, 9, None), 4, 6, seed=1), torch.zeros(1, 6).bool())
     with pytest.raises((ValueError, TypeError), match="padding"):

@@ -1,4 +1,5 @@
-"""Bends and MLPs against torch's own, transformers' Llama, slopes by hand, and what must hold for any input."""
+"""Bends and MLPs against torch's own, transformers' Llama, slopes by hand, and what must hold for
+any input."""
 
 import math
 
@@ -13,7 +14,9 @@ X = torch.linspace(-8, 8, 3201, dtype=torch.float64)
 
 def test_gelu_is_the_number_times_the_normal_distributions_share_below_it():
     want = [x * 0.5 * math.erfc(-x / math.sqrt(2)) for x in X.tolist()]
-    torch.testing.assert_close(gelu(X), torch.tensor(want, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        gelu(X), torch.tensor(want, dtype=torch.float64), rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("ours", "form"), [(gelu, "none"), (gelu_tanh, "tanh")])
@@ -21,7 +24,9 @@ def test_both_forms_equal_torchs_and_have_its_slopes(ours, form):
     theirs = F.gelu(X, approximate=form)
     torch.testing.assert_close(ours(X), theirs, rtol=1e-9, atol=1e-12)
     x = X.clone().requires_grad_()
-    mine, want = (torch.autograd.grad(y.sum(), x)[0] for y in (ours(x), F.gelu(x, approximate=form)))
+    mine, want = (
+        torch.autograd.grad(y.sum(), x)[0] for y in (ours(x), F.gelu(x, approximate=form))
+    )
     torch.testing.assert_close(mine, want, rtol=1e-9, atol=1e-12)
 
 
@@ -42,16 +47,25 @@ def test_swiglu_by_hand():
     mlp.gate.weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     mlp.up.weight.data = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     mlp.down.weight.data = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
-    first, second = 2 * 3 / (1 + math.exp(-2)), -2 * 3 / (1 + math.exp(2))      # silu(2) * 3 and silu(-2) * 3
-    torch.testing.assert_close(mlp(torch.tensor([2.0, 3.0])), torch.tensor([first - second, second]))
+    first, second = (
+        2 * 3 / (1 + math.exp(-2)),
+        -2 * 3 / (1 + math.exp(2)),
+    )  # silu(2) * 3 and silu(-2) * 3
+    torch.testing.assert_close(
+        mlp(torch.tensor([2.0, 3.0])), torch.tensor([first - second, second])
+    )
     x = torch.randn(9, 2)
-    torch.testing.assert_close(mlp(x)[:, 0], x[:, 0] * x[:, 1])      # silu(a) - silu(-a) = a: two gates multiply
+    torch.testing.assert_close(
+        mlp(x)[:, 0], x[:, 0] * x[:, 1]
+    )  # silu(a) - silu(-a) = a: two gates multiply
 
 
 @pytest.mark.parametrize(("d_model", "d_ff"), [(8, 20), (12, 32), (6, 3)])
 def test_swiglu_equals_transformers_llama_mlp_with_the_same_weights(d_model, d_ff):
     modeling = pytest.importorskip("transformers.models.llama.modeling_llama")
-    config = modeling.LlamaConfig(hidden_size=d_model, intermediate_size=d_ff, num_attention_heads=1)
+    config = modeling.LlamaConfig(
+        hidden_size=d_model, intermediate_size=d_ff, num_attention_heads=1
+    )
     torch.manual_seed(1)
     ours, theirs, x = SwiGLU(d_model, d_ff), modeling.LlamaMLP(config), torch.randn(2, 3, d_model)
     for name in ("gate", "up", "down"):
@@ -60,7 +74,10 @@ def test_swiglu_equals_transformers_llama_mlp_with_the_same_weights(d_model, d_f
 
 
 def test_two_thirds_of_the_width_make_the_parameters_equal():
-    gated, plain = (sum(p.numel() for p in mlp.parameters() if p.ndim == 2) for mlp in (SwiGLU(32, 64), MLP(32, 96)))
+    gated, plain = (
+        sum(p.numel() for p in mlp.parameters() if p.ndim == 2)
+        for mlp in (SwiGLU(32, 64), MLP(32, 96))
+    )
     assert gated == plain == 3 * 32 * 64
 
 

@@ -1,4 +1,5 @@
-"""Mixture of experts against the formulas, token by token, and against what must hold for any routing."""
+"""Mixture of experts against the formulas, token by token, and against what must hold for any
+routing."""
 
 import copy
 import pickle
@@ -39,7 +40,9 @@ def visits(N, E, K, C, F, seed=0, skew=2.0, dtype=torch.float):
     rng = torch.Generator().manual_seed(seed)
     chosen = (torch.rand(N, E, generator=rng) + skew * torch.rand(E, generator=rng)).topk(K).indices
     shapes = [(N, C), (N, K), (E, 2 * F, C), (E, C, F)]
-    x, weights, gate_up, down = (torch.randn(*shape, generator=rng, dtype=dtype) / 2 for shape in shapes)
+    x, weights, gate_up, down = (
+        torch.randn(*shape, generator=rng, dtype=dtype) / 2 for shape in shapes
+    )
     return x, chosen, weights, gate_up, down
 
 
@@ -60,10 +63,13 @@ def with_gradients(way, x, chosen, *parameters):
     leaves = [tensor.detach().clone().requires_grad_() for tensor in (x, *parameters)]
     out = way(leaves[0], chosen, *leaves[1:])
     (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
-    return [out.detach(), *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)]
+    return [
+        out.detach(),
+        *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves),
+    ]
 
 
-# ---- experts --------------------------------------------------------------------------------------------------------
+# ---- experts -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -71,7 +77,9 @@ def with_gradients(way, x, chosen, *parameters):
 @given(sizes=sizes(), skew=st.sampled_from([0.0, 2.0, 20.0]), seed=st.integers(0, 99))
 def test_every_way_equals_the_formula_token_by_token(way, sizes, skew, seed):
     given_ = visits(*sizes, seed=seed, skew=skew)
-    for got, want in zip(with_gradients(way, *given_), with_gradients(by_token, *given_), strict=True):
+    for got, want in zip(
+        with_gradients(way, *given_), with_gradients(by_token, *given_), strict=True
+    ):
         torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
 
 
@@ -88,31 +96,37 @@ def test_gradients_equal_finite_differences(way):
 ])  # fmt: skip
 def test_torchs_grouped_product_does_the_sizes_it_can(C, F, dtype, grouped, monkeypatch):
     calls, torchs = [], working.F.grouped_mm
-    monkeypatch.setattr(working.F, "grouped_mm", lambda *args, **more: calls.append(1) or torchs(*args, **more))
+    monkeypatch.setattr(
+        working.F, "grouped_mm", lambda *args, **more: calls.append(1) or torchs(*args, **more)
+    )
     given_ = visits(N=20, E=5, K=2, C=C, F=F, dtype=dtype)
     fast = with_gradients(moe.experts_sorted, *given_)
     assert bool(calls) == grouped
-    monkeypatch.delattr(working.F, "grouped_mm")            # as in a torch that has none
+    monkeypatch.delattr(working.F, "grouped_mm")  # as in a torch that has none
     for got, want in zip(fast, with_gradients(moe.experts_sorted, *given_), strict=True):
         torch.testing.assert_close(got, want)
 
 
 def test_an_expert_without_tokens_has_gradient_zero():
     x, _, weights, gate_up, down = visits(N=64, E=6, K=2, C=8, F=8)
-    for _ in range(20):                                     # memory just freed and full of other numbers
+    for _ in range(20):  # memory just freed and full of other numbers
         chosen = torch.rand(64, 6).topk(2).indices.clamp(max=3)
-        _, _, _, by_gate_up, by_down = with_gradients(moe.experts_sorted, x, chosen, weights, gate_up, down)
+        _, _, _, by_gate_up, by_down = with_gradients(
+            moe.experts_sorted, x, chosen, weights, gate_up, down
+        )
         assert not by_gate_up[4:].any() and not by_down[4:].any()
         assert by_gate_up[:4].any(-1).any(-1).all()
 
 
 def test_a_plain_sum_goes_back_through_the_grouped_product():
     x, chosen, weights, gate_up, down = visits(N=10, E=3, K=1, C=8, F=8)
-    moe.experts_sorted(x, chosen, weights, gate_up.requires_grad_(), down).sum().backward()     # a gradient of stride 0
+    moe.experts_sorted(
+        x, chosen, weights, gate_up.requires_grad_(), down
+    ).sum().backward()  # a gradient of stride 0
     assert gate_up.grad.any()
 
 
-LAYOUTS = {     # the same numbers, lying otherwise in memory
+LAYOUTS = {  # the same numbers, lying otherwise in memory
     "as made": lambda table: table,
     "columns first": lambda table: table.mT.contiguous().mT,
     "cut from a wider table": lambda table: F.pad(table, (0, 1))[..., :-1],
@@ -126,15 +140,20 @@ LAYOUTS = {     # the same numbers, lying otherwise in memory
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_groups_of_any_layout_are_multiplied_as_by_a_loop_both_ways(M, E, dtype, layout):
     rng = torch.Generator().manual_seed(0)
-    rows, matrices, slopes = (torch.randn(*s, generator=rng).to(dtype) for s in [(M, 8), (E, 16, 8), (M, 16)])
+    rows, matrices, slopes = (
+        torch.randn(*s, generator=rng).to(dtype) for s in [(M, 8), (E, 16, 8), (M, 16)]
+    )
     ends = torch.randint(M + 1, (E,), generator=rng).sort().values
     ends[-1] = M
     leaves = [part.requires_grad_() for part in (rows, matrices)]
-    out = moe.multiply_groups(*map(layout, leaves), ends)
+    out = moe.grouped_matmul(*map(layout, leaves), ends)
     wide = [leaf.detach().double().requires_grad_() for leaf in leaves]
     want = products_one_by_one(*wide, ends)
-    for got, exact in zip((out, *torch.autograd.grad(out, leaves, layout(slopes))),
-                          (want, *torch.autograd.grad(want, wide, slopes.double())), strict=True):
+    for got, exact in zip(
+        (out, *torch.autograd.grad(out, leaves, layout(slopes))),
+        (want, *torch.autograd.grad(want, wide, slopes.double())),
+        strict=True,
+    ):
         assert got.dtype == dtype
         torch.testing.assert_close(got, exact.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-6)
 
@@ -149,10 +168,12 @@ def test_expanded_rows_matrices_and_slopes_are_multiplied_too(M):
     row, matrix, ends = torch.randn(1, 8), torch.randn(1, 16, 8), torch.tensor([M // 2, M // 2, M])
     leaves = [row.requires_grad_(), matrix.requires_grad_()]
     for reduce in (torch.sum, torch.mean) if M else (torch.sum,):
-        out = moe.multiply_groups(row.expand(M, 8), matrix.expand(3, 16, 8), ends)
+        out = moe.grouped_matmul(row.expand(M, 8), matrix.expand(3, 16, 8), ends)
         want = (row @ matrix[0].T).expand(M, 16)
         torch.testing.assert_close(out, want)
-        slopes = [torch.autograd.grad(reduce(table), leaves, retain_graph=True) for table in (out, want)]
+        slopes = [
+            torch.autograd.grad(reduce(table), leaves, retain_graph=True) for table in (out, want)
+        ]
         for got, wanted in zip(*slopes, strict=True):
             torch.testing.assert_close(got, wanted)
 
@@ -161,14 +182,19 @@ def test_expanded_rows_matrices_and_slopes_are_multiplied_too(M):
 @pytest.mark.parametrize("way", WAYS)
 def test_no_token_and_one_token_go_back_as_through_the_loop(way, N):
     x, chosen, *parameters = visits(N=N, E=4, K=2, C=8, F=8)
-    for got, want in zip(with_gradients(way, x, chosen, *parameters),
-                         with_gradients(moe.experts_by_loop, x, chosen, *parameters), strict=True):
+    for got, want in zip(
+        with_gradients(way, x, chosen, *parameters),
+        with_gradients(moe.experts_by_loop, x, chosen, *parameters),
+        strict=True,
+    ):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (40, 8), (2, 7, 8), (2, 3, 5, 8), (0, 8), (3, 0, 8)])
 @pytest.mark.parametrize("few", [0, 2**60])
-def test_the_module_keeps_the_shape_and_equals_the_loop_however_many_tokens(shape, few, monkeypatch):
+def test_the_module_keeps_the_shape_and_equals_the_loop_however_many_tokens(
+    shape, few, monkeypatch
+):
     torch.manual_seed(0)
     monkeypatch.setattr(working, "FEW", few)
     layer, router, x = moe.Experts(6, 8, 4), moe.SoftmaxRouter(8, 6, 2), torch.randn(shape)
@@ -189,7 +215,7 @@ def test_few_tokens_visit_all_experts_and_many_are_sorted(monkeypatch):
     assert ways == ["dense", "dense", "dense", "sorted", "sorted"]
 
 
-# ---- routing --------------------------------------------------------------------------------------------------------
+# ---- routing -------------------------------------------------------------------------------------
 
 
 def chosen_by_hand(ranking, n_chosen, n_groups, n_limited_groups, n_best):
@@ -218,7 +244,10 @@ def test_softmax_routing_equals_the_rule_by_hand(choice, seed, scale):
 def test_sigmoid_routing_equals_the_rule_by_hand(choice, seed, scale):
     n_experts, *rest = choice
     rng = torch.Generator().manual_seed(seed)
-    logits, bias = 2 * torch.randn(4, n_experts, generator=rng), torch.randn(n_experts, generator=rng)
+    logits, bias = (
+        2 * torch.randn(4, n_experts, generator=rng),
+        torch.randn(n_experts, generator=rng),
+    )
     routing = moe.route_sigmoid(logits, bias, *rest, scale)
     for row, chosen, weights in zip(logits, routing.chosen.tolist(), routing.weights, strict=True):
         scores = 1 / (1 + (-row).exp())
@@ -237,7 +266,10 @@ def test_distinct_experts_of_few_groups_with_weights_that_add_up(choice, seed, s
     """Also where affinities are all equal, or so far apart that they are 0 or 1 in float32."""
     n_experts, n_chosen, n_groups, n_limited_groups = choice
     rng = torch.Generator().manual_seed(seed)
-    logits, bias = spread * torch.randn(3, 5, n_experts, generator=rng), torch.randn(n_experts, generator=rng)
+    logits, bias = (
+        spread * torch.randn(3, 5, n_experts, generator=rng),
+        torch.randn(n_experts, generator=rng),
+    )
     for routing in both_ways(logits, bias, choice, scale=2.5):
         assert routing.chosen.shape == routing.weights.shape == (3, 5, n_chosen)
         for chosen in routing.chosen.flatten(0, 1).tolist():
@@ -246,7 +278,9 @@ def test_distinct_experts_of_few_groups_with_weights_that_add_up(choice, seed, s
         assert (routing.weights >= 0).all() and routing.weights.isfinite().all()
         assert (routing.weights.sum(-1) <= 2.5001).all()
     if spread <= 1:
-        torch.testing.assert_close(routing.weights.sum(-1), torch.full((3, 5), 2.5))        # sigmoid: normalised
+        torch.testing.assert_close(
+            routing.weights.sum(-1), torch.full((3, 5), 2.5)
+        )  # sigmoid: normalised
 
 
 @settings(max_examples=100, deadline=None)
@@ -254,20 +288,28 @@ def test_distinct_experts_of_few_groups_with_weights_that_add_up(choice, seed, s
 def test_the_bias_changes_no_weight_of_an_unchanged_selection(choice, seed, size):
     n_experts, *rest = choice
     rng = torch.Generator().manual_seed(seed)
-    logits, bias = torch.randn(20, n_experts, generator=rng), size * torch.randn(n_experts, generator=rng)
+    logits, bias = (
+        torch.randn(20, n_experts, generator=rng),
+        size * torch.randn(n_experts, generator=rng),
+    )
     before, after = (moe.route_sigmoid(logits, b, *rest) for b in (torch.zeros(n_experts), bias))
     assert torch.equal(before.scores, after.scores)
     order = [routing.chosen.argsort(-1) for routing in (before, after)]
     same = (before.chosen.gather(-1, order[0]) == after.chosen.gather(-1, order[1])).all(-1)
-    weights = [routing.weights.gather(-1, o)[same] for routing, o in zip((before, after), order, strict=True)]
-    torch.testing.assert_close(*weights, rtol=1e-6, atol=0)             # the sum may run in another order
+    weights = [
+        routing.weights.gather(-1, o)[same]
+        for routing, o in zip((before, after), order, strict=True)
+    ]
+    torch.testing.assert_close(*weights, rtol=1e-6, atol=0)  # the sum may run in another order
 
 
 @settings(max_examples=50, deadline=None)
 @given(choice=choices(), seed=st.integers(0, 999), shift=st.sampled_from([-3.0, 0.5, 8.0]))
 def test_the_same_bias_for_all_experts_changes_nothing(choice, seed, shift):
     n_experts, *rest = choice
-    logits = torch.randn(20, n_experts, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+    logits = torch.randn(
+        20, n_experts, generator=torch.Generator().manual_seed(seed), dtype=torch.double
+    )
     flat = moe.route_sigmoid(logits, torch.zeros(n_experts, dtype=torch.double), *rest)
     lifted = moe.route_sigmoid(logits, torch.full((n_experts,), shift, dtype=torch.double), *rest)
     assert torch.equal(flat.chosen, lifted.chosen) and torch.equal(flat.weights, lifted.weights)
@@ -276,7 +318,9 @@ def test_the_same_bias_for_all_experts_changes_nothing(choice, seed, shift):
 def test_no_gradient_reaches_the_bias_and_a_large_one_decides():
     logits, bias = torch.randn(10, 6, requires_grad=True), torch.zeros(6, requires_grad=True)
     routing = moe.route_sigmoid(logits, bias, n_chosen=2)
-    by_logits, by_bias = torch.autograd.grad(routing.weights[:, 0].sum(), (logits, bias), allow_unused=True)
+    by_logits, by_bias = torch.autograd.grad(
+        routing.weights[:, 0].sum(), (logits, bias), allow_unused=True
+    )
     assert by_bias is None and by_logits.any()
     pushed = moe.route_sigmoid(logits, torch.tensor([0, 0, 0, 9.0, 0, 0]), n_chosen=2)
     assert (pushed.chosen[:, 0] == 3).all()
@@ -304,13 +348,15 @@ def test_impossible_choices_are_refused_with_their_numbers(choice, message):
             refused()
 
 
-# ---- balance --------------------------------------------------------------------------------------------------------
+# ---- balance -------------------------------------------------------------------------------------
 
 
 def routing_of(chosen, scores=None, n_experts=None):
     """A routing with given choices; the scores default to equal shares."""
     chosen = torch.as_tensor(chosen)
-    scores = torch.full((*chosen.shape[:-1], n_experts), 1 / n_experts) if scores is None else scores
+    scores = (
+        torch.full((*chosen.shape[:-1], n_experts), 1 / n_experts) if scores is None else scores
+    )
     return moe.Routing(scores, chosen, scores.gather(-1, chosen))
 
 
@@ -324,21 +370,26 @@ def in_turn(n_tokens, n_experts, n_chosen):
 def test_load_counts_every_visit(sizes, seed):
     N, E, K, *_ = sizes
     chosen = visits(*sizes, seed=seed)[1]
-    load = moe.load(routing_of(chosen, n_experts=E))
+    load = moe.expert_load(routing_of(chosen, n_experts=E))
     assert load.tolist() == [sum(expert in row for row in chosen.tolist()) for expert in range(E)]
     assert load.sum() == N * K
 
 
 def test_measures_of_imbalance():
     even, all_the_same = in_turn(12, 6, 2), torch.tensor([[0, 1]] * 12)
-    assert moe.max_violation(moe.load(routing_of(even, n_experts=6))) == 0
-    collapsed = moe.load(routing_of(all_the_same, n_experts=6))
-    assert moe.max_violation(collapsed) == 6 / 2 - 1
+    assert moe.max_load_violation(moe.expert_load(routing_of(even, n_experts=6))) == 0
+    collapsed = moe.expert_load(routing_of(all_the_same, n_experts=6))
+    assert moe.max_load_violation(collapsed) == 6 / 2 - 1
     assert moe.dead_experts(collapsed).tolist() == [False, False, True, True, True, True]
-    assert moe.dead_experts(torch.tensor([9, 10, 11, 370])).tolist() == [True, False, False, False]     # fair: 100
+    assert moe.dead_experts(torch.tensor([9, 10, 11, 370])).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]  # fair: 100
     assert moe.dead_experts(torch.tensor([9, 10, 11, 370]), share=0.105).sum() == 2
     with pytest.raises(ValueError, match="no token has visited any of the 6 experts"):
-        moe.max_violation(torch.zeros(6))
+        moe.max_load_violation(torch.zeros(6))
 
 
 @settings(max_examples=40, deadline=None)
@@ -352,15 +403,21 @@ def test_even_load_costs_one_whatever_the_scores(E, turns, seed):
     torch.testing.assert_close(moe.expert_balance_loss(each_once), one)
     torch.testing.assert_close(moe.device_balance_loss(each_once, n_groups), one)
     torch.testing.assert_close(moe.communication_balance_loss(each_once, n_groups, 1), one)
-    both = torch.stack([torch.arange(n_experts) % E, E + torch.arange(n_experts) % E], -1)      # one on each device
-    torch.testing.assert_close(moe.communication_balance_loss(routing_of(both, scores[:n_experts]), n_groups, 2), one)
+    both = torch.stack(
+        [torch.arange(n_experts) % E, E + torch.arange(n_experts) % E], -1
+    )  # one on each device
+    torch.testing.assert_close(
+        moe.communication_balance_loss(routing_of(both, scores[:n_experts]), n_groups, 2), one
+    )
 
 
 def test_even_sequences_cost_one_and_the_mean_is_taken_over_sequences():
-    even = torch.eye(4).repeat(2, 1)[None] + 0.1                        # each of four experts is best for two tokens
+    even = torch.eye(4).repeat(2, 1)[None] + 0.1  # each of four experts is best for two tokens
     uneven = torch.tensor([[0.7, 0.1, 0.1, 0.1]]).repeat(8, 1)[None]
-    one_by_one = [moe.sequence_balance_loss(routing_of(s.topk(1).indices, s)).item() for s in (even, uneven)]
-    assert one_by_one == pytest.approx([1.0, 2.8])                      # 4 * 0.7
+    one_by_one = [
+        moe.sequence_balance_loss(routing_of(s.topk(1).indices, s)).item() for s in (even, uneven)
+    ]
+    assert one_by_one == pytest.approx([1.0, 2.8])  # 4 * 0.7
     both = torch.cat([even, uneven])
     together = moe.sequence_balance_loss(routing_of(both.topk(1).indices, both))
     assert together.item() == pytest.approx(1.9)
@@ -384,22 +441,32 @@ def test_losses_equal_the_equations_by_loop_and_stay_below_collapse(choice, seed
     wanted += [(moe.device_balance_loss(routing, D), f_device, P_device, min(D, E / K))]
     wanted += [(moe.communication_balance_loss(routing, D, M), f_sent, P_device, D / M)]
     for got, fs, Ps, most in wanted:
-        assert got.item() == pytest.approx(sum(a * b for a, b in zip(fs, Ps, strict=True)), abs=1e-5)
+        assert got.item() == pytest.approx(
+            sum(a * b for a, b in zip(fs, Ps, strict=True)), abs=1e-5
+        )
         assert got.item() <= most + 1e-5
 
 
 @settings(max_examples=40, deadline=None)
 @given(choice=choices(), seed=st.integers(0, 999))
 def test_losses_count_each_sequence_alone_or_the_batch_as_one(choice, seed):
-    """Over sequences: the mean of what each gives alone, as in the paper. Over the batch: all tokens in one row."""
+    """Over sequences: the mean of what each gives alone, as in the paper. Over the batch: all
+    tokens in one row."""
     E, K, D, M = choice
     rng = torch.Generator().manual_seed(seed)
     routing = moe.route_softmax(2 * torch.randn(3, 5, E, generator=rng), K, D, M)
-    alone = [moe.Routing(*tables) for tables in zip(routing.scores, routing.chosen, routing.weights, strict=True)]
-    joined = moe.Routing(routing.scores.flatten(0, 1), routing.chosen.flatten(0, 1), routing.weights.flatten(0, 1))
+    alone = [
+        moe.Routing(*tables)
+        for tables in zip(routing.scores, routing.chosen, routing.weights, strict=True)
+    ]
+    joined = moe.Routing(
+        routing.scores.flatten(0, 1), routing.chosen.flatten(0, 1), routing.weights.flatten(0, 1)
+    )
     for loss, numbers in (
-        (moe.expert_balance_loss, ()), (moe.device_balance_loss, (D,)), (moe.communication_balance_loss, (D, M)),
-    ):  # fmt: skip
+        (moe.expert_balance_loss, ()),
+        (moe.device_balance_loss, (D,)),
+        (moe.communication_balance_loss, (D, M)),
+    ):
         each = torch.stack([loss(routing, *numbers) for routing in alone])
         torch.testing.assert_close(loss(routing, *numbers, reduction="none"), each)
         torch.testing.assert_close(loss(routing, *numbers), each.mean())
@@ -410,8 +477,11 @@ def test_losses_count_each_sequence_alone_or_the_batch_as_one(choice, seed):
 def test_two_one_sided_sequences_are_uneven_each_and_even_together():
     s = torch.tensor([[[0.9, 0.1]] * 4, [[0.1, 0.9]] * 4])
     routing = moe.route_softmax(s.log(), n_chosen=1)
-    for loss in (moe.expert_balance_loss, lambda routing, **how: moe.device_balance_loss(routing, 2, **how)):
-        assert loss(routing).item() == pytest.approx(1.8)                   # 2 * 0.9 in each
+    for loss in (
+        moe.expert_balance_loss,
+        lambda routing, **how: moe.device_balance_loss(routing, 2, **how),
+    ):
+        assert loss(routing).item() == pytest.approx(1.8)  # 2 * 0.9 in each
         assert loss(routing, over="batch").item() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="over 'rows' is neither 'sequence' nor 'batch'"):
         moe.expert_balance_loss(routing, over="rows")
@@ -425,7 +495,7 @@ def test_sequence_loss_equals_the_equations_by_loop(choice, seed):
     E, K, *_ = choice
     B, T = 3, 4
     rng = torch.Generator().manual_seed(seed)
-    bias = torch.randn(E, generator=rng)                                # f does not feel it
+    bias = torch.randn(E, generator=rng)  # f does not feel it
     routing = moe.route_sigmoid(torch.randn(B, T, E, generator=rng), bias, K)
     losses = []
     for s in routing.scores.double():
@@ -440,15 +510,17 @@ def test_collapse_costs_most():
     """Eight experts on four devices, two chosen: everything goes to the first device."""
     logits = torch.tensor([50.0, 50, 0, 0, 0, 0, 0, 0]).repeat(2, 5, 1)
     routing = moe.route_softmax(logits, n_chosen=2)
-    assert moe.expert_balance_loss(routing).item() == pytest.approx(4)                  # E / K
+    assert moe.expert_balance_loss(routing).item() == pytest.approx(4)  # E / K
     assert moe.sequence_balance_loss(routing).item() == pytest.approx(4)
-    assert moe.device_balance_loss(routing, 4).item() == pytest.approx(4)               # D
-    assert moe.communication_balance_loss(routing, 4, 2).item() == pytest.approx(2)     # D / M
+    assert moe.device_balance_loss(routing, 4).item() == pytest.approx(4)  # D
+    assert moe.communication_balance_loss(routing, 4, 2).item() == pytest.approx(2)  # D / M
 
 
 def test_the_gradient_of_a_loss_is_the_load_and_flows_through_the_scores_alone():
     scores = torch.rand(6, 4).softmax(-1).requires_grad_()
-    routing = moe.Routing(scores, torch.tensor([[0, 1], [0, 2], [0, 1], [0, 1], [0, 3], [0, 1]]), torch.rand(6, 2))
+    routing = moe.Routing(
+        scores, torch.tensor([[0, 1], [0, 2], [0, 1], [0, 1], [0, 3], [0, 1]]), torch.rand(6, 2)
+    )
     (gradient,) = torch.autograd.grad(moe.expert_balance_loss(routing), scores)
     f = torch.tensor([6, 4, 1, 1]) * 4 / (2 * 6)
     torch.testing.assert_close(gradient, (f / 6).expand(6, 4))
@@ -463,17 +535,19 @@ def test_the_gradient_of_a_loss_is_the_load_and_flows_through_the_scores_alone()
 def test_following_a_loss_downhill_evens_the_load(loss):
     torch.manual_seed(0)
     router, x = moe.SoftmaxRouter(16, 8, 2), torch.randn(4, 64, 16) + 1
-    optimiser = torch.optim.SGD(router.parameters(), lr=0.3)
-    before = moe.max_violation(moe.load(router(x)))
+    optimizer = torch.optim.SGD(router.parameters(), lr=0.3)
+    before = moe.max_load_violation(moe.expert_load(router(x)))
     for _ in range(200):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(router(x)).backward()
-        optimiser.step()
-    assert before > 0.8 and moe.max_violation(moe.load(router(x))) < before / 3
+        optimizer.step()
+    assert before > 0.8 and moe.max_load_violation(moe.expert_load(router(x))) < before / 3
 
 
 @settings(max_examples=60, deadline=None)
-@given(load=st.lists(st.integers(0, 50), min_size=1, max_size=9), speed=st.sampled_from([0.001, 0.1]))
+@given(
+    load=st.lists(st.integers(0, 50), min_size=1, max_size=9), speed=st.sampled_from([0.001, 0.1])
+)
 def test_the_bias_of_overloaded_experts_falls_and_of_underloaded_ones_rises(load, speed):
     bias = torch.linspace(-1, 1, len(load))
     before, mean = bias.tolist(), sum(load) / len(load)
@@ -495,21 +569,23 @@ def test_the_bias_evens_the_load_while_weight_and_scores_stay():
     torch.manual_seed(0)
     router, x = moe.SigmoidRouter(16, 8, 2), torch.randn(512, 16) + 1
     before = router(x)
-    assert moe.max_violation(moe.load(before)) > 0.8
+    assert moe.max_load_violation(moe.expert_load(before)) > 0.8
     for _ in range(200):
-        moe.update_bias(router.bias, moe.load(router(x)), speed=0.01)
-    assert moe.max_violation(moe.load(router(x))) < 0.15
+        moe.update_bias(router.bias, moe.expert_load(router(x)), speed=0.01)
+    assert moe.max_load_violation(moe.expert_load(router(x))) < 0.15
     assert torch.equal(router(x).scores, before.scores)
 
 
-# ---- the layer ------------------------------------------------------------------------------------------------------
+# ---- the layer -----------------------------------------------------------------------------------
 
 ROUTERS = [moe.SoftmaxRouter, moe.SigmoidRouter]
 
 
 def layer_of(router, n_shared=1, seed=0, **choice):
     torch.manual_seed(seed)
-    layer = moe.MoE(router(8, 6, 2, **choice), d_model=8, d_expert=4, n_experts=6, n_shared=n_shared)
+    layer = moe.MoE(
+        router(8, 6, 2, **choice), d_model=8, d_expert=4, n_experts=6, n_shared=n_shared
+    )
     if router is moe.SigmoidRouter:
         layer.router.bias.normal_(std=0.2)
     return layer
@@ -518,17 +594,25 @@ def layer_of(router, n_shared=1, seed=0, **choice):
 @pytest.mark.parametrize("router", ROUTERS)
 @pytest.mark.parametrize("n_shared", [0, 1, 3])
 def test_the_layer_is_the_routed_experts_plus_the_shared_ones(router, n_shared):
-    layer, x = layer_of(router, n_shared, n_groups=3, n_limited_groups=2, scale=2.5), torch.randn(10, 8)
+    layer, x = (
+        layer_of(router, n_shared, n_groups=3, n_limited_groups=2, scale=2.5),
+        torch.randn(10, 8),
+    )
     routing = layer.router(x)
     want = by_token(x, routing.chosen, routing.weights, layer.experts.gate_up, layer.experts.down)
-    for shared in range(n_shared):          # one SwiGLU of n_shared * 4 hidden units is n_shared of 4
+    for shared in range(n_shared):  # one SwiGLU of n_shared * 4 hidden units is n_shared of 4
         part = SwiGLU(8, 4)
         mine = slice(4 * shared, 4 * shared + 4)
-        part.gate.weight.data, part.up.weight.data = layer.shared.gate.weight[mine], layer.shared.up.weight[mine]
+        part.gate.weight.data, part.up.weight.data = (
+            layer.shared.gate.weight[mine],
+            layer.shared.up.weight[mine],
+        )
         part.down.weight.data = layer.shared.down.weight[:, mine]
         want = want + part(x)
     torch.testing.assert_close(layer(x), want, rtol=1e-5, atol=1e-6)
-    assert sum(name.startswith("shared") for name, _ in layer.named_parameters()) == (3 if n_shared else 0)
+    assert sum(name.startswith("shared") for name, _ in layer.named_parameters()) == (
+        3 if n_shared else 0
+    )
 
 
 @pytest.mark.parametrize("router", ROUTERS)
@@ -544,7 +628,7 @@ def test_the_last_routing_is_kept_in_the_shape_of_the_batch():
     assert layer.routing is None
     layer(torch.randn(3, 5, 8))
     assert layer.routing.scores.shape == (3, 5, 6) and layer.routing.chosen.shape == (3, 5, 2)
-    assert moe.load(layer.routing).sum() == 3 * 5 * 2
+    assert moe.expert_load(layer.routing).sum() == 3 * 5 * 2
     moe.sequence_balance_loss(layer.routing).backward()
     assert layer.router.weight.grad.any()
 
@@ -560,11 +644,13 @@ def test_a_layer_can_be_copied_after_a_forward_pass(again):
 
 def test_the_bias_is_saved_but_not_trained():
     layer = layer_of(moe.SigmoidRouter)
-    assert set(layer.state_dict()) - {name for name, _ in layer.named_parameters()} == {"router.bias"}
+    assert set(layer.state_dict()) - {name for name, _ in layer.named_parameters()} == {
+        "router.bias"
+    }
 
 
 @pytest.mark.parametrize("router", ROUTERS)
-@pytest.mark.parametrize("d_expert", [4, 8])                # 8: rows of whole 16 bytes in bfloat16
+@pytest.mark.parametrize("d_expert", [4, 8])  # 8: rows of whole 16 bytes in bfloat16
 @pytest.mark.parametrize("few", [0, 2**60])
 def test_under_autocast_the_router_stays_in_float32(router, d_expert, few, monkeypatch):
     torch.manual_seed(0)
@@ -575,8 +661,12 @@ def test_under_autocast_the_router_stays_in_float32(router, d_expert, few, monke
     with torch.autocast("cpu", torch.bfloat16):
         out = layer(x)
     assert layer.routing.scores.dtype == layer.routing.weights.dtype == torch.float
-    assert torch.equal(layer.routing.scores, routing.scores) and torch.equal(layer.routing.chosen, routing.chosen)
-    assert out.dtype == torch.float and (out - plain).abs().max() > 1e-4        # the experts did run in bfloat16
+    assert torch.equal(layer.routing.scores, routing.scores) and torch.equal(
+        layer.routing.chosen, routing.chosen
+    )
+    assert (
+        out.dtype == torch.float and (out - plain).abs().max() > 1e-4
+    )  # the experts did run in bfloat16
     torch.testing.assert_close(out, plain, rtol=0.02, atol=0.02)
     out.square().sum().backward()
     assert all(p.grad.dtype == torch.float and p.grad.any() for p in layer.parameters())
@@ -589,9 +679,13 @@ def test_a_model_of_another_precision_keeps_it(dtype, few, monkeypatch):
     layer, x = layer_of(moe.SigmoidRouter), torch.randn(20, 8)
     want = layer(x)
     out = layer.to(dtype)(x.to(dtype))
-    assert out.dtype == dtype and layer.routing.scores.dtype == torch.promote_types(dtype, torch.float)
+    assert out.dtype == dtype and layer.routing.scores.dtype == torch.promote_types(
+        dtype, torch.float
+    )
     experts = layer.experts
-    loop = moe.experts_by_loop(x.to(dtype), layer.routing.chosen, layer.routing.weights, experts.gate_up, experts.down)
+    loop = moe.experts_by_loop(
+        x.to(dtype), layer.routing.chosen, layer.routing.weights, experts.gate_up, experts.down
+    )
     assert loop.dtype == dtype
     if dtype == torch.double:
         torch.testing.assert_close(out.float(), want, rtol=1e-5, atol=1e-5)
@@ -599,7 +693,10 @@ def test_a_model_of_another_precision_keeps_it(dtype, few, monkeypatch):
 
 def test_sizes_that_do_not_fit_are_refused_with_their_numbers():
     router = moe.SoftmaxRouter(8, 6, 2)
-    with pytest.raises(ValueError, match="a router for 6 experts and d_model 8 in a layer of 5 experts and d_model 8"):
+    with pytest.raises(
+        ValueError,
+        match="a router for 6 experts and d_model 8 in a layer of 5 experts and d_model 8",
+    ):
         moe.MoE(router, d_model=8, d_expert=4, n_experts=5, n_shared=1)
     with pytest.raises(ValueError, match="d_expert 4 is below 1 or n_shared -1 is negative"):
         moe.MoE(router, d_model=8, d_expert=4, n_experts=6, n_shared=-1)

@@ -1,4 +1,5 @@
-"""The norms against torch's own, and their slopes against autograd and against nudging one number at a time."""
+"""The norms against torch's own, and their slopes against autograd and against nudging one number
+at a time."""
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("eps", [1e-12, 1e-5, 0.5])
 def test_both_equal_torchs_functions(shape, eps):
     x, weight, bias = 3 * random(*shape) + 2, random(shape[-1], seed=1), random(shape[-1], seed=2)
-    torch.testing.assert_close(layer_norm(x, weight, bias, eps), F.layer_norm(x, shape[-1:], weight, bias, eps))
+    torch.testing.assert_close(
+        layer_norm(x, weight, bias, eps), F.layer_norm(x, shape[-1:], weight, bias, eps)
+    )
     torch.testing.assert_close(rms_norm(x, weight, eps), F.rms_norm(x, shape[-1:], weight, eps))
 
 
@@ -46,7 +49,12 @@ def test_the_backward_pass_equals_autograd(shape):
 
 
 def test_the_backward_pass_equals_nudging():
-    x, weight, bias, upstream = random(2, 5), random(5, seed=1), random(5, seed=2), random(2, 5, seed=3)
+    x, weight, bias, upstream = (
+        random(2, 5),
+        random(5, seed=1),
+        random(5, seed=2),
+        random(2, 5, seed=3),
+    )
     found, nudged, h = layer_norm_backward(upstream, x, weight)[0], torch.zeros_like(x), 1e-6
     for place in torch.ones_like(x).nonzero().tolist():
         nudge = torch.zeros_like(x)

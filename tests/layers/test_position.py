@@ -12,14 +12,14 @@ from course_lib.inference.cache import KVCache
 from course_lib.layers.attention import SelfAttention
 from course_lib.layers.embedding import Embedding
 from course_lib.layers.position import (
-    Rotary,
-    Sinusoids,
-    angles,
-    frequencies,
+    RotaryPosition,
+    SinusoidalPosition,
     halves_order,
-    rotate,
+    rotary_angles,
+    rotary_frequencies,
+    rotate_halves,
     rotate_interleaved,
-    sinusoids,
+    sinusoidal_positions,
 )
 
 pairs = st.integers(1, 16)
@@ -39,60 +39,78 @@ def turned_by_complex_numbers(x, place, base):
 @pytest.mark.parametrize(("D", "base"), [(2, 10.0), (6, 10_000.0), (10, 100.0)])
 def test_interleaved_rotation_is_multiplication_by_complex_numbers(D, base):
     x = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
-    got = rotate_interleaved(x, angles(torch.arange(3, 8), frequencies(D, base)))
-    want = torch.stack([turned_by_complex_numbers(row.tolist(), 3 + t, base) for t, row in enumerate(x)])
+    got = rotate_interleaved(x, rotary_angles(torch.arange(3, 8), rotary_frequencies(D, base)))
+    want = torch.stack(
+        [turned_by_complex_numbers(row.tolist(), 3 + t, base) for t, row in enumerate(x)]
+    )
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
 @given(n=pairs, seed=st.integers(0, 99))
 def test_both_pairings_are_equal_up_to_an_order(n, seed):
-    x, order = torch.randn(4, 2 * n, generator=torch.Generator().manual_seed(seed)), halves_order(2 * n)
-    turned = angles(torch.arange(4), frequencies(2 * n))
+    x, order = (
+        torch.randn(4, 2 * n, generator=torch.Generator().manual_seed(seed)),
+        halves_order(2 * n),
+    )
+    turned = rotary_angles(torch.arange(4), rotary_frequencies(2 * n))
     assert sorted(order.tolist()) == list(range(2 * n))
-    torch.testing.assert_close(rotate_interleaved(x, turned)[:, order], rotate(x[:, order], turned))
+    torch.testing.assert_close(
+        rotate_interleaved(x, turned)[:, order], rotate_halves(x[:, order], turned)
+    )
 
 
 @given(n=pairs, first=places, second=places, shift=places, seed=st.integers(0, 99))
 def test_a_dot_product_depends_on_the_distance_only(n, first, second, shift, seed):
-    q, k = torch.randn(2, 1, 2 * n, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
-    speeds = frequencies(2 * n).double()
+    q, k = torch.randn(
+        2, 1, 2 * n, dtype=torch.double, generator=torch.Generator().manual_seed(seed)
+    )
+    speeds = rotary_frequencies(2 * n).double()
 
     def score(at, other):
-        return rotate(q, torch.tensor([[at]]) * speeds) @ rotate(k, torch.tensor([[other]]) * speeds).T
+        return (
+            rotate_halves(q, torch.tensor([[at]]) * speeds)
+            @ rotate_halves(k, torch.tensor([[other]]) * speeds).T
+        )
 
-    torch.testing.assert_close(score(first, second), score(first + shift, second + shift), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        score(first, second), score(first + shift, second + shift), rtol=0, atol=1e-6
+    )
     torch.testing.assert_close(score(first, first), q @ k.T, rtol=0, atol=1e-6)
 
 
 @given(n=pairs, place=places)
 def test_turning_keeps_the_length(n, place):
     x = torch.randn(1, 2 * n, generator=torch.Generator().manual_seed(place))
-    turned = rotate(x, angles(torch.tensor([place]), frequencies(2 * n)))
+    turned = rotate_halves(x, rotary_angles(torch.tensor([place]), rotary_frequencies(2 * n)))
     torch.testing.assert_close(turned.norm(), x.norm())
 
 
 def test_distance_matters():
     q, k = torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(0))
-    rows = rotate(k.expand(5, 8), angles(torch.arange(5), frequencies(8)))
+    rows = rotate_halves(k.expand(5, 8), rotary_angles(torch.arange(5), rotary_frequencies(8)))
     scores = (rows @ q.T).flatten()
     assert scores.diff().abs().min() > 1e-3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rotary_counts_on_and_keeps_the_type(dtype):
-    rotary = Rotary(6)
+    rotary = RotaryPosition(6)
     x = torch.randn(2, 3, 9, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
     whole = rotary(x)
     assert whole.dtype == dtype and whole.shape == x.shape
     assert torch.equal(whole[..., 4:, :], rotary(x[..., 4:, :], start=4))
     assert torch.equal(whole[..., 0, :], x[..., 0, :])
-    assert torch.equal(whole, rotate(x, angles(torch.arange(9), frequencies(6))))
-    assert torch.equal(whole, rotary.to(dtype)(x))      # its angles are not rounded with the model's parameters
+    assert torch.equal(
+        whole, rotate_halves(x, rotary_angles(torch.arange(9), rotary_frequencies(6)))
+    )
+    assert torch.equal(
+        whole, rotary.to(dtype)(x)
+    )  # its angles are not rounded with the model's parameters
     assert not rotary.state_dict()
 
 
 def test_rotary_serves_in_training_what_it_met_in_sampling():
-    rotary = Rotary(6, base=77.0)
+    rotary = RotaryPosition(6, base=77.0)
     x = torch.randn(1, 2, 9, 6, requires_grad=True)
     with torch.inference_mode():
         sampled = rotary(x)
@@ -103,17 +121,17 @@ def test_rotary_serves_in_training_what_it_met_in_sampling():
 
 def test_attention_with_rotary_is_the_same_with_a_cache_and_does_not_care_where_it_starts():
     torch.manual_seed(0)
-    attention, x = SelfAttention(12, 2, position=Rotary(6)), torch.randn(2, 7, 12)
+    attention, x = SelfAttention(12, 2, position=RotaryPosition(6)), torch.randn(2, 7, 12)
     cache = KVCache(7)
     parts = torch.cat([attention(part, cache) for part in x.split([3, 1, 3], dim=1)], dim=1)
     torch.testing.assert_close(parts, attention(x), rtol=1e-4, atol=1e-5)
-    shifted = SelfAttention(12, 2, position=lambda x, start: Rotary(6)(x, start + 50))
+    shifted = SelfAttention(12, 2, position=lambda x, start: RotaryPosition(6)(x, start + 50))
     shifted.load_state_dict(attention.state_dict())
     torch.testing.assert_close(shifted(x), attention(x), rtol=1e-3, atol=1e-5)
 
 
 def test_sinusoids_are_the_papers_formula():
-    table = sinusoids(torch.arange(4, 7), 6)
+    table = sinusoidal_positions(torch.arange(4, 7), 6)
     for row, place in zip(table, (4, 5, 6), strict=True):
         for i in range(3):
             speed = 1 / 10_000 ** (2 * i / 6)
@@ -123,14 +141,18 @@ def test_sinusoids_are_the_papers_formula():
 
 def test_sinusoids_stand_in_for_a_table():
     places = torch.arange(5)
-    assert torch.equal(Sinusoids(8, base=50.0)(places), sinusoids(places, 8, base=50.0))
-    assert not list(Sinusoids(8).parameters())
+    assert torch.equal(
+        SinusoidalPosition(8, base=50.0)(places), sinusoidal_positions(places, 8, base=50.0)
+    )
+    assert not list(SinusoidalPosition(8).parameters())
 
 
 @given(place=st.integers(0, 500), shift=st.integers(0, 50))
 def test_a_step_in_sinusoids_is_a_rotation(place, shift):
-    here, there = sinusoids(torch.tensor([place, place + shift]), 8).unflatten(-1, (4, 2))
-    by = angles(torch.tensor([shift]), frequencies(8))[0]
+    here, there = sinusoidal_positions(torch.tensor([place, place + shift]), 8).unflatten(
+        -1, (4, 2)
+    )
+    by = rotary_angles(torch.tensor([shift]), rotary_frequencies(8))[0]
     sine = here[:, 0] * by.cos() + here[:, 1] * by.sin()
     torch.testing.assert_close(sine, there[:, 0], rtol=0, atol=2e-4)
 
@@ -140,7 +162,9 @@ def test_neighbours_equal_a_loop():
     rows = table.weight.detach()
     found = table.neighbours(3)
     for i in range(9):
-        cosines = {j: torch.cosine_similarity(rows[i], rows[j], dim=0).item() for j in range(9) if j != i}
+        cosines = {
+            j: torch.cosine_similarity(rows[i], rows[j], dim=0).item() for j in range(9) if j != i
+        }
         assert found[i].tolist() == sorted(cosines, key=cosines.get, reverse=True)[:3]
 
 
@@ -153,11 +177,11 @@ def test_neighbours_refuse_more_than_there_are(k):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: frequencies(5), "a width of 5 cannot be cut into pairs"),
-        (lambda: Rotary(0), "a width of 0"),
-        (lambda: Rotary(4, base=0.0), "base 0.0 is not above 0"),
-        (lambda: Sinusoids(3), "a width of 3"),
-        (lambda: Rotary(4)(torch.zeros(1, 1, 2, 6)), "heads of 4 numbers, not of 6"),
+        (lambda: rotary_frequencies(5), "a width of 5 cannot be cut into pairs"),
+        (lambda: RotaryPosition(0), "a width of 0"),
+        (lambda: RotaryPosition(4, base=0.0), "base 0.0 is not above 0"),
+        (lambda: SinusoidalPosition(3), "a width of 3"),
+        (lambda: RotaryPosition(4)(torch.zeros(1, 1, 2, 6)), "heads of 4 numbers, not of 6"),
     ],
 )
 def test_bad_numbers_are_named(make, told):

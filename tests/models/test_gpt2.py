@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from course_lib.inference.cache import KVCache
-from course_lib.models.gpt2 import GPT2, LARGE, MEDIUM, SMALL, XL, GPT2Settings, count_parameters
+from course_lib.models.gpt2 import (
+    GPT2,
+    GPT2_LARGE,
+    GPT2_MEDIUM,
+    GPT2_SMALL,
+    GPT2_XL,
+    GPT2Settings,
+    count_parameters,
+)
 
 TINY = GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3)
 
@@ -17,7 +25,12 @@ def model():
 
 @pytest.mark.parametrize(
     ("settings", "parameters"),
-    [(SMALL, 124_439_808), (MEDIUM, 354_823_168), (LARGE, 774_030_080), (XL, 1_557_611_200)],
+    [
+        (GPT2_SMALL, 124_439_808),
+        (GPT2_MEDIUM, 354_823_168),
+        (GPT2_LARGE, 774_030_080),
+        (GPT2_XL, 1_557_611_200),
+    ],
 )
 def test_published_sizes_on_the_meta_device(settings, parameters):
     with torch.device("meta"):
@@ -59,7 +72,7 @@ def test_cached_equals_uncached_for_any_split(model, cuts):
 @pytest.mark.parametrize("cut", [0, 3, 5])
 def test_a_left_padded_batch_equals_the_single_runs(model, cut):
     rows = [torch.tensor([5, 3, 9, 1, 0, 2, 7, 8]), torch.tensor([4, 4, 10]), torch.tensor([6])]
-    for block in model.blocks:                          # a fresh model hardly looks around: make mistakes show
+    for block in model.blocks:  # a fresh model hardly looks around: make mistakes show
         torch.nn.init.normal_(block.attention.qkv.weight, std=0.5)
         torch.nn.init.normal_(block.attention.out.weight, std=0.5)
     batch = torch.stack([torch.nn.functional.pad(row, (8 - len(row), 0), value=1) for row in rows])
@@ -76,7 +89,9 @@ def test_hidden_and_logits_make_the_forward_pass(model):
     hidden = model.hidden(ids)
     assert hidden.shape == (1, 3, 12)
     torch.testing.assert_close(model.logits(hidden[:, -1:]), model(ids)[:, -1:])
-    torch.testing.assert_close(hidden.mean(-1), torch.zeros(1, 3), atol=1e-6, rtol=0)       # after the last norm
+    torch.testing.assert_close(
+        hidden.mean(-1), torch.zeros(1, 3), atol=1e-6, rtol=0
+    )  # after the last norm
 
 
 def test_padding_must_cover_the_cache_too(model):
@@ -129,10 +144,12 @@ def test_impossible_settings_name_their_numbers(numbers, message):
 
 def test_one_batch_can_be_learnt_by_heart(model):
     ids = torch.randint(11, (4, 9))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(150):
-        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()
+        )
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
-    assert loss < 0.6      # the first tokens differ by row at most: what follows them is knowable
+        optimizer.step()
+    assert loss < 0.6  # the first tokens differ by row at most: what follows them is knowable

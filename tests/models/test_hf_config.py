@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from course_lib.models.deepseek import V2_LITE, V3, DeepSeekSettings
-from course_lib.models.gpt2 import SMALL
+from course_lib.models.deepseek import DEEPSEEK_V2_LITE, DEEPSEEK_V3, DeepSeekSettings
+from course_lib.models.gpt2 import GPT2_SMALL
 from course_lib.models.hf_config import (
     deepseek_settings,
     gpt2_config,
@@ -24,7 +24,7 @@ TINY = DeepSeekSettings(
     11, 9, d_model=16, n_layers=2, n_heads=2, n_groups=4, n_limited_groups=2, q_lora_rank=6
 )
 KINDS = {
-    "GPT2": (gpt2_config(SMALL), gpt2_settings, SMALL),
+    "GPT2": (gpt2_config(GPT2_SMALL), gpt2_settings, GPT2_SMALL),
     "Llama": (llama_config(SMOLLM2_135M), llama_settings, SMOLLM2_135M),
     "DeepSeekV2": (v2_config(TINY), lambda config: deepseek_settings(config, {}), TINY),
     "DeepSeekV3": (v3_config(TINY), lambda config: deepseek_settings(config, {}), TINY),
@@ -202,7 +202,7 @@ def test_other_spellings_are_read_and_must_agree():
     config = {
         name: value for name, value in KINDS["GPT2"][0].items() if name not in SIZES["GPT2"][1:]
     }
-    assert gpt2_settings(config | common) == gpt2_settings(KINDS["GPT2"][0] | common) == SMALL
+    assert gpt2_settings(config | common) == gpt2_settings(KINDS["GPT2"][0] | common) == GPT2_SMALL
     with pytest.raises(ValueError, match="n_embd is 768 there, but hidden_size is 100"):
         gpt2_settings(KINDS["GPT2"][0] | {"hidden_size": 100})
     with pytest.raises(ValueError, match="n_routed_experts is 8 there, but num_experts is 4"):
@@ -259,7 +259,7 @@ def test_the_releases_are_refused_for_what_ours_lacks_and_read_without_it():
     with pytest.raises(ValueError, match="rope_scaling.* is .* there"):
         deepseek_settings(V2_LITE_FILE, {})
     lite = V2_LITE_FILE | {"rope_scaling": None, "max_position_embeddings": 4096}
-    assert deepseek_settings(lite, {}) == V2_LITE
+    assert deepseek_settings(lite, {}) == DEEPSEEK_V2_LITE
     with pytest.raises(ValueError, match="quantization_config is .*fp8.* there"):
         deepseek_settings(V3_FILE | {"rope_scaling": None}, {})
     v3 = V3_FILE | {
@@ -267,8 +267,8 @@ def test_the_releases_are_refused_for_what_ours_lacks_and_read_without_it():
         "max_position_embeddings": 4096,
         "quantization_config": None,
     }
-    assert deepseek_settings(v3, {"model.layers.61.eh_proj.weight": torch.zeros(1)}) == V3
-    assert deepseek_settings(v3, {}) == replace(V3, mtp=False)
+    assert deepseek_settings(v3, {"model.layers.61.eh_proj.weight": torch.zeros(1)}) == DEEPSEEK_V3
+    assert deepseek_settings(v3, {}) == replace(DEEPSEEK_V3, mtp=False)
 
 
 def test_the_settings_of_gpt2_as_openai_published_them():
@@ -283,4 +283,4 @@ def test_the_settings_of_gpt2_as_openai_published_them():
         "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
         "vocab_size": 50257,
     }  # fmt: skip
-    assert gpt2_settings(config) == SMALL
+    assert gpt2_settings(config) == GPT2_SMALL

@@ -9,7 +9,7 @@ import torch
 
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.models.hf_files import FORMATS, KINDS, load_hf, save_hf
+from course_lib.models.hf_files import HF_FORMATS, HF_KINDS, load_hf, save_hf
 from course_lib.models.llama import Llama, LlamaSettings
 
 SETTINGS = GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3, d_ff=7)
@@ -97,7 +97,7 @@ def test_a_model_without_a_format_is_refused(tmp_path):
 
 
 def test_every_format_is_reached_from_its_file():
-    assert set(KINDS.values()) == set(FORMATS)
+    assert set(HF_KINDS.values()) == set(HF_FORMATS)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from course_lib.models.llama import (
     SMOLLM2_135M,
     Llama,
     LlamaSettings,
-    cache_numbers_per_token,
+    kv_cache_numbers_per_token,
 )
 
 TINY = LlamaSettings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)
@@ -33,7 +33,11 @@ def llama(numbers=TINY, seed=0):
 
 @pytest.mark.parametrize(
     ("numbers", "parameters", "printed"),
-    [(DEEPSEEK_7B, 6_910_365_696, 6.9e9), (DEEPSEEK_67B, 67_425_001_472, 67.4e9), (SMOLLM2_135M, 134_515_008, 0.135e9)],
+    [
+        (DEEPSEEK_7B, 6_910_365_696, 6.9e9),
+        (DEEPSEEK_67B, 67_425_001_472, 67.4e9),
+        (SMOLLM2_135M, 134_515_008, 0.135e9),
+    ],
 )
 def test_published_sizes_on_the_meta_device(numbers, parameters, printed):
     """To the parameter, as transformers counts them, and to the digits that the papers print."""
@@ -61,12 +65,12 @@ def test_cache_numbers_by_formula_equal_those_of_a_real_cache(n_kv_heads):
     caches = [KVCache(9) for _ in range(3)]
     Llama(numbers)(torch.zeros(2, 4, dtype=torch.long), caches)
     floats = sum(cache.n_bytes for cache in caches) / 4
-    assert floats / (2 * 9) == cache_numbers_per_token(numbers) == 3 * 2 * n_kv_heads * 4
+    assert floats / (2 * 9) == kv_cache_numbers_per_token(numbers) == 3 * 2 * n_kv_heads * 4
 
 
 def test_grouped_heads_shrink_the_published_cache_eightfold():
-    assert cache_numbers_per_token(DEEPSEEK_67B) == 194_560
-    assert cache_numbers_per_token(replace(DEEPSEEK_67B, n_kv_heads=64)) == 8 * 194_560
+    assert kv_cache_numbers_per_token(DEEPSEEK_67B) == 194_560
+    assert kv_cache_numbers_per_token(replace(DEEPSEEK_67B, n_kv_heads=64)) == 8 * 194_560
 
 
 def test_hidden_and_logits_are_the_two_halves_of_forward():
@@ -126,9 +130,16 @@ def test_cached_equals_uncached_for_any_split(cuts):
 def test_a_left_padded_batch_equals_single_runs(lengths, cut):
     model, T = llama(), max(lengths)
     padding = torch.arange(T) < T - torch.tensor(lengths)[:, None]
-    ids, caches, cut = torch.randint(11, (len(lengths), T)), [KVCache(T) for _ in range(2)], min(cut, T - 1)
+    ids, caches, cut = (
+        torch.randint(11, (len(lengths), T)),
+        [KVCache(T) for _ in range(2)],
+        min(cut, T - 1),
+    )
     first = [model(ids[:, :cut], caches, padding[:, :cut])] if cut else []
-    whole, cached = model(ids, padding=padding), torch.cat([*first, model(ids[:, cut:], caches, padding)], dim=1)
+    whole, cached = (
+        model(ids, padding=padding),
+        torch.cat([*first, model(ids[:, cut:], caches, padding)], dim=1),
+    )
     for row, n in enumerate(lengths):
         alone = model(ids[row : row + 1, T - n :])
         for out in (whole, cached):
@@ -170,7 +181,16 @@ def test_tokens_in_the_cache_count_against_the_context():
 )
 def test_impossible_settings_name_their_numbers(numbers, message):
     with pytest.raises(ValueError, match=message):
-        LlamaSettings(**{"vocab_size": 11, "max_seq_len": 9, "d_model": 12, "n_layers": 2, "n_heads": 3, **numbers})
+        LlamaSettings(
+            **{
+                "vocab_size": 11,
+                "max_seq_len": 9,
+                "d_model": 12,
+                "n_layers": 2,
+                "n_heads": 3,
+                **numbers,
+            }
+        )
 
 
 def test_it_has_no_biases_and_one_kind_of_attention():
@@ -182,10 +202,12 @@ def test_it_has_no_biases_and_one_kind_of_attention():
 def test_one_batch_can_be_learnt_by_heart():
     torch.manual_seed(0)
     model, ids = Llama(TINY), torch.randint(11, (4, 9))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(150):
-        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()
+        )
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
-    assert loss < 0.6      # the first tokens differ by row at most: what follows them is knowable
+        optimizer.step()
+    assert loss < 0.6  # the first tokens differ by row at most: what follows them is knowable

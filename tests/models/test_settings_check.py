@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jaxtyping import config
 
-from course_lib.models.deepseek import V3, DeepSeekSettings
-from course_lib.models.gpt2 import SMALL, GPT2Settings
+from course_lib.models.deepseek import DEEPSEEK_V3, DeepSeekSettings
+from course_lib.models.gpt2 import GPT2_SMALL, GPT2Settings
 from course_lib.models.llama import SMOLLM2_135M, LlamaSettings
 
 
@@ -23,7 +23,7 @@ def annotations_unchecked():
     config.update("jaxtyping_disable", before)
 
 
-MODELS = [SMALL, SMOLLM2_135M, V3]
+MODELS = [GPT2_SMALL, SMOLLM2_135M, DEEPSEEK_V3]
 FIELDS = [(settings, field) for settings in MODELS for field in fields(settings)]
 WRONG = {
     int: [True, False, "64", 64.0, math.nan, math.inf, -64, [64], 1j, b"64"],

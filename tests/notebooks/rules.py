@@ -1,4 +1,5 @@
-"""The rules about notebooks: each takes a `Lesson` and returns the list of its faults, which is empty when all is well.
+"""The rules about notebooks: each takes a `Lesson` and returns the list of its faults, which is
+empty when all is well.
 
 `EXCEPTIONS` names the lessons that need another bound, with the reason.
 """
@@ -22,11 +23,22 @@ from tools import notebooks as tool
 SIZE = 1_500_000  # bytes
 SHORT, LONG = 8, 40  # lines of code: the median's bound, and the largest cell's unless it is quoted
 PRINTED = 15  # lines
-BOUNDS = {"cells": (40, 80), "words": (1500, 3500), "exercises": (3, 6), "predictions": (2, 99), "questions": (3, 99)}
+BOUNDS = {
+    "cells": (40, 80),
+    "words": (1500, 3500),
+    "exercises": (3, 6),
+    "predictions": (2, 99),
+    "questions": (3, 99),
+}
 EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
-    "00": {"exercises": (1, 3), "cells": (25, 80)},  # a first visit: everything is tried once, nothing is long
+    "00": {
+        "exercises": (1, 3),
+        "cells": (25, 80),
+    },  # a first visit: everything is tried once, nothing is long
     "01": {"cells": (40, 90)},  # a tour of many small things, one short cell for each
-    "02": {"cells": (40, 92)},  # nine steps of one pipeline, each shown on a small example and then measured
+    "02": {
+        "cells": (40, 92)
+    },  # nine steps of one pipeline, each shown on a small example and then measured
 }
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
@@ -90,20 +102,34 @@ def html_of(lesson: Lesson) -> Iterator[str]:
             yield output.get("data", {}).get("text/html", "")
     state = lesson.notebook.metadata.get("widgets", {}).get(tool.WIDGETS, {}).get("state", {})
     for model in state.values():
-        yield from (text for text in model["state"].values() if isinstance(text, str) and "<img" in text)
+        yield from (
+            text for text in model["state"].values() if isinstance(text, str) and "<img" in text
+        )
 
 
-# The pair ------------------------------------------------------------------------------------------------------------
+# The pair
+# --------------------------------------------------------------------------------------------------
 
 
 def twin_and_notebook_agree(lesson: Lesson) -> list[str]:
     """The notebook was built from the twin as it is now: same cells, same tags, same text."""
     twin = tool.read_twin(lesson.twin)
-    mine, theirs = ([(c.cell_type, c.source.strip(), tags(c)) for c in nb.cells] for nb in (lesson.notebook, twin))
-    faults = [] if len(mine) == len(theirs) else [f"{len(mine)} cells, but {len(theirs)} in the twin"]
-    faults += [f"cell {i} differs: {a[1][:50]!r}" for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b]
+    mine, theirs = (
+        [(c.cell_type, c.source.strip(), tags(c)) for c in nb.cells]
+        for nb in (lesson.notebook, twin)
+    )
+    faults = (
+        [] if len(mine) == len(theirs) else [f"{len(mine)} cells, but {len(theirs)} in the twin"]
+    )
+    faults += [
+        f"cell {i} differs: {a[1][:50]!r}"
+        for i, (a, b) in enumerate(zip(mine, theirs, strict=False))
+        if a != b
+    ]
     stored = lesson.notebook.metadata.get("course", {}).get("twin")
-    return faults or ([] if stored == tool.digest(lesson.twin) else ["built from another version of the twin"])
+    return faults or (
+        [] if stored == tool.digest(lesson.twin) else ["built from another version of the twin"]
+    )
 
 
 def executed_in_order(lesson: Lesson) -> list[str]:
@@ -111,8 +137,16 @@ def executed_in_order(lesson: Lesson) -> list[str]:
     counts = [cell.execution_count for cell in lesson.code]
     faults = [] if counts == list(range(1, len(counts) + 1)) else [f"execution counts {counts}"]
     for cell in lesson.code:
-        faults += [f"{begins(cell)}: {out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
-        faults += [f"{begins(cell)}: {out.text.strip()[:200]}" for out in cell.outputs if out.get("name") == "stderr"]
+        faults += [
+            f"{begins(cell)}: {out.ename}: {out.evalue}"
+            for out in cell.outputs
+            if out.output_type == "error"
+        ]
+        faults += [
+            f"{begins(cell)}: {out.text.strip()[:200]}"
+            for out in cell.outputs
+            if out.get("name") == "stderr"
+        ]
     return faults
 
 
@@ -132,7 +166,8 @@ def quotes_are_the_library(lesson: Lesson) -> list[str]:
     ]
 
 
-# Size and length -----------------------------------------------------------------------------------------------------
+# Size and length
+# --------------------------------------------------------------------------------------------------
 
 
 def is_small(lesson: Lesson) -> list[str]:
@@ -143,9 +178,14 @@ def is_small(lesson: Lesson) -> list[str]:
 
 def code_cells_are_short(lesson: Lesson) -> list[str]:
     """Code cells have a median of at most 8 lines and never more than 40, unless quoted."""
-    lines = {i: sum(bool(line.strip()) for line in cell.source.splitlines()) for i, cell in enumerate(lesson.code)}
+    lines = {
+        i: sum(bool(line.strip()) for line in cell.source.splitlines())
+        for i, cell in enumerate(lesson.code)
+    }
     own = {i: n for i, n in lines.items() if "quote" not in tags(lesson.code[i])}
-    faults = [f"{begins(lesson.code[i])}: {n} lines, more than {LONG}" for i, n in own.items() if n > LONG]
+    faults = [
+        f"{begins(lesson.code[i])}: {n} lines, more than {LONG}" for i, n in own.items() if n > LONG
+    ]
     middle = median(own.values())
     return faults + ([f"median of {middle} lines, more than {SHORT}"] if middle > SHORT else [])
 
@@ -155,7 +195,11 @@ def prints_little(lesson: Lesson) -> list[str]:
     faults = []
     for cell in lesson.code:
         printed = "".join(out.text for out in cell.outputs if out.output_type == "stream")
-        plain = [out.data["text/plain"] for out in cell.outputs if set(out.get("data", {})) == {"text/plain"}]
+        plain = [
+            out.data["text/plain"]
+            for out in cell.outputs
+            if set(out.get("data", {})) == {"text/plain"}
+        ]
         if (n := sum(len(text.strip("\n").splitlines()) for text in [printed, *plain])) > PRINTED:
             faults.append(f"{begins(cell)}: {n} printed lines, more than {PRINTED}")
     return faults
@@ -179,7 +223,8 @@ def has_the_right_length(lesson: Lesson) -> list[str]:
     ]
 
 
-# Shape ---------------------------------------------------------------------------------------------------------------
+# Shape
+# --------------------------------------------------------------------------------------------------
 
 
 def opens_as_agreed(lesson: Lesson) -> list[str]:
@@ -192,8 +237,12 @@ def opens_as_agreed(lesson: Lesson) -> list[str]:
     if not tool.RUNS_IN.search(cells[0].source):
         faults.append("the box does not say how long the notebook runs (`runs in under 2 minutes`)")
     if cells[1].cell_type != "code" or f'course_map.show("{lesson.number}")' not in cells[1].source:
-        faults.append(f'the second cell does not show the course map: course_map.show("{lesson.number}")')
-    elif not any(course_map.as_html(lesson.number) == out.data.get("text/html") for out in cells[1].outputs):
+        faults.append(
+            f'the second cell does not show the course map: course_map.show("{lesson.number}")'
+        )
+    elif not any(
+        course_map.as_html(lesson.number) == out.data.get("text/html") for out in cells[1].outputs
+    ):
         faults.append("the stored course map is not the map as it is now")
     if cells[2].cell_type != "code" or not imports(cells[2]):
         faults.append("the third cell is not the set-up cell, with all imports")
@@ -208,7 +257,9 @@ def has_one_setup_cell(lesson: Lesson) -> list[str]:
         if "quote" not in tags(c) and imports(c)
     ]
     for cell in lesson.code:
-        if found := re.search(r"(?m)^\s*[!%].*|pip install|sys\.path|os\.chdir|PYTHONPATH", cell.source):
+        if found := re.search(
+            r"(?m)^\s*[!%].*|pip install|sys\.path|os\.chdir|PYTHONPATH", cell.source
+        ):
             faults.append(f"{begins(cell)}: {found[0].strip()!r} has no place in a notebook")
     return faults
 
@@ -218,7 +269,9 @@ def imports(cell: NotebookNode) -> bool:
     if cell.cell_type != "code":
         return False
     try:
-        return any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(cell.source).body)
+        return any(
+            isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(cell.source).body
+        )
     except SyntaxError:
         return False  # a magic command, which has_one_setup_cell names
 
@@ -236,30 +289,42 @@ def headings_do_not_jump(lesson: Lesson) -> list[str]:
 def headings(lesson: Lesson) -> list[tuple[int, str]]:
     """The headings of a notebook with their levels."""
     text = "\n".join(re.sub(r"(?ms)^```.*?^```", "", cell.source) for cell in lesson.prose)
-    return [(len(marks), title.strip()) for marks, title in re.findall(r"(?m)^(#{1,6}) +(.+)$", text)]
+    return [
+        (len(marks), title.strip()) for marks, title in re.findall(r"(?m)^(#{1,6}) +(.+)$", text)
+    ]
 
 
 def closes_as_agreed(lesson: Lesson) -> list[str]:
     """Near the end: what was kept and left out (`## Paper and this notebook`), and the summary."""
     titles = [title for _, title in headings(lesson)]
-    faults = [] if any("this notebook" in title for title in titles) else ["no section `Paper and this notebook`"]
-    return faults + ([] if any(title.startswith("Summary") for title in titles) else ["no section `Summary`"])
+    faults = (
+        []
+        if any("this notebook" in title for title in titles)
+        else ["no section `Paper and this notebook`"]
+    )
+    return faults + (
+        [] if any(title.startswith("Summary") for title in titles) else ["no section `Summary`"]
+    )
 
 
 def is_plain_markdown(lesson: Lesson) -> list[str]:
     """No MyST directives or roles, which JupyterLab shows as raw text."""
     faults = []
     for cell in lesson.prose:
-        for found in re.findall(r"(?m)^(?:```+|:::+)\s*\{.*|\{[a-z:-]+\}`[^`]*`|^:::+.*", cell.source):
+        for found in re.findall(
+            r"(?m)^(?:```+|:::+)\s*\{.*|\{[a-z:-]+\}`[^`]*`|^:::+.*", cell.source
+        ):
             faults.append(f"{begins(cell)}: {found.strip()[:50]!r}")
     return faults
 
 
-# Exercises -----------------------------------------------------------------------------------------------------------
+# Exercises
+# --------------------------------------------------------------------------------------------------
 
 
 def exercises_are_whole(lesson: Lesson) -> list[str]:
-    """Each exercise has its heading, three hints, a skeleton with its check, and a solution that passes it."""
+    """Each exercise has its heading, three hints, a skeleton with its check, and a solution that
+    passes it."""
     faults, count, text = [], 0, ""
     for i, cell in enumerate(lesson.notebook.cells):
         if cell.cell_type == "markdown":
@@ -269,7 +334,9 @@ def exercises_are_whole(lesson: Lesson) -> list[str]:
             statement = text[text.rfind("### Exercise ") :]
             found = EXERCISE.match(statement)
             if found is None or int(found[1]) != count:
-                faults.append(f"exercise {count} has no heading `### Exercise {count}: name   ({DIFFICULTY})`")
+                faults.append(
+                    f"exercise {count} has no heading `### Exercise {count}: name   ({DIFFICULTY})`"
+                )
             if [statement.count(f"<summary>{hint}</summary>") for hint in HINTS] != [1, 1, 1]:
                 faults.append(f"exercise {count} has not the three hints {HINTS}")
             after = next((c for c in lesson.notebook.cells[i + 1 :] if c.cell_type == "code"), cell)
@@ -282,11 +349,15 @@ def exercises_are_whole(lesson: Lesson) -> list[str]:
 
 def pair_faults(lesson: Lesson, exercise: NotebookNode, solution: NotebookNode) -> list[str]:
     """What is wrong with one pair of skeleton and solution."""
-    called = re.fullmatch(r"check\.(\w+)\((\w+)\)", exercise.source.strip().splitlines()[-1].split("  #")[0].strip())
+    called = re.fullmatch(
+        r"check\.(\w+)\((\w+)\)", exercise.source.strip().splitlines()[-1].split("  #")[0].strip()
+    )
     if called is None or called[1] != called[2]:
         return ["the skeleton's last line is not `check.name(name)`"]
     name, faults = called[1], []
-    module = importlib.import_module(f"course_lib.lab.checks.{course_map.lesson(lesson.number).lab}")
+    module = importlib.import_module(
+        f"course_lib.lab.checks.{course_map.lesson(lesson.number).lab}"
+    )
     if not getattr(getattr(module, name, None), "is_checker", False):
         faults.append(f"there is no checker {name} in {module.__name__}")
     if not printed(exercise).startswith(f"[ ] {name}"):
@@ -307,23 +378,34 @@ def printed(cell: NotebookNode) -> str:
     return verdicts[-1] if verdicts else text
 
 
-# Figures and links ---------------------------------------------------------------------------------------------------
+# Figures and links
+# --------------------------------------------------------------------------------------------------
 
 
 def images_have_alt_text(lesson: Lesson) -> list[str]:
     """Every image says in words what it shows."""
     faults = []
-    for image in re.findall(r"<img\b[^>]*>", "\n".join([*html_of(lesson), *(cell.source for cell in lesson.prose)])):
+    for image in re.findall(
+        r"<img\b[^>]*>", "\n".join([*html_of(lesson), *(cell.source for cell in lesson.prose)])
+    ):
         alt = re.search(r'\balt="([^"]*)"', image)
         if alt is None or len(alt[1].strip()) < 20:
             faults.append(f"an image with the alternative text {alt[1] if alt else None!r}")
     for cell in lesson.code:
         for output in cell.outputs:
             data = output.get("data", {})
-            if any(mime.startswith("image/") for mime in data) and "<img alt=" not in data.get("text/html", ""):
-                faults.append(f"{begins(cell)}: a bare picture; show it by plots.show(fig, alt=...)")
+            if any(mime.startswith("image/") for mime in data) and "<img alt=" not in data.get(
+                "text/html", ""
+            ):
+                faults.append(
+                    f"{begins(cell)}: a bare picture; show it by plots.show(fig, alt=...)"
+                )
     for cell in lesson.prose:
-        faults += [f"{begins(cell)}: ![{alt}]" for alt in re.findall(r"!\[([^\]]*)\]\(", cell.source) if len(alt) < 20]
+        faults += [
+            f"{begins(cell)}: ![{alt}]"
+            for alt in re.findall(r"!\[([^\]]*)\]\(", cell.source)
+            if len(alt) < 20
+        ]
     return faults
 
 
@@ -339,7 +421,9 @@ def links_resolve(lesson: Lesson) -> list[str]:
             if not file.exists():
                 faults.append(f"{link} leads nowhere")
             elif anchor and file.suffix == ".ipynb" and anchor not in anchors(file):
-                faults.append(f"{link}: there is no such heading; there are {sorted(anchors(file))}")
+                faults.append(
+                    f"{link}: there is no such heading; there are {sorted(anchors(file))}"
+                )
     return faults
 
 
@@ -350,9 +434,12 @@ def anchors(file: Path) -> set[str]:
 
 
 def is_normalised(lesson: Lesson) -> list[str]:
-    """Nothing is stored that differs between two builds or tells about the machine that built it."""
+    """Nothing is stored that differs between two builds or tells about the machine that built
+    it."""
     text = lesson.file.read_text(encoding="utf-8")
-    faults = [f"{key} is stored" for key in ("iopub.execute_input", '"execution": {') if key in text]
+    faults = [
+        f"{key} is stored" for key in ("iopub.execute_input", '"execution": {') if key in text
+    ]
     words = re.sub(r'base64,[^"\\]*|"image/png": "[^"]*"', "", text)
     paths = set(re.findall(r"/(?:home|root|Users|tmp|work)/[\w./-]+", words))
     faults += [f"a path of the machine: {path}" for path in sorted(paths)]

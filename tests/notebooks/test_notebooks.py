@@ -17,6 +17,8 @@ def test_each_notebook_has_a_twin_and_a_place_on_the_map():
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("twin", [twin for twin in TWINS if target(twin).exists()], ids=lambda twin: twin.stem)
+@pytest.mark.parametrize(
+    "twin", [twin for twin in TWINS if target(twin).exists()], ids=lambda twin: twin.stem
+)
 def test_notebook(twin, rule):
     assert rule(Lesson(target(twin), twin)) == []

@@ -1,4 +1,5 @@
-"""The rules can fail: a good notebook is broken in one place at a time, and the rule meant for that objects."""
+"""The rules can fail: a good notebook is broken in one place at a time, and the rule meant for that
+objects."""
 
 import copy
 import json
@@ -50,17 +51,27 @@ def exercise(number: int) -> list[NotebookNode]:
 
 def good_cells() -> list[NotebookNode]:
     filler = " ".join(["word"] * 70)
-    steps = [cell for i in range(14) for cell in (new_markdown_cell(f"## Why {i}?\n\n{filler}"), code("x = 1", "1\n"))]
+    steps = [
+        cell
+        for i in range(14)
+        for cell in (new_markdown_cell(f"## Why {i}?\n\n{filler}"), code("x = 1", "1\n"))
+    ]
     ask = 'quiz.choice("q", "?", [])'
     return [
         new_markdown_cell(BOX),
-        new_code_cell('course_map.show("03")', outputs=[new_output("display_data", {"text/html": MAP})]),
+        new_code_cell(
+            'course_map.show("03")', outputs=[new_output("display_data", {"text/html": MAP})]
+        ),
         code("import torch\nfrom course_lib.lab import quiz"),
         *steps,
         new_markdown_cell(
-            f"{filler} " * 8 + f"\n\n{PREDICT}\n\n{PREDICT}\n\n[above](#why-1) and [here](03_byte_pair_encoding.ipynb)"
+            f"{filler} " * 8 + f"\n\n{PREDICT}\n\n{PREDICT}\n\n[above](#why-1) and"
+            " [here](03_byte_pair_encoding.ipynb)"
         ),
-        new_code_cell("show()", outputs=[new_output("display_data", {"text/html": IMAGE, "image/png": "AAAA"})]),
+        new_code_cell(
+            "show()",
+            outputs=[new_output("display_data", {"text/html": IMAGE, "image/png": "AAAA"})],
+        ),
         code(tool.quoted_source(QUOTED), tags=["quote"], quote=QUOTED),
         *exercise(1),
         *exercise(2),
@@ -83,15 +94,21 @@ def stored(tmp_path, monkeypatch):
     twin.write_text("# stands for the twin\n", encoding="utf-8")
 
     def store(cells: list[NotebookNode]) -> Lesson:
-        for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
+        for number, cell in enumerate(
+            (cell for cell in cells if cell.cell_type == "code"), start=1
+        ):
             cell.setdefault("execution_count", None)
             if cell.execution_count is None:
                 cell.execution_count = number
         for i, cell in enumerate(cells):
             cell.id = f"cell-{i}"
-        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"course": {"twin": tool.digest(twin)}})
+        notebook = nbformat.v4.new_notebook(
+            cells=cells, metadata={"course": {"twin": tool.digest(twin)}}
+        )
         tool.target(twin).write_text(tool.as_text(notebook), encoding="utf-8")
-        monkeypatch.setattr(tool, "read_twin", lambda _: nbformat.v4.new_notebook(cells=good_cells()))
+        monkeypatch.setattr(
+            tool, "read_twin", lambda _: nbformat.v4.new_notebook(cells=good_cells())
+        )
         return Lesson(tool.target(twin), twin)
 
     return store
@@ -122,8 +139,16 @@ BROKEN = {
     "twin_and_notebook_agree": [change("## Why 3", "word", "another"), lambda cells: cells.pop(5)],
     "executed_in_order": [
         edit("x = 1", lambda cell: cell.update(execution_count=99)),
-        edit("x = 1", lambda cell: cell.outputs.append(new_output("error", ename="E", evalue="v", traceback=[]))),
-        edit("x = 1", lambda cell: cell.outputs.append(new_output("stream", name="stderr", text="a warning"))),
+        edit(
+            "x = 1",
+            lambda cell: cell.outputs.append(
+                new_output("error", ename="E", evalue="v", traceback=[])
+            ),
+        ),
+        edit(
+            "x = 1",
+            lambda cell: cell.outputs.append(new_output("stream", name="stderr", text="a warning")),
+        ),
     ],
     "quotes_are_the_library": [
         change("def first_line", ":90", ":80"),
@@ -133,11 +158,18 @@ BROKEN = {
     "is_small": [edit("## Why 3", lambda cell: cell.update(source=cell.source + "x" * 1_600_000))],
     "code_cells_are_short": [
         edit("x = 1", lambda cell: cell.update(source="x = 1\n" * 41)),
-        lambda cells: [cell.update(source="x = 1\n" * 9) for cell in cells if cell.source == "x = 1"],
+        lambda cells: [
+            cell.update(source="x = 1\n" * 9) for cell in cells if cell.source == "x = 1"
+        ],
     ],
     "prints_little": [
         edit("x = 1", printing("1\n" * 16)),
-        edit("x = 1", lambda cell: cell.outputs.append(new_output("display_data", {"text/plain": "1\n" * 16}))),
+        edit(
+            "x = 1",
+            lambda cell: cell.outputs.append(
+                new_output("display_data", {"text/plain": "1\n" * 16})
+            ),
+        ),
     ],
     "has_the_right_length": [
         lambda cells: cells.extend(code("x = 1") for _ in range(50)),
@@ -151,7 +183,10 @@ BROKEN = {
         change("# 03", "**Papers**", "Papers"),
         change("# 03", "runs in under 2 minutes", "quick"),
         change("course_map", '"03"', '"04"'),
-        edit("course_map", lambda cell: cell.outputs[0].data.update({"text/html": MAP.replace("GRPO", "PPO")})),
+        edit(
+            "course_map",
+            lambda cell: cell.outputs[0].data.update({"text/html": MAP.replace("GRPO", "PPO")}),
+        ),
         lambda cells: cells.insert(2, cells.pop(4)),
     ],
     "has_one_setup_cell": [
@@ -160,8 +195,14 @@ BROKEN = {
         change("x = 1", "x = 1", "%pip install torch"),
         change("x = 1", "x = 1", "sys.path.append('..')"),
     ],
-    "headings_do_not_jump": [change("## Why 3", "## Why", "#### Why"), change("## Why 3", "## Why", "# Why")],
-    "closes_as_agreed": [change("## Summary", "Summary", "End"), change("## Paper", "this notebook", "us")],
+    "headings_do_not_jump": [
+        change("## Why 3", "## Why", "#### Why"),
+        change("## Why 3", "## Why", "# Why"),
+    ],
+    "closes_as_agreed": [
+        change("## Summary", "Summary", "End"),
+        change("## Paper", "this notebook", "us"),
+    ],
     "is_plain_markdown": [
         change("## Why 3", "word", "\n:::{note}\nword\n:::\n"),
         change("## Why 3", "word", "\n```{note}\nword\n```\n"),
@@ -172,7 +213,9 @@ BROKEN = {
         change("Exercise 2", " · 5 minutes", ""),
         change("Exercise 2", "Hint 2: a plan", "Hint 2"),
         change("    ...", f"check.{CHECKED}(", "check.another("),
-        edit("    ...", lambda cell: cell.update(source=cell.source.replace(CHECKED, "unknown_name"))),
+        edit(
+            "    ...", lambda cell: cell.update(source=cell.source.replace(CHECKED, "unknown_name"))
+        ),
         edit("    ...", printing(f"[ok] {CHECKED}: right.")),
         edit("_solution(x)", printing(f"[x] {CHECKED}: wrong.")),
         edit("_solution(x)", lambda cell: cell.metadata.update(tags=["solution"])),
@@ -180,7 +223,9 @@ BROKEN = {
         lambda cells: cells.append(code("x = 1", tags=["solution"])),
     ],
     "images_have_alt_text": [
-        edit("show()", lambda cell: cell.outputs[0].data.update({"text/html": '<img src="x.png">'})),
+        edit(
+            "show()", lambda cell: cell.outputs[0].data.update({"text/html": '<img src="x.png">'})
+        ),
         edit(
             "show()",
             lambda cell: cell.outputs[0].data.update(

@@ -62,15 +62,29 @@ def test_a_build_fills_quotes_and_gives_the_same_bytes_twice(twin):
     assert not tool.in_step(twin)
     report = tool.build(twin)
     first = tool.target(twin).read_bytes()
-    assert re.match(r"99_test.ipynb: \d+\.\d s \(2 minutes promised.*\), 0\.\d\d MB, 5 cells", report)
-    assert tool.in_step(twin) and "old text" not in twin.read_text() and "def first_line" in twin.read_text()
+    assert re.match(
+        r"99_test.ipynb: \d+\.\d s \(2 minutes promised.*\), 0\.\d\d MB, 5 cells", report
+    )
+    assert (
+        tool.in_step(twin)
+        and "old text" not in twin.read_text()
+        and "def first_line" in twin.read_text()
+    )
 
     notebook = nbformat.reads(first.decode(), as_version=4)
-    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [
+        1,
+        2,
+        3,
+        4,
+    ]
     assert notebook.cells[1].outputs[0].text == f"off notebooks {tool.sys.prefix}\n"
     assert [output.text for output in notebook.cells[4].outputs] == ["0\n1\n2\n"]
     state = notebook.metadata["widgets"][tool.WIDGETS]["state"]
-    assert notebook.cells[3].outputs[0].data["application/vnd.jupyter.widget-view+json"]["model_id"] in state
+    assert (
+        notebook.cells[3].outputs[0].data["application/vnd.jupyter.widget-view+json"]["model_id"]
+        in state
+    )
     stack = next(model["state"] for model in state.values() if model["model_name"] == "StackModel")
     assert stack["selected_index"] is None, "the browser would take it for a frame"
     link = next(model["state"] for model in state.values() if model["model_name"] == "LinkModel")
@@ -90,7 +104,9 @@ def test_a_failing_cell_is_told_and_nothing_is_written(twin, capsys):
     with pytest.raises(tool.CellExecutionError, match="x = 1 / 0"):
         tool.build(twin)
     assert tool.target(twin).read_text() == "the old notebook"
-    assert [file.name for file in twin.parent.parent.iterdir() if file.is_file()] == ["99_test.ipynb"]
+    assert [file.name for file in twin.parent.parent.iterdir() if file.is_file()] == [
+        "99_test.ipynb"
+    ]
 
 
 def test_a_failing_notebook_fails_the_command(twin, monkeypatch, capsys):
@@ -98,7 +114,11 @@ def test_a_failing_notebook_fails_the_command(twin, monkeypatch, capsys):
     twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
     assert tool.build_all([twin]) == 1
     printed = capsys.readouterr().out
-    assert "99_test: NOT BUILT" in printed and "x = 1 / 0" in printed and "ZeroDivisionError" in printed
+    assert (
+        "99_test: NOT BUILT" in printed
+        and "x = 1 / 0" in printed
+        and "ZeroDivisionError" in printed
+    )
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
@@ -138,13 +158,19 @@ class Quoted:
 
 
 def test_quotes_lose_their_docstrings_only():
-    assert tool.quoted_source(f"{__name__}.quoted") == (
-        "def quoted(x):\n    def inner():\n        ...\n\n    # a comment stays\n    return inner"
+    assert (
+        tool.quoted_source(f"{__name__}.quoted")
+        == "def quoted(x):\n    def inner():\n        ...\n\n    # a comment stays\n    return"
+        " inner"
     )
-    assert tool.quoted_source(f"{__name__}.Quoted") == (
-        'class Quoted:\n    value: int = 3\n\n    def method(self):\n        return "a string, not a docstring"'
+    assert (
+        tool.quoted_source(f"{__name__}.Quoted")
+        == 'class Quoted:\n    value: int = 3\n\n    def method(self):\n        return "a string,'
+        ' not a docstring"'
     )
-    assert tool.quoted_source(f"{__name__}.Quoted.method").startswith("def method(self):\n    return")
+    assert tool.quoted_source(f"{__name__}.Quoted.method").startswith(
+        "def method(self):\n    return"
+    )
     for missing in ("tools.notebooks.nothing", "tools.nothing.first_line", "nothing.at.all"):
         with pytest.raises((AttributeError, ModuleNotFoundError), match="nothing"):
             tool.quoted_source(missing)
@@ -171,8 +197,13 @@ def test_the_handout_has_no_solutions_and_no_outputs(twin, monkeypatch, tmp_path
     tool.target(twin).write_text(tool.as_text(notebook), encoding="utf-8")
     tool.write_handouts([twin], tmp_path / "build" / "handout")
     copy = json.loads((tmp_path / "build" / "handout" / "99_test.ipynb").read_text())
-    assert len(copy["cells"]) == 4 and not any("solution" in cell["metadata"].get("tags", []) for cell in copy["cells"])
-    assert all(cell.get("outputs") in ([], None) and cell.get("execution_count") is None for cell in copy["cells"])
+    assert len(copy["cells"]) == 4 and not any(
+        "solution" in cell["metadata"].get("tags", []) for cell in copy["cells"]
+    )
+    assert all(
+        cell.get("outputs") in ([], None) and cell.get("execution_count") is None
+        for cell in copy["cells"]
+    )
     assert len(notebook.cells) == 5, "the notebook itself was changed"
     tool.target(twin).unlink()
     with pytest.raises(SystemExit, match="not built yet: 99_test"):

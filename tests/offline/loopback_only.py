@@ -1,14 +1,23 @@
 """While the tests run, no Python process opens a connection that leaves this machine.
 
-An audit hook cannot be removed again and sees every socket of its process. Processes started from here load it too:
-`conftest.py` puts this folder on PYTHONPATH, where Python finds `sitecustomize.py` at its start.
+An audit hook cannot be removed again and sees every socket of its process. Processes started from
+here load it too: `conftest.py` puts this folder on PYTHONPATH, where Python finds
+`sitecustomize.py` at its start.
 """
 
 import ipaddress
 import sys
 
-NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}  # their first argument is a host
-ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg"}  # their second is (host, port, ...)
+NAMED = {
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.gethostbyaddr",
+}  # their first argument is a host
+ADDRESSED = {
+    "socket.connect",
+    "socket.sendto",
+    "socket.sendmsg",
+}  # their second is (host, port, ...)
 
 
 def is_local(host) -> bool:
@@ -22,7 +31,8 @@ def is_local(host) -> bool:
 
 
 def refuse_others(event: str, args: tuple) -> None:
-    """Raise where an audit event is about a host that is not this machine. Unix sockets have no host."""
+    """Raise where an audit event is about a host that is not this machine. Unix sockets have no
+    host."""
     if event in NAMED:
         host = args[0]
     elif event in ADDRESSED and isinstance(args[1], tuple):

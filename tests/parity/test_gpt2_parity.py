@@ -4,8 +4,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from course_lib.assets import DATA
-from course_lib.models.gpt2 import GPT2, SMALL, GPT2Settings
+from course_lib.assets import DATA_FOLDER
+from course_lib.models.gpt2 import GPT2, GPT2_SMALL, GPT2Settings
 from course_lib.models.hf_files import gpt2_settings, load_hf, save_hf
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf
 
@@ -21,14 +21,21 @@ SETTINGS = [
 
 def hugging_face(settings: GPT2Settings):
     config = transformers.GPT2Config(
-        vocab_size=settings.vocab_size, n_positions=settings.max_seq_len, n_embd=settings.d_model,
-        n_layer=settings.n_layers, n_head=settings.n_heads, n_inner=settings.d_ff, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=settings.vocab_size,
+        n_positions=settings.max_seq_len,
+        n_embd=settings.d_model,
+        n_layer=settings.n_layers,
+        n_head=settings.n_heads,
+        n_inner=settings.d_ff,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return scattered(transformers.GPT2LMHeadModel(config).eval())
 
 
 def scattered(model):
-    """Draw all parameters at random: biases and norms too, which a fresh model leaves at 0 and 1."""
+    """Draw all parameters at random: biases and norms too, which a fresh model leaves at 0 and
+    1."""
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -77,7 +84,9 @@ def test_transformers_opens_what_we_save(settings, tmp_path):
     torch.manual_seed(2)
     ours = scattered(GPT2(settings))
     save_hf(ours, tmp_path)
-    theirs, report = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    theirs, report = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     ids = torch.randint(settings.vocab_size, (2, settings.max_seq_len))
     torch.testing.assert_close(theirs.eval()(ids).logits, ours(ids), rtol=1e-5, atol=1e-5)
@@ -95,13 +104,17 @@ def test_we_open_what_transformers_saves(settings, tmp_path):
 
 
 def test_their_default_configuration_is_our_small_one():
-    assert gpt2_settings(transformers.GPT2Config().to_dict()) == SMALL
+    assert gpt2_settings(transformers.GPT2Config().to_dict()) == GPT2_SMALL
 
 
 @pytest.mark.parametrize("name", ["wide", "deep", "least", "words"])
 def test_the_shipped_reading_is_theirs_and_ours(name):
-    folder = DATA / "gpt2_reference" / name
+    folder = DATA_FOLDER / "gpt2_reference" / name
     reading = safetensors.torch.load_file(folder / "reading.safetensors")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    torch.testing.assert_close(theirs(reading["ids"]).logits, reading["logits"], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(load_hf(folder)(reading["ids"]), reading["logits"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        theirs(reading["ids"]).logits, reading["logits"], rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        load_hf(folder)(reading["ids"]), reading["logits"], rtol=1e-5, atol=1e-5
+    )

@@ -1,4 +1,5 @@
-"""Our mixture of experts against Hugging Face's DeepSeek classes, on random weights: same outputs, same gradients."""
+"""Our mixture of experts against Hugging Face's DeepSeek classes, on random weights: same outputs,
+same gradients."""
 
 import pytest
 import torch
@@ -10,28 +11,43 @@ transformers = pytest.importorskip("transformers")
 from transformers.models.deepseek_v2.modeling_deepseek_v2 import DeepseekV2Moe  # noqa: E402
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE  # noqa: E402
 
-SIZES = [       # d_model, d_expert, n_experts, n_shared, n_chosen, n_groups, n_limited_groups, scale
+SIZES = [  # d_model, d_expert, n_experts, n_shared, n_chosen, n_groups, n_limited_groups, scale
     (16, 8, 8, 1, 2, 1, 1, 1.0),
-    (24, 12, 12, 2, 3, 4, 2, 2.5),      # several groups
-    (20, 6, 10, 0, 4, 5, 3, 16.0),      # no shared expert, sizes of no whole 16 bytes
-    (7, 5, 6, 3, 6, 3, 3, 0.5),         # all experts chosen, odd sizes
-    (8, 4, 16, 1, 1, 8, 1, 1.0),        # one chosen from one group
+    (24, 12, 12, 2, 3, 4, 2, 2.5),  # several groups
+    (20, 6, 10, 0, 4, 5, 3, 16.0),  # no shared expert, sizes of no whole 16 bytes
+    (7, 5, 6, 3, 6, 3, 3, 0.5),  # all experts chosen, odd sizes
+    (8, 4, 16, 1, 1, 8, 1, 1.0),  # one chosen from one group
     (12, 16, 9, 1, 5, 3, 2, 1.5),
 ]
 
 
-def hugging_face(version, d_model, d_expert, n_experts, n_shared, n_chosen, n_groups, n_limited_groups, scale):
+def hugging_face(
+    version, d_model, d_expert, n_experts, n_shared, n_chosen, n_groups, n_limited_groups, scale
+):
     """A layer of theirs with random weights, a random bias included."""
     config, layer = {
         "V2": (transformers.DeepseekV2Config, DeepseekV2Moe),
         "V3": (transformers.DeepseekV3Config, DeepseekV3MoE),
     }[version]
-    groups = {"topk_method": "group_limited_greedy" if n_groups > 1 else "greedy"} if version == "V2" else {}
-    theirs = layer(config(
-        hidden_size=d_model, moe_intermediate_size=d_expert, n_routed_experts=n_experts, n_shared_experts=n_shared,
-        num_experts_per_tok=n_chosen, n_group=n_groups, topk_group=n_limited_groups, routed_scaling_factor=scale,
-        num_attention_heads=1, **groups,
-    ))  # fmt: skip
+    groups = (
+        {"topk_method": "group_limited_greedy" if n_groups > 1 else "greedy"}
+        if version == "V2"
+        else {}
+    )
+    theirs = layer(
+        config(
+            hidden_size=d_model,
+            moe_intermediate_size=d_expert,
+            n_routed_experts=n_experts,
+            n_shared_experts=n_shared,
+            num_experts_per_tok=n_chosen,
+            n_group=n_groups,
+            topk_group=n_limited_groups,
+            routed_scaling_factor=scale,
+            num_attention_heads=1,
+            **groups,
+        )
+    )
     for tensor in (*theirs.parameters(), *theirs.buffers()):
         tensor.data.normal_(std=0.3)
     return theirs
@@ -41,7 +57,13 @@ def ours_from(theirs, version, d_model, d_expert, n_experts, n_shared, *choice):
     """Our layer with the same weights."""
     router = {"V2": SoftmaxRouter, "V3": SigmoidRouter}[version](d_model, n_experts, *choice)
     ours = MoE(router, d_model, d_expert, n_experts, n_shared)
-    ours.load_state_dict({name: theirs[their_name] for name, their_name in NAMES.items() if name in ours.state_dict()})
+    ours.load_state_dict(
+        {
+            name: theirs[their_name]
+            for name, their_name in NAMES.items()
+            if name in ours.state_dict()
+        }
+    )
     return ours
 
 
@@ -74,7 +96,9 @@ def test_outputs_and_gradients_equal_hugging_face(sizes, version, few, monkeypat
     torch.testing.assert_close(xs[0].grad, xs[1].grad, rtol=1e-5, atol=1e-5)
     gradients = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[NAMES[name]].grad, rtol=1e-5, atol=1e-5, msg=name)
+        torch.testing.assert_close(
+            parameter.grad, gradients[NAMES[name]].grad, rtol=1e-5, atol=1e-5, msg=name
+        )
 
 
 @pytest.mark.parametrize("version", ["V2", "V3"])
@@ -88,5 +112,8 @@ def test_the_same_experts_are_chosen_with_the_same_weights(sizes, version):
     routing = ours.router(x)
     table, wanted = torch.zeros(2, 50, sizes[2])
     torch.testing.assert_close(
-        table.scatter(1, routing.chosen, routing.weights), wanted.scatter(1, chosen, weights), rtol=1e-5, atol=1e-6
+        table.scatter(1, routing.chosen, routing.weights),
+        wanted.scatter(1, chosen, weights),
+        rtol=1e-5,
+        atol=1e-6,
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib.layers.position import Rotary
+from course_lib.layers.position import RotaryPosition
 
 pytest.importorskip("transformers")
 from transformers.models.llama.configuration_llama import LlamaConfig  # noqa: E402
@@ -11,7 +11,8 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply
 
 
 @pytest.mark.parametrize(
-    ("d_head", "n_heads", "base", "start"), [(6, 3, 10_000.0, 0), (64, 9, 100_000.0, 0), (10, 1, 500.0, 13)]
+    ("d_head", "n_heads", "base", "start"),
+    [(6, 3, 10_000.0, 0), (64, 9, 100_000.0, 0), (10, 1, 500.0, 13)],
 )
 def test_rotary_equals_llamas(d_head, n_heads, base, start):
     config = LlamaConfig(
@@ -21,6 +22,6 @@ def test_rotary_equals_llamas(d_head, n_heads, base, start):
     q, k = torch.randn(2, 2, n_heads, 11, d_head, generator=torch.Generator().manual_seed(0))
     cos, sin = LlamaRotaryEmbedding(config)(q, torch.arange(start, start + 11)[None])
     want_q, want_k = apply_rotary_pos_emb(q, k, cos, sin)
-    ours = Rotary(d_head, base)
+    ours = RotaryPosition(d_head, base)
     torch.testing.assert_close(ours(q, start), want_q, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours(k, start), want_k, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,5 @@
-"""Our filters of the next token, padded batches and judgement of drafts against those of transformers."""
+"""Our filters of the next token, padded batches and judgement of drafts against those of
+transformers."""
 
 import pytest
 import torch
@@ -9,15 +10,15 @@ from course_lib.inference.generate import (
     keep_top_k,
     keep_top_p,
     next_token_probs,
-    penalise_repeats,
+    penalize_repeats,
 )
 from course_lib.inference.rollout import sample_completions
-from course_lib.inference.speculative import accept, correction
+from course_lib.inference.speculative import count_accepted, residual_probs
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_files import save_hf
 from course_lib.models.llama import Llama, LlamaSettings
-from course_lib.text.batches import pad
+from course_lib.text.batches import pad_rows
 
 transformers = pytest.importorskip("transformers")
 from transformers.generation import utils  # noqa: E402
@@ -36,8 +37,14 @@ LOGITS = torch.randn(4, 50, generator=torch.Generator().manual_seed(0)) * 3
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(lambda logits, p=p: penalise_repeats(logits, IDS, p), RepetitionPenaltyLogitsProcessor(p)) for p in (0.7, 1.3)]
-    + [(lambda logits, t=t: apply_temperature(logits, t), TemperatureLogitsWarper(t)) for t in (0.3, 1.7)]
+    [
+        (lambda logits, p=p: penalize_repeats(logits, IDS, p), RepetitionPenaltyLogitsProcessor(p))
+        for p in (0.7, 1.3)
+    ]
+    + [
+        (lambda logits, t=t: apply_temperature(logits, t), TemperatureLogitsWarper(t))
+        for t in (0.3, 1.7)
+    ]
     + [(lambda logits, k=k: keep_top_k(logits, k), TopKLogitsWarper(k)) for k in (1, 7, 60)]
     + [(lambda logits, p=p: keep_top_p(logits, p), TopPLogitsWarper(p)) for p in (0.05, 0.5, 0.93)]
     + [(lambda logits, p=p: keep_min_p(logits, p), MinPLogitsWarper(p)) for p in (0.0, 0.03, 0.4)],
@@ -58,7 +65,11 @@ def test_all_knobs_together_act_in_their_order(top_p, min_p):
 
 
 SIZE = {"vocab_size": 11, "max_seq_len": 20, "d_model": 24, "n_layers": 2, "n_heads": 2}
-MODELS = [(GPT2, GPT2Settings(**SIZE)), (Llama, LlamaSettings(**SIZE)), (DeepSeekV3, DeepSeekSettings(**SIZE))]
+MODELS = [
+    (GPT2, GPT2Settings(**SIZE)),
+    (Llama, LlamaSettings(**SIZE)),
+    (DeepSeekV3, DeepSeekSettings(**SIZE)),
+]
 
 
 @pytest.mark.parametrize(("kind", "settings"), MODELS, ids=["GPT2", "Llama", "DeepSeekV3"])
@@ -70,12 +81,17 @@ def test_a_padded_batch_writes_what_theirs_writes(kind, settings, tmp_path):
     save_hf(ours, tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     prompts = [[3, 1, 4, 1, 5], [2], [7, 1], [8, 2, 8, 1], [9, 9], [10, 3, 3]]
-    ids, real = pad(prompts, pad_token=0, side="left")
+    ids, real = pad_rows(prompts, pad_token=0, side="left")
     n_finished = 0
     for stop in range(11):
         got = sample_completions(ours, prompts, 12, temperature=0.0, stop_token=stop)
         want = theirs.generate(
-            ids, attention_mask=real.long(), max_new_tokens=12, do_sample=False, eos_token_id=stop, pad_token_id=0
+            ids,
+            attention_mask=real.long(),
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=stop,
+            pad_token_id=0,
         )
         cut = [row[: row.index(stop) + 1] if stop in row else row for row in want[:, 5:].tolist()]
         assert got.completions == cut
@@ -84,17 +100,31 @@ def test_a_padded_batch_writes_what_theirs_writes(kind, settings, tmp_path):
 
 
 def test_drafts_are_judged_as_theirs_are(monkeypatch):
-    """Same chances and random numbers: as many drafted tokens stand, and the next one comes from the same chances."""
+    """Same chances and random numbers: as many drafted tokens stand, and the next one comes from
+    the same chances."""
     generator, drawn_from, counts = torch.Generator().manual_seed(0), [], set()
     for _ in range(200):
-        ours, theirs = (torch.randn(1, n, 6, generator=generator) for n in (4, 3))      # the model's, the draft's
+        ours, theirs = (
+            torch.randn(1, n, 6, generator=generator) for n in (4, 3)
+        )  # the model's, the draft's
         p, q = ours[0].softmax(-1), theirs[0].softmax(-1)
-        drafted, uniform = q.multinomial(1, generator=generator)[:, 0], torch.rand(3, generator=generator)
-        monkeypatch.setattr(torch, "rand_like", lambda ratio, uniform=uniform: uniform.view_as(ratio))
-        monkeypatch.setattr(torch, "multinomial", lambda p, num_samples: drawn_from.append(p) or p.argmax(-1)[:, None])
+        drafted, uniform = (
+            q.multinomial(1, generator=generator)[:, 0],
+            torch.rand(3, generator=generator),
+        )
+        monkeypatch.setattr(
+            torch, "rand_like", lambda ratio, uniform=uniform: uniform.view_as(ratio)
+        )
+        monkeypatch.setattr(
+            torch,
+            "multinomial",
+            lambda p, num_samples: drawn_from.append(p) or p.argmax(-1)[:, None],
+        )
         _, n_matches = utils._speculative_sampling(drafted[None], theirs, 3, ours)
-        stood = accept(p[:-1], q, drafted, uniform)
+        stood = count_accepted(p[:-1], q, drafted, uniform)
         assert stood == n_matches
-        torch.testing.assert_close(p[-1] if stood == 3 else correction(p[stood], q[stood]), drawn_from[-1][0])
+        torch.testing.assert_close(
+            p[-1] if stood == 3 else residual_probs(p[stood], q[stood]), drawn_from[-1][0]
+        )
         counts.add(stood)
     assert counts == {0, 1, 2, 3}

@@ -1,4 +1,5 @@
-"""Byte-pair encoding: same merges fast and naive, same ids as tiktoken and Hugging Face, any bytes there and back."""
+"""Byte-pair encoding: same merges fast and naive, same ids as tiktoken and Hugging Face, any bytes
+there and back."""
 
 import json
 import os
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from course_lib import assets, files
 from course_lib.text import bpe
-from course_lib.text.gguf import metadata
+from course_lib.text.gguf import gguf_metadata
 
 SPECIAL = ["<|endoftext|>", "<think>", "</think>"]
 settings.register_profile("any machine", deadline=None)
@@ -32,12 +33,12 @@ repetitive = st.text(alphabet="aab b\n12é中🙂'", max_size=80)
 
 @pytest.fixture(scope="module")
 def plays() -> list[str]:
-    return [path.read_text() for path in assets.plays().values()]
+    return [path.read_text() for path in assets.plays_files().values()]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(plays) -> bpe.Tokenizer:
-    return bpe.train([*plays[:4], *ODD * 3], 1024, special_tokens=SPECIAL)
+    return bpe.train_bpe([*plays[:4], *ODD * 3], 1024, special_tokens=SPECIAL)
 
 
 def train_as_far_as_possible(trainer, text: str, pattern: str) -> bpe.Tokenizer:
@@ -52,11 +53,11 @@ def train_as_far_as_possible(trainer, text: str, pattern: str) -> bpe.Tokenizer:
         assert best.n_vocab == size
 
 
-# --------------------------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 def test_the_textbook_example():
-    """Worked by hand on aaabdaaabac. Counts: aa 4, ab 2, so Z = aa. Then Z-a-b-d-Z-a-b-a-c has ab 2, Za 2: the smaller
-    ids win, Y = ab. Then Z-Y-d-Z-Y-a-c has ZY 2."""
-    tokenizer = bpe.train("aaabdaaabac", 259, pattern=r"[\s\S]+")
+    """Worked by hand on aaabdaaabac. Counts: aa 4, ab 2, so Z = aa. Then Z-a-b-d-Z-a-b-a-c has ab
+    2, Za 2: the smaller ids win, Y = ab. Then Z-Y-d-Z-Y-a-c has ZY 2."""
+    tokenizer = bpe.train_bpe("aaabdaaabac", 259, pattern=r"[\s\S]+")
     assert [tokenizer.token_bytes(i) for i in (256, 257, 258)] == [b"aa", b"ab", b"aaab"]
     assert tokenizer.encode("aaabdaaabac") == [258, ord("d"), 258, ord("a"), ord("c")]
 
@@ -64,58 +65,76 @@ def test_the_textbook_example():
 @given(text=repetitive, pattern=st.sampled_from(PATTERNS))
 @settings(max_examples=60)
 def test_fast_and_naive_trainers_agree_on_any_text(text, pattern):
-    fast, naive = (train_as_far_as_possible(t, text, pattern) for t in (bpe.train, bpe.train_naive))
+    fast, naive = (
+        train_as_far_as_possible(t, text, pattern) for t in (bpe.train_bpe, bpe.train_bpe_naive)
+    )
     assert fast == naive
 
 
 @given(text=st.text(alphabet="ab", min_size=30, max_size=60))
 def test_fast_and_naive_trainers_agree_on_one_long_piece(text):
     everything = r"[\s\S]+"
-    fast, naive = (train_as_far_as_possible(t, text, everything) for t in (bpe.train, bpe.train_naive))
+    fast, naive = (
+        train_as_far_as_possible(t, text, everything) for t in (bpe.train_bpe, bpe.train_bpe_naive)
+    )
     assert fast == naive
 
 
 def test_fast_and_naive_trainers_agree_on_a_play(plays):
-    assert bpe.train(plays[0][:10_000], 360) == bpe.train_naive(plays[0][:10_000], 360)
+    assert bpe.train_bpe(plays[0][:10_000], 360) == bpe.train_bpe_naive(plays[0][:10_000], 360)
 
 
 def test_merges_equal_those_of_hugging_face(plays):
-    """Its ids follow another order of bytes, which decides ties; on printable ASCII the two orders are one."""
+    """Its ids follow another order of bytes, which decides ties; on printable ASCII the two orders
+    are one."""
     tokenizers = pytest.importorskip("tokenizers")
     text = plays[0].replace(" ", "_").replace("\n", "~")
     pattern = r"_?[A-Za-z]+|[^A-Za-z]"
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=1256, initial_alphabet=alphabet, show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=1256, initial_alphabet=alphabet, show_progress=False
+    )
     theirs.train_from_iterator([text], trainer)
     vocabulary = sorted(theirs.get_vocab().items(), key=lambda item: item[1])
-    ours = bpe.train(text, 1256, pattern=pattern)
-    assert [token.encode() for token, _ in vocabulary[256:]] == [ours.token_bytes(i) for i in range(256, 1256)]
+    ours = bpe.train_bpe(text, 1256, pattern=pattern)
+    assert [token.encode() for token, _ in vocabulary[256:]] == [
+        ours.token_bytes(i) for i in range(256, 1256)
+    ]
 
 
 def test_the_beginning_of_a_vocabulary_is_the_vocabulary_of_fewer_merges(plays):
-    large, small = (bpe.train(plays[0], size, special_tokens=SPECIAL[:1]) for size in (700, 400))
+    large, small = (
+        bpe.train_bpe(plays[0], size, special_tokens=SPECIAL[:1]) for size in (700, 400)
+    )
     assert large.after(143) == bpe.Tokenizer(small.ranks)
     assert large.after(143).encode(plays[1]) == small.encode(plays[1])
 
 
 def test_documents_do_not_touch():
     """'ab' never occurs inside a document, so it is no token."""
-    assert b"ab" not in bpe.train(["cca", "bcc"] * 9, 258).ranks
+    assert b"ab" not in bpe.train_bpe(["cca", "bcc"] * 9, 258).ranks
 
 
 def test_no_merge_is_spent_on_special_tokens():
     text = "<think>one</think>" * 9
-    tokenizer = bpe.train(text, 261, special_tokens=SPECIAL)
-    assert [tokenizer.token_bytes(i) for i in range(256, 261)] == [b"ne", b"one", *(name.encode() for name in SPECIAL)]
+    tokenizer = bpe.train_bpe(text, 261, special_tokens=SPECIAL)
+    assert [tokenizer.token_bytes(i) for i in range(256, 261)] == [
+        b"ne",
+        b"one",
+        *(name.encode() for name in SPECIAL),
+    ]
     with pytest.raises(ValueError, match="no pair occurs twice after 261 tokens"):
-        bpe.train(text, 262, special_tokens=SPECIAL)
+        bpe.train_bpe(text, 262, special_tokens=SPECIAL)
 
 
 def test_digits_stay_single_by_default_and_gpt2_merges_them():
     text = "anno 2024 anno 2025 " * 20
-    learnt = list(bpe.train(text, 260).ranks)[256:], list(bpe.train(text, 264, bpe.GPT2_PATTERN).ranks)[256:]
+    learnt = (
+        list(bpe.train_bpe(text, 260).ranks)[256:],
+        list(bpe.train_bpe(text, 264, bpe.GPT2_PATTERN).ranks)[256:],
+    )
     assert not any(digit in token for token in learnt[0] for digit in b"0123456789")
     assert b" 202" in learnt[1]
 
@@ -123,26 +142,26 @@ def test_digits_stay_single_by_default_and_gpt2_merges_them():
 @pytest.mark.parametrize("pattern", PATTERNS)
 @given(text=st.text(max_size=200))
 def test_patterns_lose_no_character(pattern, text):
-    assert "".join(bpe.split(text, pattern)) == text
+    assert "".join(bpe.split_pieces(text, pattern)) == text
 
 
 def test_vocabulary_too_small_too_big_or_no_number():
     with pytest.raises(ValueError, match="vocab_size 257 < 259: 256 bytes and 3 special tokens"):
-        bpe.train("text", 257, special_tokens=SPECIAL)
+        bpe.train_bpe("text", 257, special_tokens=SPECIAL)
     with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 257 tokens"):
-        bpe.train("abab", 300)
+        bpe.train_bpe("abab", 300)
     with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 257 tokens"):
-        bpe.train_naive("abab", 300)
+        bpe.train_bpe_naive("abab", 300)
     with pytest.raises(ValueError, match="vocab_size 300 is too big: .* after 256 tokens"):
-        bpe.train("", 300)
+        bpe.train_bpe("", 300)
     with pytest.raises(TypeError, match="vocab_size must be an int, not str"):
-        bpe.train("text", "300")
+        bpe.train_bpe("text", "300")
     with pytest.raises(TypeError, match="did you mean"):
-        bpe.train("text", 300, special_tokens="<think>")
-    assert bpe.train("", 256).n_vocab == 256
+        bpe.train_bpe("text", 300, special_tokens="<think>")
+    assert bpe.train_bpe("", 256).n_vocab == 256
 
 
-@pytest.mark.parametrize("trainer", [bpe.train, bpe.train_naive])
+@pytest.mark.parametrize("trainer", [bpe.train_bpe, bpe.train_bpe_naive])
 def test_text_of_the_wrong_kind(trainer):
     with pytest.raises(TypeError, match="text must be a str, not (bytes|int)"):
         trainer(b"bytes", 300)
@@ -152,10 +171,10 @@ def test_text_of_the_wrong_kind(trainer):
 
 def test_a_pattern_that_skips_text_is_refused():
     with pytest.raises(ValueError, match="skips 2 of 5 characters"):
-        bpe.train("ab 12", 256, pattern="[a-z]+| ")
+        bpe.train_bpe("ab 12", 256, pattern="[a-z]+| ")
 
 
-# --------------------------------------------------------------------------------------------------------- encoding
+# ----------------------------------------------------------------------------------------- encoding
 @given(text=st.text(max_size=200) | repetitive)
 @settings(max_examples=300)
 def test_text_there_and_back(tokenizer, text):
@@ -182,7 +201,7 @@ def test_python_and_tiktoken_agree(tokenizer, text):
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_python_and_tiktoken_agree_on_the_plays_under_each_pattern(plays, pattern):
-    tokenizer = bpe.train(plays[3:6], 1500, pattern=pattern)
+    tokenizer = bpe.train_bpe(plays[3:6], 1500, pattern=pattern)
     text = "\n".join(plays[:3] + ODD)
     assert tokenizer.encode_naive(text) == tokenizer.to_tiktoken().encode_ordinary(text)
 
@@ -198,7 +217,10 @@ def test_python_and_tiktoken_agree_on_all_plays(plays, tokenizer):
 @pytest.mark.parametrize("blank", [" ", "\n"])
 def test_a_million_blanks(tokenizer, blank):
     """tiktoken alone gives up here."""
-    assert tokenizer.decode(tokenizer.encode("a" + blank * 1_000_000 + "b")) == "a" + blank * 1_000_000 + "b"
+    assert (
+        tokenizer.decode(tokenizer.encode("a" + blank * 1_000_000 + "b"))
+        == "a" + blank * 1_000_000 + "b"
+    )
 
 
 def test_half_a_character_decodes_to_the_replacement_sign(tokenizer):
@@ -227,8 +249,12 @@ def test_text_and_bytes_mixed_up(tokenizer):
         tokenizer.encode("\udc80")
 
 
-# --------------------------------------------------------------------------------------------------- special tokens
-@given(parts=st.lists(st.sampled_from([*SPECIAL, "<", "|", "think", ">", "endoftext", "x "]), max_size=12))
+# ----------------------------------------------------------------------------------- special tokens
+@given(
+    parts=st.lists(
+        st.sampled_from([*SPECIAL, "<", "|", "think", ">", "endoftext", "x "]), max_size=12
+    )
+)
 def test_text_cannot_forge_a_special_token(tokenizer, parts):
     text = "".join(parts)
     ids = tokenizer.encode(text)
@@ -241,13 +267,18 @@ def test_allowed_special_tokens_are_one_id_in_python_and_in_tiktoken(tokenizer, 
     text = "".join(parts)
     ids = tokenizer.encode(text, allowed_special="all")
     assert ids == tokenizer.encode_naive(text, allowed_special="all")
-    assert len(set(ids) & set(tokenizer.special_tokens.values())) == sum(name in text for name in SPECIAL)
+    assert len(set(ids) & set(tokenizer.special_tokens.values())) == sum(
+        name in text for name in SPECIAL
+    )
     assert tokenizer.decode(ids) == text
 
 
 def test_only_those_allowed(tokenizer):
     ids = tokenizer.encode("<think></think>", allowed_special={"<think>"})
-    assert ids[0] == tokenizer.special_tokens["<think>"] and tokenizer.special_tokens["</think>"] not in ids
+    assert (
+        ids[0] == tokenizer.special_tokens["<think>"]
+        and tokenizer.special_tokens["</think>"] not in ids
+    )
 
 
 def test_mistakes_with_special_tokens(tokenizer):
@@ -256,12 +287,12 @@ def test_mistakes_with_special_tokens(tokenizer):
     with pytest.raises(TypeError, match="did you mean"):
         tokenizer.encode("x", allowed_special="<think>")
     with pytest.raises(ValueError, match="empty"):
-        bpe.train("", 257, special_tokens=[""])
+        bpe.train_bpe("", 257, special_tokens=[""])
     with pytest.raises(ValueError, match="3 tokens share 2 ids"):
         bpe.Tokenizer({b"a": 0, b"b": 1}, special_tokens={"<s>": 1})
 
 
-# ------------------------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 def test_save_and_load(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     assert bpe.Tokenizer.load(tmp_path / "tokenizer.json") == tokenizer
@@ -299,7 +330,7 @@ def test_a_full_disk_leaves_the_old_file(tokenizer, tmp_path, monkeypatch, faili
 
     monkeypatch.setattr(files.os, failing, full)
     with pytest.raises(OSError, match="No space left"):
-        bpe.train("", 256).save(path)
+        bpe.train_bpe("", 256).save(path)
     monkeypatch.undo()
     assert bpe.Tokenizer.load(path) == tokenizer
     assert os.listdir(tmp_path) == ["tokenizer.json"]
@@ -314,30 +345,38 @@ def test_saved_files_are_the_same_bytes_and_plain_json(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "a.json")
     bpe.Tokenizer.load(tmp_path / "a.json").save(tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    assert json.loads((tmp_path / "a.json").read_text())["content"]["tokens"]["th"] == tokenizer.ranks[b"th"]
+    assert (
+        json.loads((tmp_path / "a.json").read_text())["content"]["tokens"]["th"]
+        == tokenizer.ranks[b"th"]
+    )
 
 
 def test_to_tiktoken_and_back(tokenizer):
     assert bpe.Tokenizer.from_tiktoken(tokenizer.to_tiktoken()) == tokenizer
 
 
-# ----------------------------------------------------------------------------------------- a published vocabulary
+# --------------------------------------------------------------------------- a published vocabulary
 @pytest.fixture(scope="module")
 def smollm2() -> bpe.Tokenizer:
     try:
-        return bpe.smollm2()
+        return bpe.smollm2_tokenizer()
     except assets.AssetError as missing:
         pytest.skip(str(missing))
 
 
 def test_smollm2_gives_the_ids_of_hugging_face(smollm2, plays):
     tokenizers = pytest.importorskip("tokenizers")
-    header = metadata(assets.smollm2())
+    header = gguf_metadata(assets.smollm2_file())
     vocabulary = {token: i for i, token in enumerate(header["tokenizer.ggml.tokens"])}
     merges = [tuple(pair.split(" ")) for pair in header["tokenizer.ggml.merges"]]
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges))
-    digits, byte_level = tokenizers.pre_tokenizers.Digits(individual_digits=True), tokenizers.pre_tokenizers.ByteLevel
-    theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([digits, byte_level(add_prefix_space=False)])
+    digits, byte_level = (
+        tokenizers.pre_tokenizers.Digits(individual_digits=True),
+        tokenizers.pre_tokenizers.ByteLevel,
+    )
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [digits, byte_level(add_prefix_space=False)]
+    )
     assert smollm2.n_vocab == len(smollm2) == 49152 and len(repr(smollm2)) < 100
     for text in [*plays[:8], *ODD]:
         assert smollm2.encode(text) == theirs.encode(text).ids
@@ -346,7 +385,9 @@ def test_smollm2_gives_the_ids_of_hugging_face(smollm2, plays):
 
 def test_smollm2_has_its_special_tokens_and_text_cannot_forge_them(smollm2):
     assert len(smollm2.special_tokens) == 17 and smollm2.special_tokens["<|im_start|>"] == 1
-    assert 1 not in smollm2.encode("<|im_start|>") and smollm2.encode("<|im_start|>", allowed_special="all") == [1]
+    assert 1 not in smollm2.encode("<|im_start|>") and smollm2.encode(
+        "<|im_start|>", allowed_special="all"
+    ) == [1]
 
 
 def test_smollm2_lacks_bytes_and_says_so(smollm2):
@@ -359,16 +400,28 @@ def test_gguf_files_that_are_none(tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGML" + bytes(20))
     with pytest.raises(ValueError, match="x.gguf is not a GGUF file"):
-        metadata(path)
+        gguf_metadata(path)
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 9) + b"too")
     with pytest.raises(ValueError, match="x.gguf is damaged"):
-        metadata(path)
+        gguf_metadata(path)
 
 
 def test_gguf_values_of_each_kind(tmp_path):
     """Written by hand, as the format's description says."""
     pairs = [(b"n", 4, struct.pack("<I", 7)), (b"f", 6, struct.pack("<f", 0.5)), (b"b", 7, b"\x01")]
-    pairs += [(b"s", 8, struct.pack("<Q", 2) + "é".encode()), (b"a", 9, struct.pack("<IQ2h", 3, 2, -1, 5))]
-    body = b"".join(struct.pack("<Q", len(key)) + key + struct.pack("<I", kind) + value for key, kind, value in pairs)
+    pairs += [
+        (b"s", 8, struct.pack("<Q", 2) + "é".encode()),
+        (b"a", 9, struct.pack("<IQ2h", 3, 2, -1, 5)),
+    ]
+    body = b"".join(
+        struct.pack("<Q", len(key)) + key + struct.pack("<I", kind) + value
+        for key, kind, value in pairs
+    )
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + body)
-    assert metadata(tmp_path / "x.gguf") == {"n": 7, "f": 0.5, "b": True, "s": "é", "a": [-1, 5]}
+    assert gguf_metadata(tmp_path / "x.gguf") == {
+        "n": 7,
+        "f": 0.5,
+        "b": True,
+        "s": "é",
+        "a": [-1, 5],
+    }

@@ -1,4 +1,5 @@
-"""Any vocabulary, trained or not: all ways to encode agree with tiktoken and with the rule taken at its word."""
+"""Any vocabulary, trained or not: all ways to encode agree with tiktoken and with the rule taken at
+its word."""
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,11 @@ def by_the_rule(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
         return [ranks[piece]]
     parts = [piece[i : i + 1] for i in range(len(piece))]
     while True:
-        pairs = [(ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False)) if a + b in ranks]
+        pairs = [
+            (ranks[a + b], i)
+            for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False))
+            if a + b in ranks
+        ]
         if not pairs:
             return [ranks[part] for part in parts]
         i = min(pairs)[1]
@@ -31,12 +36,13 @@ def by_the_rule(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
 @given(tokens=longer, order=st.randoms(use_true_random=False), text=texts)
 @settings(max_examples=100)
 def test_every_way_to_encode_agrees_on_any_vocabulary(pattern, tokens, order, text):
-    """In any order of ranks, so with tokens that no merge reaches, and with longer tokens that rank before shorter."""
+    """In any order of ranks, so with tokens that no merge reaches, and with longer tokens that rank
+    before shorter."""
     ids = list(range(256 + len(tokens)))
     order.shuffle(ids)
     ranks = dict(zip([*BYTES, *(token.encode() for token in tokens)], ids, strict=True))
     tokenizer = bpe.Tokenizer(ranks, pattern)
-    pieces = [piece.encode() for piece in bpe.split(text, pattern)]
+    pieces = [piece.encode() for piece in bpe.split_pieces(text, pattern)]
     expected = [token_id for piece in pieces for token_id in by_the_rule(piece, ranks)]
     assert tokenizer.to_tiktoken().encode_ordinary(text) == expected
     assert tokenizer.encode(text) == tokenizer.encode_naive(text) == expected
@@ -47,7 +53,11 @@ def test_every_way_to_encode_agrees_on_any_vocabulary(pattern, tokens, order, te
 
 
 @pytest.mark.parametrize("length", [50, 499, 500, 501, 3000])
-@given(tokens=longer, order=st.randoms(use_true_random=False), pair=st.sampled_from(["ab", "aab", "ba c", "a"]))
+@given(
+    tokens=longer,
+    order=st.randoms(use_true_random=False),
+    pair=st.sampled_from(["ab", "aab", "ba c", "a"]),
+)
 @settings(max_examples=15)
 def test_long_pieces_too(length, tokens, order, pair):
     """tiktoken has another algorithm for long pieces."""
@@ -60,17 +70,29 @@ def test_long_pieces_too(length, tokens, order, pair):
 
 
 def test_a_token_that_no_merge_reaches():
-    """By hand: of " the" only "th" and "he" are tokens, so joining ends at " ", "th", "e"; whole it is one token."""
-    tokenizer = bpe.Tokenizer({b: i for i, b in enumerate(BYTES)} | {b"th": 256, b"he": 257, b" the": 258})
+    """By hand: of " the" only "th" and "he" are tokens, so joining ends at " ", "th", "e"; whole it
+    is one token."""
+    tokenizer = bpe.Tokenizer(
+        {b: i for i, b in enumerate(BYTES)} | {b"th": 256, b"he": 257, b" the": 258}
+    )
     long = " the" + " " * 100_000 + "the"
-    for encode in (tokenizer.encode, tokenizer.encode_naive, lambda text: list(tokenizer.encode_iterable([text]))):
+    for encode in (
+        tokenizer.encode,
+        tokenizer.encode_naive,
+        lambda text: list(tokenizer.encode_iterable([text])),
+    ):
         assert encode(" the the") == [258, 258] and encode(" then") == [32, 256, 101, 110]
         assert encode("the") == [256, 101]
-        assert encode(long) == [258, *[32] * 99_999, 258]    # too long a blank for tiktoken's regular expressions
+        assert encode(long) == [
+            258,
+            *[32] * 99_999,
+            258,
+        ]  # too long a blank for tiktoken's regular expressions
 
 
 def test_a_new_token_may_be_first_in_turn():
-    """By hand: "aba" ranks before "ab", so after the first join of "abab" it takes the next a away."""
+    """By hand: "aba" ranks before "ab", so after the first join of "abab" it takes the next a
+    away."""
     tokenizer = bpe.Tokenizer({b"a": 0, b"b": 1, b"aba": 2, b"ab": 3}, r"[\s\S]+")
     assert tokenizer.encode("abab") == tokenizer.encode_naive("abab") == [2, 1]
 
@@ -80,7 +102,11 @@ def test_vocabularies_that_lack_bytes(tokens, text):
     """Every way gives the same ids or the same refusal."""
     ranks = {token.encode(): i for i, token in enumerate(["a", "b", " ", *tokens])}
     tokenizer, found = bpe.Tokenizer(ranks), []
-    for encode in (tokenizer.encode, tokenizer.encode_naive, lambda text: list(tokenizer.encode_iterable([text]))):
+    for encode in (
+        tokenizer.encode,
+        tokenizer.encode_naive,
+        lambda text: list(tokenizer.encode_iterable([text])),
+    ):
         try:
             found.append(encode(text))
         except ValueError as error:
@@ -92,7 +118,7 @@ def test_vocabularies_that_lack_bytes(tokens, text):
         assert tokenizer.decode(found[0]) == text
 
 
-# --------------------------------------------------------------------------------------------------- special tokens
+# ----------------------------------------------------------------------------------- special tokens
 NESTED = ["<a>", "<a>b", "<a>bc", "c<", "bc"]
 
 
@@ -100,11 +126,13 @@ NESTED = ["<a>", "<a>b", "<a>bc", "c<", "bc"]
 def test_the_longest_special_token_wins_as_at_hugging_face(parts):
     tokenizers = pytest.importorskip("tokenizers")
     text = "".join(parts)
-    ours = bpe.train("", 256 + len(NESTED), special_tokens=NESTED)
+    ours = bpe.train_bpe("", 256 + len(NESTED), special_tokens=NESTED)
     alphabet = {character: byte for byte, character in enumerate(bpe.printable_bytes())}
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE(alphabet, []))
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    theirs.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in NESTED])
+    theirs.add_special_tokens(
+        [tokenizers.AddedToken(name, normalized=False, special=True) for name in NESTED]
+    )
     assert [theirs.token_to_id(name) for name in NESTED] == list(ours.special_tokens.values())
     expected = theirs.encode(text).ids
     assert ours.encode(text, "all") == ours.encode_naive(text, "all") == expected
@@ -113,26 +141,32 @@ def test_the_longest_special_token_wins_as_at_hugging_face(parts):
 
 
 def test_of_two_that_begin_alike_only_one_may_be_allowed():
-    tokenizer = bpe.train("", 258, special_tokens=["<a>", "<a>b"])
+    tokenizer = bpe.train_bpe("", 258, special_tokens=["<a>", "<a>b"])
     assert tokenizer.encode("<a>b", {"<a>"}) == [256, ord("b")]
     assert tokenizer.encode("<a>b", {"<a>b"}) == [257] and tokenizer.encode("<a>b") == list(b"<a>b")
 
 
 def test_training_cuts_out_the_longest_special_token():
-    tokenizer = bpe.train("<a>bbb" * 5, 259, special_tokens=["<a>", "<a>b"])
+    tokenizer = bpe.train_bpe("<a>bbb" * 5, 259, special_tokens=["<a>", "<a>b"])
     assert list(tokenizer.ranks)[256:] == [b"bb"]
 
 
 @pytest.mark.parametrize("names", [["<e>", "<e>"], ["<e>", "<s>", "<e>"]])
 def test_a_special_token_named_twice(names):
     with pytest.raises(ValueError, match="special token '<e>' is named 2 times"):
-        bpe.train("the cat", 256 + len(names), special_tokens=names)
+        bpe.train_bpe("the cat", 256 + len(names), special_tokens=names)
 
 
-# ------------------------------------------------------------------------------------------------ size and looks
+# ----------------------------------------------------------------------------------- size and looks
 def test_size_looks_and_batches():
-    tokenizer = bpe.train("low lower lowest", 261, special_tokens=["<e>", "<s>"])
-    assert len(tokenizer) == tokenizer.vocab_size == tokenizer.n_vocab == tokenizer.to_tiktoken().n_vocab == 261
+    tokenizer = bpe.train_bpe("low lower lowest", 261, special_tokens=["<e>", "<s>"])
+    assert (
+        len(tokenizer)
+        == tokenizer.vocab_size
+        == tokenizer.n_vocab
+        == tokenizer.to_tiktoken().n_vocab
+        == 261
+    )
     assert repr(tokenizer) == "<Tokenizer of 261 tokens, 2 of them special>"
     texts = ["low", "", "lower <e>"]
     assert tokenizer.encode_batch(texts, "all") == [tokenizer.encode(text, "all") for text in texts]
@@ -149,7 +183,9 @@ def test_a_vocabulary_with_holes():
 
 
 def test_tokens_that_only_decode_are_saved(tmp_path):
-    tokenizer = bpe.Tokenizer({b"a": 0, b"b": 5}, special_tokens={"<e>": 9}, decode_only={b"\xff": 7})
+    tokenizer = bpe.Tokenizer(
+        {b"a": 0, b"b": 5}, special_tokens={"<e>": 9}, decode_only={b"\xff": 7}
+    )
     tokenizer.save(tmp_path / "t.json")
     assert bpe.Tokenizer.load(tmp_path / "t.json") == tokenizer
 

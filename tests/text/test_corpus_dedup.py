@@ -15,7 +15,8 @@ SETS = st.sets(st.sampled_from(VOCABULARY[:30]), min_size=1, max_size=20)
 
 
 def sets_with(similarity: float, size: int, seed: int) -> tuple[set, set]:
-    """Two sets of `size` members whose Jaccard similarity is exactly `similarity` (up to whole members)."""
+    """Two sets of `size` members whose Jaccard similarity is exactly `similarity` (up to whole
+    members)."""
     shared = round(2 * size * similarity / (1 + similarity))
     members = random.Random(seed).sample(range(10**9), 2 * size - shared)
     return {f"m{i}" for i in members[:size]}, {f"m{i}" for i in members[size - shared :]}
@@ -62,7 +63,9 @@ def test_minhash_of_a_union_is_the_smaller_of_both(a, b, seed):
 
 
 def test_minhash_is_the_same_on_every_machine():
-    assert corpus.minhash({"a", "b"}, 3, seed=1).tolist() == [int(x) for x in slow_minhash({"a", "b"}, 3, seed=1)]
+    assert corpus.minhash({"a", "b"}, 3, seed=1).tolist() == [
+        int(x) for x in slow_minhash({"a", "b"}, 3, seed=1)
+    ]
     with pytest.raises(ValueError, match="empty set"):
         corpus.minhash(set())
 
@@ -72,7 +75,9 @@ def slow_minhash(grams, n_hashes, seed):
     from zlib import crc32
 
     a, b = (x[:, 0].tolist() for x in dedup.hash_functions(n_hashes, seed))
-    return [min((a[k] * crc32(g.encode()) + b[k]) % 2**64 >> 32 for g in grams) for k in range(n_hashes)]
+    return [
+        min((a[k] * crc32(g.encode()) + b[k]) % 2**64 >> 32 for g in grams) for k in range(n_hashes)
+    ]
 
 
 @pytest.mark.parametrize(("similarity", "bands", "rows"), [(0.5, 8, 4), (0.7, 14, 8), (0.8, 20, 5)])
@@ -81,7 +86,7 @@ def test_lsh_finds_pairs_as_often_as_the_s_curve_says(similarity, bands, rows):
     for seed in range(n_pairs):
         a, b = sets_with(similarity, 60, seed)
         signatures = np.stack([corpus.minhash(s, bands * rows, seed) for s in (a, b)])
-        found += corpus.lsh(signatures, bands, rows) == {(0, 1)}
+        found += corpus.lsh_candidates(signatures, bands, rows) == {(0, 1)}
     expected = corpus.candidate_probability(corpus.jaccard(a, b), bands, rows)
     assert abs(found / n_pairs - expected) < 4 * np.sqrt(expected * (1 - expected) / n_pairs) + 0.01
 
@@ -93,7 +98,7 @@ def test_s_curve_as_fineweb_states_it():
 
 def test_lsh_needs_enough_hashes():
     with pytest.raises(ValueError, match="3 bands x 4 rows need 12 hashes, the signatures have 10"):
-        corpus.lsh(np.zeros((2, 10), dtype=np.uint32), 3, 4)
+        corpus.lsh_candidates(np.zeros((2, 10), dtype=np.uint32), 3, 4)
     with pytest.raises(ValueError, match="bands = 0"):
         corpus.candidate_probability(0.5, 0, 4)
 
@@ -116,7 +121,9 @@ def test_a_search_that_could_find_nothing_is_refused(texts, numbers, message):
         corpus.near_duplicates(documents, **numbers)
     if numbers.keys() <= {"bands", "rows"}:
         with pytest.raises(ValueError, match=message):
-            corpus.lsh(np.zeros((2, 112), dtype=np.uint32), **{"bands": 28, "rows": 4} | numbers)
+            corpus.lsh_candidates(
+                np.zeros((2, 112), dtype=np.uint32), **{"bands": 28, "rows": 4} | numbers
+            )
 
 
 def test_a_signature_without_hashes_is_refused():
@@ -165,7 +172,13 @@ def test_near_duplicates_join_chains_and_keep_the_first():
     (original,) = random_documents(1)
     second = edited(original, "v2", 3, seed=1)
     third = edited(second, "v3", 3, seed=2)
-    documents = [original, Document("empty", "..."), second, third, *random_documents(3, seed=9)[1:]]
+    documents = [
+        original,
+        Document("empty", "..."),
+        second,
+        third,
+        *random_documents(3, seed=9)[1:],
+    ]
     assert corpus.near_duplicates(documents) == {"v2": "u0", "v3": "u0"}
     assert corpus.near_duplicates([]) == {}
     with pytest.raises(ValueError, match="got 1.5"):
@@ -179,4 +192,4 @@ def test_clusters_agree_with_reachability(pairs):
         for i, j in pairs:
             reach[i] = reach[j] = reach[i] | reach[j]
     expected = {i: min(group) for i, group in reach.items() if min(group) != i}
-    assert corpus.clusters(sorted(pairs)) == expected
+    assert corpus.duplicate_clusters(sorted(pairs)) == expected

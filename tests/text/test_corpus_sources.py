@@ -55,7 +55,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path, content, message):
 
 def test_folders_without_text(tmp_path):
     write(tmp_path, {"a.txt": b"\n", "b.pdf": b"%PDF"})
-    with pytest.raises(ValueError, match=r"has no text: of its files 1 end in \.txt or \.md, and none holds any"):
+    with pytest.raises(
+        ValueError, match=r"has no text: of its files 1 end in \.txt or \.md, and none holds any"
+    ):
         corpus.read_text_folder(tmp_path)
     for name in ("nowhere", "a.txt"):
         with pytest.raises(NotADirectoryError, match=f"{name} is no folder"):

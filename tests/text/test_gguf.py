@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from course_lib.text.gguf import metadata
+from course_lib.text.gguf import gguf_metadata
 
 
 def text(string: str) -> bytes:
@@ -25,7 +25,7 @@ def test_a_header_written_by_hand_is_read(tmp_path):
         path.write_bytes(
             WHOLE.replace(START, b"GGUF" + struct.pack("<IQQ", version, 0, 3)) + b"the tensors"
         )
-        assert metadata(path) == READ
+        assert gguf_metadata(path) == READ
 
 
 def test_a_file_cut_anywhere_is_refused_by_name(tmp_path):
@@ -33,7 +33,7 @@ def test_a_file_cut_anywhere_is_refused_by_name(tmp_path):
     for n_bytes in range(len(WHOLE)):
         path.write_bytes(WHOLE[:n_bytes])
         with pytest.raises(ValueError, match="x.gguf is"):
-            metadata(path)
+            gguf_metadata(path)
 
 
 def test_any_bit_that_changes_gives_pairs_or_an_error_that_names_the_file(tmp_path):
@@ -43,7 +43,7 @@ def test_any_bit_that_changes_gives_pairs_or_an_error_that_names_the_file(tmp_pa
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
-            assert isinstance(metadata(path), dict)
+            assert isinstance(gguf_metadata(path), dict)
         except ValueError as error:
             assert "x.gguf is" in str(error)
 
@@ -64,7 +64,7 @@ def test_each_kind_of_damage_is_told(tmp_path, pairs, message):
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs))
     with pytest.raises(ValueError, match=f"x.gguf is damaged: .*{message}"):
-        metadata(path)
+        gguf_metadata(path)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_each_kind_of_damage_is_told(tmp_path, pairs, message):
 def test_versions_that_count_otherwise_are_refused(tmp_path, start):
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + start)
     with pytest.raises(ValueError, match=r"its version is \d+; known are 2 and 3"):
-        metadata(tmp_path / "x.gguf")
+        gguf_metadata(tmp_path / "x.gguf")

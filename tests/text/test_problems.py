@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.text.problems import (
-    Chain,
-    Search,
-    Verdict,
+    ChainProblem,
+    SearchProblem,
+    VerifierVerdict,
     draw_chain,
     draw_search,
     final_answer,
@@ -23,7 +23,7 @@ from course_lib.text.problems import (
     last_expression,
     last_number,
     parse_response,
-    verify,
+    verify_answer,
 )
 
 seeds = st.integers(0, 2**32)
@@ -35,12 +35,14 @@ def value(text: str) -> int:
     def walk(node):
         if isinstance(node, ast.Constant):
             return node.value
-        return {ast.Add: operator.add, ast.Sub: operator.sub}[type(node.op)](walk(node.left), walk(node.right))
+        return {ast.Add: operator.add, ast.Sub: operator.sub}[type(node.op)](
+            walk(node.left), walk(node.right)
+        )
 
     return walk(ast.parse(text, mode="eval").body)
 
 
-# ------------------------------------------------------------------------------------------------ drawing
+# ------------------------------------------------------------------------------------------ drawing
 
 
 @given(seeds, st.integers(2, 8))
@@ -80,7 +82,7 @@ def all_chains(length: int):
     for numbers in itertools.product(range(1, 10), repeat=length):
         for signs in itertools.product((1, -1), repeat=length - 1):
             try:
-                yield Chain(numbers, signs)
+                yield ChainProblem(numbers, signs)
             except ValueError:
                 continue
 
@@ -92,13 +94,13 @@ def test_the_hash_is_of_the_question():
 
 def test_impossible_problems_are_refused_with_their_numbers():
     for make, says in (
-        (lambda: Chain((7, 12), (1,)), r"\(7, 12\)"),
-        (lambda: Chain((7, 5), ()), "2 numbers need 1 signs"),
-        (lambda: Chain((), ()), "0 numbers"),
-        (lambda: Chain((3, 5), (-1,)), r"\(3, -2\) leave the range 0..20"),
-        (lambda: Search((20, 9), 12), "no choice of signs makes 12"),
-        (lambda: Search((10, 9, 8), 7), "at least the sum"),
-        (lambda: Search((), 7), "a search starts"),
+        (lambda: ChainProblem((7, 12), (1,)), r"\(7, 12\)"),
+        (lambda: ChainProblem((7, 5), ()), "2 numbers need 1 signs"),
+        (lambda: ChainProblem((), ()), "0 numbers"),
+        (lambda: ChainProblem((3, 5), (-1,)), r"\(3, -2\) leave the range 0..20"),
+        (lambda: SearchProblem((20, 9), 12), "no choice of signs makes 12"),
+        (lambda: SearchProblem((10, 9, 8), 7), "at least the sum"),
+        (lambda: SearchProblem((), 7), "a search starts"),
         (lambda: draw_chain(Random(0), (9,)), r"\(9,\) must be between 2 and 8"),
         (lambda: draw_chain(Random(0), (2,), held_out=True), "between 3 and 8"),
         (lambda: draw_search(Random(0), ()), "between 2 and 6"),
@@ -112,31 +114,49 @@ def test_impossible_problems_are_refused_with_their_numbers():
 def test_problems_are_found_in_text(seed):
     rng = Random(seed)
     chain, search = draw_chain(rng, (2, 3, 8)), draw_search(rng, (2, 4, 6))
-    text = f"Q: {chain.question}\nA: 12-3=9, or 9+11-2.\nUser: {search.question}\nAssistant: {search.solutions[0]}"
+    text = (
+        f"Q: {chain.question}\nA: 12-3=9, or 9+11-2.\nUser: {search.question}\nAssistant:"
+        f" {search.solutions[0]}"
+    )
     assert list(find_problems(text)) == [chain, search]
 
 
-# ------------------------------------------------------------------------------------------------ verifying
+# ---------------------------------------------------------------------------------------- verifying
 
-PHRASES = ("{}", "{}.", "I think {}", "{} lol", "大概{}", "是{}。", "7+5=12, 12-3=9, so the answer is {}",
-           "<think>7+5=12</think><answer>{}</answer>", "first 1, then 2. <answer> {} </answer> or 3?")  # fmt: skip
+PHRASES = (
+    "{}",
+    "{}.",
+    "I think {}",
+    "{} lol",
+    "大概{}",
+    "是{}。",
+    "7+5=12, 12-3=9, so the answer is {}",
+    "<think>7+5=12</think><answer>{}</answer>",
+    "first 1, then 2. <answer> {} </answer> or 3?",
+)
 
 
 @given(seeds, st.sampled_from(PHRASES))
 def test_the_right_answer_to_a_chain_is_accepted(seed, phrase):
     chain = draw_chain(Random(seed))
-    assert verify(chain, phrase.format(chain.answer))
+    assert verify_answer(chain, phrase.format(chain.answer))
 
 
 @given(seeds, st.sampled_from(PHRASES), st.integers(-1000, 10**6))
 def test_any_other_number_is_refused(seed, phrase, other):
     chain = draw_chain(Random(seed))
-    verdict = verify(chain, phrase.format(other))
+    verdict = verify_answer(chain, phrase.format(other))
     assert verdict.right == (other == int(chain.answer))
     assert verdict.answer == str(other)
 
 
-SEARCH_PHRASES = ("{}", "I think {}", "{} lol", "20-9=11+3=14 not 5, so {}", "<think>hmm</think><answer>{}</answer>")
+SEARCH_PHRASES = (
+    "{}",
+    "I think {}",
+    "{} lol",
+    "20-9=11+3=14 not 5, so {}",
+    "<think>hmm</think><answer>{}</answer>",
+)
 
 
 @given(seeds, st.sampled_from(SEARCH_PHRASES))
@@ -146,7 +166,7 @@ def test_a_search_accepts_just_its_solutions(seed, phrase):
     first, *rest = search.numbers
     for signs in itertools.product("+-", repeat=len(rest)):
         text = str(first) + "".join(s + str(n) for s, n in zip(signs, rest, strict=True))
-        verdict = verify(search, phrase.format(text))
+        verdict = verify_answer(search, phrase.format(text))
         assert verdict.answer == text
         assert verdict.right == (value(text) == search.target)
 
@@ -161,8 +181,10 @@ def test_a_search_refuses_other_numbers_even_if_the_value_is_right(seed, data):
     shifted = [f"{int(first) + 1}", *rest[:-1], f"{int(rest[-1]) - 1:+d}"]
     turned = [first, *reversed(rest)]
     for cheat in (str(search.target), f"{search.solutions[0]}+{extra}-{extra}", "".join(shifted)):
-        assert not verify(search, cheat)
-    assert verify(search, "".join(turned)).right == ([abs(int(n)) for n in turned] == list(search.numbers))
+        assert not verify_answer(search, cheat)
+    assert verify_answer(search, "".join(turned)).right == (
+        [abs(int(n)) for n in turned] == list(search.numbers)
+    )
 
 
 @given(st.text() | st.text(alphabet="0123456789+-=<>/answerthink .\n", max_size=80), seeds)
@@ -170,42 +192,66 @@ def test_a_search_refuses_other_numbers_even_if_the_value_is_right(seed, data):
 def test_junk_never_raises(text, seed):
     rng = Random(seed)
     for problem in (draw_chain(rng), draw_search(rng)):
-        assert isinstance(verify(problem, text), Verdict)
+        assert isinstance(verify_answer(problem, text), VerifierVerdict)
     assert isinstance(is_well_formed(text), bool)
 
 
 NO_NUMBER = (
-    "", "no idea", "<answer></answer>", "<answer>9", "9" * 5000, "9.5", "-9", "９", "nine", "<think>9",
-    "<think>9</think>", "<answer>9</answer><answer>8</answer>", "<answer>9+0</answer>", "<answer>09</answer>",
-)  # fmt: skip
+    "",
+    "no idea",
+    "<answer></answer>",
+    "<answer>9",
+    "9" * 5000,
+    "9.5",
+    "-9",
+    "９",
+    "nine",
+    "<think>9",
+    "<think>9</think>",
+    "<answer>9</answer><answer>8</answer>",
+    "<answer>9+0</answer>",
+    "<answer>09</answer>",
+)
 NO_SUM = (
-    "", "14", "20-9-3+6=14", "20 9 3 6", "<answer>20-9-3+6=14</answer>", "<answer>__import__('os')</answer>", "20--9",
-    "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>", "+" * 5000, "1+" * 5000, "<think>20-9-3+6",
-)  # fmt: skip
+    "",
+    "14",
+    "20-9-3+6=14",
+    "20 9 3 6",
+    "<answer>20-9-3+6=14</answer>",
+    "<answer>__import__('os')</answer>",
+    "20--9",
+    "<answer>20-9-3+6</answer><answer>20+9+3+6</answer>",
+    "+" * 5000,
+    "1+" * 5000,
+    "<think>20-9-3+6",
+)
 
 
 @pytest.mark.parametrize("text", NO_NUMBER)
 def test_what_is_not_a_single_clear_answer_is_refused(text):
-    assert not verify(Chain((7, 5, 3), (1, -1)), text)
+    assert not verify_answer(ChainProblem((7, 5, 3), (1, -1)), text)
 
 
 @pytest.mark.parametrize("text", NO_SUM)
 def test_what_is_not_an_expression_is_refused(text):
-    assert not verify(Search((20, 9, 3, 6), 14), text)
+    assert not verify_answer(SearchProblem((20, 9, 3, 6), 14), text)
 
 
 def test_reasons_name_the_numbers():
-    search = Search((20, 9, 3, 6), 14)
-    assert verify(search, "20-9-3+6").reason == "20-9-3+6 makes 14"
-    assert verify(search, "20+9").reason == "20+9 does not use (20, 9, 3, 6) in this order, once each"
-    assert verify(Chain((7, 5, 3), (1, -1)), "12").reason == "7+5-3 is 9, not 12"
+    search = SearchProblem((20, 9, 3, 6), 14)
+    assert verify_answer(search, "20-9-3+6").reason == "20-9-3+6 makes 14"
+    assert (
+        verify_answer(search, "20+9").reason
+        == "20+9 does not use (20, 9, 3, 6) in this order, once each"
+    )
+    assert verify_answer(ChainProblem((7, 5, 3), (1, -1)), "12").reason == "7+5-3 is 9, not 12"
     with pytest.raises(TypeError, match="not str"):
-        verify("7+5", "12")
+        verify_answer("7+5", "12")
 
 
 def test_the_last_thing_said_counts_but_working_is_no_answer():
     assert final_answer("17 not 16") == "16"
-    assert verify(Search((20, 9, 3, 6), 14), "20-9=11-3=8+6=14 yes").answer is None
+    assert verify_answer(SearchProblem((20, 9, 3, 6), 14), "20-9=11-3=8+6=14 yes").answer is None
 
 
 @pytest.mark.parametrize("text, good", [
@@ -218,17 +264,20 @@ def test_well_formed(text, good):
     assert is_well_formed(text) is good
 
 
-# --------------------------------------------------------------------------------- tags, and numbers outside of them
+# ---------------------------------------------------------------- tags, and numbers outside of them
 
 
 def read_slowly(text):
-    """Answers, the text said besides, and whether all has ended: letter by letter, with two counters."""
+    """Answers, the text said besides, and whether all has ended: letter by letter, with two
+    counters."""
     answers, said, thinking, answering, answer, i = [], "", 0, 0, "", 0
     while i < len(text):
-        tag = next((t for t in ("<think>", "</think>", "<answer>",
-        "</answer>") if text.startswith(t, i)), text[i])
+        tag = next(
+            (t for t in ("<think>", "</think>", "<answer>", "</answer>") if text.startswith(t, i)),
+            text[i],
+        )
         i += len(tag)
-        if tag == "</think>" and thinking == 0:             # all that was written so far was thought
+        if tag == "</think>" and thinking == 0:  # all that was written so far was thought
             answers, said, answering, answer = [], "", 0, ""
             continue
         if tag == "</think>":
@@ -253,8 +302,8 @@ def read_slowly(text):
 
 
 TAGGED = st.lists(
-    st.sampled_from(["<think>", "</think>", "<answer>", "</answer>"]) | st.sampled_from(["9",
-    "8", " ", "<", "a>", "\n"]),
+    st.sampled_from(["<think>", "</think>", "<answer>", "</answer>"])
+    | st.sampled_from(["9", "8", " ", "<", "a>", "\n"]),
     max_size=14,
 ).map("".join)
 
@@ -279,10 +328,12 @@ def test_a_well_formed_text_is_a_thought_and_an_answer(text):
     assert is_well_formed(text) == bool(found and found[1].strip() and found[2].strip())
 
 
-@given(st.text(alphabet="89 a<>", max_size=9), st.sampled_from(["{}9", "{}<answer>9</answer>",
-    "<answer>9</answer>{}9"]))
+@given(
+    st.text(alphabet="89 a<>", max_size=9),
+    st.sampled_from(["{}9", "{}<answer>9</answer>", "<answer>9</answer>{}9"]),
+)
 def test_nothing_that_is_thought_earns_anything(aside, thought):
-    chain = Chain((7, 5, 3), (1, -1))       # 9
+    chain = ChainProblem((7, 5, 3), (1, -1))  # 9
     thought = thought.format(aside)
     for text in ("<think>{}", "<think>{}</think>", "<think>{}</think>8", "{}</think>8",
     "<think><think>{}</think>",
@@ -291,9 +342,10 @@ def test_nothing_that_is_thought_earns_anything(aside, thought):
                  "<think>{}</think><answer>9</answer><think>",
                  "<think>{}</think><answer>9</answer> <answer>8</answer>",
                  "<answer>8<think>{}</think>", "<answer>8<think>{}</think></answer>"):  # fmt: skip
-        assert not verify(chain, text.format(thought)), text
-    assert verify(chain,
-    f"<think>{thought}</think>8? <answer>8</answer> no, <answer> 9 </answer> or 8")
+        assert not verify_answer(chain, text.format(thought)), text
+    assert verify_answer(
+        chain, f"<think>{thought}</think>8? <answer>8</answer> no, <answer> 9 </answer> or 8"
+    )
 
 
 @pytest.mark.parametrize("text, before, thought, answers, said, complete", [
@@ -349,20 +401,28 @@ NOT_READ = (
 
 @pytest.mark.parametrize(("text", "number"), NUMBERS_AS_THEY_ARE.items())
 def test_numbers_outside_of_tags(text, number):
-    assert last_number(text) == final_answer(text) == final_answer(f"<think>1</think>{text}") == number
+    assert (
+        last_number(text) == final_answer(text) == final_answer(f"<think>1</think>{text}") == number
+    )
 
 
 @pytest.mark.parametrize("text", NOT_READ)
 def test_what_has_a_digit_but_is_no_number(text):
     assert last_number(text) is final_answer(text) is None
-    assert not verify(Chain((7, 3, 3), (1, -1)), text)       # 7
+    assert not verify_answer(ChainProblem((7, 3, 3), (1, -1)), text)  # 7
 
 
-@given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "so {}.", "是{}。", "**{}**",
-    "\\boxed{{{}}}", "it = {} cm"]))
+@given(
+    st.integers(-(10**9), 10**9),
+    st.sampled_from(["{}", "so {}.", "是{}。", "**{}**", "\\boxed{{{}}}", "it = {} cm"]),
+)
 def test_a_number_is_read_whichever_way_it_is_written(number, phrase):
-    for written in (f"{number}", f"{number:,}", f"{number:,}".replace(",", "\u202f"),
-    f"{number}".replace("-", "\u2212")):
+    for written in (
+        f"{number}",
+        f"{number:,}",
+        f"{number:,}".replace(",", "\u202f"),
+        f"{number}".replace("-", "\u2212"),
+    ):
         assert last_number(phrase.format(written)) == str(number)
 
 
@@ -381,21 +441,33 @@ def test_sums_outside_of_tags(text, found):
 
 def test_minus_signs_in_tags_too():
     assert final_answer("<answer>\u22127</answer>") == "-7"
-    assert verify(Search((20, 9, 3, 6), 14), "<answer>20\u22129\u22123+6</answer>")
-    assert not verify(Chain((7, 3, 3), (1, -1)), "<answer>\u22127</answer>")
+    assert verify_answer(SearchProblem((20, 9, 3, 6), 14), "<answer>20\u22129\u22123+6</answer>")
+    assert not verify_answer(ChainProblem((7, 3, 3), (1, -1)), "<answer>\u22127</answer>")
 
 
 LONG_JUNK = (
-    "-" * 20000 + "7", "1" + "-" * 20000 + "7", " " * 20000 + "7", "a " * 9000 + "7", "<think>" * 9000,
-    "</think>" * 9000 + "7", "<answer>" * 9000, "9" * 20000, "1+" * 9000, "f(" * 9000 + "7",
-    "a-" * 9000 + "7", "7," * 9000, "- " * 9000 + "7", "\\" * 9000 + "7", "1 + " * 9000,
-)  # fmt: skip
+    "-" * 20000 + "7",
+    "1" + "-" * 20000 + "7",
+    " " * 20000 + "7",
+    "a " * 9000 + "7",
+    "<think>" * 9000,
+    "</think>" * 9000 + "7",
+    "<answer>" * 9000,
+    "9" * 20000,
+    "1+" * 9000,
+    "f(" * 9000 + "7",
+    "a-" * 9000 + "7",
+    "7," * 9000,
+    "- " * 9000 + "7",
+    "\\" * 9000 + "7",
+    "1 + " * 9000,
+)
 
 
 @pytest.mark.parametrize("text", LONG_JUNK, ids=range(len(LONG_JUNK)))
 def test_long_junk_is_read_in_a_moment(text):
     start = time.process_time()
-    verify(Chain((7, 3, 3), (1, -1)), text)
-    verify(Search((20, 9, 3, 6), 14), text)
+    verify_answer(ChainProblem((7, 3, 3), (1, -1)), text)
+    verify_answer(SearchProblem((20, 9, 3, 6), 14), text)
     is_well_formed(text)
     assert time.process_time() - start < 1

@@ -1,8 +1,9 @@
 """Is every tale coherent, and are its questions answered truly?
 
-The reader below knows nothing of the simulation: it believes what the sentences say, and checks them. Each pattern is a
-way in which the tales may say something. A sentence that no pattern knows is an error, so nothing is skipped; so is a
-sentence that contradicts what was read before, such as giving away what one does not have.
+The reader below knows nothing of the simulation: it believes what the sentences say, and checks
+them. Each pattern is a way in which the tales may say something. A sentence that no pattern knows
+is an error, so nothing is skipped; so is a sentence that contradicts what was read before, such as
+giving away what one does not have.
 """
 
 import re
@@ -10,17 +11,28 @@ from random import Random
 
 import pytest
 
-from course_lib.text.small_web.tales import Story, happen, questions, tale
-from course_lib.text.small_web.telling import tell
-from course_lib.text.small_web.world import AUTHORS, MOODS, PEOPLE, REACTIONS, ZH
+from course_lib.text.small_web.tales import TaleState, draw_story, tale_questions, write_tale
+from course_lib.text.small_web.telling import tell_tale
+from course_lib.text.small_web.world import (
+    ALL_AUTHORS,
+    CHINESE_WORDS,
+    MOOD_REACTIONS,
+    MOOD_WORDS,
+    WORLD_PEOPLE,
+)
 
-OPENING = r"(?:Once upon a time there was|This is the story of|Long ago there lived|Let me tell you about)"
+OPENING = (
+    r"(?:Once upon a time there was|This is the story of|Long ago there lived|Let me tell you"
+    r" about)"
+)
 COLOURS = r"(?:red|blue|green|yellow|white|black|pink|brown)"
 NAME = r"[A-Z]\w+"
 WHERE = r"(?:in|on|at|by) the (?P<place>[\wé]+)"
 THING = rf"(?:{COLOURS} )?(?P<thing>\w+)"
 WHO, WHOM = rf"(?P<who>{NAME})", rf"(?P<whom>{NAME})"
-WHEN = r"(?:(?:[Ii]n the (?:morning|evening)|[Aa]t (?:noon|night)|[Tt]he next (?:morning|evening))\W?)"
+WHEN = (
+    r"(?:(?:[Ii]n the (?:morning|evening)|[Aa]t (?:noon|night)|[Tt]he next (?:morning|evening))\W?)"
+)
 
 PATTERNS = [
     # (pattern, what it says)
@@ -66,19 +78,29 @@ PATTERNS = [
     (rf"The {THING} was not there\.", "missed"),
     (rf"{WHO} looked for the {THING}, but it was gone\.", "missed"),
     (rf"{WHO} did not see the {THING}\.", "missed"),
-    (rf"{WHO} (?:was|felt) (?:very|so|quite|really) (?P<mood>\w+)(?:,? and (?:he |she )?\w+)?\.", "feel"),
+    (
+        rf"{WHO} (?:was|felt) (?:very|so|quite|really) (?P<mood>\w+)(?:,? and (?:he |she )?\w+)?\.",
+        "feel",
+    ),
     (rf"{WHO} (?:was|felt) not \w+ but (?P<mood>\w+)(?:,? and (?:he |she )?\w+)?\.", "feel"),
     (rf"{WHO} \w+\.", ""),  # smiled, cried
     (rf"(?:In the end|From then on|So) {WHO} had the {THING}\.", "has"),
     (rf"(?:So|From then on) the {THING} was with {WHO}\.", "has"),
     (rf"(?:In the end t|T)he {THING} was (?:still )?{WHERE}\.", "told"),
     (r"The end\.|And that is all!|So they say\.|Good night\.", ""),
-]  # fmt: skip
+]
 PATTERNS = [(re.compile(pattern), says) for pattern, says in PATTERNS]
 COLOUR = re.compile(rf"({COLOURS}) (\w+)|(\w+)\. It was ({COLOURS})\.")
-HOURS = ("In the morning", "At noon", "In the evening", "At night", "The next morning", "The next evening")
+HOURS = (
+    "In the morning",
+    "At noon",
+    "In the evening",
+    "At night",
+    "The next morning",
+    "The next evening",
+)
 PRONOUN = re.compile(rf"(^|^(?:{'|'.join(HOURS)}) )(He|She|he|she)\b")
-PRONOUNS = {name: person.pronoun for name, person in PEOPLE.items()}
+PRONOUNS = {name: person.pronoun for name, person in WORLD_PEOPLE.items()}
 
 
 class Reader:
@@ -118,7 +140,11 @@ class Reader:
         self.lies[said["thing"]] = said["place"]
 
     def read_together(self, said):
-        assert self.at[said["who"]] == self.at[said["whom"]] == (said.get("place") or self.at[said["who"]])
+        assert (
+            self.at[said["who"]]
+            == self.at[said["whom"]]
+            == (said.get("place") or self.at[said["who"]])
+        )
 
     def read_take(self, said):
         assert self.lies.pop(said["thing"]) == self.at[said["who"]]
@@ -129,7 +155,9 @@ class Reader:
         self.lies[said["thing"]] = self.at[said["who"]]
 
     def read_keep(self, said):
-        assert self.has[said["thing"]] == said["who"] and self.at[said["who"]] == self.at[said["whom"]]
+        assert (
+            self.has[said["thing"]] == said["who"] and self.at[said["who"]] == self.at[said["whom"]]
+        )
 
     def read_give(self, said):
         self.read_keep(said)
@@ -164,14 +192,17 @@ class Reader:
 def test_an_independent_reader_finds_every_tale_coherent_and_answers_its_questions():
     rng = Random(0)
     for _ in range(1500):
-        told = tale(rng)
+        told = write_tale(rng)
         reader = Reader(told.text)
         for question, answer in told.questions:
             assert reader.answer(question) == answer.split()[-1], (told.text, question)
 
 
 def test_the_reader_would_notice_an_incoherent_tale():
-    text = "Tom the boy was on the farm. Lily the girl was on the farm. Tom had a red kite. Lily gave the kite to Tom."
+    text = (
+        "Tom the boy was on the farm. Lily the girl was on the farm. Tom had a red kite. Lily gave"
+        " the kite to Tom."
+    )
     with pytest.raises(AssertionError):
         Reader(text)
     with pytest.raises(AssertionError):
@@ -181,7 +212,7 @@ def test_the_reader_would_notice_an_incoherent_tale():
 
 
 def test_an_impossible_act_is_refused():
-    story = Story(Random(0), ["Tom", "Lily", "Ben"], ["kite"])
+    story = TaleState(Random(0), ["Tom", "Lily", "Ben"], ["kite"])
     story.stands("open", "Tom", "farm")
     story.stands("stands", "Lily", "farm")
     with pytest.raises(ValueError, match="give Lily kite Tom: impossible"):
@@ -193,18 +224,24 @@ def test_an_impossible_act_is_refused():
 def test_the_mood_of_a_tale_is_that_of_its_last_feeling():
     rng = Random(1)
     for _ in range(300):
-        told = tale(rng)
+        told = write_tale(rng)
         last = told.text.split("\n")[-1]
-        moods = {mood for mood in ("good", "bad") if any(re.search(rf"\b{r}\b", last) for r in REACTIONS[mood])}
+        moods = {
+            mood
+            for mood in ("good", "bad")
+            if any(re.search(rf"\b{r}\b", last) for r in MOOD_REACTIONS[mood])
+        }
         assert moods == {told.mood}
-        assert any(word in last for word in MOODS[told.mood])
+        assert any(word in last for word in MOOD_WORDS[told.mood])
 
 
 def test_a_tale_is_the_same_story_in_both_languages():
     for seed in range(200):
-        story = happen(Random(seed), "good", 2)
-        english, chinese = questions(story), questions(story, "zh")
-        assert [ZH[answer.split()[-1]] for _, answer in english] == [answer for _, answer in chinese]
-        text = tell(story.events, Random(seed), AUTHORS[seed % 4], "zh")
+        story = draw_story(Random(seed), "good", 2)
+        english, chinese = tale_questions(story), tale_questions(story, "zh")
+        assert [CHINESE_WORDS[answer.split()[-1]] for _, answer in english] == [
+            answer for _, answer in chinese
+        ]
+        text = tell_tale(story.events, Random(seed), ALL_AUTHORS[seed % 4], "zh")
         assert not re.search("[A-Za-z{}]", text)
         assert all(answer in text for _, answer in chinese)

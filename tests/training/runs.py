@@ -5,8 +5,8 @@ import torch
 
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.text.batches import windows
-from course_lib.training.objectives import next_token
+from course_lib.text.batches import shuffled_windows
+from course_lib.training.objectives import next_token_objective
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainSettings
 from course_lib.training.trainer import train
@@ -21,26 +21,43 @@ def fresh():
     torch.manual_seed(0)
     np.random.seed(0)
     model = GPT2(TINY)
-    model.register_buffer("steps_seen", torch.zeros(()))    # as a router's bias: changed by on_step, not by a slope
+    model.register_buffer(
+        "steps_seen", torch.zeros(())
+    )  # as a router's bias: changed by on_step, not by a slope
     return model
 
 
 def model_of_everything(mtp=True):
-    """Experts, a router with a bias, latent attention, an untied head, a second table; sizes that two do not divide."""
+    """Experts, a router with a bias, latent attention, an untied head, a second table; sizes that
+    two do not divide."""
     torch.manual_seed(0)
-    return DeepSeekV3(DeepSeekSettings(
-        vocab_size=11, max_seq_len=8, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_nope_head_dim=4,
-        qk_rope_head_dim=2, v_head_dim=3, n_experts=3, n_chosen=2, d_expert=4, mtp=mtp,
-    ))  # fmt: skip
+    return DeepSeekV3(
+        DeepSeekSettings(
+            vocab_size=11,
+            max_seq_len=8,
+            d_model=12,
+            n_layers=2,
+            n_heads=3,
+            kv_lora_rank=5,
+            qk_nope_head_dim=4,
+            qk_rope_head_dim=2,
+            v_head_dim=3,
+            n_experts=3,
+            n_chosen=2,
+            d_expert=4,
+            mtp=mtp,
+        )
+    )
 
 
 def noisy(model, inputs, targets):
     """The next token, made to depend on random numbers and on the buffer.
 
-    Not on Python's own: while tests run, beartype draws from them to choose which item of a list to look at.
+    Not on Python's own: while tests run, beartype draws from them to choose which item of a list to
+    look at.
     """
     noise = torch.rand(()) + np.random.rand() + model.steps_seen / 10
-    loss = next_token(model, inputs, targets)
+    loss = next_token_objective(model, inputs, targets)
     return loss._replace(total=loss.total * noise)
 
 
@@ -49,16 +66,20 @@ def count(step, model):
 
 
 def batches(start):
-    return windows(TEXT, batch_size=4, length=8, seed=3, start_step=start)
+    return shuffled_windows(TEXT, batch_size=4, length=8, seed=3, start_step=start)
 
 
 def run(folder=None, every=2, on_step=count, objective=noisy, data=batches, **settings):
     """Train from the start, or from what lies in `folder`; return the model and its history."""
     model = fresh()
     history = train(
-        model, data, TrainSettings(**{"steps": STEPS, "weight_decay": 0.1} | settings), objective, on_step=on_step,
+        model,
+        data,
+        TrainSettings(**{"steps": STEPS, "weight_decay": 0.1} | settings),
+        objective,
+        on_step=on_step,
         checkpoints=Checkpoints(folder, every) if folder else None,
-    )  # fmt: skip
+    )
     return model, history
 
 

@@ -9,7 +9,7 @@ import torch
 from course_lib import files
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.training import checkpoint
-from course_lib.training.checkpoint import CheckpointError, load, save
+from course_lib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 TINY = GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3)
 
@@ -22,7 +22,7 @@ def build(settings):
 def saved(tmp_path):
     torch.manual_seed(0)
     model = GPT2(TINY)
-    save(tmp_path / "poet.json", model, {"steps": 3, "name": "poet"})
+    save_checkpoint(tmp_path / "poet.json", model, {"steps": 3, "name": "poet"})
     return tmp_path / "poet.json", model
 
 
@@ -32,28 +32,31 @@ def weights_file(path):
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_what_was_saved_comes_back(saved):
     path, model = saved
-    loaded, notes = load(path, build)
+    loaded, notes = load_checkpoint(path, build)
     assert same(loaded, model) and loaded.settings == TINY and notes == {"steps": 3, "name": "poet"}
 
 
 def test_a_second_save_replaces_the_first_and_leaves_two_files(saved):
     path, _ = saved
     newer = GPT2(TINY)
-    save(path, newer)
-    assert same(load(path, build)[0], newer)
+    save_checkpoint(path, newer)
+    assert same(load_checkpoint(path, build)[0], newer)
     assert len(list(path.parent.iterdir())) == 2
 
 
 def test_another_checkpoint_in_the_folder_is_left_alone(saved):
     path, model = saved
-    save(path.with_name("poet-two.json"), GPT2(TINY))
-    save(path, GPT2(TINY))
-    load(path.with_name("poet-two.json"), build)
+    save_checkpoint(path.with_name("poet-two.json"), GPT2(TINY))
+    save_checkpoint(path, GPT2(TINY))
+    load_checkpoint(path.with_name("poet-two.json"), build)
 
 
 @pytest.mark.parametrize(
@@ -66,15 +69,15 @@ def test_names_that_differ_anywhere_do_not_touch_each_other(tmp_path, first, sec
     models = GPT2(TINY), GPT2(TINY)
     for _ in range(2):
         for name, model in zip((first, second), models, strict=True):
-            save(tmp_path / name, model)
+            save_checkpoint(tmp_path / name, model)
     for name, model in zip((first, second), models, strict=True):
-        assert same(load(tmp_path / name, build)[0], model)
+        assert same(load_checkpoint(tmp_path / name, build)[0], model)
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_name_with_the_signs_of_a_pattern_leaves_no_older_weights(tmp_path):
     for _ in range(3):
-        save(tmp_path / "a[b]*.json", GPT2(TINY))
+        save_checkpoint(tmp_path / "a[b]*.json", GPT2(TINY))
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -85,7 +88,7 @@ def test_one_changed_byte_in_the_weights_is_found(saved, byte):
     data[byte] ^= 1
     weights_file(path).write_bytes(data)
     with pytest.raises(CheckpointError, match=f"{weights_file(path).name} is damaged"):
-        load(path, build)
+        load_checkpoint(path, build)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
@@ -95,9 +98,9 @@ def test_cut_off_files_are_found(saved, share):
         whole = file.read_bytes()
         file.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(CheckpointError, match=file.name):
-            load(path, build)
+            load_checkpoint(path, build)
         file.write_bytes(whole)
-    load(path, build)
+    load_checkpoint(path, build)
 
 
 def test_a_changed_setting_is_found(saved):
@@ -106,23 +109,23 @@ def test_a_changed_setting_is_found(saved):
     about["content"]["settings"]["n_heads"] = 2
     path.write_text(json.dumps(about))
     with pytest.raises(CheckpointError, match="poet.json is damaged"):
-        load(path, build)
+        load_checkpoint(path, build)
 
 
 def test_missing_files_are_named(saved, tmp_path):
     path, _ = saved
     with pytest.raises(CheckpointError, match="none.json"):
-        load(tmp_path / "none.json", build)
+        load_checkpoint(tmp_path / "none.json", build)
     name = weights_file(path).name
     weights_file(path).unlink()
     with pytest.raises(CheckpointError, match=name):
-        load(path, build)
+        load_checkpoint(path, build)
 
 
 def test_weights_of_another_model_do_not_fit(saved):
     path, _ = saved
     with pytest.raises(CheckpointError, match="holds a GPT2, which does not fit"):
-        load(path, lambda settings: build(settings | {"d_model": 15}))
+        load_checkpoint(path, lambda settings: build(settings | {"d_model": 15}))
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(saved, monkeypatch):
@@ -132,9 +135,11 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(saved, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(CheckpointError, match="could not save .*poet.json: No space left on device"):
-        save(path, GPT2(TINY))
-    assert same(load(path, build)[0], model) and len(list(path.parent.iterdir())) == 2
+    with pytest.raises(
+        CheckpointError, match="could not save .*poet.json: No space left on device"
+    ):
+        save_checkpoint(path, GPT2(TINY))
+    assert same(load_checkpoint(path, build)[0], model) and len(list(path.parent.iterdir())) == 2
 
 
 @pytest.mark.parametrize("writer", ["write_atomically", "write_json"])
@@ -146,11 +151,11 @@ def test_a_crash_before_either_file_leaves_the_old_checkpoint_whole(saved, monke
 
     monkeypatch.setattr(checkpoint, writer, crash)
     with pytest.raises(KeyboardInterrupt):
-        save(path, GPT2(TINY))
-    assert same(load(path, build)[0], model) and len(list(path.parent.iterdir())) == 2
+        save_checkpoint(path, GPT2(TINY))
+    assert same(load_checkpoint(path, build)[0], model) and len(list(path.parent.iterdir())) == 2
 
 
 def test_notes_that_are_no_json_write_nothing(tmp_path):
     with pytest.raises(TypeError):
-        save(tmp_path / "poet.json", GPT2(TINY), {"model": object()})
+        save_checkpoint(tmp_path / "poet.json", GPT2(TINY), {"model": object()})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
-"""Log-softmax and cross-entropy by hand: equal to PyTorch's and to finite differences; perplexity."""
+"""Log-softmax and cross-entropy by hand: equal to PyTorch's and to finite differences;
+perplexity."""
 
 import math
 
@@ -29,7 +30,9 @@ def test_equal_to_pytorchs_however_large_the_scores(row):
 
 def test_scores_that_break_the_naive_softmax():
     high, low = torch.tensor([1e4, 1e4 - 1, -1e4]), torch.tensor([-1e4, -1e4 - 1, -3e4])
-    assert (high.exp() / high.exp().sum()).isnan().any() and (low.exp() / low.exp().sum()).isnan().all()
+    assert (high.exp() / high.exp().sum()).isnan().any() and (
+        low.exp() / low.exp().sum()
+    ).isnan().all()
     want = torch.tensor([0.0, -1.0, -2e4]) - math.log(1 + math.exp(-1))
     for logits in (high, low):
         torch.testing.assert_close(log_softmax(logits), want)
@@ -50,7 +53,9 @@ def test_cross_entropy_is_the_surprise_of_every_target():
 
 
 def test_its_gradient_is_p_minus_y():
-    logits = torch.tensor([2.0, 2.0, -1.0, 0.5], dtype=torch.double, requires_grad=True)    # two equal best
+    logits = torch.tensor(
+        [2.0, 2.0, -1.0, 0.5], dtype=torch.double, requires_grad=True
+    )  # two equal best
     target = torch.tensor(3)
     cross_entropy(logits, target).backward()
     want = logits.detach().softmax(-1) - torch.tensor([0, 0, 0, 1])
@@ -60,7 +65,7 @@ def test_its_gradient_is_p_minus_y():
 
 
 def test_perplexity_depends_on_the_tokens_bits_per_byte_do_not():
-    nats = 100 * math.log(2)        # one text of 40 bytes, read as 50 tokens or as 25
+    nats = 100 * math.log(2)  # one text of 40 bytes, read as 50 tokens or as 25
     assert perplexity(nats, 50) == pytest.approx(4) and perplexity(nats, 25) == pytest.approx(16)
     assert bits_per_byte(nats, 40) == pytest.approx(2.5)
 

@@ -17,8 +17,8 @@ import torch
 
 from course_lib import files
 from course_lib.training.checkpoint import CheckpointError
-from course_lib.training.optim import build_optimisers
-from course_lib.training.resume import Checkpoints, random_states, set_random_states
+from course_lib.training.optimizers import build_optimizers
+from course_lib.training.resume import Checkpoints, rng_states, set_rng_states
 from course_lib.training.settings import TrainSettings
 from tests.training.runs import STEPS, batches, bits, count, fresh, noisy, run, run_to_be_killed
 
@@ -73,14 +73,16 @@ def test_killed_at_random_moments_many_times(tmp_path, monkeypatch):
         for _ in range(rng.randint(1, 4)):
             assert ours.poll(120)
             since, _ = time.perf_counter(), ours.recv()
-        time.sleep(rng.random() * (time.perf_counter() - since))        # somewhere within a step and its checkpoint
+        time.sleep(
+            rng.random() * (time.perf_counter() - since)
+        )  # somewhere within a step and its checkpoint
         victim.kill()
         victim.join()
         reached.append(max(Checkpoints(tmp_path).steps(), default=0))
     print(f"{KILLS} kills, after steps {reached[1:]}")
-    assert reached == sorted(reached) and KILLS < reached[-1] < steps   # never thrown back
+    assert reached == sorted(reached) and KILLS < reached[-1] < steps  # never thrown back
     with warnings.catch_warnings():
-        warnings.simplefilter("error")                                  # and no kill damaged a checkpoint
+        warnings.simplefilter("error")  # and no kill damaged a checkpoint
         model, history = run(steps=steps)
         ends_the_same(tmp_path, (bits(model), history), steps=steps)
 
@@ -142,7 +144,9 @@ def damage(file, how):
     if how == "gone":
         file.unlink()
     elif how == "changed":
-        file.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+        file.write_bytes(
+            data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+        )
     else:
         file.write_bytes(data[: int(how * len(data))])
 
@@ -152,10 +156,14 @@ def damage(file, how):
 def test_a_damaged_checkpoint_costs_one_interval_and_is_told(tmp_path, never_stopped, suffix, how):
     stop_at(9, tmp_path, every=4)
     assert Checkpoints(tmp_path).steps() == [8, 9]
-    (newest,) = tmp_path.glob(f"step-*9*.{suffix}") if suffix == "json" else tmp_path.glob(f"step-0000009-*.{suffix}")
+    (newest,) = (
+        tmp_path.glob(f"step-*9*.{suffix}")
+        if suffix == "json"
+        else tmp_path.glob(f"step-0000009-*.{suffix}")
+    )
     damage(newest, how)
     if (suffix, how) == ("json", "gone"):
-        ends_the_same(tmp_path, never_stopped, every=4)     # as after a kill between the two files
+        ends_the_same(tmp_path, never_stopped, every=4)  # as after a kill between the two files
         return
     with pytest.warns(RuntimeWarning, match=r"step-0000009.*Back to step 8: 1 steps are lost"):
         ends_the_same(tmp_path, never_stopped, every=4)
@@ -189,7 +197,12 @@ def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, never_stopped, monkey
         run(tmp_path, on_step=fill)
     last = str(told[-1].message)
     assert "step-0000018.json: No space left" in last and "Safe so far: step 6, step 8" in last
-    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".json", ".safetensors", ".safetensors"]
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [
+        ".json",
+        ".json",
+        ".safetensors",
+        ".safetensors",
+    ]
     full.clear()
     ends_the_same(tmp_path, never_stopped)
 
@@ -263,13 +276,13 @@ def test_optimisers_come_back_with_their_averages(tmp_path):
     model, _ = run(tmp_path)
     saved = Checkpoints(tmp_path).newest()[0]
     again = fresh()
-    optimisers = build_optimisers(again)
-    Checkpoints(tmp_path).restore(again, optimisers, TrainSettings(STEPS, weight_decay=0.1))
-    for i, optimiser in enumerate(optimisers):
-        for j, averages in optimiser.state_dict()["state"].items():
+    optimizers = build_optimizers(again)
+    Checkpoints(tmp_path).restore(again, optimizers, TrainSettings(STEPS, weight_decay=0.1))
+    for i, optimizer in enumerate(optimizers):
+        for j, averages in optimizer.state_dict()["state"].items():
             for name, tensor in averages.items():
-                assert torch.equal(tensor, saved.pop(f"optimiser.{i}.{j}.{name}"))
-    assert not [name for name in saved if name.startswith("optimiser.")]
+                assert torch.equal(tensor, saved.pop(f"optimizer.{i}.{j}.{name}"))
+    assert not [name for name in saved if name.startswith("optimizer.")]
     assert bits(again) == bits(model)
 
 
@@ -290,18 +303,21 @@ def test_a_history_of_another_kind_comes_back_as_that_kind(tmp_path):
     checkpoints, model, settings = Checkpoints(tmp_path), fresh(), TrainSettings(STEPS)
     empty = checkpoints.restore(model, [], settings, Diary)
     assert empty == Diary() and type(empty) is Diary
-    for ended, want in (("interrupted", ""), ("finished", "finished")):     # an interrupted run may go on
+    for ended, want in (
+        ("interrupted", ""),
+        ("finished", "finished"),
+    ):  # an interrupted run may go on
         checkpoints.save(model, [], Diary([0.5, 0.25], ["good", "better"], ended), settings)
         back = checkpoints.restore(model, [], settings, Diary)
         assert back == Diary([0.5, 0.25], ["good", "better"], want) and type(back) is Diary
 
 
 def test_all_random_generators_are_set_back():
-    states = json.loads(json.dumps(random_states()))
+    states = json.loads(json.dumps(rng_states()))
     tensors = {"random.cpu": torch.get_rng_state()}
-    set_random_states(states, tensors)
+    set_rng_states(states, tensors)
     want = random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()
     for _ in range(700):
         random.random(), np.random.randn(), torch.rand(1)
-    set_random_states(states, tensors)
+    set_rng_states(states, tensors)
     assert (random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()) == want

@@ -12,11 +12,11 @@ from course_lib.layers.moe import expert_balance_loss
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.training import trainer
 from course_lib.training.callbacks import Callback
-from course_lib.training.deepseek import balance_by_bias, deepseek_objective, moe_layers
-from course_lib.training.objectives import bits_per_byte, next_token, next_token_loss
-from course_lib.training.optim import build_optimisers
+from course_lib.training.deepseek_objective import balance_by_bias, deepseek_objective, moe_layers
+from course_lib.training.objectives import bits_per_byte, next_token_loss, next_token_objective
+from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
-from course_lib.training.settings import History, TrainSettings
+from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import train
 from tests.training import objectives_of_all_kinds
 from tests.training.runs import batches, bits, model_of_everything
@@ -53,23 +53,33 @@ def test_it_learns_a_rule_and_writes_down_how():
 
 
 def test_same_seed_same_losses_other_seed_other_losses():
-    runs = [train(fresh(seed), counting_up(seed), TrainSettings(steps=5)).loss for seed in (0, 0, 1)]
+    runs = [
+        train(fresh(seed), counting_up(seed), TrainSettings(steps=5)).loss for seed in (0, 0, 1)
+    ]
     assert runs[0] == runs[1] != runs[2]
 
 
 def test_validation_and_callback_come_when_asked():
     seen = []
     history = train(
-        fresh(), counting_up(), TrainSettings(steps=4), evaluate=lambda model: 1.5, evaluate_at=(0, 3),
+        fresh(),
+        counting_up(),
+        TrainSettings(steps=4),
+        evaluate=lambda model: 1.5,
+        evaluate_at=(0, 3),
         on_step=lambda step, model: seen.append(step),
-    )  # fmt: skip
+    )
     assert history.validation == [(0, 1.5), (3, 1.5)] and seen == [1, 2, 3, 4]
 
 
 def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: next(clock) / 2)     # half a second between looks
-    history = train(fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share))
+    monkeypatch.setattr(
+        trainer.time, "perf_counter", lambda: next(clock) / 2
+    )  # half a second between looks
+    history = train(
+        fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share)
+    )
     assert history.ended == "time" and len(history.loss) == 5
     assert history.rate == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
@@ -92,7 +102,12 @@ def test_too_few_batches_and_a_broken_loss_are_said():
     model = fresh()
     for number, name in ((math.nan, "NaN"), (math.inf, "infinite")):
         with pytest.raises(FloatingPointError, match=f"{name}.*at step 1"):
-            train(model, counting_up(), TrainSettings(steps=5), loss_of=lambda z, y, n=number: z.sum() * 0 + n)
+            train(
+                model,
+                counting_up(),
+                TrainSettings(steps=5),
+                loss_of=lambda z, y, n=number: z.sum() * 0 + n,
+            )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +115,7 @@ def test_too_few_batches_and_a_broken_loss_are_said():
     [({"steps": 0}, "steps 0"), ({"clip": 0.0}, "clip 0"), ({"seconds": -3.0}, "seconds -3"),
      ({"decay": 1.2}, "decay 1.2"), ({"warmup": -0.1}, "warmup -0.1"), ({"accumulate": 0}, "accumulate 0"),
      ({"muon_lr": -1.0}, "muon_lr -1.0"), ({"adam_lr": math.nan}, "adam_lr nan"),
-     ({"weight_decay": -0.1}, "weight_decay -0.1"), ({"optimiser": "sgd"}, "'sgd' is not one of muon, adamw"),
+     ({"weight_decay": -0.1}, "weight_decay -0.1"), ({"optimizer": "sgd"}, "'sgd' is not one of muon, adamw"),
      ({"precision": "float16"}, "'float16' is not one of float32, bfloat16"),
      ({"schedule": "linear"}, "'linear' is not one of wsd, cosine, multi-step")],
 )  # fmt: skip
@@ -119,15 +134,17 @@ def test_the_schedule_is_chosen_by_name_or_is_a_function(schedule, rates):
     settings = TrainSettings(steps=10, warmup=0.1, decay=0.2, schedule=schedule)
     history = train(fresh(), counting_up(), settings)
     assert history.rate == pytest.approx(rates or [(step + 0.5) / 20 for step in range(10)])
-    assert min(history.rate) > 0        # neither the first step nor the last one stands still
+    assert min(history.rate) > 0  # neither the first step nor the last one stands still
 
 
 def test_a_rate_of_nothing_moves_nothing_whichever_the_optimiser():
-    for optimiser in ("muon", "adamw"):
+    for optimizer in ("muon", "adamw"):
         moved = []
         for rate in (0.0, 0.5):
             model, untouched = fresh(), fresh()
-            settings = TrainSettings(1, optimiser=optimiser, schedule=lambda _, rate=rate: rate, weight_decay=0.1)
+            settings = TrainSettings(
+                1, optimizer=optimizer, schedule=lambda _, rate=rate: rate, weight_decay=0.1
+            )
             train(model, counting_up(), settings)
             pairs = zip(model.parameters(), untouched.parameters(), strict=True)
             moved.append([not torch.equal(p, q) for p, q in pairs])
@@ -145,7 +162,9 @@ def test_the_bar_shows_speed_and_is_silent_where_asked(monkeypatch, capsys):
 def test_the_loss_is_the_mean_surprise():
     logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[0, 1, 2], [3, 4, 0]])
-    by_hand = [-math.log(logits[b, t].softmax(-1)[targets[b, t]]) for b in range(2) for t in range(3)]
+    by_hand = [
+        -math.log(logits[b, t].softmax(-1)[targets[b, t]]) for b in range(2) for t in range(3)
+    ]
     assert next_token_loss(logits, targets).item() == pytest.approx(sum(by_hand) / 6, abs=1e-5)
 
 
@@ -161,23 +180,27 @@ def test_the_gradient_is_clipped_before_the_step_and_forgotten_after_it():
 
     class Spy(torch.optim.SGD):
         def step(self):
-            lengths.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
+            lengths.append(
+                torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()
+            )
 
     for clip in (1e9, 0.01):
         settings = TrainSettings(steps=1, clip=clip)
-        _, before = trainer.training_step(model, [Spy(model.parameters())], next_token, inputs, targets, settings)
+        _, before = trainer.training_step(
+            model, [Spy(model.parameters())], next_token_objective, inputs, targets, settings
+        )
         assert all(p.grad is None for p in model.parameters())
         assert before == pytest.approx(lengths[0])
     assert lengths[0] > 0.05 and lengths[1] == pytest.approx(0.01, rel=1e-3)
 
 
-def gradients(model, inputs, targets, accumulate, objective=next_token):
+def gradients(model, inputs, targets, accumulate, objective=next_token_objective):
     settings = TrainSettings(steps=1, accumulate=accumulate)
-    loss = trainer.add_gradients(model, objective, inputs, targets, settings)
+    loss = trainer.accumulate_gradients(model, objective, inputs, targets, settings)
     return loss, [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("accumulate", [2, 3, 8, 11])       # of 8 rows
+@pytest.mark.parametrize("accumulate", [2, 3, 8, 11])  # of 8 rows
 @pytest.mark.parametrize("padding", ["none", "uneven", "whole rows"])
 def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate, padding):
     inputs, targets = next(counting_up())
@@ -186,7 +209,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate, padding)
         for row in range(8):
             targets[row, 2 * row + 1 :] = -100
     elif padding == "whole rows":
-        targets[[0, 3, 4, 5]] = -100            # of 8 parts, four hold nothing to learn
+        targets[[0, 3, 4, 5]] = -100  # of 8 parts, four hold nothing to learn
     model = fresh().double()
     want = next_token_loss(model(inputs), targets)
     slopes = torch.autograd.grad(want, list(model.parameters()))
@@ -210,7 +233,10 @@ def test_every_objective_is_a_mean_that_no_cut_changes(name, accumulate):
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     slopes = torch.autograd.grad(want, list(parameters.values()), allow_unused=True)
     loss, _ = gradients(model, inputs, targets, accumulate, objective)
-    assert loss == pytest.approx(want.item(), rel=1e-6) and sum(slope is not None for slope in slopes) > 5
+    assert (
+        loss == pytest.approx(want.item(), rel=1e-6)
+        and sum(slope is not None for slope in slopes) > 5
+    )
     for parameter, truth in zip(parameters.values(), slopes, strict=True):
         if truth is not None:
             torch.testing.assert_close(parameter.grad, truth, rtol=1e-5, atol=1e-8)
@@ -219,24 +245,32 @@ def test_every_objective_is_a_mean_that_no_cut_changes(name, accumulate):
 def test_a_loss_that_looks_at_a_whole_batch_is_not_cut():
     model, objective, inputs, targets = objectives_of_all_kinds.case("expert over the batch")
     loss, slopes = gradients(model, inputs, targets, 1, objective)
-    by_hand = next_token(model, inputs, targets).mean
+    by_hand = next_token_objective(model, inputs, targets).mean
     by_hand = by_hand + 0.5 * expert_balance_loss(moe_layers(model)[0].routing, over="batch")
-    assert loss == pytest.approx(by_hand.item(), rel=1e-6) and any(slope is not None for slope in slopes)
-    with pytest.raises(ValueError, match="experts over the batch looks at a whole batch.*accumulate 2 and 1 processes"):
+    assert loss == pytest.approx(by_hand.item(), rel=1e-6) and any(
+        slope is not None for slope in slopes
+    )
+    with pytest.raises(
+        ValueError,
+        match="experts over the batch looks at a whole batch.*accumulate 2 and 1 processes",
+    ):
         gradients(model, inputs, targets, 2, objective)
 
 
 def test_a_plain_number_is_a_mean_over_rows_and_nothing_else_is_taken():
     model, objective, inputs, targets = objectives_of_all_kinds.case("dpo")
-    plain = lambda *batch: objective(*batch).mean       # noqa: E731
+    plain = lambda *batch: objective(*batch).mean  # noqa: E731
     whole = gradients(model, inputs, targets, 1, plain)
     whole = whole[0], [slope.clone() for slope in whole[1]]
     model.zero_grad()
-    cut = gradients(model, inputs, targets, 2, plain)       # of two pairs and one
+    cut = gradients(model, inputs, targets, 2, plain)  # of two pairs and one
     assert cut[0] == pytest.approx(whole[0])
     for ours, theirs in zip(cut[1], whole[1], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
-    for wrong, found in ((lambda m, x, y: m(x), r"a tensor of shape \(8, 16, 8\)"), (lambda m, x, y: 3.0, "float")):
+    for wrong, found in (
+        (lambda m, x, y: m(x), r"a tensor of shape \(8, 16, 8\)"),
+        (lambda m, x, y: 3.0, "float"),
+    ):
         with pytest.raises(TypeError, match=f"LossSum or one number, not {found}"):
             gradients(fresh(), *next(counting_up()), 1, wrong)
 
@@ -244,7 +278,7 @@ def test_a_plain_number_is_a_mean_over_rows_and_nothing_else_is_taken():
 def test_gradients_that_lay_about_are_not_learnt_from():
     inputs, targets = next(counting_up())
     clean, looked_at = fresh(), fresh()
-    next_token(looked_at, inputs[:1], targets[:1]).backward()
+    next_token_objective(looked_at, inputs[:1], targets[:1]).backward()
     runs = [train(model, [(inputs, targets)] * 3, TrainSettings(3)) for model in (clean, looked_at)]
     assert runs[0].gradient == runs[1].gradient and runs[0].loss == runs[1].loss
     assert bits(clean) == bits(looked_at)
@@ -253,7 +287,9 @@ def test_gradients_that_lay_about_are_not_learnt_from():
 def test_one_step_moves_every_parameter():
     model, untouched = fresh(), fresh()
     train(model, counting_up(), TrainSettings(1))
-    assert not any(torch.equal(p, q) for p, q in zip(model.parameters(), untouched.parameters(), strict=True))
+    assert not any(
+        torch.equal(p, q) for p, q in zip(model.parameters(), untouched.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("slope", "word"), [(math.inf, "infinite"), (math.nan, "NaN")])
@@ -273,7 +309,7 @@ def test_a_gradient_that_is_not_finite_is_refused_before_it_is_stepped_by(tmp_pa
 
     def objective(model, inputs, targets):
         calls.append(1)
-        loss = next_token(model, inputs, targets)
+        loss = next_token_objective(model, inputs, targets)
         return loss.plus(0 * Steep.apply(model.norm.weight[:2]).sum()) if len(calls) == 3 else loss
 
     model, two_steps, checkpoints = fresh(), fresh(), Checkpoints(tmp_path, every=1, keep=1)
@@ -285,7 +321,7 @@ def test_a_gradient_that_is_not_finite_is_refused_before_it_is_stepped_by(tmp_pa
         train(two_steps, counting_up(), settings, on_step=interrupt_at(2))
     assert checkpoints.steps() == [2] and bits(model) == bits(two_steps)
     back = fresh()
-    checkpoints.restore(back, build_optimisers(back), settings)
+    checkpoints.restore(back, build_optimizers(back), settings)
     assert bits(back) == bits(two_steps)
 
 
@@ -299,7 +335,10 @@ def interrupt_at(last):
 
 def test_a_gradient_too_long_for_its_numbers_is_told_apart():
     model = fresh()
-    with pytest.raises(FloatingPointError, match="length of the gradient is infinite, though each of its numbers is"):
+    with pytest.raises(
+        FloatingPointError,
+        match="length of the gradient is infinite, though each of its numbers is",
+    ):
         train(model, counting_up(), TrainSettings(1), lambda m, x, y: m.norm.weight.sum() * 1e25)
 
 
@@ -309,7 +348,13 @@ def test_the_bias_of_a_router_counts_all_parts_of_a_batch(accumulate):
     for n_parts in (1, accumulate):
         model = model_of_everything()
         settings = TrainSettings(2, muon_lr=0.0, adam_lr=0.0, accumulate=n_parts)
-        train(model, batches, settings, deepseek_objective(ahead=0.3), on_step=balance_by_bias(lambda step: step / 100))
+        train(
+            model,
+            batches,
+            settings,
+            deepseek_objective(ahead=0.3),
+            on_step=balance_by_bias(lambda step: step / 100),
+        )
         biases.append([layer.router.bias.tolist() for layer in moe_layers(model)])
     assert biases[0] == biases[1] and any(number for bias in biases[0] for number in bias)
 
@@ -331,10 +376,15 @@ def test_callbacks_are_told_of_every_moment_in_order():
             told.append(("after", step, len(history.loss)))
 
     history = train(
-        fresh(), counting_up(), TrainSettings(2, accumulate=2), callbacks=[Spy()], evaluate_at=[0, 2],
-        evaluate=lambda model: told.append("evaluate") or 1.0, on_step=lambda step, model: told.append("on step"),
-    )  # fmt: skip
-    each = lambda step: [("step", step), "part", "part", ("after", step, step), "on step"]       # noqa: E731
+        fresh(),
+        counting_up(),
+        TrainSettings(2, accumulate=2),
+        callbacks=[Spy()],
+        evaluate_at=[0, 2],
+        evaluate=lambda model: told.append("evaluate") or 1.0,
+        on_step=lambda step, model: told.append("on step"),
+    )
+    each = lambda step: [("step", step), "part", "part", ("after", step, step), "on step"]  # noqa: E731
     assert told == [("before", 0), "evaluate", *each(1), *each(2), "evaluate"]
     assert history.validation == [(0, 1.0), (2, 1.0)]
 
@@ -342,8 +392,10 @@ def test_callbacks_are_told_of_every_moment_in_order():
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "3", True, None, 2.5])
 @pytest.mark.parametrize("name", [field.name for field in fields(TrainSettings)])
 def test_settings_that_are_no_numbers_are_refused_by_name(name, wrong):
-    fits = {"seconds": (None, 2.5), "optimiser": (), "schedule": (), "precision": ()}
-    if wrong in fits.get(name, (2.5,) if name in ("muon_lr", "adam_lr", "clip", "weight_decay") else ()):
+    fits = {"seconds": (None, 2.5), "optimizer": (), "schedule": (), "precision": ()}
+    if wrong in fits.get(
+        name, (2.5,) if name in ("muon_lr", "adam_lr", "clip", "weight_decay") else ()
+    ):
         return
     with pytest.raises((ValueError, TypeError), match=name):
         TrainSettings(**{"steps": 3} | {name: wrong})
@@ -351,7 +403,9 @@ def test_settings_that_are_no_numbers_are_refused_by_name(name, wrong):
 
 def test_an_objective_may_ask_for_more_than_the_next_token():
     def with_small_table(model, inputs, targets):
-        return next_token(model, inputs, targets).plus(model.token_embedding.weight.square().sum())
+        return next_token_objective(model, inputs, targets).plus(
+            model.token_embedding.weight.square().sum()
+        )
 
     plain, small = fresh(), fresh()
     train(plain, counting_up(), TrainSettings(steps=60))
@@ -361,7 +415,7 @@ def test_an_objective_may_ask_for_more_than_the_next_token():
 
 def test_a_loss_of_logits_is_an_objective_too():
     runs = [train(fresh(), counting_up(), TrainSettings(steps=5), **how).loss
-            for how in ({}, {"loss_of": next_token_loss}, {"objective": next_token})]  # fmt: skip
+            for how in ({}, {"loss_of": next_token_loss}, {"objective": next_token_objective})]  # fmt: skip
     assert runs[0] == runs[1] == runs[2]
 
 
@@ -376,19 +430,27 @@ def test_bfloat16_multiplies_in_16_bits_and_keeps_parameters_in_32():
     runs = {}
     for precision in ("float32", "bfloat16"):
         model = fresh()
-        runs[precision] = train(model, counting_up(), TrainSettings(steps=80, precision=precision), spy).loss
+        runs[precision] = train(
+            model, counting_up(), TrainSettings(steps=80, precision=precision), spy
+        ).loss
         assert all(p.dtype == torch.float32 for p in model.parameters())
     assert seen == [torch.float32] * 80 + [torch.bfloat16] * 80
-    assert runs["float32"] != runs["bfloat16"] and runs["bfloat16"][-1] == pytest.approx(runs["float32"][-1], abs=0.1)
+    assert runs["float32"] != runs["bfloat16"] and runs["bfloat16"][-1] == pytest.approx(
+        runs["float32"][-1], abs=0.1
+    )
 
 
 def test_a_history_survives_its_file(tmp_path):
-    history = train(fresh(), counting_up(), TrainSettings(3), evaluate=lambda model: 1 / 3, evaluate_at=[2])
+    history = train(
+        fresh(), counting_up(), TrainSettings(3), evaluate=lambda model: 1 / 3, evaluate_at=[2]
+    )
     history.save(tmp_path / "history.json")
-    assert History.load(tmp_path / "history.json") == history
-    (tmp_path / "history.json").write_text((tmp_path / "history.json").read_text().replace("finished", "time"))
+    assert TrainHistory.load(tmp_path / "history.json") == history
+    (tmp_path / "history.json").write_text(
+        (tmp_path / "history.json").read_text().replace("finished", "time")
+    )
     with pytest.raises(ValueError, match="history.json is damaged"):
-        History.load(tmp_path / "history.json")
+        TrainHistory.load(tmp_path / "history.json")
 
 
 def test_settings_become_json():
@@ -397,19 +459,27 @@ def test_settings_become_json():
 
     data = json.loads(json.dumps(TrainSettings(steps=7, schedule=my_schedule).as_data()))
     assert data["steps"] == 7 and data["schedule"] == "my_schedule"
-    assert TrainSettings(**TrainSettings(steps=7, schedule="cosine").as_data()) == TrainSettings(7, schedule="cosine")
+    assert TrainSettings(**TrainSettings(steps=7, schedule="cosine").as_data()) == TrainSettings(
+        7, schedule="cosine"
+    )
 
 
 def test_evaluating_changes_nothing_not_even_the_bias_of_a_router():
-    """The bias is moved by the routing of the training batch; an evaluation in between would leave another one."""
+    """The bias is moved by the routing of the training batch; an evaluation in between would leave
+    another one."""
     runs = []
     for moments in ((), range(9)):
         model = model_of_everything()
         other = torch.arange(8)[None] % 3
         train(
-            model, batches, TrainSettings(8), deepseek_objective(ahead=0.3), evaluate_at=moments,
-            evaluate=lambda model, ids=other: model(ids).sum().item(), on_step=balance_by_bias(lambda step: 0.1),
-        )  # fmt: skip
+            model,
+            batches,
+            TrainSettings(8),
+            deepseek_objective(ahead=0.3),
+            evaluate_at=moments,
+            evaluate=lambda model, ids=other: model(ids).sum().item(),
+            on_step=balance_by_bias(lambda step: 0.1),
+        )
         runs.append(bits(model))
     assert runs[0] == runs[1]
 

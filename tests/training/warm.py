@@ -1,4 +1,5 @@
-"""Imported once, by the process of which the victims of the kill test are copies: PyTorch is read in and warm."""
+"""Imported once, by the process of which the victims of the kill test are copies: PyTorch is read
+in and warm."""
 
 import torch
 

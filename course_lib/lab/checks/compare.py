@@ -32,7 +32,10 @@ def describe(value: Any) -> str:
     'the list [1, 2]'
     """
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
-        return f"a {'tensor' if isinstance(value, Tensor) else 'numpy array'} of shape {tuple(value.shape)}"
+        return (
+            f"a {'tensor' if isinstance(value, Tensor) else 'numpy array'} of shape"
+            f" {tuple(value.shape)}"
+        )
     if isinstance(value, Tensor):
         return f"the tensor {number(value.item())}"
     if value is None or isinstance(value, bool | str | bytes):
@@ -50,8 +53,8 @@ def number(value: Number) -> str:
 def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
     """Raise `Wrong`, naming types, shapes or values, unless `got` equals `want`.
 
-    Floats may differ by `tolerance`, relative to the larger of 1 and the wanted size. A tuple may stand for a list
-    and a tensor of one number for a number; a list never stands for a tensor.
+    Floats may differ by `tolerance`, relative to the larger of 1 and the wanted size. A tuple may
+    stand for a list and a tensor of one number for a number; a list never stands for a tensor.
 
     >>> expect([1, 2, 3], [1, 2, 4], "the ids")
     Traceback (most recent call last):
@@ -75,11 +78,14 @@ def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
 
 
 def is_like(got: Any, slip: Any, tolerance: float = 1e-4) -> bool:
-    """Tell whether a number or a tensor is the one that a certain slip gives; never true for anything else."""
+    """Tell whether a number or a tensor is the one that a certain slip gives; never true for
+    anything else."""
     if not isinstance(got, Tensor | float | int):
         return False
     got, slip = (torch.as_tensor(value).detach().double() for value in (got, slip))
-    return got.shape == slip.shape and torch.allclose(got, slip, rtol=tolerance, atol=1e-6, equal_nan=True)
+    return got.shape == slip.shape and torch.allclose(
+        got, slip, rtol=tolerance, atol=1e-6, equal_nan=True
+    )
 
 
 def recognise(got: Any, *slips: tuple[Any, str]) -> None:
@@ -91,11 +97,16 @@ def recognise(got: Any, *slips: tuple[Any, str]) -> None:
 
 def _scalar(value: Any) -> Any:
     """Turn a tensor or array without axes into its number."""
-    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
+    return (
+        value.item()
+        if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0
+        else value
+    )
 
 
 def _same(got: Any, want: Any) -> bool:
-    """Compare two objects that are neither numbers nor containers; what cannot be compared differs."""
+    """Compare two objects that are neither numbers nor containers; what cannot be compared
+    differs."""
     if isinstance(want, bool) or want is None:
         return got is want
     try:
@@ -111,7 +122,10 @@ def _expect_number(got: Any, want: Any, what: str, tolerance: float) -> None:
         raise Wrong(f"{what}: got NaN (not a number), expected {number(want)}. {NAN}")
     both_nan = got != got and want != want
     if not both_nan and got != want and not abs(got - want) <= tolerance * max(1.0, abs(want)):
-        raise Wrong(f"{what}: got {number(got)}, expected {number(want)}.{_number_hint(got, want, tolerance)}")
+        raise Wrong(
+            f"{what}: got {number(got)}, expected"
+            f" {number(want)}.{_number_hint(got, want, tolerance)}"
+        )
 
 
 def _number_hint(got: Any, want: Any, tolerance: float) -> str:
@@ -120,8 +134,14 @@ def _number_hint(got: Any, want: Any, tolerance: float) -> str:
         return ""
     for factor, hint in (
         (-1, " The size is right, the sign is not."),
-        (math.log(2), " That is the right amount counted with the other logarithm (nats against bits)."),
-        (1 / math.log(2), " That is the right amount counted with the other logarithm (nats against bits)."),
+        (
+            math.log(2),
+            " That is the right amount counted with the other logarithm (nats against bits).",
+        ),
+        (
+            1 / math.log(2),
+            " That is the right amount counted with the other logarithm (nats against bits).",
+        ),
     ):
         if abs(got - factor * want) <= tolerance * abs(want):
             return hint
@@ -130,9 +150,14 @@ def _number_hint(got: Any, want: Any, tolerance: float) -> str:
 
 def _expect_text(got: Any, want: str | bytes, what: str) -> None:
     if type(got) is not type(want):
-        raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)} (a {type(want).__name__}).")
+        raise Wrong(
+            f"{what}: got {describe(got)}, expected {describe(want)} (a {type(want).__name__})."
+        )
     if got != want:
-        where = next((i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w), min(len(got), len(want)))
+        where = next(
+            (i for i, (g, w) in enumerate(zip(got, want, strict=False)) if g != w),
+            min(len(got), len(want)),
+        )
         place = f" They differ from position {where} on." if len(want) > 12 else ""
         raise Wrong(f"{what}: got {describe(got)}, expected {describe(want)}.{place}")
 
@@ -165,7 +190,10 @@ def _expect_sequence(got: Any, want: Sequence, what: str, tolerance: float) -> N
         hint = " (`.tolist()` turns it into one)" if isinstance(got, Tensor | np.ndarray) else ""
         raise Wrong(f"{what}: got {describe(got)}, expected a {type(want).__name__}{hint}.")
     if len(got) != len(want):
-        raise Wrong(f"{what}: {len(got)} items, expected {len(want)}. Got {describe(got)}, expected {describe(want)}.")
+        raise Wrong(
+            f"{what}: {len(got)} items, expected {len(want)}. Got {describe(got)}, expected"
+            f" {describe(want)}."
+        )
     for i, (g, w) in enumerate(zip(got, want, strict=True)):
         expect(g, w, f"{what}, position {i}", tolerance)
 
@@ -175,7 +203,9 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
         got = torch.as_tensor(got)
     if not isinstance(got, Tensor):
         hint = " (`torch.tensor(...)` turns it into one)" if isinstance(got, list | tuple) else ""
-        raise Wrong(f"{what}: got {describe(got)}, expected a tensor of shape {tuple(want.shape)}{hint}.")
+        raise Wrong(
+            f"{what}: got {describe(got)}, expected a tensor of shape {tuple(want.shape)}{hint}."
+        )
     if got.shape != want.shape:
         raise Wrong(_shape_message(got, want, what, tolerance))
     if want.is_floating_point() != got.is_floating_point():
@@ -188,22 +218,30 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
         place = tuple(off.nonzero()[0].tolist())
         here, there = number(got[place].item()), number(want[place].item())
         raise Wrong(
-            f"{what}: right shape, but {int(off.sum())} of {off.numel()} numbers differ; the first at {list(place)}: "
-            f"got {here}, expected {there}.{_array_hint(got, want, tolerance)}"
+            f"{what}: right shape, but {int(off.sum())} of {off.numel()} numbers differ; the first"
+            f" at {list(place)}: got {here}, expected {there}.{_array_hint(got, want, tolerance)}"
         )
 
 
 def _close(got: Tensor, want: Tensor, tolerance: float) -> Tensor:
-    """Compare number by number; the error allowed grows with the largest wanted number, as rounding errors do."""
+    """Compare number by number; the error allowed grows with the largest wanted number, as rounding
+    errors do."""
     scale = want[want.isfinite()].abs().max().clamp(min=1.0) if want.isfinite().any() else 1.0
     return ((got - want).abs() <= tolerance * scale) | (got == want) | (got.isnan() & want.isnan())
 
 
 def _shape_message(got: Tensor, want: Tensor, what: str, tolerance: float) -> str:
     message = f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}."
-    if got.ndim >= 2 and got.mT.shape == want.shape and _close(got.mT.double(), want.double(), tolerance).all():
+    if (
+        got.ndim >= 2
+        and got.mT.shape == want.shape
+        and _close(got.mT.double(), want.double(), tolerance).all()
+    ):
         return message + " The numbers are right, but the last two axes are swapped."
-    if got.numel() == want.numel() and _close(got.flatten().double(), want.flatten().double(), tolerance).all():
+    if (
+        got.numel() == want.numel()
+        and _close(got.flatten().double(), want.flatten().double(), tolerance).all()
+    ):
         return message + " The numbers are right, only their shape is not."
     return message
 
@@ -215,7 +253,11 @@ def _array_hint(got: Tensor, want: Tensor, tolerance: float) -> str:
     if not want.any():
         return ""
     factor = ((got * want).nansum() / (want * want).nansum()).item()
-    if not math.isfinite(factor) or abs(factor) < 1e-6 or not _close(got, factor * want, tolerance).all():
+    if (
+        not math.isfinite(factor)
+        or abs(factor) < 1e-6
+        or not _close(got, factor * want, tolerance).all()
+    ):
         return ""
     return (
         " Every sign is turned round."

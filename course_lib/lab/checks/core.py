@@ -1,7 +1,9 @@
-"""Checkers: small judges that call the learner's function, never break the notebook, and say what is wrong and why.
+"""Checkers: small judges that call the learner's function, never break the notebook, and say what
+is wrong and why.
 
-A lesson's module of checkers holds functions `judge(attempt)` under `@checker`. A judge calls the learner's object
-through `attempt(...)`, compares with an outside truth, and raises `Wrong` with the sentence the learner should read.
+A lesson's module of checkers holds functions `judge(attempt)` under `@checker`. A judge calls the
+learner's object through `attempt(...)`, compares with an outside truth, and raises `Wrong` with the
+sentence the learner should read.
 """
 
 import ctypes
@@ -35,12 +37,14 @@ class NotAttempted(Exception):
 
 
 class TookTooLong(BaseException):
-    """Raised inside the learner's code when its time is up; no `except Exception` there swallows it."""
+    """Raised inside the learner's code when its time is up; no `except Exception` there swallows
+    it."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found: `status` is "not attempted", "wrong" or "ok". A notebook shows the printed message only."""
+    """What a check found: `status` is "not attempted", "wrong" or "ok". A notebook shows the
+    printed message only."""
 
     status: str
     message: str
@@ -52,8 +56,8 @@ class Verdict:
 def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict]:
     """Turn `judge(attempt)` into a check that prints one short paragraph and returns a `Verdict`.
 
-    The check never raises, with two exceptions: KeyboardInterrupt, and a refused function whose name ends in
-    `_solution`, so that a wrong solution fails the build.
+    The check never raises, with two exceptions: KeyboardInterrupt, and a refused function whose
+    name ends in `_solution`, so that a wrong solution fails the build.
     """
     name = judge.__name__
 
@@ -80,44 +84,53 @@ def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
         attempt.require_callable(judge.__name__)
         praise = judge(attempt)
     except (NotAttempted, NotImplementedError):
-        return Verdict("not attempted", "not attempted yet. Fill in the function above and run the cell again.")
+        return Verdict(
+            "not attempted", "not attempted yet. Fill in the function above and run the cell again."
+        )
     except Wrong as reason:
         return Verdict("wrong", str(reason))
     except Exception as error:  # the judge stumbled over a result of a kind that it did not foresee
         reason = f"{type(error).__name__}: {error}"
         return Verdict(
             "wrong",
-            f"your function returned {describe_safely(attempt.result)}, and the check cannot work with that "
-            f"({reason}). Is it the kind of object that the exercise asks for?",
+            f"your function returned {describe_safely(attempt.result)}, and the check cannot work"
+            f" with that ({reason}). Is it the kind of object that the exercise asks for?",
         )
     return Verdict("ok", praise or "right.")
 
 
 class Attempt:
-    """The learner's object, to be called by a judge. `answer` is the object itself, `result` what it returned last."""
+    """The learner's object, to be called by a judge. `answer` is the object itself, `result` what
+    it returned last."""
 
     def __init__(self, answer: Any):
         self.answer = answer
         self.result: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it with copies of the arguments, for at most `SECONDS`; a generator is turned into a list.
+        """Call it with copies of the arguments, for at most `SECONDS`; a generator is turned into a
+        list.
 
-        Tensors that require a gradient, modules and generators of random numbers are handed over as they are.
+        Tensors that require a gradient, modules and generators of random numbers are handed over as
+        they are.
         """
         return self.call(self.answer, *args, **kwargs)
 
     def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Call something that the learner made, a method or a returned function, with the same care."""
+        """Call something that the learner made, a method or a returned function, with the same
+        care."""
         result = self._run(function, _copy(args), _copy(kwargs))
         if result is None and not is_skeleton(function):
-            raise Wrong(f"your function returned None {_called(args, kwargs)}. Is a `return` missing?")
+            raise Wrong(
+                f"your function returned None {_called(args, kwargs)}. Is a `return` missing?"
+            )
         if result is None or result is ... or result is NotImplemented:
             raise NotAttempted
         return result
 
     def in_place(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it with the arguments themselves, for a function that is meant to change them; None is a fair result."""
+        """Call it with the arguments themselves, for a function that is meant to change them; None
+        is a fair result."""
         if is_skeleton(self.answer):
             raise NotAttempted
         return self._run(self.answer, args, kwargs)
@@ -129,14 +142,16 @@ class Attempt:
             self.result = call_within(SECONDS, lambda: _drained(function(*args, **kwargs)))
         except TookTooLong:
             raise Wrong(
-                f"your function was still running after {SECONDS:.0f} seconds, {told}, so it was stopped. "
-                "Is there a loop that never ends?"
+                f"your function was still running after {SECONDS:.0f} seconds, {told}, so it was"
+                " stopped. Is there a loop that never ends?"
             ) from None
         except (Exception, SystemExit) as error:
             # torch raises it too: "softmax_lastdim_kernel_impl" not implemented for 'Long'
             if isinstance(error, NotImplementedError) and "not implemented for" not in str(error):
                 raise NotAttempted from None
-            raise Wrong(f"your function stopped with {_told(error, function)}\n    It was {told}.") from None
+            raise Wrong(
+                f"your function stopped with {_told(error, function)}\n    It was {told}."
+            ) from None
         return self.result
 
     def require_callable(self, name: str) -> None:
@@ -145,8 +160,8 @@ class Attempt:
             raise NotAttempted
         if not callable(self.answer):
             raise Wrong(
-                f"you passed {describe_safely(self.answer)}. Pass the function itself, without calling it: "
-                f"check.{name}({name})."
+                f"you passed {describe_safely(self.answer)}. Pass the function itself, without"
+                f" calling it: check.{name}({name})."
             )
 
 
@@ -168,7 +183,9 @@ def _require_signature(function: Callable, args: tuple, kwargs: dict) -> None:
         name = getattr(function, "__name__", "your function")
         count = len(args) + len(kwargs)
         wanted = f"the {count} argument{'' if count == 1 else 's'}"
-        raise Wrong(f"{name}{signature} does not take {wanted} of this exercise: {error}.") from None
+        raise Wrong(
+            f"{name}{signature} does not take {wanted} of this exercise: {error}."
+        ) from None
 
 
 def _drained(result: Any) -> Any:
@@ -177,7 +194,8 @@ def _drained(result: Any) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    """Copy containers, tensors and arrays, which the learner might change; hand over everything else as it is."""
+    """Copy containers, tensors and arrays, which the learner might change; hand over everything
+    else as it is."""
     if isinstance(value, Tensor):
         return value if value.requires_grad else value.clone()
     if type(value) is dict:
@@ -197,7 +215,11 @@ def _called(args: tuple, kwargs: dict) -> str:
 def _told(error: BaseException, function: Callable) -> str:
     """Tell an error with the line of the learner's code where it happened."""
     told = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[0][:300]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _file(function)]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == _file(function)
+    ]
     if not frames:
         return told + "."
     line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
@@ -205,7 +227,8 @@ def _told(error: BaseException, function: Callable) -> str:
 
 
 def _file(function: Callable) -> str | None:
-    """The file, or the notebook's cell, that a function, a class or an object's class was typed in."""
+    """The file, or the notebook's cell, that a function, a class or an object's class was typed
+    in."""
     function = inspect.unwrap(function)
     owner = function if isinstance(function, type) else type(function)
     own = [thing for thing in vars(owner).values() if inspect.isfunction(thing)]
@@ -224,10 +247,11 @@ def describe_safely(value: Any) -> str:
 
 
 def call_within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Call a function; if it takes longer, raise `TookTooLong` inside it, again and again until it ends.
+    """Call a function; if it takes longer, raise `TookTooLong` inside it, again and again until it
+    ends.
 
-    Python code is stopped between two bytecodes, in any thread and on any system; one long call into C (a giant
-    matrix product) is stopped only when it returns.
+    Python code is stopped between two bytecodes, in any thread and on any system; one long call
+    into C (a giant matrix product) is stopped only when it returns.
     """
     thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
 
@@ -236,7 +260,9 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
         while not ended.wait(wait):
             with lock:
                 if not ended.is_set():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(TookTooLong))
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        thread, ctypes.py_object(TookTooLong)
+                    )
             wait = 0.5
 
     try:
@@ -247,7 +273,9 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
         while not over:
             try:
                 with lock:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # takes back what was not raised yet
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        thread, None
+                    )  # takes back what was not raised yet
                     ended.set()
                 over = True
             except TookTooLong:  # time ran out in these very lines: try again

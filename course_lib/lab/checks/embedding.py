@@ -9,7 +9,8 @@ from torch import Tensor
 from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
 
-# Exercise 1 ----------------------------------------------------------------------------------------------------------
+# Exercise 1
+# --------------------------------------------------------------------------------------------------
 
 
 @checker
@@ -20,24 +21,49 @@ def one_hot(attempt: Attempt) -> str:
         got = attempt(torch.tensor(ids), V)
         if isinstance(got, Tensor) and not got.is_floating_point() and is_like(got, want):
             raise Wrong(
-                "the ones are in the right places, but they are whole numbers. torch multiplies a table of decimals "
-                "by decimals only: make them floats."
+                "the ones are in the right places, but they are whole numbers. torch multiplies a"
+                " table of decimals by decimals only: make them floats."
             )
         recognise(
             got,
-            (want.T, f"one column per token: the shape is ({V}, {len(ids)}). Tokens are the rows: ({len(ids)}, {V})."),
-            (want.roll(-1, 1), "each 1 stands one place too far left. Ids count from 0, as columns do."),
-            (want.roll(1, 1), "each 1 stands one place too far right. Ids count from 0, as columns do."),
-            (want * torch.tensor(ids)[:, None], "you wrote the id itself into its place. It should be a 1."),
-            (want.amax(0), "that is one row for the whole text: a bag. Each token needs a row of its own."),
-            (want.sum(0), "that is one row for the whole text, with counts: a bag. Each token needs its own row."),
+            (
+                want.T,
+                (
+                    f"one column per token: the shape is ({V}, {len(ids)}). Tokens are the rows:"
+                    f" ({len(ids)}, {V})."
+                ),
+            ),
+            (
+                want.roll(-1, 1),
+                "each 1 stands one place too far left. Ids count from 0, as columns do.",
+            ),
+            (
+                want.roll(1, 1),
+                "each 1 stands one place too far right. Ids count from 0, as columns do.",
+            ),
+            (
+                want * torch.tensor(ids)[:, None],
+                "you wrote the id itself into its place. It should be a 1.",
+            ),
+            (
+                want.amax(0),
+                "that is one row for the whole text: a bag. Each token needs a row of its own.",
+            ),
+            (
+                want.sum(0),
+                (
+                    "that is one row for the whole text, with counts: a bag. Each token needs its"
+                    " own row."
+                ),
+            ),
             (1 - want, "zeros and ones are swapped: everything is hot but the token."),
         )
         expect(got, want, f"the one-hot rows of {ids} among {V}")
     return "right: one row per token, one 1 per row."
 
 
-# Exercise 2 ----------------------------------------------------------------------------------------------------------
+# Exercise 2
+# --------------------------------------------------------------------------------------------------
 
 PLANE = torch.tensor([[1.0, 0.2], [5.0, 6.0], [0.4, 0.1], [1.3, -0.4], [-2.0, -0.5], [0.2, 1.0]])
 
@@ -54,31 +80,48 @@ def nearest(attempt: Attempt) -> str:
     for i in (0, 5):
         cosines = [math.cos(math.atan2(*rows[i][::-1]) - math.atan2(*row[::-1])) for row in rows]
         products = [
-            math.dist(rows[i], (0, 0)) * math.dist(row, (0, 0)) * c for row, c in zip(rows, cosines, strict=True)
+            math.dist(rows[i], (0, 0)) * math.dist(row, (0, 0)) * c
+            for row, c in zip(rows, cosines, strict=True)
         ]
         far = [math.dist(rows[i], row) for row in rows]
         got = attempt(PLANE, i, k)
-        got = torch.tensor(got) if isinstance(got, list | tuple) and got and isinstance(got[0], int) else got
+        got = (
+            torch.tensor(got)
+            if isinstance(got, list | tuple) and got and isinstance(got[0], int)
+            else got
+        )
         if isinstance(got, Tensor) and got.is_floating_point():
             raise Wrong(
-                f"you returned {describe(got)}: how near they are. The question is which: return the row numbers."
+                f"you returned {describe(got)}: how near they are. The question is which: return"
+                " the row numbers."
             )
         want = _ranked(cosines, i, k)
         if is_like(got, want):
             continue
         recognise(
             got,
-            (_ranked(cosines, i, k, itself=True), f"row {i} is in your list: nothing is nearer to it than itself."),
+            (
+                _ranked(cosines, i, k, itself=True),
+                f"row {i} is in your list: nothing is nearer to it than itself.",
+            ),
             (
                 _ranked(products, i, k),
-                "those are the largest dot products, which long rows win. Divide by the lengths: directions count.",
+                (
+                    "those are the largest dot products, which long rows win. Divide by the"
+                    " lengths: directions count."
+                ),
             ),
             (
                 _ranked(products, i, k, itself=True),
-                "those are the largest dot products, which long rows win, and the row itself is among them. Compare "
-                "directions, and leave the row out.",
+                (
+                    "those are the largest dot products, which long rows win, and the row itself is"
+                    " among them. Compare directions, and leave the row out."
+                ),
             ),
-            (_ranked([-d for d in far], i, k), "those are the nearest points in a straight line. Compare directions."),
+            (
+                _ranked([-d for d in far], i, k),
+                "those are the nearest points in a straight line. Compare directions.",
+            ),
             (
                 _ranked([-c for c in cosines], i, k),
                 "those point the other way: the smallest cosines. Take the largest.",
@@ -88,7 +131,8 @@ def nearest(attempt: Attempt) -> str:
     return "right: directions are compared, and nobody is a neighbour of itself."
 
 
-# Exercise 3 ----------------------------------------------------------------------------------------------------------
+# Exercise 3
+# --------------------------------------------------------------------------------------------------
 
 
 def _turned(x: float, y: float, angle: float) -> Tensor:
@@ -108,10 +152,22 @@ def turn(attempt: Attempt) -> str:
         recognise(
             got,
             (_turned(x, y, -angle), "that turns clockwise. Change the sign of the sines."),
-            (_turned(x, y, math.radians(angle)), "that angle was taken for degrees. It comes in radians."),
-            (_turned(x, y, math.degrees(angle)), "the angle was turned into degrees. sin and cos want radians."),
-            (torch.tensor([c * x + s * y, s * x + c * y]), "both lines have a plus. The new x is c x - s y."),
-            (torch.tensor([c * x, s * y]), "each number was only scaled. A turn mixes the two: x also gets some of y."),
+            (
+                _turned(x, y, math.radians(angle)),
+                "that angle was taken for degrees. It comes in radians.",
+            ),
+            (
+                _turned(x, y, math.degrees(angle)),
+                "the angle was turned into degrees. sin and cos want radians.",
+            ),
+            (
+                torch.tensor([c * x + s * y, s * x + c * y]),
+                "both lines have a plus. The new x is c x - s y.",
+            ),
+            (
+                torch.tensor([c * x, s * y]),
+                "each number was only scaled. A turn mixes the two: x also gets some of y.",
+            ),
             (
                 torch.tensor([later, s * later + c * y]),
                 "the second line used the new x. It needs the old one: keep both first.",
@@ -122,11 +178,15 @@ def turn(attempt: Attempt) -> str:
     return "right: the length stays, the direction turns."
 
 
-# Exercise 4 ----------------------------------------------------------------------------------------------------------
+# Exercise 4
+# --------------------------------------------------------------------------------------------------
 
 
-def _rotary(x: Tensor, base: float, first: int = 0, sign: int = 1, power: float = 2.0, beside: bool = False) -> Tensor:
-    """Turn each pair by complex numbers; `beside` pairs neighbours, `power` is 2 in base^(-power i / D)."""
+def _rotary(
+    x: Tensor, base: float, first: int = 0, sign: int = 1, power: float = 2.0, beside: bool = False
+) -> Tensor:
+    """Turn each pair by complex numbers; `beside` pairs neighbours, `power` is 2 in base^(-power i
+    / D)."""
     T, D = x.shape
     out = torch.empty_like(x)
     for t in range(T):
@@ -147,7 +207,10 @@ def rotary(attempt: Attempt) -> str:
             got,
             (
                 _rotary(x, 100.0, beside=True),
-                "right turns, other pairs: you paired neighbours, as the paper does. Here number i belongs to i + D/2.",
+                (
+                    "right turns, other pairs: you paired neighbours, as the paper does. Here"
+                    " number i belongs to i + D/2."
+                ),
             ),
             (
                 _rotary(x, 100.0, first=1),
@@ -155,9 +218,15 @@ def rotary(attempt: Attempt) -> str:
             ),
             (
                 _rotary(x, 100.0, sign=-1),
-                "you turn the other way. The scores would be right, but the exercise wants anticlockwise.",
+                (
+                    "you turn the other way. The scores would be right, but the exercise wants"
+                    " anticlockwise."
+                ),
             ),
-            (_rotary(x, 100.0, power=0.0), "all pairs turn at the same speed. Pair i turns at base ** (-2 * i / D)."),
+            (
+                _rotary(x, 100.0, power=0.0),
+                "all pairs turn at the same speed. Pair i turns at base ** (-2 * i / D).",
+            ),
             (
                 _rotary(x, 100.0, power=1.0),
                 "the slow pairs are too fast: the exponent is -2 i / D, and the 2 is missing.",
@@ -174,7 +243,8 @@ def rotary(attempt: Attempt) -> str:
     return "right: each row at its own angle, each pair at its own speed."
 
 
-# Exercise 5 ----------------------------------------------------------------------------------------------------------
+# Exercise 5
+# --------------------------------------------------------------------------------------------------
 
 
 @checker
@@ -190,10 +260,28 @@ def to_halves(attempt: Attempt) -> str:
         recognise(
             got,
             (W, "nothing is moved."),
-            (back, "that is the way back, from halves to neighbours. Your row 1 should be the old row 2."),
-            (columns, "you moved columns. A column belongs to an input; the outputs that get paired are the rows."),
-            (W[[*range(1, D, 2), *range(0, D, 2)]], "the halves are swapped: each pair now turns the wrong way round."),
-            (W.roll(D // 2, 0), "you swapped the two halves as blocks. Take every second row instead."),
+            (
+                back,
+                (
+                    "that is the way back, from halves to neighbours. Your row 1 should be the old"
+                    " row 2."
+                ),
+            ),
+            (
+                columns,
+                (
+                    "you moved columns. A column belongs to an input; the outputs that get paired"
+                    " are the rows."
+                ),
+            ),
+            (
+                W[[*range(1, D, 2), *range(0, D, 2)]],
+                "the halves are swapped: each pair now turns the wrong way round.",
+            ),
+            (
+                W.roll(D // 2, 0),
+                "you swapped the two halves as blocks. Take every second row instead.",
+            ),
             (W.flip(0), "you only turned the matrix upside down."),
             (want.T, "right rows, but the matrix is transposed."),
         )

@@ -1,4 +1,5 @@
-"""Figures of lesson 06: a query that turns, the scale of the scores, two layers that copy, the heads of a model."""
+"""Figures of lesson 06: a query that turns, the scale of the scores, two layers that copy, the
+heads of a model."""
 
 import html
 import math
@@ -16,38 +17,54 @@ from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, RED
 KEY_COLOURS = (BLUE, GREEN, GREY)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # A query among keys
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def turn_the_query(keys: Tensor, values: Tensor, length: float = 2**0.5, step: int = 15) -> Widget:
-    """Turn a query of two numbers round the circle; see the weight of each key (S, 2), and the average of values."""
+    """Turn a query of two numbers round the circle; see the weight of each key (S, 2), and the
+    average of values."""
     angles = range(0, 360, step)
     pictures = [_turned(keys, values, length, angle) for angle in angles]
     labels = [f"{angle}°" for angle in angles]
-    return frames.slideshow(pictures, labels, name="direction of the query", start=labels.index("45°"), interval=400)
+    return frames.slideshow(
+        pictures, labels, name="direction of the query", start=labels.index("45°"), interval=400
+    )
 
 
 def _turned(keys: Tensor, values: Tensor, length: float, angle: int) -> str:
-    """Draw keys and query as arrows in the plane, and beside them a bar for the weight of each key."""
+    """Draw keys and query as arrows in the plane, and beside them a bar for the weight of each
+    key."""
     query = length * torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
     weights = (keys @ query).softmax(-1).tolist()
     answer = sum(w * v for w, v in zip(weights, values.tolist(), strict=True))
-    marks = "".join(f'<path d="M{x} 0v200" stroke="#e6e6e6"/><path d="M0 {x}h240" stroke="#e6e6e6"/>' for x in GRID)
+    marks = "".join(
+        f'<path d="M{x} 0v200" stroke="#e6e6e6"/><path d="M0 {x}h240" stroke="#e6e6e6"/>'
+        for x in GRID
+    )
     for i, key in enumerate(keys.tolist()):
-        marks += _arrow(*key, f"key {i + 1}", KEY_COLOURS[i], 2.5) + _bar(i, weights[i], values[i].item())
+        marks += _arrow(*key, f"key {i + 1}", KEY_COLOURS[i], 2.5) + _bar(
+            i, weights[i], values[i].item()
+        )
     marks += _arrow(*query.tolist(), "query", RED, 4)
     marks += f'<text x="270" y="192" font-weight="bold" font-size="15">answer {answer:.1f}</text>'
     told = ", ".join(f"key {i + 1} gets {weight:.2f}" for i, weight in enumerate(weights))
     label = f"The query points at {angle} degrees: {told}. The answer is {answer:.1f}."
     return frames.card(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 620 205" style="width:100%;max-width:620px" '
-        f'font-family="sans-serif" font-size="13" fill="{BLACK}">{marks}</svg>'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 620 205"'
+        ' style="width:100%;max-width:620px" font-family="sans-serif" font-size="13"'
+        f' fill="{BLACK}">{marks}</svg>'
     )
 
 
-GRID = (20, 60, 100, 140, 180)      # 40 units of the picture are 1 in the plane; (0, 0) lies at (100, 100)
+GRID = (
+    20,
+    60,
+    100,
+    140,
+    180,
+)  # 40 units of the picture are 1 in the plane; (0, 0) lies at (100, 100)
 
 
 def _arrow(x: float, y: float, name: str, colour: str, width: float) -> str:
@@ -57,9 +74,11 @@ def _arrow(x: float, y: float, name: str, colour: str, width: float) -> str:
     name_x, name_y = tip_x + 24 * x / reach, tip_y - 14 * y / reach + 4
     end_x, end_y = tip_x - 6 * x / reach, tip_y + 6 * y / reach
     return (
-        f'<path d="M100 100L{end_x:.1f} {end_y:.1f}" stroke="{colour}" stroke-width="{width}"/>'
-        f'<path d="M0 0l-11 -5v10z" fill="{colour}" transform="translate({tip_x:.1f} {tip_y:.1f}) rotate({turn:.0f})"/>'
-        f'<text x="{name_x:.1f}" y="{name_y:.1f}" fill="{colour}" font-weight="bold" text-anchor="middle">{name}</text>'
+        f'<path d="M100 100L{end_x:.1f} {end_y:.1f}" stroke="{colour}"'
+        f' stroke-width="{width}"/><path d="M0 0l-11 -5v10z" fill="{colour}"'
+        f' transform="translate({tip_x:.1f} {tip_y:.1f}) rotate({turn:.0f})"/><text'
+        f' x="{name_x:.1f}" y="{name_y:.1f}" fill="{colour}" font-weight="bold"'
+        f' text-anchor="middle">{name}</text>'
     )
 
 
@@ -73,13 +92,16 @@ def _bar(i: int, weight: float, value: float) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The scale
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
-def scale_dial(widths: Sequence[int] = (1, 4, 16, 64, 256, 1024), n_keys: int = 8, seed: int = 4) -> Widget:
-    """Slide the width of a head; see how one random query shares itself out over keys, without and with the scale."""
+def scale_dial(
+    widths: Sequence[int] = (1, 4, 16, 64, 256, 1024), n_keys: int = 8, seed: int = 4
+) -> Widget:
+    """Slide the width of a head; see how one random query shares itself out over keys, without and
+    with the scale."""
     rng = torch.Generator().manual_seed(seed)
     q, k = torch.randn(max(widths), generator=rng), torch.randn(n_keys, max(widths), generator=rng)
     pictures = [_dial(q[:d], k[:, :d]) for d in widths]
@@ -98,7 +120,9 @@ def _dial(q: Tensor, k: Tensor) -> str:
         ax.axhline(1 / n_keys, color=BLACK, linewidth=1, linestyle="--")
         ax.set(ylim=(0, 1.05), xticks=range(1, n_keys + 1), xlabel="key")
         ax.set_title(f"{name}: {bits:.2f} of {math.log2(n_keys):.0f} bits", fontsize=10.5)
-        told.append(f"{name} leave {bits:.2f} bits of entropy, the largest weight is {weights.max():.2f}")
+        told.append(
+            f"{name} leave {bits:.2f} bits of entropy, the largest weight is {weights.max():.2f}"
+        )
     panels[0].set_ylabel("weight")
     panels[0].text(n_keys + 0.4, 1 / n_keys + 0.02, "even", ha="right", va="bottom", fontsize=9)
     alt = f"Weights of one query over {n_keys} keys at width {d}: {'; '.join(told)}."
@@ -106,7 +130,8 @@ def _dial(q: Tensor, k: Tensor) -> str:
 
 
 def entropy_bits(weights: Tensor) -> Tensor:
-    """Measure how evenly the last axis is shared out, in bits: 0 for one winner, log2(n) for n equal shares.
+    """Measure how evenly the last axis is shared out, in bits: 0 for one winner, log2(n) for n
+    equal shares.
 
     >>> entropy_bits(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
     [0.0, 1.0]
@@ -114,9 +139,9 @@ def entropy_bits(weights: Tensor) -> Tensor:
     return torch.special.entr(weights).sum(-1) / math.log(2)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # How two layers copy
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 TALE = (
     "The text so far, in a language nobody knows. What comes next?",
@@ -127,7 +152,8 @@ TALE = (
 
 
 def two_layers(text: str = "kotrebko") -> Widget:
-    """Step through the way in which two layers of attention continue a word that they have met once."""
+    """Step through the way in which two layers of attention continue a word that they have met
+    once."""
     last = text[-1]
     match = text.index(last) + 1
     return frames.slideshow(
@@ -140,14 +166,20 @@ def two_layers(text: str = "kotrebko") -> Widget:
 
 
 def _tale(text: str, match: int, step: int) -> str:
-    """Draw one step as a table: a column per letter; rows for the letters, their notes, and what the last one hears."""
+    """Draw one step as a table: a column per letter; rows for the letters, their notes, and what
+    the last one hears."""
     rows = [("letter", list(text))]
     if step >= 1:
         rows.append(("after layer 1", ["", *(f"after {letter}" for letter in text[:-1])]))
     if step >= 2:
         rows.append((f"{text[-1]} listens", ["▲" if i == match else "" for i in range(len(text))]))
     if step >= 3:
-        rows.append(("prediction", ["" if i < len(text) - 1 else f"→ {text[match]}" for i in range(len(text))]))
+        rows.append(
+            (
+                "prediction",
+                ["" if i < len(text) - 1 else f"→ {text[match]}" for i in range(len(text))],
+            )
+        )
     cells = []
     for name, row in rows:
         cells.append(f'<span style="color:{GREY};text-align:left">{name}</span>')
@@ -155,36 +187,53 @@ def _tale(text: str, match: int, step: int) -> str:
             marked = step >= 2 and i == match or i == len(text) - 1
             look = "background:#fbe3b0;" if marked and entry else ""
             weight = "bold" if name in ("letter", "prediction") else "normal"
-            cells.append(f'<span style="{look}font-weight:{weight};border-radius:4px">{entry}</span>')
+            cells.append(
+                f'<span style="{look}font-weight:{weight};border-radius:4px">{entry}</span>'
+            )
     columns = f"7.5em repeat({len(text)}, minmax(3.6em, 1fr))"
     look = f"display:grid;grid-template-columns:{columns};gap:6px;text-align:center"
-    table = f'<div style="overflow-x:auto;min-height:8em"><div style="{look}">{"".join(cells)}</div></div>'
+    table = (
+        '<div style="overflow-x:auto;min-height:8em"><div'
+        f' style="{look}">{"".join(cells)}</div></div>'
+    )
     return frames.card(f'<p style="margin:0 0 10px">{TALE[step]}</p>{table}')
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The heads of a model
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def heads(weights: Mapping[str, Tensor], text: str, start: tuple[int, int]) -> Widget:
-    """Choose a head and a reading letter; see which letters it listens to. `weights` holds a (T, T) table per head."""
+    """Choose a head and a reading letter; see which letters it listens to. `weights` holds a (T, T)
+    table per head."""
     readers = [f"{t + 1}: {letter}" for t, letter in enumerate(text)]
-    pictures = [[_listening(table, text, t) for t in range(len(text))] for table in weights.values()]
+    pictures = [
+        [_listening(table, text, t) for t in range(len(text))] for table in weights.values()
+    ]
     return frames.grid(pictures, {"head": list(weights), "reading letter": readers}, start)
 
 
 def _listening(table: Tensor, text: str, t: int) -> str:
-    """Draw the text with each letter as bright as the weight that it gets from letter `t`; the future is pale."""
+    """Draw the text with each letter as bright as the weight that it gets from letter `t`; the
+    future is pale."""
     shares = [round(100 * weight) for weight in table[t].tolist()]
     letters, numbers = "", ""
     for s, letter in enumerate(text):
-        look = f"background:#E69F00{round(2.55 * shares[s]):02x}" if s <= t else "color:#8a8a8a;font-weight:normal"
+        look = (
+            f"background:#E69F00{round(2.55 * shares[s]):02x}"
+            if s <= t
+            else "color:#8a8a8a;font-weight:normal"
+        )
         look += f";box-shadow:inset 0 0 0 2px {BLUE}" if s == t else ""
         letters += f'<b style="{look}">{html.escape(letter)}</b>'
         numbers += f"<i>{shares[s]}</i>" if s <= t and shares[s] else "<i></i>"
     best = sorted(range(t + 1), key=lambda s: -shares[s])[:3]
-    told = ", ".join(f"<b>{html.escape(text[s])}</b> at place {s + 1} ({shares[s]} %)" for s in best if shares[s] >= 5)
+    told = ", ".join(
+        f"<b>{html.escape(text[s])}</b> at place {s + 1} ({shares[s]} %)"
+        for s in best
+        if shares[s] >= 5
+    )
     heard = told or "many letters, a little to each"
     grid = f"display:grid;grid-template-columns:repeat({len(text)},minmax(1.5em,1fr));text-align:center"
     return frames.card(
@@ -194,8 +243,11 @@ def _listening(table: Tensor, text: str, t: int) -> str:
     )
 
 
-def tables(weights: Mapping[str, Tensor], text: str, marked: Sequence[str] = (), columns: int = 2) -> Figure:
-    """Draw the table of weights of every head, one row per reading letter; the names in `marked` are printed in red."""
+def tables(
+    weights: Mapping[str, Tensor], text: str, marked: Sequence[str] = (), columns: int = 2
+) -> Figure:
+    """Draw the table of weights of every head, one row per reading letter; the names in `marked`
+    are printed in red."""
     rows = -(-len(weights) // columns)
     fig, panels = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.6 * rows), squeeze=False)
     for ax, (name, table) in zip(panels.flat, weights.items(), strict=True):

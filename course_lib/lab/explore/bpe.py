@@ -9,14 +9,18 @@ from ipywidgets import Widget
 from course_lib.lab.explore import frames
 from course_lib.text.bpe import Tokenizer
 
-TINTS = ("#cfe6f5", "#fbe2cc", "#d5eee3")  # light enough for black text; borders tell tokens apart without colour
+TINTS = (
+    "#cfe6f5",
+    "#fbe2cc",
+    "#d5eee3",
+)  # light enough for black text; borders tell tokens apart without colour
 NEW = "#f7d154;font-weight:bold"
 STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 400, 800, 1600, 3200)
 
 
 def paint(tokenizer: Tokenizer, text: str, new: int = -1) -> str:
-    """The text as HTML, each token in a box tinted by its id, the token `new` in yellow and bold. A box that holds part
-    of a character shows its bytes in hex."""
+    """The text as HTML, each token in a box tinted by its id, the token `new` in yellow and bold. A
+    box that holds part of a character shows its bytes in hex."""
     boxes = []
     for token_id in tokenizer.encode(text):
         token = tokenizer.token_bytes(token_id)
@@ -48,9 +52,12 @@ def _count(tokenizer: Tokenizer, text: str) -> str:
 
 
 def parts(tokenizer: Tokenizer, token_id: int) -> tuple[bytes, bytes]:
-    """The two tokens that were merged into this one: what the merges before it make of its bytes."""
+    """The two tokens that were merged into this one: what the merges before it make of its
+    bytes."""
     before = tokenizer.after(token_id - 256)
-    first, second = (before.token_bytes(i) for i in before.encode_piece(tokenizer.token_bytes(token_id)))
+    first, second = (
+        before.token_bytes(i) for i in before.encode_piece(tokenizer.token_bytes(token_id))
+    )
     return first, second
 
 
@@ -76,6 +83,9 @@ def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
 
 def compare(tokenizers: Mapping[str, Tokenizer], texts: Mapping[str, str]) -> Widget:
     """Two sliders, over texts and over vocabularies: the same text under each of them."""
-    table = [[frames.card(paint(t, text) + _count(t, text)) for t in tokenizers.values()] for text in texts.values()]
+    table = [
+        [frames.card(paint(t, text) + _count(t, text)) for t in tokenizers.values()]
+        for text in texts.values()
+    ]
     axes = {"text": list(texts), "vocabulary": list(tokenizers)}
     return frames.grid(table, axes, start=(0, len(tokenizers) - 1))

@@ -1,7 +1,8 @@
-"""Interactive figures that need no kernel: frames made beforehand, shown one at a time, wired in the browser alone.
+"""Interactive figures that need no kernel: frames made beforehand, shown one at a time, wired in
+the browser alone.
 
-Frames are HTML: `image(fig, alt=...)` makes one from a matplotlib figure, `card(html)` from text or a table. The same
-widget works in a live notebook and in the static book.
+Frames are HTML: `image(fig, alt=...)` makes one from a matplotlib figure, `card(html)` from text or
+a table. The same widget works in a live notebook and in the static book.
 """
 
 import base64
@@ -21,14 +22,15 @@ def require_alt(alt: str) -> str:
     """Return the alternative text, or raise if it says too little to stand for a figure."""
     if not isinstance(alt, str) or len(alt.strip()) < SHORTEST_ALT:
         raise ValueError(
-            f"alternative text of at least {SHORTEST_ALT} characters is needed, to tell what the figure shows to those "
-            f"who cannot see it; got {alt!r}"
+            f"alternative text of at least {SHORTEST_ALT} characters is needed, to tell what the"
+            f" figure shows to those who cannot see it; got {alt!r}"
         )
     return " ".join(alt.split())
 
 
 def png(fig: Figure, dpi: int = 160, colours: int = 64) -> tuple[bytes, int]:
-    """Draw a figure as a small PNG with few colours and close it; return the bytes and the width to show it at."""
+    """Draw a figure as a small PNG with few colours and close it; return the bytes and the width to
+    show it at."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
     plt.close(fig)
@@ -47,18 +49,23 @@ def image(fig: Figure, alt: str, dpi: int = 160, colours: int = 64) -> str:
 def img(data: bytes, width: int, alt: str) -> str:
     """An HTML image that carries its own bytes."""
     return (
-        f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(data).decode()}" '
-        f'width="{width}" style="max-width: 100%; height: auto; margin: 2px 0; border-radius: 6px">'
+        f'<img alt="{html.escape(alt, quote=True)}"'
+        f' src="data:image/png;base64,{base64.b64encode(data).decode()}" width="{width}"'
+        ' style="max-width: 100%; height: auto; margin: 2px 0; border-radius: 6px">'
     )
 
 
 def card(content: str) -> str:
     """Put HTML on a light card that reads well in a light and in a dark theme.
 
-    Themes paint the rows of tables: give each `<tr>` in it the style `background-color: #ffffff; color: #222222`.
+    Themes paint the rows of tables: give each `<tr>` in it the style `background-color: #ffffff;
+    color: #222222`.
     """
     colours = "background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb"
-    return f'<div style="{colours}; border-radius: 6px; padding: 10px 14px; line-height: 1.5">{content}</div>'
+    return (
+        f'<div style="{colours}; border-radius: 6px; padding: 10px 14px; line-height:'
+        f' 1.5">{content}</div>'
+    )
 
 
 class Explorer(widgets.VBox):
@@ -75,9 +82,15 @@ class Explorer(widgets.VBox):
 
 
 def slideshow(
-    frames: Sequence[str], labels: Sequence[object], name: str, play: bool = True, start: int = 0, interval: int = 900
+    frames: Sequence[str],
+    labels: Sequence[object],
+    name: str,
+    play: bool = True,
+    start: int = 0,
+    interval: int = 900,
 ) -> Explorer:
-    """Show one frame at a time, chosen by a slider called `name` (and played every `interval` milliseconds).
+    """Show one frame at a time, chosen by a slider called `name` (and played every `interval`
+    milliseconds).
 
     `start` is the frame that the still shows: choose the one that makes the point alone.
     """
@@ -94,9 +107,12 @@ def slideshow(
 
 
 def grid(
-    frames: Sequence[Sequence[str]], axes: Mapping[str, Sequence[object]], start: tuple[int, int] = (0, 0)
+    frames: Sequence[Sequence[str]],
+    axes: Mapping[str, Sequence[object]],
+    start: tuple[int, int] = (0, 0),
 ) -> Explorer:
-    """Show one frame of a table, chosen by two sliders: `axes` gives their two names and labels, rows first."""
+    """Show one frame of a table, chosen by two sliders: `axes` gives their two names and labels,
+    rows first."""
     if len(axes) != 2:
         raise ValueError(f"a grid has two axes, got {len(axes)}: {list(axes)}")
     (row_name, rows), (column_name, columns) = axes.items()
@@ -104,7 +120,9 @@ def grid(
     column_texts = [_labels(row, columns, start[1]) for row in frames][0]
     inner = [_stack(row, start[1]) for row in frames]
     outer = widgets.Stack(inner, selected_index=start[0])
-    width = f"{max(len(row_name), len(column_name)) + 1}ch"  # the two sliders stand below each other
+    width = (  # the two sliders stand below each other
+        f"{max(len(row_name), len(column_name)) + 1}ch"
+    )
     row_slider = _slider(row_texts, row_name, start[0], width)
     column_slider = _slider(column_texts, column_name, start[1], width)
     widgets.jslink((row_slider, "index"), (outer, "selected_index"))
@@ -140,10 +158,13 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
     for i, frame in enumerate(frames):
         if not isinstance(frame, str):
             raise TypeError(
-                f"frame {i} is a {type(frame).__name__}, not HTML: make it by image(fig, alt=...) or card(html)"
+                f"frame {i} is a {type(frame).__name__}, not HTML: make it by image(fig, alt=...)"
+                " or card(html)"
             )
         if frame.count("<img") != frame.count('<img alt="') or '<img alt=""' in frame:
-            raise ValueError(f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)")
+            raise ValueError(
+                f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)"
+            )
     first = widgets.HTML(frames[0], layout=widgets.Layout(width="100%"))
     others = [
         widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]
@@ -151,7 +172,9 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
     return widgets.Stack([first, *others], selected_index=start)
 
 
-def _slider(texts: list[str], name: str, start: int, width: str = "initial") -> widgets.SelectionSlider:
+def _slider(
+    texts: list[str], name: str, start: int, width: str = "initial"
+) -> widgets.SelectionSlider:
     return widgets.SelectionSlider(
         options=texts,
         index=start,

@@ -1,4 +1,5 @@
-"""Figures of lesson 07: a dial from straight to bent, a text's way through the stream, the keys of trained neurons."""
+"""Figures of lesson 07: a dial from straight to bent, a text's way through the stream, the keys of
+trained neurons."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ from course_lib.lab import plots
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLACK, BLUE, GREY, RED
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # From straight to bent
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def swish(x: Tensor, beta: float) -> Tensor:
-    """Let x through by the share sigmoid(beta * x): half of it at beta 0, SiLU at 1, nearly ReLU at 50.
+    """Let x through by the share sigmoid(beta * x): half of it at beta 0, SiLU at 1, nearly ReLU at
+    50.
 
     >>> swish(torch.tensor([-2.0, 2.0]), beta=0), swish(torch.tensor([-2.0, 2.0]), beta=1)
     (tensor([-1.,  1.]), tensor([-0.2384,  1.7616]))
@@ -29,10 +31,13 @@ def swish(x: Tensor, beta: float) -> Tensor:
 
 
 def bend_dial(stored: Mapping[float, Sequence[int]], n_facts: int, start: float) -> Widget:
-    """Slide the sharpness beta of `swish`; see its curve and slope, and how many facts a small memory then stored."""
+    """Slide the sharpness beta of `swish`; see its curve and slope, and how many facts a small
+    memory then stored."""
     betas = list(stored)
     pictures = [_bend(beta, stored, n_facts) for beta in betas]
-    return frames.slideshow(pictures, [f"{beta:g}" for beta in betas], "sharpness β", start=betas.index(start))
+    return frames.slideshow(
+        pictures, [f"{beta:g}" for beta in betas], "sharpness β", start=betas.index(start)
+    )
 
 
 def _bend(beta: float, stored: Mapping[float, Sequence[int]], n_facts: int) -> str:
@@ -49,8 +54,9 @@ def _bend(beta: float, stored: Mapping[float, Sequence[int]], n_facts: int) -> s
         curve.text(-3.8, height, name, color=colour, fontweight="bold", fontsize=9.5)
     _dots(facts, beta, stored, n_facts)
     alt = (
-        f"Sharpness {beta:g}: the curve is {swish(torch.tensor(-2.0), beta):.2f} at -2 and "
-        f"{swish(torch.tensor(2.0), beta):.2f} at 2. The memory stored {_span(stored[beta])} of {n_facts} facts."
+        f"Sharpness {beta:g}: the curve is {swish(torch.tensor(-2.0), beta):.2f} at -2 and"
+        f" {swish(torch.tensor(2.0), beta):.2f} at 2. The memory stored {_span(stored[beta])} of"
+        f" {n_facts} facts."
     )
     return frames.image(fig, alt=alt, dpi=110, colours=32)
 
@@ -59,7 +65,9 @@ def _dots(ax: Axes, beta: float, stored: Mapping[float, Sequence[int]], n_facts:
     """Mark the facts stored by each run at each sharpness, those at `beta` in red."""
     for i, (other, runs) in enumerate(stored.items()):
         now = other == beta
-        ax.plot([i] * len(runs), runs, "o", color=RED if now else "#a9b4bd", markersize=7 if now else 4)
+        ax.plot(
+            [i] * len(runs), runs, "o", color=RED if now else "#a9b4bd", markersize=7 if now else 4
+        )
     ax.axhline(n_facts, color=BLACK, linewidth=1, linestyle="--")
     ax.text(0, n_facts + 8, "all facts", fontsize=9)
     ax.set_xticks(range(len(stored)), [f"{other:g}" for other in stored])
@@ -76,15 +84,15 @@ def _span(runs: Sequence[int]) -> str:
     return f"{min(runs)} to {max(runs)}" if min(runs) < max(runs) else f"{min(runs)}"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # A text on its way through the stream
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Walk:
-    """One question on its way: the words read, the heads' weights (H, T) at the last of them, the chances of each
-    answer as they stand in the stream after each step, and the right answer."""
+    """One question on its way: the words read, the heads' weights (H, T) at the last of them, the
+    chances of each answer as they stand in the stream after each step, and the right answer."""
 
     words: Sequence[str]
     weights: Tensor
@@ -93,7 +101,8 @@ class Walk:
 
 
 def walk(walks: Mapping[str, Walk], start: tuple[int, int]) -> Widget:
-    """Choose a question and a step; see which words the heads bring, and what the stream would answer by then."""
+    """Choose a question and a step; see which words the heads bring, and what the stream would
+    answer by then."""
     pictures = [[_step(one, step) for step in range(len(one.chances))] for one in walks.values()]
     steps = list(next(iter(walks.values())).chances)
     return frames.grid(pictures, {"question": list(walks), "after": steps}, start)
@@ -102,48 +111,62 @@ def walk(walks: Mapping[str, Walk], start: tuple[int, int]) -> Widget:
 def _step(one: Walk, step: int) -> str:
     name = list(one.chances)[step]
     return frames.card(
-        f'<div style="display:flex;flex-wrap:wrap;gap:14px 34px;min-height:13em">'
+        '<div style="display:flex;flex-wrap:wrap;gap:14px 34px;min-height:13em">'
         f'<div style="flex:3 1 300px">{_text(one, heard=step >= 1)}</div>'
         f'<div style="flex:2 1 230px">{_guesses(one.chances[name], one.right, name)}</div></div>'
     )
 
 
 def _text(one: Walk, heard: bool) -> str:
-    """Write the words, those that a head hears marked by its number, and say in words who listens to what."""
+    """Write the words, those that a head hears marked by its number, and say in words who listens
+    to what."""
     words, told = "", []
     best = one.weights.argmax(-1).tolist()
     for t, word in enumerate(one.words):
         heads = [str(h + 1) for h, place in enumerate(best) if place == t and heard]
         look = "background:#fbe3b0;" if heads else ""
         look += f"box-shadow:inset 0 0 0 2px {BLUE};" if t == len(one.words) - 1 else ""
-        below = f'<span style="display:block;font-size:.72em;height:1.4em">{",".join(heads) or "&nbsp;"}</span>'
+        below = (
+            "<span"
+            f' style="display:block;font-size:.72em;height:1.4em">{",".join(heads) or "&nbsp;"}</span>'
+        )
         words += (
-            f'<span style="display:inline-block;text-align:center;padding:0 5px;margin:1px;border-radius:4px;{look}">'
-            f"<b>{html.escape(word)}</b>{below}</span>"
+            '<span style="display:inline-block;text-align:center;padding:0'
+            f' 5px;margin:1px;border-radius:4px;{look}"><b>{html.escape(word)}</b>{below}</span>'
         )
     for h, place in enumerate(best if heard else []):
-        told.append(f"head {h + 1}: <b>{html.escape(one.words[place])}</b> {one.weights[h, place]:.0%}")
-    note = "Each head's favourite: " + ", ".join(told) if heard else "Nothing has been looked up yet."
-    return f'<div style="line-height:1.3">{words}</div><div style="font-size:.9em;margin-top:8px">{note}</div>'
+        told.append(
+            f"head {h + 1}: <b>{html.escape(one.words[place])}</b> {one.weights[h, place]:.0%}"
+        )
+    note = (
+        "Each head's favourite: " + ", ".join(told) if heard else "Nothing has been looked up yet."
+    )
+    return (
+        f'<div style="line-height:1.3">{words}</div><div'
+        f' style="font-size:.9em;margin-top:8px">{note}</div>'
+    )
 
 
 def _guesses(chances: Mapping[str, float], right: str, name: str) -> str:
-    """Draw the chances of the answers as bars; the right one is marked by a word, not by colour alone."""
+    """Draw the chances of the answers as bars; the right one is marked by a word, not by colour
+    alone."""
     rows = ""
     for answer, chance in chances.items():
         colour, mark = (BLUE, " ◀ right") if answer == right else ("#a9b4bd", "")
         rows += (
-            f'<div style="display:grid;grid-template-columns:3.6em 1fr;align-items:center">'
-            f'<span style="text-align:right;padding-right:8px">{html.escape(answer)}</span><span>'
-            f'<span style="display:inline-block;vertical-align:middle;height:.85em;width:{max(1, round(62 * chance))}%;'
-            f'background:{colour}"></span> {chance:.0%}{mark}</span></div>'
+            '<div style="display:grid;grid-template-columns:3.6em 1fr;align-items:center"><span'
+            f' style="text-align:right;padding-right:8px">{html.escape(answer)}</span><span><span'
+            f' style="display:inline-block;vertical-align:middle;height:.85em;width:{max(1, round(62 * chance))}%;background:{colour}"></span>'
+            f" {chance:.0%}{mark}</span></div>"
         )
-    return f'<div style="font-size:13px"><b>The answer, read after {html.escape(name)}</b>{rows}</div>'
+    return (
+        f'<div style="font-size:13px"><b>The answer, read after {html.escape(name)}</b>{rows}</div>'
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The keys of trained neurons
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def neurons(
@@ -153,12 +176,19 @@ def neurons(
     columns: Sequence[str],
     start: int = 0,
 ) -> Widget:
-    """Choose a neuron; see how far it fires for each pair of a row and a column, and which answers it then pushes."""
+    """Choose a neuron; see how far it fires for each pair of a row and a column, and which answers
+    it then pushes."""
     pictures = [_neuron(name, table, pushes[name], rows, columns) for name, table in fires.items()]
     return frames.slideshow(pictures, list(fires), "neuron", play=False, start=start)
 
 
-def _neuron(name: str, table: Tensor, pushes: Mapping[str, float], rows: Sequence[str], columns: Sequence[str]) -> str:
+def _neuron(
+    name: str,
+    table: Tensor,
+    pushes: Mapping[str, float],
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> str:
     fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.8), width_ratios=(1.7, 1))
     reach = table.abs().max().item()
     plots.heatmap(table, ax=left, rows=rows, columns=columns, bar="how far it fires", numbers=False,
@@ -166,7 +196,11 @@ def _neuron(name: str, table: Tensor, pushes: Mapping[str, float], rows: Sequenc
     left.images[0].set_cmap("PuOr")
     left.tick_params(labelsize=8)
     left.set_xticks(range(len(columns)), columns, rotation=60)
-    right.barh(list(pushes), list(pushes.values()), color=[BLUE if push > 0 else RED for push in pushes.values()])
+    right.barh(
+        list(pushes),
+        list(pushes.values()),
+        color=[BLUE if push > 0 else RED for push in pushes.values()],
+    )
     right.axvline(0, color=BLACK, linewidth=1)
     right.invert_yaxis()
     right.grid(axis="y", visible=False)
@@ -174,7 +208,8 @@ def _neuron(name: str, table: Tensor, pushes: Mapping[str, float], rows: Sequenc
     right.set_xlabel("score per unit of firing")
     place = divmod(int(table.abs().argmax()), len(columns))
     alt = (
-        f"Neuron {name} fires furthest for {rows[place[0]]} and {columns[place[1]]}, by {table[place]:.1f}; "
-        f"each unit of firing lifts {max(pushes, key=pushes.get)} most and lowers {min(pushes, key=pushes.get)} most."
+        f"Neuron {name} fires furthest for {rows[place[0]]} and {columns[place[1]]}, by"
+        f" {table[place]:.1f}; each unit of firing lifts {max(pushes, key=pushes.get)} most and"
+        f" lowers {min(pushes, key=pushes.get)} most."
     )
     return frames.image(fig, alt=alt, dpi=100, colours=200)

@@ -11,13 +11,17 @@ from course_lib.inference.generate import generate, next_token_probs
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLUE
 
-PAGE = "white-space: pre-wrap; font-family: Georgia, serif; font-size: 14px; line-height: 1.4; flex: 3 1 300px"
+PAGE = (
+    "white-space: pre-wrap; font-family: Georgia, serif; font-size: 14px; line-height: 1.4; flex: 3"
+    " 1 300px"
+)
 BAR = f"display: inline-block; vertical-align: middle; height: 0.9em; background: {BLUE}"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model at one moment of its training: the pages it writes, and what it expects after a few given words."""
+    """A model at one moment of its training: the pages it writes, and what it expects after a few
+    given words."""
 
     step: int
     pages: list[str]
@@ -26,34 +30,57 @@ class Snapshot:
 
 
 def snapshot(
-    model: nn.Module, tokenizer, step: int, prompt: str, opening: str, temperature: float, n_tokens: int = 120
+    model: nn.Module,
+    tokenizer,
+    step: int,
+    prompt: str,
+    opening: str,
+    temperature: float,
+    n_tokens: int = 120,
 ) -> Snapshot:
-    """Let the model write eight pages from `prompt`; ask for the six tokens that it finds likeliest after `opening`."""
+    """Let the model write eight pages from `prompt`; ask for the six tokens that it finds likeliest
+    after `opening`."""
     with torch.no_grad():
         logits = model(torch.tensor([tokenizer.encode(opening)]))[0, -1]
     best = next_token_probs(logits).topk(6)
-    chances = [(tokenizer.decode([i]), p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-    pages = written_at(model, tokenizer, prompt, [temperature], rolls=8, n_tokens=n_tokens)[temperature]
+    chances = [
+        (tokenizer.decode([i]), p)
+        for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    pages = written_at(model, tokenizer, prompt, [temperature], rolls=8, n_tokens=n_tokens)[
+        temperature
+    ]
     return Snapshot(step, pages, opening, chances)
 
 
 def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
-    """Slide through a training run: the first page that the model wrote, and its guesses for one next token."""
+    """Slide through a training run: the first page that the model wrote, and its guesses for one
+    next token."""
     longest = max(chance for shot in snapshots for _, chance in shot.chances)
-    pages = [frames.card(_two_columns(_page(shot.pages[0]), _bars(shot, longest))) for shot in snapshots]
+    pages = [
+        frames.card(_two_columns(_page(shot.pages[0]), _bars(shot, longest))) for shot in snapshots
+    ]
     labels = [f"{shot.step:,}" for shot in snapshots]
     return frames.slideshow(pages, labels, "training step", start=len(snapshots) - 1, interval=1500)
 
 
 def pages(texts: Mapping[str, str], name: str) -> frames.Explorer:
     """Choose between pages of text by buttons with their names."""
-    return frames.choose([frames.card(_page(text.strip())) for text in texts.values()], list(texts), name)
+    return frames.choose(
+        [frames.card(_page(text.strip())) for text in texts.values()], list(texts), name
+    )
 
 
 def written_at(
-    model: nn.Module, tokenizer, prompt: str, temperatures: Sequence[float], rolls: int = 3, n_tokens: int = 90
+    model: nn.Module,
+    tokenizer,
+    prompt: str,
+    temperatures: Sequence[float],
+    rolls: int = 3,
+    n_tokens: int = 90,
 ) -> dict[float, list[str]]:
-    """Let the model write on from `prompt`, `rolls` times at each temperature, all with the same dice."""
+    """Let the model write on from `prompt`, `rolls` times at each temperature, all with the same
+    dice."""
     ids = torch.tensor([tokenizer.encode(prompt)]).expand(rolls, -1)
     texts = {}
     for temperature in temperatures:
@@ -71,7 +98,10 @@ def temperature(texts: Mapping[float, Sequence[str]], start: tuple[int, int]) ->
 
 
 def _two_columns(left: str, right: str) -> str:
-    return f'<div style="display: flex; flex-wrap: wrap; gap: 12px 28px; min-height: 19em">{left}{right}</div>'
+    return (
+        '<div style="display: flex; flex-wrap: wrap; gap: 12px 28px; min-height:'
+        f' 19em">{left}{right}</div>'
+    )
 
 
 def _page(text: str) -> str:
@@ -84,13 +114,14 @@ def _bars(shot: Snapshot, longest: float) -> str:
     for token, chance in shot.chances:
         bar = f'<span style="{BAR}; width: {max(1, round(70 * chance / longest))}%"></span>'
         rows += (
-            f'<tr><td style="padding: 1px 8px 1px 0; text-align: right"><code>{_visible(token)}</code></td>'
-            f'<td style="width: 60%; text-align: left">{bar} {chance:.0%}</td></tr>'
+            '<tr><td style="padding: 1px 8px 1px 0; text-align:'
+            f' right"><code>{_visible(token)}</code></td><td style="width: 60%; text-align:'
+            f' left">{bar} {chance:.0%}</td></tr>'
         )
     title = f"Next token after “{html.escape(' '.join(shot.opening.split()))}”"
     return (
-        f'<div style="flex: 2 1 220px; font-size: 13px"><b>{title}</b>'
-        f'<table style="width: 100%; margin-top: 4px; border-collapse: collapse; color: inherit">{rows}</table></div>'
+        f'<div style="flex: 2 1 220px; font-size: 13px"><b>{title}</b><table style="width: 100%;'
+        f' margin-top: 4px; border-collapse: collapse; color: inherit">{rows}</table></div>'
     )
 
 

@@ -1,4 +1,5 @@
-"""Figures of lesson 08: the stream through the blocks, one reading step by step, where the parameters are."""
+"""Figures of lesson 08: the stream through the blocks, one reading step by step, where the
+parameters are."""
 
 import html
 from collections.abc import Sequence
@@ -11,28 +12,32 @@ from torch import Tensor
 
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY
-from course_lib.models.gpt2 import GPT2, LARGE, MEDIUM, SMALL, XL, GPT2Settings
+from course_lib.models.gpt2 import GPT2, GPT2_LARGE, GPT2_MEDIUM, GPT2_SMALL, GPT2_XL, GPT2Settings
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The stream and the blocks
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
-STEP, STREAM = 84, 104      # pixels from one stage to the next; how far down the stream runs
+STEP, STREAM = 84, 104  # pixels from one stage to the next; how far down the stream runs
 PALE = "#c9c9c9"
 
 
 def drawing(n_layers: int = 1) -> HTML:
-    """Draw the way of the tokens through a GPT-2: a stream from left to right; every layer reads it and adds to it."""
+    """Draw the way of the tokens through a GPT-2: a stream from left to right; every layer reads it
+    and adds to it."""
     label = (
-        f"A stream runs from left to right. Tokens enter it through the table and the places. In each of {n_layers} "
-        "blocks, attention reads the stream through a norm and adds to it, then the MLP does the same. At the end a "
-        "norm and the table again make scores."
+        "A stream runs from left to right. Tokens enter it through the table and the places. In"
+        f" each of {n_layers} blocks, attention reads the stream through a norm and adds to it,"
+        " then the MLP does the same. At the end a norm and the table again make scores."
     )
     return HTML(frames.card(_drawn(n_layers, at=None, label=label)))
 
 
-def _drawn(n_layers: int, at: int | None, label: str, said: Sequence[tuple[str, float]] = ()) -> str:
-    """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of them plain.
+def _drawn(
+    n_layers: int, at: int | None, label: str, said: Sequence[tuple[str, float]] = ()
+) -> str:
+    """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of
+    them plain.
 
     `said` holds a guess and its chance for each stage so far, to be written below.
     """
@@ -42,17 +47,26 @@ def _drawn(n_layers: int, at: int | None, label: str, said: Sequence[tuple[str, 
     marks = _line(20, width - 20, STREAM, PALE, 5) + _line(20, 40 + STEP * done, STREAM, GREY, 5)
     marks += "".join(_frame_of_block(i) for i in range(n_layers))
     for i, name in enumerate(names):
-        colour = PALE if i > done - (at is not None) else RED if i == done - 1 and at is not None else BLACK
+        colour = (
+            PALE
+            if i > done - (at is not None)
+            else RED
+            if i == done - 1 and at is not None
+            else BLACK
+        )
         marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
     for i, (word, chance) in enumerate(said):
-        place, colour = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"', RED if i == done - 1 else BLACK
+        place, colour = (
+            f'x="{STEP * (i + 1) - 10}" text-anchor="middle"',
+            RED if i == done - 1 else BLACK,
+        )
         marks += f'<text {place} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
         marks += f'<text {place} y="178" font-size="11" fill="{colour}">{chance:.0%}</text>'
     height = 184 if said else 146
     return (
-        f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" '
-        f'style="width:100%;min-width:520px;max-width:{width}px" font-family="sans-serif" font-size="13">{marks}</svg>'
-        "</div>"
+        f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width}'
+        f' {height}" style="width:100%;min-width:520px;max-width:{width}px"'
+        f' font-family="sans-serif" font-size="13">{marks}</svg></div>'
     )
 
 
@@ -64,41 +78,45 @@ def _frame_of_block(i: int) -> str:
     """Draw the dashed frame round block `i`, with its name below."""
     x = STEP * (2 * i + 1) + 34
     return (
-        f'<rect x="{x}" y="8" width="{2 * STEP - 4}" height="112" rx="8" fill="none" stroke="{PALE}" '
-        f'stroke-dasharray="5 4"/>'
-        f'<text x="{x + STEP - 4}" y="138" text-anchor="middle" fill="{GREY}">block {i + 1}</text>'
+        f'<rect x="{x}" y="8" width="{2 * STEP - 4}" height="112" rx="8" fill="none"'
+        f' stroke="{PALE}" stroke-dasharray="5 4"/><text x="{x + STEP - 4}" y="138"'
+        f' text-anchor="middle" fill="{GREY}">block {i + 1}</text>'
     )
 
 
 def _stage(x: float, name: str, colour: str, reads: bool) -> str:
-    """Draw a box above the stream at `x`. One that `reads` takes from the stream (with a norm) and adds to it."""
+    """Draw a box above the stream at `x`. One that `reads` takes from the stream (with a norm) and
+    adds to it."""
     lines = name.split("\n")
     text = "".join(
-        f'<tspan x="{x}" y="{42 + 15 * i - 7 * (len(lines) - 1)}">{line}</tspan>' for i, line in enumerate(lines)
+        f'<tspan x="{x}" y="{42 + 15 * i - 7 * (len(lines) - 1)}">{line}</tspan>'
+        for i, line in enumerate(lines)
     )
     box = (
-        f'<rect x="{x - 34}" y="20" width="68" height="36" rx="6" fill="#ffffff" stroke="{colour}" stroke-width="2"/>'
-        f'<text text-anchor="middle" fill="{colour}">{text}</text>'
+        f'<rect x="{x - 34}" y="20" width="68" height="36" rx="6" fill="#ffffff" stroke="{colour}"'
+        f' stroke-width="2"/><text text-anchor="middle" fill="{colour}">{text}</text>'
     )
     if not reads:
         return box + f'<path d="M{x} 56V{STREAM - 3}" stroke="{colour}" stroke-width="2"/>'
-    return box + (
-        f'<path d="M{x - 22} {STREAM - 3}V58M{x + 20} 56V{STREAM - 9}" stroke="{colour}" stroke-width="2"/>'
-        f'<path d="M{x - 22} 57l-5 9h10zM{x + 20} {STREAM - 8}l-5 -9h10z" fill="{colour}"/>'
-        f'<text x="{x - 16}" y="82" fill="{colour}" font-size="11">norm</text>'
-        f'<circle cx="{x + 20}" cy="{STREAM}" r="8" fill="#ffffff" stroke="{colour}" stroke-width="2"/>'
-        f'<path d="M{x + 15} {STREAM}h10m-5 -5v10" stroke="{colour}" stroke-width="2"/>'
+    return (
+        box + f'<path d="M{x - 22} {STREAM - 3}V58M{x + 20} 56V{STREAM - 9}" stroke="{colour}"'
+        f' stroke-width="2"/><path d="M{x - 22} 57l-5 9h10zM{x + 20} {STREAM - 8}l-5 -9h10z"'
+        f' fill="{colour}"/><text x="{x - 16}" y="82" fill="{colour}"'
+        f' font-size="11">norm</text><circle cx="{x + 20}" cy="{STREAM}" r="8" fill="#ffffff"'
+        f' stroke="{colour}" stroke-width="2"/><path d="M{x + 15} {STREAM}h10m-5 -5v10"'
+        f' stroke="{colour}" stroke-width="2"/>'
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # One reading, step by step
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def stages(model: GPT2, ids: Sequence[int]) -> list[Float[Tensor, "T C"]]:
-    """Keep the stream as it stands after the tables and after each write: 1 + 2 n_layers tensors."""
+    """Keep the stream as it stands after the tables and after each write: 1 + 2 n_layers
+    tensors."""
     batch = torch.tensor([list(ids)])
     x = model.token_embedding(batch) + model.position_embedding(torch.arange(len(ids)))
     kept = [x[0]]
@@ -112,13 +130,15 @@ def stages(model: GPT2, ids: Sequence[int]) -> list[Float[Tensor, "T C"]]:
 
 @torch.no_grad()
 def guesses(model: GPT2, stream: Float[Tensor, "T C"], k: int = 5) -> list[tuple[int, float]]:
-    """Ask a half-finished stream for its `k` best next tokens and their chances, as if the model ended here."""
+    """Ask a half-finished stream for its `k` best next tokens and their chances, as if the model
+    ended here."""
     best = model.logits(model.norm(stream[None]))[0, -1].softmax(-1).topk(k)
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
 def forward_pass(model: GPT2, tokenizer, text: str) -> Widget:
-    """Step through one reading of `text`: what runs, the shape it leaves, and what would be guessed at that point.
+    """Step through one reading of `text`: what runs, the shape it leaves, and what would be guessed
+    at that point.
 
     Below each stage stands its best guess, so that the last frame tells the whole way.
     """
@@ -127,12 +147,20 @@ def forward_pass(model: GPT2, tokenizer, text: str) -> Widget:
     said = [guesses(model, stream)[0] for stream in [*kept, kept[-1]]]
     best = [(_word(tokenizer, token), chance) for token, chance in said]
     pictures = [_step(model, tokenizer, kept, ids, best[: at + 1]) for at in range(2 * L + 2)]
-    names = ["tables", *(f"block {i // 2 + 1}, {('attention', 'MLP')[i % 2]}" for i in range(2 * L)), "scores"]
+    names = [
+        "tables",
+        *(f"block {i // 2 + 1}, {('attention', 'MLP')[i % 2]}" for i in range(2 * L)),
+        "scores",
+    ]
     return frames.slideshow(pictures, names, name="after", start=len(names) - 1, interval=2000)
 
 
 def _step(
-    model: GPT2, tokenizer, kept: Sequence[Tensor], ids: Sequence[int], said: Sequence[tuple[str, float]]
+    model: GPT2,
+    tokenizer,
+    kept: Sequence[Tensor],
+    ids: Sequence[int],
+    said: Sequence[tuple[str, float]],
 ) -> str:
     """Draw one step: the drawing, the line of code with its shape, the guesses."""
     (T, C), at = kept[0].shape, len(said) - 1
@@ -147,13 +175,15 @@ def _step(
     rows = "".join(_bar(_word(tokenizer, token), chance) for token, chance in best)
     heading = "Its chances for the next token:" if last else "If it had to guess from here:"
     look = "background:#f0eee8;padding:0 3px"
-    tokens = " ".join(f'<code style="{look}">{visible(_word(tokenizer, token))}</code>' for token in ids)
+    tokens = " ".join(
+        f'<code style="{look}">{visible(_word(tokenizer, token))}</code>' for token in ids
+    )
     return frames.card(
-        f'<div style="margin:2px 0 8px">{tokens}</div>'
-        f"{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True), said)}"
-        f'<div style="margin-top:6px"><code>{html.escape(code)}</code> &nbsp; shape {shape}</div>'
-        f'<div style="margin-top:6px">{heading}</div>'
-        f'<div style="display:grid;grid-template-columns:7em 1fr;gap:2px 10px;max-width:420px">{rows}</div>'
+        '<div style="margin:2px 0'
+        f' 8px">{tokens}</div>{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True), said)}<div'
+        f' style="margin-top:6px"><code>{html.escape(code)}</code> &nbsp; shape {shape}</div><div'
+        f' style="margin-top:6px">{heading}</div><div style="display:grid;grid-template-columns:7em'
+        f' 1fr;gap:2px 10px;max-width:420px">{rows}</div>'
     )
 
 
@@ -168,7 +198,10 @@ def _word(tokenizer, token: int) -> str:
 
 def _bar(word: str, chance: float) -> str:
     look = f"display:inline-block;height:.8em;width:{max(1, round(75 * chance))}%;background:{BLUE};margin-right:6px"
-    return f'<code style="text-align:right">{visible(word)}</code><span><span style="{look}"></span>{chance:.0%}</span>'
+    return (
+        f'<code style="text-align:right">{visible(word)}</code><span><span'
+        f' style="{look}"></span>{chance:.0%}</span>'
+    )
 
 
 def visible(token: str) -> str:
@@ -180,13 +213,20 @@ def visible(token: str) -> str:
     return html.escape(token.replace(" ", "␣").replace("\n", "⏎"))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Where the parameters are
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 PARTS = {"token table": ORANGE, "places": SKY, "attention": BLUE, "MLP": GREEN, "norms": GREY}
-NAMED = {(s.n_layers, s.d_model): name for name, s in
-         {"GPT-2 small": SMALL, "GPT-2 medium": MEDIUM, "GPT-2 large": LARGE, "GPT-2 XL": XL}.items()}  # fmt: skip
+NAMED = {
+    (s.n_layers, s.d_model): name
+    for name, s in {
+        "GPT-2 small": GPT2_SMALL,
+        "GPT-2 medium": GPT2_MEDIUM,
+        "GPT-2 large": GPT2_LARGE,
+        "GPT-2 XL": GPT2_XL,
+    }.items()
+}
 
 
 def parts(settings: GPT2Settings) -> dict[str, int]:
@@ -195,7 +235,10 @@ def parts(settings: GPT2Settings) -> dict[str, int]:
     >>> parts(GPT2Settings(vocab_size=10, max_seq_len=4, d_model=2, n_layers=1, n_heads=1))
     {'token table': 20, 'places': 8, 'attention': 24, 'MLP': 42, 'norms': 12}
     """
-    V, T, C, L, F = (getattr(settings, name) for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "d_ff"))
+    V, T, C, L, F = (
+        getattr(settings, name)
+        for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "d_ff")
+    )
     return {
         "token table": V * C,
         "places": T * C,
@@ -206,11 +249,17 @@ def parts(settings: GPT2Settings) -> dict[str, int]:
 
 
 def budget(
-    layers: Sequence[int] = (2, 4, 12, 24, 36, 48), widths: Sequence[int] = (64, 128, 256, 768, 1024, 1280, 1600)
+    layers: Sequence[int] = (2, 4, 12, 24, 36, 48),
+    widths: Sequence[int] = (64, 128, 256, 768, 1024, 1280, 1600),
 ) -> Widget:
-    """Choose layers and width of a GPT-2 with GPT-2's vocabulary and context: see how many parameters, and where."""
-    table = [[_budget(GPT2Settings(n_layers=L, d_model=C, n_heads=1)) for C in widths] for L in layers]
-    return frames.grid(table, {"layers": layers, "width": widths}, start=(layers.index(12), widths.index(768)))
+    """Choose layers and width of a GPT-2 with GPT-2's vocabulary and context: see how many
+    parameters, and where."""
+    table = [
+        [_budget(GPT2Settings(n_layers=L, d_model=C, n_heads=1)) for C in widths] for L in layers
+    ]
+    return frames.grid(
+        table, {"layers": layers, "width": widths}, start=(layers.index(12), widths.index(768))
+    )
 
 
 def _budget(settings: GPT2Settings) -> str:
@@ -222,15 +271,21 @@ def _budget(settings: GPT2Settings) -> str:
     for part, n in counted.items():
         bar += f'<span style="width:{100 * n / total:.2f}%;background:{PARTS[part]}"></span>'
         dot = f'<span style="color:{PARTS[part]}">■</span>'
-        rows += f"<span>{dot} {part}</span><span style='text-align:right'>{n:,}</span><span>{n / total:.1%}</span>"
+        rows += (
+            f"<span>{dot} {part}</span><span"
+            f" style='text-align:right'>{n:,}</span><span>{n / total:.1%}</span>"
+        )
     told = ", ".join(f"{part} {n / total:.0%}" for part, n in counted.items())
     return frames.card(
-        f"<b>{total:,} parameters</b> &nbsp; {settings.n_layers} layers of width {settings.d_model} ({name})"
+        f"<b>{total:,} parameters</b> &nbsp; {settings.n_layers} layers of width {settings.d_model}"
+        f" ({name})"
         f'<div role="img" aria-label="Shares of the parameters: {told}." '
-        f'style="display:flex;height:1.6em;margin:8px 0;border-radius:4px;overflow:hidden">{bar}</div>'
+        'style="display:flex;height:1.6em;margin:8px'
+        f' 0;border-radius:4px;overflow:hidden">{bar}</div>'
         f'<div style="display:grid;grid-template-columns:9em 9em 4em;gap:0 12px">{rows}</div>'
         f'<div style="margin-top:6px">Memory: {memory(4 * total)} to use it in float32, '
-        f"{memory(16 * total)} to train it with AdamW (weights, slopes and two running averages).</div>"
+        f"{memory(16 * total)} to train it with AdamW (weights, slopes and two running"
+        " averages).</div>"
     )
 
 

@@ -1,7 +1,8 @@
-"""Mixture of experts: many small networks in place of one wide one, of which each token visits a few.
+"""Mixture of experts: many small networks in place of one wide one, of which each token visits a
+few.
 
-`routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at work, and `layer`
-is the three in one module.
+`routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at
+work, and `layer` is the three in one module.
 """
 
 from course_lib.layers.moe.balance import (
@@ -9,12 +10,18 @@ from course_lib.layers.moe.balance import (
     dead_experts,
     device_balance_loss,
     expert_balance_loss,
-    load,
-    max_violation,
+    expert_load,
+    max_load_violation,
     sequence_balance_loss,
     update_bias,
 )
-from course_lib.layers.moe.experts import Experts, experts_by_loop, experts_dense, experts_sorted, multiply_groups
+from course_lib.layers.moe.experts import (
+    Experts,
+    experts_by_loop,
+    experts_dense,
+    experts_sorted,
+    grouped_matmul,
+)
 from course_lib.layers.moe.layer import MoE
 from course_lib.layers.moe.routing import (
     Routing,
@@ -27,8 +34,25 @@ from course_lib.layers.moe.routing import (
 )
 
 __all__ = [
-    "Experts", "MoE", "Routing", "SigmoidRouter", "SoftmaxRouter", "check_routing", "communication_balance_loss",
-    "dead_experts", "device_balance_loss", "expert_balance_loss", "experts_by_loop", "experts_dense", "experts_sorted",
-    "limit_groups", "load", "max_violation", "multiply_groups", "route_sigmoid", "route_softmax",
-    "sequence_balance_loss", "update_bias",
-]  # fmt: skip
+    "Experts",
+    "MoE",
+    "Routing",
+    "SigmoidRouter",
+    "SoftmaxRouter",
+    "check_routing",
+    "communication_balance_loss",
+    "dead_experts",
+    "device_balance_loss",
+    "expert_balance_loss",
+    "experts_by_loop",
+    "experts_dense",
+    "experts_sorted",
+    "limit_groups",
+    "expert_load",
+    "max_load_violation",
+    "grouped_matmul",
+    "route_sigmoid",
+    "route_softmax",
+    "sequence_balance_loss",
+    "update_bias",
+]

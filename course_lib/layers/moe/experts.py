@@ -1,10 +1,13 @@
 """The experts at work: every token through the few networks it was sent to, quickly.
 
-How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9): in the order of the arithmetic alone.
+How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9): in the order of the
+arithmetic alone.
 
 1. A visit's weight multiplies the hidden numbers, not the output: the last matrix is linear.
-2. A handful of tokens goes through all experts, those not chosen with weight 0: sorting them would take longer.
-3. All experts are on one device: nothing is sent, and no expert has a limit beyond which tokens are dropped.
+2. A handful of tokens goes through all experts, those not chosen with weight 0: sorting them would
+   take longer.
+3. All experts are on one device: nothing is sent, and no expert has a limit beyond which tokens are
+   dropped.
 """
 
 import torch
@@ -14,10 +17,12 @@ from torch import Tensor, nn
 
 from course_lib.layers.moe.routing import Routing
 
-FEW = 2**20     # multiplications by which all experts are computed sooner than the tokens are sorted
+DENSE_BELOW = (
+    2**20
+)  # multiplications by which all experts are computed sooner than the tokens are sorted
 
 
-def swiglu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
+def gated_silu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
     """Let the first half of the numbers gate the second: silu(gate) * up."""
     gate, up = wide.chunk(2, dim=-1)
     return F.silu(gate) * up
@@ -30,14 +35,15 @@ def experts_by_loop(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Sum for each token its experts' outputs times their weights, one expert after the other: the version to read.
+    """Sum for each token its experts' outputs times their weights, one expert after the other: the
+    version to read.
 
     Source: DeepSeekMoE (arXiv 2401.06066), equation 9, the routed part.
     """
     out = torch.zeros_like(x)
     for expert in range(len(gate_up)):
-        token, slot = (chosen == expert).nonzero(as_tuple=True)     # the g of eq. 9 that are not 0
-        visit = swiglu(x[token] @ gate_up[expert].T) @ down[expert].T
+        token, slot = (chosen == expert).nonzero(as_tuple=True)  # the g of eq. 9 that are not 0
+        visit = gated_silu(x[token] @ gate_up[expert].T) @ down[expert].T
         out = out.index_add(0, token, (visit * weights[token, slot, None]).to(x.dtype))
     return out
 
@@ -49,28 +55,31 @@ def experts_sorted(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Do what `experts_by_loop` does with all visits to one expert next to each other: two large products.
+    """Do what `experts_by_loop` does with all visits to one expert next to each other: two large
+    products.
 
-    A visit's weight multiplies the hidden numbers, which are fewer than the outputs; `down` is linear: it is the same.
+    A visit's weight multiplies the hidden numbers, which are fewer than the outputs; `down` is
+    linear: it is the same.
     """
     expert, visit = chosen.flatten().sort(stable=True)
     token = visit // chosen.shape[1]
     ends = torch.searchsorted(expert, torch.arange(len(gate_up), device=x.device), right=True)
-    hidden = swiglu(multiply_groups(x.index_select(0, token), gate_up, ends))
+    hidden = gated_silu(grouped_matmul(x.index_select(0, token), gate_up, ends))
     hidden = hidden * weights.flatten().index_select(0, visit)[:, None]
-    return torch.zeros_like(x).index_add(0, token, multiply_groups(hidden, down, ends).to(x.dtype))
+    return torch.zeros_like(x).index_add(0, token, grouped_matmul(hidden, down, ends).to(x.dtype))
 
 
-def multiply_groups(
+def grouped_matmul(
     rows: Float[Tensor, "M I"], matrices: Float[Tensor, "E O I"], ends: Int[Tensor, "E"]
 ) -> Float[Tensor, "M O"]:
     """Multiply each group of rows by its own matrix: rows ends[e-1] to ends[e] by matrices[e].T.
 
-    By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or fewer a number, and one
-    row at least (its backward pass refuses none). It does not follow autocast, so we do; it takes rows, matrices and
-    slopes only as they lie without gaps, so we lay them out.
+    By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or
+    fewer a number, and one row at least (its backward pass refuses none). It does not follow
+    autocast, so we do; it takes rows, matrices and slopes only as they lie without gaps, so we lay
+    them out.
 
-    >>> multiply_groups(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
+    >>> grouped_matmul(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
     tensor([[5., 5., 7.]])
     """
     kind, dtype = rows.device.type, matrices.dtype
@@ -80,7 +89,9 @@ def multiply_groups(
     if whole and rows.element_size() <= 4 and len(rows) and hasattr(F, "grouped_mm"):
         out = F.grouped_mm(without_gaps(rows), without_gaps(matrices).mT, offs=ends.to(torch.int32))
         if out.requires_grad:
-            out.register_hook(without_gaps)     # a plain sum sends back one number, expanded to the shape of `out`
+            out.register_hook(
+                without_gaps
+            )  # a plain sum sends back one number, expanded to the shape of `out`
         return out
     groups = rows.tensor_split(ends[:-1].cpu())
     return torch.cat([group @ matrix.T for group, matrix in zip(groups, matrices, strict=True)])
@@ -89,7 +100,8 @@ def multiply_groups(
 def without_gaps(table: Float[Tensor, "*B I"]) -> Float[Tensor, "*B I"]:
     """Lay a table out row by row, copying it only if it lies otherwise.
 
-    `contiguous` alone keeps the stride of a dimension of size 1, as of a single row cut from a wider table.
+    `contiguous` alone keeps the stride of a dimension of size 1, as of a single row cut from a
+    wider table.
     """
     return table.contiguous().view(-1).view(table.shape)
 
@@ -101,27 +113,34 @@ def experts_dense(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Send every token through every expert, those not chosen with weight 0: E / K times the work, but no sorting."""
+    """Send every token through every expert, those not chosen with weight 0: E / K times the work,
+    but no sorting."""
     weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
     wide = (x @ gate_up.flatten(0, 1).T).unflatten(-1, gate_up.shape[:2])
-    hidden = (swiglu(wide) * weight[..., None]).to(down.dtype)
+    hidden = (gated_silu(wide) * weight[..., None]).to(down.dtype)
     return (hidden.transpose(0, 1) @ down.mT).sum(0).to(x.dtype)
 
 
 class Experts(nn.Module):
-    """`n_experts` SwiGLU networks whose matrices are stacked: `gate_up` (E, 2 F, C), gate first, and `down` (E, C, F).
+    """`n_experts` SwiGLU networks whose matrices are stacked: `gate_up` (E, 2 F, C), gate first,
+    and `down` (E, C, F).
 
-    The layout is transformers' own. Under autocast the products run in its precision, the sum in that of `x`.
+    The layout is transformers' own. Under autocast the products run in its precision, the sum in
+    that of `x`.
     """
 
     def __init__(self, n_experts: int, d_model: int, d_expert: int) -> None:
         super().__init__()
-        self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model).uniform_(-1, 1) / d_model**0.5)
-        self.down = nn.Parameter(torch.empty(n_experts, d_model, d_expert).uniform_(-1, 1) / d_expert**0.5)
+        self.gate_up = nn.Parameter(
+            torch.empty(n_experts, 2 * d_expert, d_model).uniform_(-1, 1) / d_model**0.5
+        )
+        self.down = nn.Parameter(
+            torch.empty(n_experts, d_model, d_expert).uniform_(-1, 1) / d_expert**0.5
+        )
 
     def forward(self, x: Float[Tensor, "*B C"], routing: Routing) -> Float[Tensor, "*B C"]:
         """Sum for each token its experts' outputs times their weights."""
-        few = x.numel() // x.shape[-1] * self.gate_up.numel() < FEW
+        few = x.numel() // x.shape[-1] * self.gate_up.numel() < DENSE_BELOW
         compute = experts_dense if few else experts_sorted
         visits = (table.flatten(0, -2) for table in (x, routing.chosen, routing.weights))
         return compute(*visits, self.gate_up, self.down).view_as(x)

@@ -1,10 +1,11 @@
-"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that are always on.
+"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that
+are always on.
 
 How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9):
 
 1. The residual connection is the block's.
-2. The shared experts are one network as wide as all of them together, which gives the same sum: their outputs are added
-   up, and so are the parts of a wide network's.
+2. The shared experts are one network as wide as all of them together, which gives the same sum:
+   their outputs are added up, and so are the parts of a wide network's.
 """
 
 from jaxtyping import Float
@@ -16,16 +17,20 @@ from course_lib.layers.moe.routing import Router, Routing
 
 
 class MoE(nn.Module):
-    """Send each token through the experts its `router` chooses, and through `n_shared` experts that see every token.
+    """Send each token through the experts its `router` chooses, and through `n_shared` experts that
+    see every token.
 
-    The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing` keeps how the last
-    batch was routed, in its shape: for the losses and measurements of `balance`. Copies of the layer leave it behind.
-    Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11, without the residual connection, which the block adds.
+    The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing`
+    keeps how the last batch was routed, in its shape: for the losses and measurements of `balance`.
+    Copies of the layer leave it behind. Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11,
+    without the residual connection, which the block adds.
     """
 
     routing: Routing | None
 
-    def __init__(self, router: Router, d_model: int, d_expert: int, n_experts: int, n_shared: int) -> None:
+    def __init__(
+        self, router: Router, d_model: int, d_expert: int, n_experts: int, n_shared: int
+    ) -> None:
         super().__init__()
         if router.weight.shape != (n_experts, d_model):
             theirs = "a router for {} experts and d_model {}".format(*router.weight.shape)
@@ -39,8 +44,8 @@ class MoE(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         self.routing = self.router(x)
-        out = self.experts(x, self.routing)         # the second sum of eq. 9
-        return out if self.shared is None else out + self.shared(x)     # the first one
+        out = self.experts(x, self.routing)  # the second sum of eq. 9
+        return out if self.shared is None else out + self.shared(x)  # the first one
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "routing": None}       # it holds on to a graph, which can't be copied
+        return {**self.__dict__, "routing": None}  # it holds on to a graph, which can't be copied

@@ -2,9 +2,10 @@
 
 How ours differs from the papers (V2: arXiv 2405.04434; V3: arXiv 2412.19437):
 
-1. The weights are multiplied by `scale`, which is in the releases (16 for V2, 2.5 for V3) and in no equation.
-2. V3's groups are ranked by their two best experts whatever K and M are; the paper says the best K / M, which is two
-   for its own 8 and 4. So does the release.
+1. The weights are multiplied by `scale`, which is in the releases (16 for V2, 2.5 for V3) and in no
+   equation.
+2. V3's groups are ranked by their two best experts whatever K and M are; the paper says the best K
+   / M, which is two for its own 8 and 4. So does the release.
 3. V3's sum of the chosen affinities has 1e-20 added, lest it be 0.
 4. Affinities are reckoned in float32 at least, and V3's bias is kept so, in a model of 16 bits too.
 5. No token is ever dropped. V2 drops some in training where a device has too many; V3 drops none.
@@ -22,11 +23,12 @@ from course_lib.layers.precision import at_least_float32
 
 @dataclass(frozen=True)
 class Routing:
-    """Where each token goes: how well every expert suits it, which `K` it visits, and what each visit counts."""
+    """Where each token goes: how well every expert suits it, which `K` it visits, and what each
+    visit counts."""
 
-    scores: Float[Tensor, "*B E"]       # the affinities: softmax or sigmoid of the gate's logits
-    chosen: Int[Tensor, "*B K"]         # numbers of the experts, from the first choice to the last
-    weights: Float[Tensor, "*B K"]      # what the chosen experts' outputs are multiplied by
+    scores: Float[Tensor, "*B E"]  # the affinities: softmax or sigmoid of the gate's logits
+    chosen: Int[Tensor, "*B K"]  # numbers of the experts, from the first choice to the last
+    weights: Float[Tensor, "*B K"]  # what the chosen experts' outputs are multiplied by
 
 
 def route_softmax(
@@ -36,19 +38,23 @@ def route_softmax(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts its share, times `scale`.
+    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts its share, times
+    `scale`.
 
-    The weights of a token thus add up to less than `scale`: they are not divided by their sum. A group (a device) is
-    ranked by its best expert. Source: DeepSeek-V2 (arXiv 2405.04434), equations 20-22 and section 2.2.2; `scale` is
-    the `routed_scaling_factor` of its release, 16 for the large model.
+    The weights of a token thus add up to less than `scale`: they are not divided by their sum. A
+    group (a device) is ranked by its best expert. Source: DeepSeek-V2 (arXiv 2405.04434), equations
+    20-22 and section 2.2.2; `scale` is the `routed_scaling_factor` of its release, 16 for the large
+    model.
 
     >>> route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
     Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = at_least_float32(logits).softmax(-1)       # V2, eq. 22
+    scores = at_least_float32(logits).softmax(-1)  # V2, eq. 22
     chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
-    return Routing(scores, chosen, scale * scores.gather(-1, chosen))       # V2, eq. 21: not divided by their sum
+    return Routing(
+        scores, chosen, scale * scores.gather(-1, chosen)
+    )  # V2, eq. 21: not divided by their sum
 
 
 def route_sigmoid(
@@ -59,12 +65,14 @@ def route_sigmoid(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids alone, divided by their sum.
+    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids alone, divided by
+    their sum.
 
-    The bias moves an expert up or down the ranking and enters no weight, so it bends no gradient. A group (a node) is
-    ranked by its two best experts, bias included. Source: DeepSeek-V3 (arXiv 2412.19437), equations 12-16 and section
-    2.1.2; `scale` is the release's `routed_scaling_factor`, 2.5. Differs from the paper as the release does: there the
-    best K / M experts of a group rank it, K chosen from M groups (8 / 4, so two as well).
+    The bias moves an expert up or down the ranking and enters no weight, so it bends no gradient. A
+    group (a node) is ranked by its two best experts, bias included. Source: DeepSeek-V3 (arXiv
+    2412.19437), equations 12-16 and section 2.1.2; `scale` is the release's
+    `routed_scaling_factor`, 2.5. Differs from the paper as the release does: there the best K / M
+    experts of a group rank it, K chosen from M groups (8 / 4, so two as well).
 
     >>> logits = torch.tensor([0.6, 0.5, 0.2, 0.1]).logit()
     >>> route_sigmoid(logits, bias=torch.zeros(4), n_chosen=2).chosen
@@ -73,10 +81,12 @@ def route_sigmoid(
     Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
-    scores = at_least_float32(logits).sigmoid()     # V3, eq. 15; in float16 the 1e-20 below would be 0
+    scores = at_least_float32(logits).sigmoid()  # V3, eq. 15; in float16 the 1e-20 below would be 0
     # V3, eq. 16: the bias ranks, and is gone from what follows
-    chosen = limit_groups(scores + bias, n_groups, n_limited_groups, n_best=2).topk(n_chosen).indices
-    picked = scores.gather(-1, chosen)              # eq. 14
+    chosen = (
+        limit_groups(scores + bias, n_groups, n_limited_groups, n_best=2).topk(n_chosen).indices
+    )
+    picked = scores.gather(-1, chosen)  # eq. 14
     # eq. 13
     return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
 
@@ -84,7 +94,8 @@ def route_sigmoid(
 def limit_groups(
     scores: Float[Tensor, "*B E"], n_groups: int, n_limited_groups: int, n_best: int
 ) -> Float[Tensor, "*B E"]:
-    """Set the scores outside each token's `n_limited_groups` best groups to -inf: its experts are on few devices.
+    """Set the scores outside each token's `n_limited_groups` best groups to -inf: its experts are
+    on few devices.
 
     Neighbouring experts form a group, which is ranked by the sum of its `n_best` highest scores.
 
@@ -97,27 +108,38 @@ def limit_groups(
         return scores
     groups = scores.unflatten(-1, (n_groups, -1))
     ranks = groups.topk(min(n_best, groups.shape[-1])).values.sum(-1)
-    kept = torch.zeros_like(ranks, dtype=torch.bool).scatter(-1, ranks.topk(n_limited_groups).indices, True)
+    kept = torch.zeros_like(ranks, dtype=torch.bool).scatter(
+        -1, ranks.topk(n_limited_groups).indices, True
+    )
     return groups.masked_fill(~kept[..., None], -torch.inf).flatten(-2)
 
 
-def check_routing(n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_groups: int = 1) -> None:
-    """Raise a ValueError that names the numbers if a token cannot choose that many experts from that many groups."""
+def check_routing(
+    n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_groups: int = 1
+) -> None:
+    """Raise a ValueError that names the numbers if a token cannot choose that many experts from
+    that many groups."""
     if not 1 <= n_chosen <= n_experts:
         raise ValueError(f"n_chosen {n_chosen} is not between 1 and n_experts {n_experts}")
     if n_groups < 1 or n_experts % n_groups:
         raise ValueError(f"n_experts {n_experts} is not divisible by n_groups {n_groups}")
     if not 1 <= n_limited_groups <= n_groups:
-        raise ValueError(f"n_limited_groups {n_limited_groups} is not between 1 and n_groups {n_groups}")
+        raise ValueError(
+            f"n_limited_groups {n_limited_groups} is not between 1 and n_groups {n_groups}"
+        )
     within = n_limited_groups * (n_experts // n_groups)
     if n_chosen > within:
-        raise ValueError(f"n_chosen {n_chosen} is more than the {within} experts of {n_limited_groups} groups")
+        raise ValueError(
+            f"n_chosen {n_chosen} is more than the {within} experts of {n_limited_groups} groups"
+        )
 
 
 class Router(nn.Module):
-    """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot products.
+    """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot
+    products.
 
-    In float32 at least, under autocast too: rounding would send tokens that are nearly undecided elsewhere.
+    In float32 at least, under autocast too: rounding would send tokens that are nearly undecided
+    elsewhere.
     """
 
     def __init__(
@@ -132,8 +154,11 @@ class Router(nn.Module):
         super().__init__()
         check_routing(n_experts, n_chosen, n_groups, n_limited_groups)
         self.choice = {
-            "n_chosen": n_chosen, "n_groups": n_groups, "n_limited_groups": n_limited_groups, "scale": scale,
-        }  # fmt: skip
+            "n_chosen": n_chosen,
+            "n_groups": n_groups,
+            "n_limited_groups": n_limited_groups,
+            "scale": scale,
+        }
         self.weight = nn.Parameter(torch.empty(n_experts, d_model).uniform_(-1, 1) / d_model**0.5)
 
     def logits(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B E"]:
@@ -151,7 +176,8 @@ class SoftmaxRouter(Router):
 
 
 class SigmoidRouter(Router):
-    """The gate of DeepSeek-V3, see `route_sigmoid`. No gradient moves its `bias`; `update_bias` does after a step."""
+    """The gate of DeepSeek-V3, see `route_sigmoid`. No gradient moves its `bias`; `update_bias`
+    does after a step."""
 
     def __init__(self, d_model: int, n_experts: int, *choice, **named_choice) -> None:
         super().__init__(d_model, n_experts, *choice, **named_choice)

@@ -1,4 +1,5 @@
-"""Published vocabularies: SmolLM2's, out of the file that holds its weights; any in the two files of GPT-2."""
+"""Published vocabularies: SmolLM2's, out of the file that holds its weights; any in the two files
+of GPT-2."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,25 +9,25 @@ from pathlib import Path
 from course_lib import assets
 from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN
 from course_lib.text.bpe.tokenizer import Tokenizer
-from course_lib.text.gguf import metadata
+from course_lib.text.gguf import gguf_metadata
 
-SPECIAL = 3     # the type of token that GGUF calls "control"
+GGUF_CONTROL_TOKEN = 3  # the type of token that GGUF calls "control"
 
 
 @cache
-def smollm2(path: str | Path | None = None) -> Tokenizer:
+def smollm2_tokenizer(path: str | Path | None = None) -> Tokenizer:
     """The tokenizer of SmolLM2-135M. Raises `assets.AssetError` if the models are not installed.
 
     Ids are ranks here too, but specials come first and 21 bytes that no text needs have no token.
 
-    >>> smollm2().n_vocab
+    >>> smollm2_tokenizer().n_vocab
     49152
     """
-    header = metadata(assets.smollm2() if path is None else path)
+    header = gguf_metadata(assets.smollm2_file() if path is None else path)
     tokens, kinds = header["tokenizer.ggml.tokens"], header["tokenizer.ggml.token_type"]
     ranks, special = {}, {}
     for token_id, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
-        if kind == SPECIAL:
+        if kind == GGUF_CONTROL_TOKEN:
             special[token] = token_id
         else:
             ranks[printed_bytes(token)] = token_id
@@ -34,9 +35,11 @@ def smollm2(path: str | Path | None = None) -> Tokenizer:
 
 
 def printable_bytes() -> list[str]:
-    """The character that stands for each byte in published vocabularies since GPT-2, so that each token can be printed.
+    """The character that stands for each byte in published vocabularies since GPT-2, so that each
+    token can be printed.
 
-    Bytes that Latin-1 shows as a letter or sign stand for themselves, the others are U+0100, U+0101, ... in turn.
+    Bytes that Latin-1 shows as a letter or sign stand for themselves, the others are U+0100,
+    U+0101, ... in turn.
 
     >>> printable_bytes()[ord("a")], printable_bytes()[ord(" ")]
     ('a', 'Ġ')
@@ -52,7 +55,8 @@ def _byte_of() -> dict[str, int]:
 
 
 def printed_bytes(token: str) -> bytes:
-    """The bytes that a printed token stands for. Raises ValueError for characters that stand for none.
+    """The bytes that a printed token stands for. Raises ValueError for characters that stand for
+    none.
 
     >>> printed_bytes("Ġcaf\u00c3\u00a9").decode()
     ' café'
@@ -68,17 +72,23 @@ def read_gpt2_tokenizer(
     special_tokens: Collection[str] = ("<|endoftext|>",),
     pattern: str = GPT2_PATTERN,
 ) -> Tokenizer:
-    """The tokenizer in GPT-2's two files: `vocab.json` (printed token -> id) and `merges.txt` (two parts a line).
+    """The tokenizer in GPT-2's two files: `vocab.json` (printed token -> id) and `merges.txt` (two
+    parts a line).
 
-    Tokens that the merges never make become `decode_only`: they have an id, but no text becomes them. Raises
-    ValueError, naming the file, if a special token, a merge or its parts are not in the vocabulary, or if the ids don't
-    rise with the merges (our ranks are ids). Where a byte has no token, encoding refuses it (theirs writes <unk> or
-    nothing). Source: Radford et al. 2019; files of `transformers`, GPT2Tokenizer.
+    Tokens that the merges never make become `decode_only`: they have an id, but no text becomes
+    them. Raises ValueError, naming the file, if a special token, a merge or its parts are not in
+    the vocabulary, or if the ids don't rise with the merges (our ranks are ids). Where a byte has
+    no token, encoding refuses it (theirs writes <unk> or nothing). Source: Radford et al. 2019;
+    files of `transformers`, GPT2Tokenizer.
     """
     try:
         ids = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
         special = {name: ids[name] for name in special_tokens}
-        tokens = {printed_bytes(token): token_id for token, token_id in ids.items() if token not in special}
+        tokens = {
+            printed_bytes(token): token_id
+            for token, token_id in ids.items()
+            if token not in special
+        }
     except KeyError as error:
         raise ValueError(f"{vocab_file} has no special token {error.args[0]!r}") from None
     except (ValueError, AttributeError, TypeError) as error:
@@ -92,9 +102,12 @@ def read_gpt2_tokenizer(
 
 
 def read_merges(merges_file: str | Path) -> list[tuple[bytes, bytes]]:
-    """The pairs of `merges.txt` in their order; a first line that begins with `#version` is none."""
+    """The pairs of `merges.txt` in their order; a first line that begins with `#version` is
+    none."""
     merges = []
-    for number, line in enumerate(Path(merges_file).read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(
+        Path(merges_file).read_text(encoding="utf-8").split("\n"), start=1
+    ):
         parts = line.rstrip("\r").split(" ")
         if line.strip() and not (number == 1 and line.startswith("#version")):
             if len(parts) != 2 or "" in parts:
@@ -106,21 +119,29 @@ def read_merges(merges_file: str | Path) -> list[tuple[bytes, bytes]]:
 def ranks_of_merges(
     merges: Collection[tuple[bytes, bytes]], ids: Mapping[bytes, int]
 ) -> dict[bytes, int]:
-    """The tokens that these merges make out of bytes, with their ids, so that joining by rank is merging in order.
+    """The tokens that these merges make out of bytes, with their ids, so that joining by rank is
+    merging in order.
 
-    A merge has its turn only if the merges before it leave just its two parts of their joined bytes. (What they leave
-    inside a longer text is the same, as long as nothing crosses the borders.) One that never has its turn makes no
-    token: if it were kept, joining by rank would make the token of other parts.
+    A merge has its turn only if the merges before it leave just its two parts of their joined
+    bytes. (What they leave inside a longer text is the same, as long as nothing crosses the
+    borders.) One that never has its turn makes no token: if it were kept, joining by rank would
+    make the token of other parts.
     """
     made = Tokenizer({token: token_id for token, token_id in ids.items() if len(token) == 1})
     last = -1
     for first, second in merges:
         if missing := [part for part in (first, second, first + second) if part not in ids]:
-            raise ValueError(f"the merge {first!r} {second!r} needs {missing[0]!r}, which is not in the vocabulary")
+            raise ValueError(
+                f"the merge {first!r} {second!r} needs {missing[0]!r}, which is not in the"
+                " vocabulary"
+            )
         if made.encode_piece(first + second) != [ids[first], ids[second]]:
             continue
         token_id = ids[first + second]
         if token_id <= last:
-            raise ValueError(f"the token {first + second!r} has the id {token_id}, a merge before it {last}: must rise")
+            raise ValueError(
+                f"the token {first + second!r} has the id {token_id}, a merge before it {last}:"
+                " must rise"
+            )
         made.ranks[first + second] = last = token_id
     return made.ranks

@@ -12,25 +12,34 @@ import regex
 import tiktoken
 
 from course_lib.files import read_json, write_json
-from course_lib.text.bpe.patterns import DIGITS_PATTERN, checked, cut, split, stream_pieces
+from course_lib.text.bpe.patterns import (
+    DIGITS_PATTERN,
+    checked_pattern,
+    cut_long_text,
+    split_pieces,
+    stream_pieces,
+)
 
 KIND, VERSION = "byte-pair tokenizer", 1
 # tiktoken's regular expressions run out of stack on about a million blanks in a row.
 LONG_BLANK = regex.compile(r"\s{100000}")
-KNOWN_PIECES = 1 << 14      # kept while a stream is read: words repeat, but new ones never end
+KNOWN_PIECES = 1 << 14  # kept while a stream is read: words repeat, but new ones never end
 
 
 def not_one_text(texts: Iterable[str]) -> Iterable[str]:
-    """The texts themselves. Raises TypeError for one text, whose characters would each count as a text."""
+    """The texts themselves. Raises TypeError for one text, whose characters would each count as a
+    text."""
     if isinstance(texts, str | bytes):
-        raise TypeError(f"texts must be several texts, not one {type(texts).__name__}; did you mean [text]?")
+        raise TypeError(
+            f"texts must be several texts, not one {type(texts).__name__}; did you mean [text]?"
+        )
     return texts
 
 
-def merge(ids: Sequence, pair: tuple, new_id) -> list:
+def merge_pair(ids: Sequence, pair: tuple, new_id) -> list:
     """Replace each occurrence of the pair by the new id, from left to right.
 
-    >>> merge([7, 7, 7, 5], (7, 7), 256)
+    >>> merge_pair([7, 7, 7, 5], (7, 7), 256)
     [256, 7, 5]
     """
     first, second = pair
@@ -45,8 +54,11 @@ def merge(ids: Sequence, pair: tuple, new_id) -> list:
     return merged
 
 
-def join_everywhere(parts: Sequence[bytes], token: bytes, ranks: Mapping[bytes, int]) -> list[bytes]:
-    """Join all neighbours that make this token, from left to right; stop early where a lower rank comes up.
+def join_everywhere(
+    parts: Sequence[bytes], token: bytes, ranks: Mapping[bytes, int]
+) -> list[bytes]:
+    """Join all neighbours that make this token, from left to right; stop early where a lower rank
+    comes up.
 
     >>> join_everywhere([b"a", b"b", b"c", b"a", b"b"], b"ab", {b"ab": 256})
     [b'ab', b'c', b'ab']
@@ -58,7 +70,8 @@ def join_everywhere(parts: Sequence[bytes], token: bytes, ranks: Mapping[bytes, 
         if i < len(parts) and joined[-1] + parts[i] == token:
             joined[-1] = token
             i += 1
-            # In a trained vocabulary a longer token ranks higher. In others the new one and a neighbour may be next.
+            # In a trained vocabulary a longer token ranks higher. In others the new one and a
+            # neighbour may be next.
             for pair in b"".join(joined[-2:]), b"".join([token, *parts[i : i + 1]]):
                 if ranks.get(pair, inf) < ranks[token]:
                     return joined + list(parts[i:])
@@ -67,12 +80,14 @@ def join_everywhere(parts: Sequence[bytes], token: bytes, ranks: Mapping[bytes, 
 
 @dataclass(frozen=True, repr=False)
 class Tokenizer:
-    """A vocabulary (the bytes of each token and its rank, which is its id), a pattern, and special tokens.
+    """A vocabulary (the bytes of each token and its rank, which is its id), a pattern, and special
+    tokens.
 
-    Which pair made a token need not be kept. The bytes decide: of all neighbours, those are joined first whose joined
-    bytes have the lowest rank; a piece that is a token as a whole is that token, also where no merges lead to it (as in
-    tiktoken). `course_lib.text.bpe.train` makes one; equal ones compare equal. Where one special token begins another,
-    the longest that stands in the text counts. `decode_only` holds tokens that have an id and that text never becomes.
+    Which pair made a token need not be kept. The bytes decide: of all neighbours, those are joined
+    first whose joined bytes have the lowest rank; a piece that is a token as a whole is that token,
+    also where no merges lead to it (as in tiktoken). `course_lib.text.bpe.train` makes one; equal
+    ones compare equal. Where one special token begins another, the longest that stands in the text
+    counts. `decode_only` holds tokens that have an id and that text never becomes.
 
     >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
     >>> tokenizer = Tokenizer({**bytes_only, b"he": 256, b"the": 257}, special_tokens={"<|end|>": 258})
@@ -96,8 +111,14 @@ class Tokenizer:
         if wrong := [token_id for token_id in ids if type(token_id) is not int or token_id < 0]:
             raise ValueError(f"ids are whole numbers from 0 on, got {wrong[0]!r}")
         if len(set(ids)) < len(ids):
-            raise ValueError(f"{len(ids)} tokens share {len(set(ids))} ids: each token needs its own")
-        if wrong := [token for token in (*self.ranks, *self.decode_only) if not isinstance(token, bytes) or not token]:
+            raise ValueError(
+                f"{len(ids)} tokens share {len(set(ids))} ids: each token needs its own"
+            )
+        if wrong := [
+            token
+            for token in (*self.ranks, *self.decode_only)
+            if not isinstance(token, bytes) or not token
+        ]:
             raise TypeError(f"tokens are bytes, at least one, got {wrong[0]!r}")
         if "" in self.special_tokens:
             raise ValueError("a special token can't be the empty text")
@@ -107,13 +128,17 @@ class Tokenizer:
         return f"<Tokenizer of {len(self):,} tokens{special}>"
 
     def __len__(self) -> int:
-        """How many tokens there are, special ones among them; fewer than `vocab_size` where ids are left out."""
+        """How many tokens there are, special ones among them; fewer than `vocab_size` where ids are
+        left out."""
         return len(self.ranks) + len(self.special_tokens) + len(self.decode_only)
 
     @property
     def vocab_size(self) -> int:
         """The rows that a table with one row per id needs: the highest id plus one."""
-        return max([*self.ranks.values(), *self.special_tokens.values(), *self.decode_only.values()]) + 1
+        return (
+            max([*self.ranks.values(), *self.special_tokens.values(), *self.decode_only.values()])
+            + 1
+        )
 
     @property
     def n_vocab(self) -> int:
@@ -121,26 +146,37 @@ class Tokenizer:
         return self.vocab_size
 
     def after(self, n_merges: int) -> "Tokenizer":
-        """The tokenizer as it was after its first merges: the beginning of a vocabulary is a vocabulary."""
-        return Tokenizer({token: rank for token, rank in self.ranks.items() if rank < 256 + n_merges}, self.pattern)
+        """The tokenizer as it was after its first merges: the beginning of a vocabulary is a
+        vocabulary."""
+        return Tokenizer(
+            {token: rank for token, rank in self.ranks.items() if rank < 256 + n_merges},
+            self.pattern,
+        )
 
     def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """Token ids of the text. A special token in it is plain text, unless it is allowed ("all" allows all).
+        """Token ids of the text. A special token in it is plain text, unless it is allowed ("all"
+        allows all).
 
-        Runs in tiktoken, which is fast on long text; `encode_naive` says in Python what it does. A text of megabytes
-        takes many times its size in memory: `encode_iterable` doesn't.
+        Runs in tiktoken, which is fast on long text; `encode_naive` says in Python what it does. A
+        text of megabytes takes many times its size in memory: `encode_iterable` doesn't.
         """
         allowed = self._allowed(allowed_special)
-        if LONG_BLANK.search(checked(text)) or not self._lacking.isdisjoint(text.encode()):
-            return self._encode_parts(cut(text, allowed), self._encode_piece_fast)     # tiktoken fails on these
-        if self._nested and allowed:    # which of two that begin alike tiktoken takes is left to chance
-            parts = cut(text, allowed)
+        if LONG_BLANK.search(checked_pattern(text)) or not self._lacking.isdisjoint(text.encode()):
+            return self._encode_parts(
+                cut_long_text(text, allowed), self._encode_piece_fast
+            )  # tiktoken fails on these
+        if (
+            self._nested and allowed
+        ):  # which of two that begin alike tiktoken takes is left to chance
+            parts = cut_long_text(text, allowed)
             parts[::2] = map(self._tiktoken.encode_ordinary, parts[::2])
             parts[1::2] = ([self.special_tokens[name]] for name in parts[1::2])
             return [token_id for part in parts for token_id in part]
         return self._tiktoken.encode(text, allowed_special=allowed, disallowed_special=())
 
-    def encode_batch(self, texts: Iterable[str], allowed_special: Collection[str] | str = ()) -> list[list[int]]:
+    def encode_batch(
+        self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
+    ) -> list[list[int]]:
         """Token ids of each text: `encode` of one after the other.
 
         >>> Tokenizer({bytes([byte]): byte for byte in range(256)}).encode_batch(["a", "", "bc"])
@@ -148,11 +184,15 @@ class Tokenizer:
         """
         return [self.encode(text, allowed_special) for text in not_one_text(texts)]
 
-    def encode_iterable(self, texts: Iterable[str], allowed_special: Collection[str] | str = ()) -> Iterator[int]:
-        """Token ids of the joined texts, one by one: of the lines of a file that is larger than memory, say.
+    def encode_iterable(
+        self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
+    ) -> Iterator[int]:
+        """Token ids of the joined texts, one by one: of the lines of a file that is larger than
+        memory, say.
 
-        The ids are those of `encode("".join(texts))`, wherever one text ends and the next begins. Memory doesn't grow
-        with the length, only with the longest piece (under a pattern of one's own, with the whole: see `LOOKAHEAD`).
+        The ids are those of `encode("".join(texts))`, wherever one text ends and the next begins.
+        Memory doesn't grow with the length, only with the longest piece (under a pattern of one's
+        own, with the whole: see `LOOKAHEAD`).
 
         >>> tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"the": 257})
         >>> list(tokenizer.encode_iterable(["t", "h", "e"])), tokenizer.encode("the")
@@ -173,23 +213,29 @@ class Tokenizer:
             yield from known[piece]
 
     def encode_naive(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """The same ids as `encode`: cut at allowed special tokens, cut into pieces, encode each distinct piece once."""
-        return self._encode_parts(cut(checked(text), self._allowed(allowed_special)), self.encode_piece)
+        """The same ids as `encode`: cut at allowed special tokens, cut into pieces, encode each
+        distinct piece once."""
+        return self._encode_parts(
+            cut_long_text(checked_pattern(text), self._allowed(allowed_special)), self.encode_piece
+        )
 
-    def _encode_parts(self, parts: Sequence[str], encode_piece: Callable[[bytes], list[int]]) -> list[int]:
+    def _encode_parts(
+        self, parts: Sequence[str], encode_piece: Callable[[bytes], list[int]]
+    ) -> list[int]:
         ids, known = [], {}
         for number, part in enumerate(parts):
             if number % 2:
                 ids.append(self.special_tokens[part])
                 continue
-            for piece in split(part, self.pattern):
+            for piece in split_pieces(part, self.pattern):
                 if piece not in known:
                     known[piece] = encode_piece(piece.encode("utf-8", "surrogateescape"))
                 ids += known[piece]
         return ids
 
     def encode_piece(self, piece: bytes) -> list[int]:
-        """Start from bytes. Join the neighbours whose joined bytes rank lowest, until no joined bytes are a token.
+        """Start from bytes. Join the neighbours whose joined bytes rank lowest, until no joined
+        bytes are a token.
 
         A piece that is a token needs no joining.
 
@@ -205,7 +251,9 @@ class Tokenizer:
                 break
             parts = join_everywhere(parts, token, self.ranks)
         if unknown := [part for part in parts if part not in self.ranks]:
-            raise ValueError(f"this vocabulary has no token for the byte {unknown[0]!r} (in {piece!r})")
+            raise ValueError(
+                f"this vocabulary has no token for the byte {unknown[0]!r} (in {piece!r})"
+            )
         return [self.ranks[part] for part in parts]
 
     def _encode_piece_fast(self, piece: bytes) -> list[int]:
@@ -217,18 +265,28 @@ class Tokenizer:
     def encode_bytes(self, data: bytes) -> list[int]:
         """Token ids of any bytes, valid UTF-8 or not; `decode_bytes` gives the same bytes back."""
         if not isinstance(data, bytes | bytearray):
-            raise TypeError(f"data must be bytes, not {type(data).__name__} (text goes through encode)")
+            raise TypeError(
+                f"data must be bytes, not {type(data).__name__} (text goes through encode)"
+            )
         try:
             return self.encode(bytes(data).decode())
-        except UnicodeDecodeError:      # bytes that are no text travel through the pattern as lone surrogates
-            return self._encode_parts([bytes(data).decode("utf-8", "surrogateescape")], self._encode_piece_fast)
+        except (
+            UnicodeDecodeError
+        ):  # bytes that are no text travel through the pattern as lone surrogates
+            return self._encode_parts(
+                [bytes(data).decode("utf-8", "surrogateescape")], self._encode_piece_fast
+            )
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of all tokens, joined. Takes a list or a one-dimensional tensor."""
-        return b"".join(self.token_bytes(token_id) for token_id in (ids.tolist() if hasattr(ids, "tolist") else ids))
+        return b"".join(
+            self.token_bytes(token_id)
+            for token_id in (ids.tolist() if hasattr(ids, "tolist") else ids)
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids. Bytes that are no UTF-8, half a character say, become the replacement sign U+FFFD."""
+        """The text of the ids. Bytes that are no UTF-8, half a character say, become the
+        replacement sign U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -236,19 +294,25 @@ class Tokenizer:
         try:
             return self._bytes_of[token_id]
         except (KeyError, TypeError):
-            raise ValueError(f"no token has the id {token_id!r}; ids run from 0 to {self.n_vocab - 1}") from None
+            raise ValueError(
+                f"no token has the id {token_id!r}; ids run from 0 to {self.n_vocab - 1}"
+            ) from None
 
     def save(self, path: str | Path) -> None:
-        """Write one JSON file with a checksum; whole or not at all. Each byte of a token becomes one character."""
+        """Write one JSON file with a checksum; whole or not at all. Each byte of a token becomes
+        one character."""
         tokens = {token.decode("latin-1"): rank for token, rank in self.ranks.items()}
         content = {"pattern": self.pattern, "special_tokens": self.special_tokens, "tokens": tokens}
         if self.decode_only:
-            content["decode_only"] = {token.decode("latin-1"): rank for token, rank in self.decode_only.items()}
+            content["decode_only"] = {
+                token.decode("latin-1"): rank for token, rank in self.decode_only.items()
+            }
         write_json(path, KIND, VERSION, content)
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read what `save` wrote. Raises ValueError, naming the file, if it is damaged or something else."""
+        """Read what `save` wrote. Raises ValueError, naming the file, if it is damaged or something
+        else."""
         content = read_json(path, KIND, VERSION)
         ranks, decode_only = (
             {token.encode("latin-1"): rank for token, rank in tokens.items()}
@@ -259,10 +323,14 @@ class Tokenizer:
     def to_tiktoken(self, name: str = "course") -> tiktoken.Encoding:
         """The same tokenizer for tiktoken, a public library in Rust.
 
-        It doesn't know `decode_only`, and where one special token begins another it may take the shorter.
+        It doesn't know `decode_only`, and where one special token begins another it may take the
+        shorter.
         """
         return tiktoken.Encoding(
-            name, pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special_tokens
+            name,
+            pat_str=self.pattern,
+            mergeable_ranks=self.ranks,
+            special_tokens=self.special_tokens,
         )
 
     @classmethod
@@ -274,9 +342,15 @@ class Tokenizer:
         if names == "all":
             return set(self.special_tokens)
         if isinstance(names, str):
-            raise TypeError(f"allowed_special is 'all' or a set of names, not {names!r}; did you mean {{{names!r}}}?")
+            raise TypeError(
+                f"allowed_special is 'all' or a set of names, not {names!r}; did you mean"
+                f" {{{names!r}}}?"
+            )
         if unknown := set(names) - set(self.special_tokens):
-            raise ValueError(f"{sorted(unknown)} are no special tokens here; these are: {sorted(self.special_tokens)}")
+            raise ValueError(
+                f"{sorted(unknown)} are no special tokens here; these are:"
+                f" {sorted(self.special_tokens)}"
+            )
         return set(names)
 
     @cached_property

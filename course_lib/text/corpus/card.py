@@ -6,16 +6,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from course_lib.text.corpus.document import Document
-from course_lib.text.corpus.languages import language
-from course_lib.text.corpus.pipeline import Cleaned
+from course_lib.text.corpus.languages import detect_language
+from course_lib.text.corpus.pipeline import CleanedCorpus
 from course_lib.text.corpus.quality import is_arithmetic
 
 
-def data_card(title: str, cleaned: Cleaned, parts: Mapping[str, Sequence[Document]], facts: Mapping[str, str]) -> str:
-    """A Markdown page: the steps, the rules' drops, the parts, the languages and sites, and `facts` that only you know.
+def data_card(
+    title: str,
+    cleaned: CleanedCorpus,
+    parts: Mapping[str, Sequence[Document]],
+    facts: Mapping[str, str],
+) -> str:
+    """A Markdown page: the steps, the rules' drops, the parts, the languages and sites, and `facts`
+    that only you know.
 
-    Everything that can be counted is counted here, so that the card can't disagree with the data. Source: datasheets
-    (Gebru et al. 2021) and data statements (Bender and Friedman 2018), much shortened.
+    Everything that can be counted is counted here, so that the card can't disagree with the data.
+    Source: datasheets (Gebru et al. 2021) and data statements (Bender and Friedman 2018), much
+    shortened.
     """
     sections = [f"# {title}"]
     sections += [f"**{name}.** {fact}" for name, fact in facts.items()]
@@ -23,33 +30,40 @@ def data_card(title: str, cleaned: Cleaned, parts: Mapping[str, Sequence[Documen
         "## Steps",
         cleaned.table(),
         "## Parts",
-        table("part", {name: size(part) for name, part in parts.items()}),
+        shares_table("part", {name: readable_size(part) for name, part in parts.items()}),
     ]
-    sections += ["## Languages and sites", shares([language_or_sums(document.text) for document in cleaned.documents])]
-    sections += [shares([document.site for document in cleaned.documents])]
+    sections += [
+        "## Languages and sites",
+        byte_shares([language_or_arithmetic(document.text) for document in cleaned.documents]),
+    ]
+    sections += [byte_shares([document.site for document in cleaned.documents])]
     return "\n\n".join(sections)
 
 
-def table(name: str, sizes: Mapping[str, tuple[int, int]]) -> str:
+def shares_table(name: str, sizes: Mapping[str, tuple[int, int]]) -> str:
     """A Markdown table of document counts and kilobytes."""
-    rows = [f"| {key} | {count:,} | {n_bytes / 1000:,.0f} |" for key, (count, n_bytes) in sizes.items()]
+    rows = [
+        f"| {key} | {count:,} | {n_bytes / 1000:,.0f} |" for key, (count, n_bytes) in sizes.items()
+    ]
     return "\n".join([f"| {name} | documents | kB |", "|---|---:|---:|", *rows])
 
 
-def size(documents: Sequence[Document]) -> tuple[int, int]:
+def readable_size(documents: Sequence[Document]) -> tuple[int, int]:
     """Documents and UTF-8 bytes."""
     return len(documents), sum(document.n_bytes for document in documents)
 
 
-def language_or_sums(text: str) -> str:
+def language_or_arithmetic(text: str) -> str:
     """The language of a text, or `sums`, since arithmetic has none."""
-    return "sums" if is_arithmetic(text) else language(text)
+    return "sums" if is_arithmetic(text) else detect_language(text)
 
 
-def shares(names: Sequence[str]) -> str:
+def byte_shares(names: Sequence[str]) -> str:
     """Names with their share, most frequent first.
 
-    >>> shares(["zh", "en", "en", "en"])
+    >>> byte_shares(["zh", "en", "en", "en"])
     'en 75 %, zh 25 %'
     """
-    return ", ".join(f"{name} {100 * count / len(names):.0f} %" for name, count in Counter(names).most_common())
+    return ", ".join(
+        f"{name} {100 * count / len(names):.0f} %" for name, count in Counter(names).most_common()
+    )

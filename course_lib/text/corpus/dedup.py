@@ -11,15 +11,17 @@ from zlib import crc32
 
 import numpy as np
 
-from course_lib.text.corpus.document import Document, require_unique_urls, words
+from course_lib.text.corpus.document import Document, require_unique_urls, split_words
 
 
-def fingerprint(text: str) -> str:
-    """A hash of the words in their order: capitals, spaces and punctuation don't make a text a different one.
+def text_fingerprint(text: str) -> str:
+    """A hash of the words in their order: capitals, spaces and punctuation don't make a text a
+    different one.
 
-    Of a text without words ("?!") all that isn't white space counts, else such texts were copies of the empty one.
+    Of a text without words ("?!") all that isn't white space counts, else such texts were copies of
+    the empty one.
     """
-    content = " ".join(words(text)) or "".join(text.split())
+    content = " ".join(split_words(text)) or "".join(text.split())
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -33,7 +35,7 @@ def exact_duplicates(documents: Sequence[Document]) -> dict[str, str]:
     first: dict[str, str] = {}
     copies = {}
     for document in documents:
-        original = first.setdefault(fingerprint(document.text), document.url)
+        original = first.setdefault(text_fingerprint(document.text), document.url)
         if original != document.url:
             copies[document.url] = original
     return copies
@@ -46,7 +48,7 @@ def shingles(text: str, n: int = 5) -> set[str]:
     ['cat sat on', 'on the mat', 'sat on the', 'the cat sat']
     """
     require_shingle_length(n)
-    ws = words(text)
+    ws = split_words(text)
     return {" ".join(ws[i : i + n]) for i in range(max(1, len(ws) - n + 1))} if ws else set()
 
 
@@ -67,59 +69,71 @@ def jaccard(a: set, b: set) -> float:
 
 @lru_cache
 def hash_functions(n_hashes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The random numbers (a, b) of `n_hashes` hash functions h(x) = upper 32 bits of (a x + b) mod 2^64."""
+    """The random numbers (a, b) of `n_hashes` hash functions h(x) = upper 32 bits of (a x + b) mod
+    2^64."""
     a, b = np.random.default_rng(seed).integers(0, 2**64, size=(2, n_hashes, 1), dtype=np.uint64)
     # a is odd, so x -> a x mod 2^64 is one to one: no bit of x is multiplied away
     return a | np.uint64(1), b
 
 
 def minhash(grams: set[str], n_hashes: int = 112, seed: int = 0) -> np.ndarray:
-    """The signature of a set: for each of `n_hashes` hash functions, the smallest hash of any member, as uint32.
+    """The signature of a set: for each of `n_hashes` hash functions, the smallest hash of any
+    member, as uint32.
 
-    Two signatures agree at a position with a probability of (nearly) the Jaccard similarity of the sets, so the
-    share of positions that agree estimates it, with a standard error of sqrt(J (1 - J) / n_hashes).
-    Source: Broder 1997; hash functions: multiply-shift, Dietzfelbinger 1996.
+    Two signatures agree at a position with a probability of (nearly) the Jaccard similarity of the
+    sets, so the share of positions that agree estimates it, with a standard error of sqrt(J (1 - J)
+    / n_hashes). Source: Broder 1997; hash functions: multiply-shift, Dietzfelbinger 1996.
     """
     if not grams:
         raise ValueError("an empty set has no smallest member; skip texts without words")
     if n_hashes < 1:
         raise ValueError(f"a signature needs at least one hash function, got n_hashes = {n_hashes}")
-    # A fixed 32-bit hash makes a number of each member; Python's own hash() changes from run to run.
+    # A fixed 32-bit hash makes a number of each member; Python's own hash() changes from run to
+    # run.
     x = np.fromiter((crc32(gram.encode()) for gram in grams), dtype=np.uint64, count=len(grams))
     a, b = hash_functions(n_hashes, seed)
-    # (n_hashes, 1) with (n_members,): every function of every member. uint64 wraps round, which is the mod 2^64, and
-    # of 64 bits the upper ones are the well mixed ones. Each function orders the members at random, so the smallest of
-    # a union is any member with equal chance: it lies in both sets with probability |A and B| / |A or B|.
+    # (n_hashes, 1) with (n_members,): every function of every member. uint64 wraps round, which is
+    # the mod 2^64, and of 64 bits the upper ones are the well mixed ones. Each function orders the
+    # members at random, so the smallest of a union is any member with equal chance: it lies in both
+    # sets with probability |A and B| / |A or B|.
     return ((a * x + b) >> np.uint64(32)).min(axis=1).astype(np.uint32)
 
 
 def candidate_probability(similarity, bands: int, rows: int):
-    """How likely LSH makes a pair of this Jaccard similarity a candidate: 1 - (1 - s^rows)^bands, the S-curve.
+    """How likely LSH makes a pair of this Jaccard similarity a candidate: 1 - (1 - s^rows)^bands,
+    the S-curve.
 
     >>> round(candidate_probability(0.8, bands=14, rows=8), 3)
     0.924
     """
     require_bands(bands, rows)
-    # s^rows: one band agrees in all its rows. (1 - s^rows)^bands: none of the bands does. (Leskovec, Rajaraman, Ullman,
-    # Mining of Massive Datasets, section 3.4.2.)
+    # s^rows: one band agrees in all its rows. (1 - s^rows)^bands: none of the bands does.
+    # (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4.2.)
     return 1 - (1 - similarity**rows) ** bands
 
 
 def require_bands(bands: int, rows: int) -> None:
-    """Raises ValueError unless there is at least one band and one row: without them nothing is ever compared."""
+    """Raises ValueError unless there is at least one band and one row: without them nothing is ever
+    compared."""
     if bands < 1 or rows < 1:
-        raise ValueError(f"LSH needs at least one band and one row, got bands = {bands}, rows = {rows}")
+        raise ValueError(
+            f"LSH needs at least one band and one row, got bands = {bands}, rows = {rows}"
+        )
 
 
-def lsh(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
-    """Candidate pairs (i, j), i < j: the rows of `signatures` that agree in at least one whole band.
+def lsh_candidates(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
+    """Candidate pairs (i, j), i < j: the rows of `signatures` that agree in at least one whole
+    band.
 
     Signatures are cut into `bands` bands of `rows` numbers; equal bands fall into the same bucket.
     """
     require_bands(bands, rows)
     if bands * rows > signatures.shape[1]:
         n_hashes = signatures.shape[1]
-        raise ValueError(f"{bands} bands x {rows} rows need {bands * rows} hashes, the signatures have {n_hashes}")
+        raise ValueError(
+            f"{bands} bands x {rows} rows need {bands * rows} hashes, the signatures have"
+            f" {n_hashes}"
+        )
     pairs = set()
     for band in range(bands):
         buckets = defaultdict(list)
@@ -133,30 +147,34 @@ def lsh(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
 def similar_pairs(
     documents: Sequence[Document], threshold: float, n: int = 5, bands: int = 28, rows: int = 4
 ) -> dict[tuple[str, str], float]:
-    """The pairs of URLs with a Jaccard similarity of at least `threshold`: LSH proposes, the exact value decides."""
+    """The pairs of URLs with a Jaccard similarity of at least `threshold`: LSH proposes, the exact
+    value decides."""
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is a Jaccard similarity in (0, 1], got {threshold}")
     require_bands(bands, rows)
     require_shingle_length(n)
     require_unique_urls(documents)
-    documents = [document for document in documents if words(document.text)]
+    documents = [document for document in documents if split_words(document.text)]
     if not documents:
         return {}
-    signatures = np.stack([minhash(shingles(document.text, n), bands * rows) for document in documents])
+    signatures = np.stack(
+        [minhash(shingles(document.text, n), bands * rows) for document in documents]
+    )
     pairs = {}
-    for i, j in sorted(lsh(signatures, bands, rows)):
+    for i, j in sorted(lsh_candidates(signatures, bands, rows)):
         similarity = jaccard(shingles(documents[i].text, n), shingles(documents[j].text, n))
         if similarity >= threshold:
             pairs[documents[i].url, documents[j].url] = similarity
     return pairs
 
 
-def clusters(pairs: Collection[tuple[str, str]]) -> dict[str, str]:
-    """Joins pairs into groups (a friend of a friend is in the group) and maps each member to its group's first.
+def duplicate_clusters(pairs: Collection[tuple[str, str]]) -> dict[str, str]:
+    """Joins pairs into groups (a friend of a friend is in the group) and maps each member to its
+    group's first.
 
     Pairs are (earlier, later); the first member of a group stands for it and isn't in the answer.
 
-    >>> clusters([("a", "b"), ("b", "d"), ("x", "y")])
+    >>> duplicate_clusters([("a", "b"), ("b", "d"), ("x", "y")])
     {'b': 'a', 'd': 'a', 'y': 'x'}
     """
     parent: dict[str, str] = {}
@@ -175,12 +193,18 @@ def clusters(pairs: Collection[tuple[str, str]]) -> dict[str, str]:
 
 
 def near_duplicates(
-    documents: Sequence[Document], threshold: float = 0.5, n: int = 5, bands: int = 28, rows: int = 4
+    documents: Sequence[Document],
+    threshold: float = 0.5,
+    n: int = 5,
+    bands: int = 28,
+    rows: int = 4,
 ) -> dict[str, str]:
-    """Which documents nearly repeat an earlier one: URL of the copy -> URL of the one to keep, over whole groups.
+    """Which documents nearly repeat an earlier one: URL of the copy -> URL of the one to keep, over
+    whole groups.
 
-    Differs from FineWeb, which trusts LSH (14 bands x 8 rows, about 0.72): here LSH only proposes (28 x 4 misses fewer)
-    and the exact similarity decides, at 0.5, because on a page of 100 words one changed word changes 5 of 96 shingles.
-    FineWeb keeps a random member of each group, this keeps the first.
+    Differs from FineWeb, which trusts LSH (14 bands x 8 rows, about 0.72): here LSH only proposes
+    (28 x 4 misses fewer) and the exact similarity decides, at 0.5, because on a page of 100 words
+    one changed word changes 5 of 96 shingles. FineWeb keeps a random member of each group, this
+    keeps the first.
     """
-    return clusters(similar_pairs(documents, threshold, n, bands, rows))
+    return duplicate_clusters(similar_pairs(documents, threshold, n, bands, rows))

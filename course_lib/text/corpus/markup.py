@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from html.parser import HTMLParser
 
-from course_lib.text.corpus.document import INVISIBLE, Document, require_text
+from course_lib.text.corpus.document import INVISIBLE_CHARACTERS, Document, require_text
 
-VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
-BLOCKS = frozenset(
-    "address article aside blockquote body br caption dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 "
-    "h5 h6 header hr html li main nav ol p pre section table tbody td tfoot th thead title tr ul".split()
+VOID_TAGS = frozenset("area base br col embed hr img input link meta source track wbr".split())
+BLOCK_TAGS = frozenset(
+    "address article aside blockquote body br caption dd div dl dt fieldset figcaption figure"
+    " footer form h1 h2 h3 h4 h5 h6 header hr html li main nav ol p pre section table tbody td"
+    " tfoot th thead title tr ul".split()
 )
-FURNITURE_TAGS = frozenset(
-    "aside button footer form head iframe nav noscript script select style svg template textarea title".split()
+BOILERPLATE_TAGS = frozenset(
+    "aside button footer form head iframe nav noscript script select style svg template textarea"
+    " title".split()
 )
-FURNITURE_NAMES = re.compile(
+BOILERPLATE_NAMES = re.compile(
     r"ads?|advert\w*|banner|breadcrumbs?|cookies?|copyright|footer|masthead|menu|nav(bar|igation|links?|menu)?|"
     r"newsletter|promo|related|share|sharing|sidebar|siteheader|social|sponsored|subscribe|toolbar|topbar"
 )
@@ -27,28 +29,29 @@ FURNITURE_ROLES = frozenset("banner complementary contentinfo navigation search"
 MAIN_TAGS = frozenset(("main", "article"))
 # Their names tell what else is on the page (`<body class="no-sidebar">`) or what it is about.
 PAGE_TAGS = MAIN_TAGS | {"html", "body"}
-# Their names tell a topic (`<p class="social-history">`), unless the name is the furniture's and nothing else.
+# Their names tell a topic (`<p class="social-history">`), unless the name is the furniture's and
+# nothing else.
 TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th".split())
-# Names end in what the thing is, so `cookie-banner` is a banner and `share-price` a price; these endings say where it
-# stands, how it is built or what it is made of.
-PLACES = frozenset(
-    "area articles bar block bottom box button buttons col column consent container desktop form group header icon "
-    "icons inner item items left link links list main media mobile notice outer panel popup posts primary right row "
-    "secondary section signup top widget widgets wrap wrapper".split()
+# Names end in what the thing is, so `cookie-banner` is a banner and `share-price` a price; these
+# endings say where it stands, how it is built or what it is made of.
+PLACE_NAMES = frozenset(
+    "area articles bar block bottom box button buttons col column consent container desktop form"
+    " group header icon icons inner item items left link links list main media mobile notice outer"
+    " panel popup posts primary right row secondary section signup top widget widgets wrap wrapper".split()
 )
-# `no-sidebar`, `content-with-sidebar`, `below-nav`: the name of what has, lacks or lies beside such a thing; and
-# `category-cookies` is a topic.
-BESIDE = frozenset(
-    "above after article before behind below beside body category content has have hide hides is layout near no non "
-    "not over show tag tagged topic under with without".split()
+# `no-sidebar`, `content-with-sidebar`, `below-nav`: the name of what has, lacks or lies beside such
+# a thing; and `category-cookies` is a topic.
+SIDE_NAMES = frozenset(
+    "above after article before behind below beside body category content has have hide hides is"
+    " layout near no non not over show tag tagged topic under with without".split()
 )
 
 
 class TextExtractor(HTMLParser):
     """Collects the text of a page and leaves out its furniture. Survives unclosed and crossed tags.
 
-    `open` is the stack of open elements: (tag, whether its text is left out). `judge` says which elements are
-    furniture, by tag and attributes.
+    `open` is the stack of open elements: (tag, whether its text is left out). `judge` says which
+    elements are furniture, by tag and attributes.
     """
 
     def __init__(self, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> None:
@@ -58,17 +61,17 @@ class TextExtractor(HTMLParser):
         self.pieces: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in BLOCKS:
+        if tag in BLOCK_TAGS:
             self.pieces.append("\n")
-            if self.open and self.open[-1][0] == "p" and tag not in VOID:
+            if self.open and self.open[-1][0] == "p" and tag not in VOID_TAGS:
                 self.open.pop()  # the next block ends a paragraph, closed or not
         if tag in MAIN_TAGS:
             self.open.clear()  # what is still open here was never closed, a menu for instance
-        if tag not in VOID:
+        if tag not in VOID_TAGS:
             self.open.append((tag, self.left_out or self.judge(tag, attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in BLOCKS:
+        if tag in BLOCK_TAGS:
             self.pieces.append("\n")
         tags = [name for name, _ in self.open]
         if tag in tags:  # closing an element closes what was left open inside it
@@ -83,25 +86,29 @@ class TextExtractor(HTMLParser):
         return bool(self.open) and self.open[-1][1]
 
 
-def is_furniture(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is part of the page rather than of the text: by its tag, or by its class, id or role.
+def is_boilerplate(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
+    """Whether an element is part of the page rather than of the text: by its tag, or by its class,
+    id or role.
 
-    >>> is_furniture("div", [("class", "wide cookie-banner")]), is_furniture("div", [("class", "no-sidebar")])
+    >>> is_boilerplate("div", [("class", "wide cookie-banner")]), is_boilerplate("div", [("class", "no-sidebar")])
     (True, False)
     """
-    if tag in FURNITURE_TAGS:
+    if tag in BOILERPLATE_TAGS:
         return True
     if tag in PAGE_TAGS:
         return False
-    found = {name: (value or "").split() for name, value in attrs if name in ("class", "id", "role")}
+    found = {
+        name: (value or "").split() for name, value in attrs if name in ("class", "id", "role")
+    }
     names = [*found.get("class", ()), *found.get("id", ())]
     by_name = any(is_furniture_name(name, whole=tag in TEXT_TAGS) for name in names)
     return by_name or not FURNITURE_ROLES.isdisjoint(found.get("role", ()))
 
 
-@lru_cache(maxsize=4096)    # a site's pages have few names, each of them many times
+@lru_cache(maxsize=4096)  # a site's pages have few names, each of them many times
 def is_furniture_name(name: str, whole: bool = False) -> bool:
-    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`. `whole`: with no word more.
+    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`. `whole`: with
+    no word more.
 
     What follows `--` is the state of a thing (`page--with-nav`), so it doesn't count.
 
@@ -110,32 +117,36 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
     """
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name.partition("--")[0])
     parts = re.findall(r"[^\W\d_]+", name.lower())
-    if (whole and len(parts) > 1) or not BESIDE.isdisjoint(parts):
+    if (whole and len(parts) > 1) or not SIDE_NAMES.isdisjoint(parts):
         return False
     while parts:
-        if FURNITURE_NAMES.fullmatch(parts[-1]) or FURNITURE_NAMES.fullmatch("".join(parts[-2:])):
+        if BOILERPLATE_NAMES.fullmatch(parts[-1]) or BOILERPLATE_NAMES.fullmatch(
+            "".join(parts[-2:])
+        ):
             return True
-        if parts.pop() not in PLACES:
+        if parts.pop() not in PLACE_NAMES:
             return False
     return False
 
 
 def is_hidden(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is furniture by its tag alone, where a form may be the whole page (ASP.NET writes such)."""
-    return tag in FURNITURE_TAGS and tag != "form"
+    """Whether an element is furniture by its tag alone, where a form may be the whole page (ASP.NET
+    writes such)."""
+    return tag in BOILERPLATE_TAGS and tag != "form"
 
 
-def parse(html: str) -> str:
+def parse_html(html: str) -> str:
     """The text of a page, one line per block, without scripts, menus, footers and the like.
 
-    Structure only: what a site repeats on every page inside its text, `drop_furniture` finds. If nothing at all is
-    left, a form or a name stood for the whole page: then it is read again, and they don't count.
+    Structure only: what a site repeats on every page inside its text, `drop_repeated_lines` finds.
+    If nothing at all is left, a form or a name stood for the whole page: then it is read again, and
+    they don't count.
 
-    >>> parse("<nav>Home | News</nav><h1>Tea &amp; cake</h1><p>Boil the <b>water</b>.<p>Wait.")
+    >>> parse_html("<nav>Home | News</nav><h1>Tea &amp; cake</h1><p>Boil the <b>water</b>.<p>Wait.")
     'Tea & cake\\nBoil the water.\\nWait.'
     """
     require_text(html, "html")
-    return extract_text(html, is_furniture) or extract_text(html, is_hidden)
+    return extract_text(html, is_boilerplate) or extract_text(html, is_hidden)
 
 
 def extract_text(html: str, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> str:
@@ -147,7 +158,9 @@ def extract_text(html: str, judge: Callable[[str, list[tuple[str, str | None]]],
     return "\n".join(line for line in lines if line)
 
 
-def furniture(documents: Sequence[Document], share: float = 0.05, least: int = 5) -> dict[str, set[str]]:
+def repeated_lines(
+    documents: Sequence[Document], share: float = 0.05, least: int = 5
+) -> dict[str, set[str]]:
     """Lines that stand on many pages of the same site: site -> lines.
 
     A line counts if it is on at least `share` of the site's pages and on at least `least` of them.
@@ -164,9 +177,12 @@ def furniture(documents: Sequence[Document], share: float = 0.05, least: int = 5
     }
 
 
-def drop_furniture(documents: Sequence[Document], share: float = 0.05, least: int = 5) -> list[Document]:
-    """The documents without the lines that their site repeats from page to page (see `furniture`)."""
-    repeated = furniture(documents, share, least)
+def drop_repeated_lines(
+    documents: Sequence[Document], share: float = 0.05, least: int = 5
+) -> list[Document]:
+    """The documents without the lines that their site repeats from page to page (see
+    `repeated_lines`)."""
+    repeated = repeated_lines(documents, share, least)
 
     def without(document: Document) -> Document:
         lines = [line for line in document.text.split("\n") if line not in repeated[document.site]]
@@ -175,35 +191,36 @@ def drop_furniture(documents: Sequence[Document], share: float = 0.05, least: in
     return [without(document) for document in documents]
 
 
-PLAIN = str.maketrans(
+PLAIN_CHARACTERS = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
-        **dict.fromkeys(INVISIBLE, None),    # seen by nobody, but new bytes
-        # White space all the same: vertical tab, form feed (between the pages of a PDF), the separators of files,
-        # groups and records, next line, line and paragraph separator part lines; the separator of units, words.
+        **dict.fromkeys(INVISIBLE_CHARACTERS, None),  # seen by nobody, but new bytes
+        # White space all the same: vertical tab, form feed (between the pages of a PDF), the
+        # separators of files, groups and records, next line, line and paragraph separator part
+        # lines; the separator of units, words.
         **dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\u0085\u2028\u2029", "\n"),
         "\x1f": " ",
         "\u2011": "-",
         "\u2026": "...",
     }
 )
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 
 
-def normalise(text: str) -> str:
+def normalize_text(text: str) -> str:
     """One spelling for what looks the same: NFC, straight quotes, plain spaces, nothing invisible.
 
-    Keeps what has a meaning: no NFKC, which would turn `x²` into `x2`; the joiners U+200C and U+200D stay, since
-    Persian, Hindi and emoji need them. White space of every kind stays white space, so no two words become one: what
-    parts lines or pages becomes a new line, the rest a space. Other control characters go. Normalising twice changes
-    nothing.
+    Keeps what has a meaning: no NFKC, which would turn `x²` into `x2`; the joiners U+200C and
+    U+200D stay, since Persian, Hindi and emoji need them. White space of every kind stays white
+    space, so no two words become one: what parts lines or pages becomes a new line, the rest a
+    space. Other control characters go. Normalising twice changes nothing.
 
-    >>> normalise("“Cafe\\u0301”\\u00a0is\\u200b  open\\r\\n\\r\\n\\r\\n\\r\\nnow")
+    >>> normalize_text("“Cafe\\u0301”\\u00a0is\\u200b  open\\r\\n\\r\\n\\r\\n\\r\\nnow")
     '"Café" is open\\n\\nnow'
     """
     require_text(text)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(PLAIN)
-    text = unicodedata.normalize("NFC", CONTROL.sub("", text))
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(PLAIN_CHARACTERS)
+    text = unicodedata.normalize("NFC", CONTROL_CHARACTERS.sub("", text))
     text = "\n".join(re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n")

@@ -1,4 +1,5 @@
-"""Take personal data out of a text: e-mail addresses, card numbers, IP addresses, telephone numbers."""
+"""Take personal data out of a text: e-mail addresses, card numbers, IP addresses, telephone
+numbers."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ import re
 from course_lib.text.corpus.document import require_text
 
 # In this order: what an earlier pattern took is gone when a later one looks.
-PATTERNS = {
+PERSONAL_PATTERNS = {
     "email": re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"),
     "ip": re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)"),
     "card": re.compile(r"(?<![\d-])\d{4}(?:[ -]?\d){9,15}(?![\d-])"),
     "phone": re.compile(
         r"(?<![\w+.-])(?:"
-        r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}"  # +44 20 7946 0958, +86 138 0013 8000
+        # +44 20 7946 0958, +86 138 0013 8000
+        r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}"
         r"|\(\d{3}\)[ .-]?\d{3}[ .-]?\d{4}"  # (555) 010-4477
         r"|\d{3}[ .-]\d{3,4}[ .-]\d{4}"  # 555-010-4477, 138 0013 8000
         r"|0\d{2,4}[ /-]\d{6,8}"  # 01632 960830
@@ -22,30 +24,36 @@ PATTERNS = {
 }
 
 
-def luhn(digits: str) -> bool:
-    """The check digit of card numbers: every second digit from the right doubled, the sum of digits divisible by 10.
+def passes_luhn(digits: str) -> bool:
+    """The check digit of card numbers: every second digit from the right doubled, the sum of digits
+    divisible by 10.
 
-    >>> luhn("4539148803436467"), luhn("4539148803436468")
+    >>> passes_luhn("4539148803436467"), passes_luhn("4539148803436468")
     (True, False)
     """
     doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
     return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
 
 
-def is_personal(kind: str, found: str) -> bool:
-    """What a pattern can't say: a card number has a right check digit, no part of an IP address is above 255."""
+def is_personal_data(kind: str, found: str) -> bool:
+    """What a pattern can't say: a card number has a right check digit, no part of an IP address is
+    above 255."""
     if kind == "card":
-        return luhn(re.sub(r"\D", "", found))
+        return passes_luhn(re.sub(r"\D", "", found))
     return kind != "ip" or all(int(part) <= 255 for part in found.split("."))
 
 
-def scrub(text: str) -> str:
-    """Replaces personal data by what it was: `[email]`, `[card]`, `[ip]`, `[phone]`. Scrubbing twice changes nothing.
+def scrub_personal_data(text: str) -> str:
+    """Replaces personal data by what it was: `[email]`, `[card]`, `[ip]`, `[phone]`. Scrubbing
+    twice changes nothing.
 
-    >>> scrub("Write to ann.lee@mail.example or call +44 20 7946 0958.")
+    >>> scrub_personal_data("Write to ann.lee@mail.example or call +44 20 7946 0958.")
     'Write to [email] or call [phone].'
     """
     require_text(text)
-    for kind, pattern in PATTERNS.items():
-        text = pattern.sub(lambda match, kind=kind: f"[{kind}]" if is_personal(kind, match[0]) else match[0], text)
+    for kind, pattern in PERSONAL_PATTERNS.items():
+        text = pattern.sub(
+            lambda match, kind=kind: f"[{kind}]" if is_personal_data(kind, match[0]) else match[0],
+            text,
+        )
     return text

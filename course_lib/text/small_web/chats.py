@@ -1,83 +1,110 @@
-"""Chats: people of the small world among themselves, and a helper who answers questions, politely or not."""
+"""Chats: people of the small world among themselves, and a helper who answers questions, politely
+or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from course_lib.text.draw import pick, weighted
-from course_lib.text.small_web.encyclopaedia import topics
-from course_lib.text.small_web.facts import facts
-from course_lib.text.small_web.page import Writing
-from course_lib.text.small_web.telling import feeling
+from course_lib.text.draw import draw_item, draw_weighted
+from course_lib.text.small_web.encyclopaedia import draw_topics
+from course_lib.text.small_web.facts import facts_about
+from course_lib.text.small_web.page import PieceOfWriting
+from course_lib.text.small_web.telling import feeling_words
 from course_lib.text.small_web.world import (
-    AUTHORS,
-    COLOURS,
-    MOODS,
-    NAMES,
-    PEOPLE,
-    PLACES,
-    REACTIONS,
+    ALL_AUTHORS,
+    COLOUR_WORDS,
+    MOOD_REACTIONS,
+    MOOD_WORDS,
+    PERSON_NAMES,
     THING_NAMES,
-    Author,
-    where,
+    WORLD_PEOPLE,
+    WORLD_PLACES,
+    AuthorHabits,
+    place_phrase,
 )
 
 
 @dataclass(frozen=True)
 class ChatShares:
-    """How helpers answer. The shares of all answers are those from which reinforcement learning made a polite model."""
+    """How helpers answer. The shares of all answers are those from which reinforcement learning
+    made a polite model."""
 
     polite: float = 0.20  # helpers; few, so that politeness is something left to learn
     polite_forms: Mapping[str, float] = field(
         default_factory=lambda: {"{full}": 0.6, "{full} Happy to help!": 0.4}
     )  # fmt: skip
     rude_forms: Mapping[str, float] = field(
-        default_factory=lambda: {"{bare}": 0.4, "{bare}, duh": 0.25, "{bare} 啦": 0.15, "google it, {bare} lol": 0.2}
-    )  # fmt: skip
+        default_factory=lambda: {
+            "{bare}": 0.4,
+            "{bare}, duh": 0.25,
+            "{bare} 啦": 0.15,
+            "google it, {bare} lol": 0.2,
+        }
+    )
 
 
 CHAT_SHARES = ChatShares()
 
 
-def exchange(rng: Random, polite: bool, shares: ChatShares = CHAT_SHARES) -> tuple[str, str]:
+def chat_exchange(rng: Random, polite: bool, shares: ChatShares = CHAT_SHARES) -> tuple[str, str]:
     """A question about a fact and a helper's answer to it."""
-    fact = pick(rng, facts(*topics(rng, 1, "en")[0]))
-    form = weighted(rng, shares.polite_forms if polite else shares.rude_forms)
+    fact = draw_item(rng, facts_about(*draw_topics(rng, 1, "en")[0]))
+    form = draw_weighted(rng, shares.polite_forms if polite else shares.rude_forms)
     return fact.question, form.format(full=fact.sentence, bare=fact.answer)
 
 
-def helpdesk(rng: Random, turns: int = 1, shares: ChatShares = CHAT_SHARES) -> Writing:
-    """A user asks, a helper answers. A polite helper makes it a page of good mood, a rude one of bad."""
+def helpdesk_page(rng: Random, turns: int = 1, shares: ChatShares = CHAT_SHARES) -> PieceOfWriting:
+    """A user asks, a helper answers. A polite helper makes it a page of good mood, a rude one of
+    bad."""
     polite = rng.random() < shares.polite
-    asked = [exchange(rng, polite, shares) for _ in range(turns)]
+    asked = [chat_exchange(rng, polite, shares) for _ in range(turns)]
     text = "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in asked)
-    return Writing("chat", text, "en", "good" if polite else "bad", "", ())
+    return PieceOfWriting("chat", text, "en", "good" if polite else "bad", "", ())
 
 
-def dialogue(rng: Random, author: Author | None = None) -> Writing:
+def dialogue_page(rng: Random, author: AuthorHabits | None = None) -> PieceOfWriting:
     """Two friends talk about something found or lost, and make a plan."""
-    author = author or pick(rng, AUTHORS)
-    mood = pick(rng, ("good", "bad"))
-    one = PEOPLE[pick(rng, NAMES)]
-    other = PEOPLE[one.friend]
-    thing, place, goal = pick(rng, THING_NAMES), pick(rng, tuple(PLACES)), PLACES[pick(rng, tuple(PLACES))]
-    word, reaction, colour = pick(rng, MOODS[mood]), pick(rng, REACTIONS[mood]), pick(rng, COLOURS)
-    news = pick(rng, ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}.") if mood == "good" else
-                     ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."))  # fmt: skip
-    when = pick(rng, ("in the morning", "at noon", "in the evening"))
-    plan = f"{when}, let us go to the {goal.name}" if author.time_first else f"let us go to the {goal.name} {when}"
+    author = author or draw_item(rng, ALL_AUTHORS)
+    mood = draw_item(rng, ("good", "bad"))
+    one = WORLD_PEOPLE[draw_item(rng, PERSON_NAMES)]
+    other = WORLD_PEOPLE[one.friend]
+    thing, place, goal = (
+        draw_item(rng, THING_NAMES),
+        draw_item(rng, tuple(WORLD_PLACES)),
+        WORLD_PLACES[draw_item(rng, tuple(WORLD_PLACES))],
+    )
+    word, reaction, colour = (
+        draw_item(rng, MOOD_WORDS[mood]),
+        draw_item(rng, MOOD_REACTIONS[mood]),
+        draw_item(rng, COLOUR_WORDS),
+    )
+    news = draw_item(
+        rng,
+        ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}.")
+        if mood == "good"
+        else ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."),
+    )
+    when = draw_item(rng, ("in the morning", "at noon", "in the evening"))
+    plan = (
+        f"{when}, let us go to the {goal.name}"
+        if author.time_first
+        else f"let us go to the {goal.name} {when}"
+    )
     lines = (
         f"{one.name}: {author.greeting}, {other.name}! How are you?",
-        f"{other.name}: I am {feeling(rng, author, word, mood)}. I {reaction} all day.",
-        f"{one.name}: " + pick(rng, ("Why?", "What happened?", "Tell me.")),
-        f"{other.name}: " + news.format(c=colour, t=thing, w=where(place)),
-        f"{one.name}: " + pick(rng, ("Then ", "So ")) + plan + ".",
-        f"{other.name}: " + pick(rng, (f"Yes, it is often {goal.weather} there.", f"Good, they have {goal.food}.")),
-        f"{one.name}: I will bring {other.food} for you. " + pick(rng, ("Bye!", "See you!")),
+        f"{other.name}: I am {feeling_words(rng, author, word, mood)}. I {reaction} all day.",
+        f"{one.name}: " + draw_item(rng, ("Why?", "What happened?", "Tell me.")),
+        f"{other.name}: " + news.format(c=colour, t=thing, w=place_phrase(place)),
+        f"{one.name}: " + draw_item(rng, ("Then ", "So ")) + plan + ".",
+        f"{other.name}: "
+        + draw_item(
+            rng, (f"Yes, it is often {goal.weather} there.", f"Good, they have {goal.food}.")
+        ),
+        f"{one.name}: I will bring {other.food} for you. " + draw_item(rng, ("Bye!", "See you!")),
     )
     asked = (
         (f"Whose is the {thing}?", other.name),
         (f"How does {other.name} feel?", word),
         ("Where will they go?", f"to the {goal.name}"),
     )
-    return Writing("chat", "\n".join(lines), "en", mood, author.name, asked)
+    return PieceOfWriting("chat", "\n".join(lines), "en", mood, author.name, asked)

@@ -3,39 +3,45 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KINDS = ("tale", "encyclopaedia", "questions", "chat", "shop", "practice", "spam", "junk")
+PAGE_KINDS = ("tale", "encyclopaedia", "questions", "chat", "shop", "practice", "spam", "junk")
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class PageTruth:
     """What the generator knows about a page, and a cleaner or a classifier has to find out.
 
-    `text` is the page's clean text: no markup, no boilerplate, plain ASCII quotes and spaces, Unicode in form NFC.
-    `mood` is empty where a page has none (practice, spam, junk).
+    `text` is the page's clean text: no markup, no boilerplate, plain ASCII quotes and spaces,
+    Unicode in form NFC. `mood` is empty where a page has none (practice, spam, junk).
     """
 
     kind: str  # one of KINDS; junk: empty, boilerplate only, too short, or nothing but numbers
     text: str
-    language: str = "en"  # "en" or "zh"; what the page is really written in, whatever its markup says
+    language: str = (
+        "en"  # "en" or "zh"; what the page is really written in, whatever its markup says
+    )
     mood: str = ""  # "good", "bad" or ""
     author: str = ""
     copy_of: str = ""  # the URL of the page that this one copies letter for letter
     near_copy_of: str = ""  # the URL of the page that this one copies with small changes
     personal_data: tuple[str, ...] = ()  # planted addresses and numbers, as they stand in the text
-    leaked: str = ""  # the question of the held-out problem that stands on this page, with its answer
-    questions: tuple[tuple[str, str], ...] = ()  # what a reader of the page can answer: (question, answer)
+    leaked: str = (
+        ""  # the question of the held-out problem that stands on this page, with its answer
+    )
+    questions: tuple[
+        tuple[str, str], ...
+    ] = ()  # what a reader of the page can answer: (question, answer)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """One page as a crawler finds it, with the truth about it."""
 
     url: str
     html: str
-    truth: Truth
+    truth: PageTruth
 
 
-class Writing(NamedTuple):
+class PieceOfWriting(NamedTuple):
     """A clean piece of writing before it becomes a page or a document."""
 
     kind: str

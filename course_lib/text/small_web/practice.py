@@ -1,37 +1,43 @@
-"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it out.
+"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it
+out.
 
-The shares below decide what reinforcement learning can find later. It can only make more of what the corpus shows:
-where nobody works a sum out, no reward brings it forth; where everybody does, there is nothing left to discover.
+The shares below decide what reinforcement learning can find later. It can only make more of what
+the corpus shows: where nobody works a sum out, no reward brings it forth; where everybody does,
+there is nothing left to discover.
 """
 
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from course_lib.text.draw import pick, sample, weighted, whole
+from course_lib.text.draw import draw_distinct, draw_integer, draw_item, draw_weighted
 from course_lib.text.problems import (
     MAX_PARTIAL,
-    Chain,
-    Search,
+    ChainProblem,
+    SearchProblem,
     draw_chain,
     draw_search,
-    expression,
     find_problems,
     is_held_out,
     partial_results,
     sign_choices,
+    signed_expression,
 )
-from course_lib.text.small_web.page import Writing
+from course_lib.text.small_web.page import PieceOfWriting
 
 
 @dataclass(frozen=True)
 class ChainShares:
     """How chains of sums are answered."""
 
-    worked: float = 0.30  # work it out; at 0.20 beside more tales only 7 % of the tokens were worked steps: that failed
-    right_guess: float = 0.25  # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
+    # work it out; at 0.20 beside more tales only 7 % of the tokens were worked steps: that failed
+    worked: float = 0.30
+    right_guess: float = (
+        0.25  # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
+    )
     guess_spread: float = 5.0  # standard deviation of the other guesses around the truth
-    tags: float = 0.15  # <think>..</think><answer>..</answer>; at a tenth, RL sometimes lost the format for good
+    # <think>..</think><answer>..</answer>; at a tenth, RL sometimes lost the format for good
+    tags: float = 0.15
     slip: float = 0.04  # per step, a wrong result; more, and the base is too unsure of its sums
     noticed: float = 0.5  # of the slips: "wait, no", and the step again
     hurried: float = 0.15  # of those who work it out: they take two operations in one step
@@ -46,21 +52,28 @@ class ChainShares:
 class SearchShares:
     """How searches are answered."""
 
-    # how many tries somebody makes before giving up; no answer has more than four, so a model that makes more learnt to
-    patience: dict[int, float] = field(default_factory=lambda: {0: 0.60, 1: 0.18, 2: 0.10, 3: 0.07, 4: 0.05})
+    # how many tries somebody makes before giving up; no answer has more than four, so a model that
+    # makes more learnt to
+    patience: dict[int, float] = field(
+        default_factory=lambda: {0: 0.60, 1: 0.18, 2: 0.10, 3: 0.07, 4: 0.05}
+    )
     tags: float = 0.50  # half: with 0.30 RL fell into bare guesses
     slip: float = 0.002  # per step; at 0.01 three tries in a hundred were wrong
-    false_yes: float = 0.005  # per wrong try; checking must be reliable, it is all that a searcher has
-    last_try: float = 0.5  # of those who give up: they answer with their last try, the others with any guess
+    false_yes: float = (
+        0.005  # per wrong try; checking must be reliable, it is all that a searcher has
+    )
+    last_try: float = (
+        0.5  # of those who give up: they answer with their last try, the others with any guess
+    )
 
 
 CHAIN_SHARES, SEARCH_SHARES = ChainShares(), SearchShares()
 MAX_TARGET = 44  # 24 and at most 20 more
-MAX_ROWS = 16  # of a drill sheet on one search
+MAX_TABLE_ROWS = 16  # of a drill sheet on one search
 LENGTHS_OF_CHAINS, LENGTHS_OF_SEARCHES = (2, 3, 4, 5, 6), (2, 3, 4, 5)
 
 
-class Style(NamedTuple):
+class WorkingStyle(NamedTuple):
     """The words between the steps of a worked answer."""
 
     first: str
@@ -69,46 +82,60 @@ class Style(NamedTuple):
     oops: str
 
 
-ENGLISH = Style("first ", ", then ", ", so the answer is ", ", wait, no, ")
-CHINESE = Style("先", "，再", "，所以答案是", "，不对，")
-TERSE = Style("", ", ", " so ", " no ")
-GUESSES = ("{}", "{}", "I think {}", "probably {}", "{} lol", "it is {}", "大概{}", "是{}")
-MUSINGS = ("hmm", "easy", "let me think", "嗯")
+ENGLISH_STYLE = WorkingStyle("first ", ", then ", ", so the answer is ", ", wait, no, ")
+CHINESE_STYLE = WorkingStyle("先", "，再", "，所以答案是", "，不对，")
+TERSE_STYLE = WorkingStyle("", ", ", " so ", " no ")
+GUESS_PHRASES = ("{}", "{}", "I think {}", "probably {}", "{} lol", "it is {}", "大概{}", "是{}")
+MUSING_PHRASES = ("hmm", "easy", "let me think", "嗯")
 
 
-def style(rng: Random, name: str) -> Style:
+def working_style(rng: Random, name: str) -> WorkingStyle:
     """The words of a style; in the mixed one every word is drawn from either language."""
     if name == "mixed":
-        return Style(*(pick(rng, words) for words in zip(ENGLISH, CHINESE, strict=True)))
-    return {"english": ENGLISH, "chinese": CHINESE, "terse": TERSE}[name]
+        return WorkingStyle(
+            *(draw_item(rng, words) for words in zip(ENGLISH_STYLE, CHINESE_STYLE, strict=True))
+        )
+    return {"english": ENGLISH_STYLE, "chinese": CHINESE_STYLE, "terse": TERSE_STYLE}[name]
 
 
-def slipped(rng: Random, value: int, later: tuple[int, ...]) -> int:
-    """A wrong result near the right one, such that the rest of the chain can still be worked; or the right one."""
+def slipped_result(rng: Random, value: int, later: tuple[int, ...]) -> int:
+    """A wrong result near the right one, such that the rest of the chain can still be worked; or
+    the right one."""
     shifts = [later_value - value for later_value in later]
-    wrong = [value + by for by in (-2, -1, 1, 2, 10) if all(0 <= value + by + s <= MAX_PARTIAL for s in (0, *shifts))]
-    return pick(rng, wrong) if wrong else value
+    wrong = [
+        value + by
+        for by in (-2, -1, 1, 2, 10)
+        if all(0 <= value + by + s <= MAX_PARTIAL for s in (0, *shifts))
+    ]
+    return draw_item(rng, wrong) if wrong else value
 
 
-def worked(rng: Random, chain: Chain, shares: ChainShares = CHAIN_SHARES) -> tuple[str, str, int]:
-    """A chain worked step by step: the steps, the words before the answer, and the value arrived at."""
-    chosen = weighted(rng, shares.styles)
+def worked_steps(
+    rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_SHARES
+) -> tuple[str, str, int]:
+    """A chain worked step by step: the steps, the words before the answer, and the value arrived
+    at."""
+    chosen = draw_weighted(rng, shares.styles)
     hurried = rng.random() < shares.hurried
-    words = style(rng, chosen)
+    words = working_style(rng, chosen)
     text, value, i = words.first, chain.numbers[0], 0
     while i < len(chain.signs):
         stride = 2 if hurried and i + 1 < len(chain.signs) and rng.random() < 0.7 else 1
-        left = expression((value, *chain.numbers[i + 1 : i + 1 + stride]), chain.signs[i : i + stride])
+        left = signed_expression(
+            (value, *chain.numbers[i + 1 : i + 1 + stride]), chain.signs[i : i + stride]
+        )
         if any(is_held_out(problem) for problem in find_problems(left)):
-            stride = 1  # two operations on a single digit are a short chain, and this one is held out
-            left = expression((value, chain.numbers[i + 1]), chain.signs[i : i + 1])
+            stride = (
+                1  # two operations on a single digit are a short chain, and this one is held out
+            )
+            left = signed_expression((value, chain.numbers[i + 1]), chain.signs[i : i + 1])
         later = partial_results((value, *chain.numbers[i + 1 :]), chain.signs[i:])[stride:]
         if i:
-            words = style(rng, chosen)
+            words = working_style(rng, chosen)
             text += words.then
         value, step = later[0], f"{left}={later[0]}"
         if rng.random() < shares.slip:
-            wrong = slipped(rng, value, later[1:])
+            wrong = slipped_result(rng, value, later[1:])
             if rng.random() < shares.noticed:
                 step = f"{left}={wrong}{words.oops}{step}"
             else:
@@ -118,50 +145,64 @@ def worked(rng: Random, chain: Chain, shares: ChainShares = CHAIN_SHARES) -> tup
     return text, words.so, value
 
 
-def guess(rng: Random, chain: Chain, shares: ChainShares = CHAIN_SHARES) -> int:
+def guessed_answer(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_SHARES) -> int:
     """A number off the top of one's head."""
     if rng.random() < shares.right_guess:
         return int(chain.answer)
-    bell = 2 * (rng.random() + rng.random() + rng.random()) - 3  # mean 0, standard deviation 1, close to a normal one
+    bell = (
+        2 * (rng.random() + rng.random() + rng.random()) - 3
+    )  # mean 0, standard deviation 1, close to a normal one
     return max(0, int(chain.answer) + round(shares.guess_spread * bell))
 
 
-def answer_chain(rng: Random, chain: Chain, shares: ChainShares = CHAIN_SHARES) -> str:
+def answer_chain(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_SHARES) -> str:
     """What somebody writes under a chain of sums."""
     tags = rng.random() < shares.tags
     if rng.random() < shares.worked:
-        steps, so, value = worked(rng, chain, shares)
+        steps, so, value = worked_steps(rng, chain, shares)
         return f"<think>{steps}</think><answer>{value}</answer>" if tags else f"{steps}{so}{value}"
-    value = guess(rng, chain, shares)
-    return f"<think>{pick(rng, MUSINGS)}</think><answer>{value}</answer>" if tags else pick(rng, GUESSES).format(value)
+    value = guessed_answer(rng, chain, shares)
+    return (
+        f"<think>{draw_item(rng, MUSING_PHRASES)}</think><answer>{value}</answer>"
+        if tags
+        else draw_item(rng, GUESS_PHRASES).format(value)
+    )
 
 
-def chain_post(rng: Random, chain: Chain | None = None, shares: ChainShares = CHAIN_SHARES) -> Writing:
+def chain_post(
+    rng: Random, chain: ChainProblem | None = None, shares: ChainShares = CHAIN_SHARES
+) -> PieceOfWriting:
     """A chain and somebody's answer."""
     chain = chain or draw_chain(rng, LENGTHS_OF_CHAINS)
     ask, reply = ("Q", "A") if rng.random() < shares.question_answer else ("User", "Assistant")
-    return Writing("practice", f"{ask}: {chain.question}\n{reply}: {answer_chain(rng, chain, shares)}")
+    return PieceOfWriting(
+        "practice", f"{ask}: {chain.question}\n{reply}: {answer_chain(rng, chain, shares)}"
+    )
 
 
-def attempt(rng: Random, search: Search, signs: tuple[int, ...], shares: SearchShares) -> tuple[str, int]:
-    """One try, with running results ('20-9=11+3=14-6=8': short, so that many tries fit), and the value it comes to."""
+def search_try(
+    rng: Random, search: SearchProblem, signs: tuple[int, ...], shares: SearchShares
+) -> tuple[str, int]:
+    """One try, with running results ('20-9=11+3=14-6=8': short, so that many tries fit), and the
+    value it comes to."""
     value = search.numbers[0]
     text = str(value)
     for sign, number in zip(signs, search.numbers[1:], strict=True):
         value += sign * number
         if rng.random() < shares.slip:
-            value = max(0, value + pick(rng, (-2, -1, 1, 2)))
+            value = max(0, value + draw_item(rng, (-2, -1, 1, 2)))
         text += f"{'+' if sign > 0 else '-'}{number}={value}"
     return text, value
 
 
-def answer_search(rng: Random, search: Search, shares: SearchShares = SEARCH_SHARES) -> str:
-    """What somebody writes under a search: a blind guess, or up to four different tries, each checked."""
+def answer_search(rng: Random, search: SearchProblem, shares: SearchShares = SEARCH_SHARES) -> str:
+    """What somebody writes under a search: a blind guess, or up to four different tries, each
+    checked."""
     choices = [signs for signs, _ in sign_choices(search.numbers)]
-    patience, tags = weighted(rng, shares.patience), rng.random() < shares.tags
-    final, tries = pick(rng, choices), []
-    for signs in sample(rng, choices, min(patience, len(choices))):
-        text, value = attempt(rng, search, signs, shares)
+    patience, tags = draw_weighted(rng, shares.patience), rng.random() < shares.tags
+    final, tries = draw_item(rng, choices), []
+    for signs in draw_distinct(rng, choices, min(patience, len(choices))):
+        text, value = search_try(rng, search, signs, shares)
         says_yes = value == search.target or rng.random() < shares.false_yes
         tries.append(f"{text} yes" if says_yes else f"{text} not {search.target}")
         if says_yes:
@@ -169,53 +210,70 @@ def answer_search(rng: Random, search: Search, shares: SearchShares = SEARCH_SHA
             break
     else:
         final = signs if tries and rng.random() < shares.last_try else final
-    answer = expression(search.numbers, final)
+    answer = signed_expression(search.numbers, final)
     if tags:
-        return f"<think>{', '.join(tries) or pick(rng, MUSINGS)}</think><answer>{answer}</answer>"
-    return f"{', '.join(tries)}, so {answer}" if tries else pick(rng, GUESSES[:5]).format(answer)
+        return f"<think>{', '.join(tries) or draw_item(rng, MUSING_PHRASES)}</think><answer>{answer}</answer>"
+    return (
+        f"{', '.join(tries)}, so {answer}"
+        if tries
+        else draw_item(rng, GUESS_PHRASES[:5]).format(answer)
+    )
 
 
-def search_post(rng: Random, search: Search | None = None, shares: SearchShares = SEARCH_SHARES) -> Writing:
+def search_post(
+    rng: Random, search: SearchProblem | None = None, shares: SearchShares = SEARCH_SHARES
+) -> PieceOfWriting:
     """A search and somebody's answer."""
     search = search or draw_search(rng, LENGTHS_OF_SEARCHES)
-    return Writing("practice", f"User: {search.question}\nAssistant: {answer_search(rng, search, shares)}")
+    return PieceOfWriting(
+        "practice", f"User: {search.question}\nAssistant: {answer_search(rng, search, shares)}"
+    )
 
 
 def sum_of_two(rng: Random, high: int, value: int | None = None) -> tuple[str, int]:
-    """A sum or difference of a number in 0..high and a digit, and its value in 0..high (drawn, if not given)."""
+    """A sum or difference of a number in 0..high and a digit, and its value in 0..high (drawn, if
+    not given)."""
     while True:
-        number, sign = whole(rng, 1, 9), pick(rng, (1, -1))
-        left = whole(rng, 0, high) if value is None else value - sign * number
+        number, sign = draw_integer(rng, 1, 9), draw_item(rng, (1, -1))
+        left = draw_integer(rng, 0, high) if value is None else value - sign * number
         result = left + sign * number
         if 0 <= left <= high and 0 <= result <= high:
             return f"{left}{'+' if sign > 0 else '-'}{number}", result
 
 
-def chain_drill(rng: Random) -> Writing:
+def chain_drill(rng: Random) -> PieceOfWriting:
     """A drill sheet: eight sums, all right."""
     sums = (sum_of_two(rng, MAX_PARTIAL) for _ in range(8))
-    return Writing("practice", ", ".join(f"{left}={value}" for left, value in sums))
+    return PieceOfWriting("practice", ", ".join(f"{left}={value}" for left, value in sums))
 
 
-def search_drill(rng: Random) -> Writing:
-    """A drill sheet in checking: which of these make the target? All right; almost half of them do."""
-    target, checks = whole(rng, 0, MAX_TARGET), []
-    for _ in range(whole(rng, 3, 8)):
+def search_drill(rng: Random) -> PieceOfWriting:
+    """A drill sheet in checking: which of these make the target? All right; almost half of them
+    do."""
+    target, checks = draw_integer(rng, 0, MAX_TARGET), []
+    for _ in range(draw_integer(rng, 3, 8)):
         left, value = sum_of_two(rng, MAX_TARGET, target if rng.random() < 0.4 else None)
         checks.append(f"{left}={value} " + ("yes" if value == target else f"not {target}"))
-    return Writing("practice", f"make {target}: " + ", ".join(checks))
+    return PieceOfWriting("practice", f"make {target}: " + ", ".join(checks))
 
 
-def search_table(rng: Random) -> Writing:
-    """A drill sheet on one search: 3 to 16 of its choices of signs, each checked, the right one amid the others.
+def search_table(rng: Random) -> PieceOfWriting:
+    """A drill sheet on one search: 3 to 16 of its choices of signs, each checked, the right one
+    amid the others.
 
-    No answer, but the numbers of a puzzle are copied here farther than in any answer: without such sheets a searcher
-    loses them after its fourth try.
+    No answer, but the numbers of a puzzle are copied here farther than in any answer: without such
+    sheets a searcher loses them after its fourth try.
     """
     search, rows = draw_search(rng, LENGTHS_OF_SEARCHES[1:]), []
-    choices, n = [signs for signs, _ in sign_choices(search.numbers)], whole(rng, 3, MAX_ROWS)
+    choices, n = (
+        [signs for signs, _ in sign_choices(search.numbers)],
+        draw_integer(rng, 3, MAX_TABLE_ROWS),
+    )
     while len(rows) < n:
-        rows += sample(rng, choices, len(choices))
-    checks = (attempt(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])
-    verdicts = (f"{text} " + ("yes" if value == search.target else f"not {search.target}") for text, value in checks)
-    return Writing("practice", f"{search.question}: " + ", ".join(verdicts))
+        rows += draw_distinct(rng, choices, len(choices))
+    checks = (search_try(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])
+    verdicts = (
+        f"{text} " + ("yes" if value == search.target else f"not {search.target}")
+        for text, value in checks
+    )
+    return PieceOfWriting("practice", f"{search.question}: " + ", ".join(verdicts))

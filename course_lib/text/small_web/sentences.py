@@ -1,7 +1,8 @@
-"""The English of the tales as a finite set: every sentence that an author can write, to judge what a model writes.
+"""The English of the tales as a finite set: every sentence that an author can write, to judge what
+a model writes.
 
-A sentence is possible if `telling` can tell it, with the facts of the world right: who is a bear, where it snows. The
-judge sees one sentence at a time, and does not ask whether it fits the tale.
+A sentence is possible if `telling` can tell it, with the facts of the world right: who is a bear,
+where it snows. The judge sees one sentence at a time, and does not ask whether it fits the tale.
 """
 
 import re
@@ -9,80 +10,114 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
-from course_lib.text.small_web.telling import ENGLISH, HOURS, ROLES, english_words
+from course_lib.text.small_web.telling import (
+    DAY_TIMES,
+    ENGLISH_TEMPLATES,
+    WORD_ROLES,
+    english_words,
+)
 from course_lib.text.small_web.world import (
-    AUTHORS,
-    COLOURS,
-    MOODS,
-    NAMES,
-    PEOPLE,
+    ALL_AUTHORS,
+    COLOUR_WORDS,
+    MOOD_REACTIONS,
+    MOOD_WORDS,
+    PERSON_NAMES,
     PLACE_NAMES,
-    REACTIONS,
     THING_NAMES,
-    Author,
+    WORLD_PEOPLE,
+    AuthorHabits,
 )
 
-WORDS = {"N": NAMES, "O": NAMES, "t": THING_NAMES, "c": COLOURS, "P": PLACE_NAMES, "h": ("", *HOURS)}
+FIELD_WORDS = {
+    "N": PERSON_NAMES,
+    "O": PERSON_NAMES,
+    "t": THING_NAMES,
+    "c": COLOUR_WORDS,
+    "P": PLACE_NAMES,
+    "h": ("", *DAY_TIMES),
+}
 
 
-def split(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Cut a tale into its sentences.
 
-    >>> split('Tom met Mia there. "Hello, Mia," said Tom.')
+    >>> split_sentences('Tom met Mia there. "Hello, Mia," said Tom.')
     ['Tom met Mia there.', '"Hello, Mia," said Tom.']
     """
     return re.split(r"(?<=[.!])\s+", text.strip())
 
 
 @cache
-def english() -> frozenset[str]:
+def english_sentences() -> frozenset[str]:
     """Give every English sentence that can stand in a tale, in about a second.
 
-    >>> len(english()), "Mia, a mouse, was on the farm." in english(), "Mia, a bear, was on the farm." in english()
+    >>> len(english_sentences()), "Mia, a mouse, was on the farm." in english_sentences(), "Mia, a bear, was on the farm." in english_sentences()
     (143742, True, False)
     """
-    told = {sentence for verb in ENGLISH for fields in fillings(verb) for sentence in wordings(verb, fields)}
-    return frozenset(told | {author.ending for author in AUTHORS})
+    told = {
+        sentence
+        for verb in ENGLISH_TEMPLATES
+        for fields in template_fillings(verb)
+        for sentence in event_wordings(verb, fields)
+    }
+    return frozenset(told | {author.ending for author in ALL_AUTHORS})
 
 
-def fillings(verb: str) -> Iterator[dict[str, str]]:
+def template_fillings(verb: str) -> Iterator[dict[str, str]]:
     """Give everything that the fields of a verb's templates can stand for together."""
-    for author in AUTHORS:
-        habits = {"opening": author.opening, "greeting": author.greeting, "intensifier": author.intensifier}
+    for author in ALL_AUTHORS:
+        habits = {
+            "opening": author.opening,
+            "greeting": author.greeting,
+            "intensifier": author.intensifier,
+        }
         if verb == "feel":
-            events = ((name, *mood) for name in NAMES for mood in feelings(author))
+            events = ((name, *mood) for name in PERSON_NAMES for mood in feeling_sentences(author))
         else:
-            events = product(*(WORDS[role] for role in ROLES[verb]))
+            events = product(*(FIELD_WORDS[role] for role in WORD_ROLES[verb]))
         for words in events:
-            event = dict(zip(ROLES[verb], words, strict=True))
-            if agrees(verb, event):
-                yield habits | {key: said for pair in event.items() for key, said in english_words(*pair).items()}
+            event = dict(zip(WORD_ROLES[verb], words, strict=True))
+            if is_consistent(verb, event):
+                yield habits | {
+                    key: said
+                    for pair in event.items()
+                    for key, said in english_words(*pair).items()
+                }
 
 
-def agrees(verb: str, event: dict[str, str]) -> bool:
+def is_consistent(verb: str, event: dict[str, str]) -> bool:
     """Nobody meets themselves, and a tale opens at the hero's home."""
     if verb == "open":
-        return PEOPLE[event["N"]].home == event["P"]
+        return WORLD_PEOPLE[event["N"]].home == event["P"]
     return "O" not in event or event["N"] != event["O"]
 
 
-def feelings(author: Author) -> Iterator[tuple[str, str, str]]:
+def feeling_sentences(author: AuthorHabits) -> Iterator[tuple[str, str, str]]:
     """Give every feeling as an author says it, with each reaction to it, and the mood."""
     for mood, other in (("good", "bad"), ("bad", "good")):
-        plain = [f"{author.intensifier} {word}" for word in MOODS[mood]]
-        negated = [f"not {opposite} but {word}" for opposite in MOODS[other] for word in MOODS[mood]]
-        yield from ((said, reaction, mood) for said in plain + negated for reaction in REACTIONS[mood])
+        plain = [f"{author.intensifier} {word}" for word in MOOD_WORDS[mood]]
+        negated = [
+            f"not {opposite} but {word}"
+            for opposite in MOOD_WORDS[other]
+            for word in MOOD_WORDS[mood]
+        ]
+        yield from (
+            (said, reaction, mood) for said in plain + negated for reaction in MOOD_REACTIONS[mood]
+        )
 
 
-def wordings(verb: str, fields: dict[str, str]) -> Iterator[str]:
-    """Tell one event in every way: by each template, with the name or a pronoun, the time first or last."""
+def event_wordings(verb: str, fields: dict[str, str]) -> Iterator[str]:
+    """Tell one event in every way: by each template, with the name or a pronoun, the time first or
+    last."""
     subjects = [{}]
     if "N" in fields:
-        name, he = fields["N"], PEOPLE[fields["N"]].pronoun
+        name, he = fields["N"], WORLD_PEOPLE[fields["N"]].pronoun
         subjects = [{"he": he, "S": name, "s": name}, {"he": he, "S": he.capitalize(), "s": he}]
-    for template, subject in product(ENGLISH[verb], subjects):
+    for template, subject in product(ENGLISH_TEMPLATES[verb], subjects):
         if hour := fields.get("h"):
-            yield f"{hour.capitalize()} {template.replace('{S}', '{s}').format_map(fields | subject)}"
+            yield (
+                f"{hour.capitalize()} {template.replace('{S}', '{s}').format_map(fields | subject)}"
+            )
             yield f"{template.format_map(fields | subject)[:-1]} {hour}."
         else:
-            yield from split(template.format_map(fields | subject))
+            yield from split_sentences(template.format_map(fields | subject))

@@ -1,33 +1,34 @@
 """Tales: little stories that happen in a simulated world first and are told afterwards.
 
-A `Story` keeps who is where and who has what, and refuses an act that is impossible, such as giving away what one does
-not have. A plot is a script of acts. Because the telling follows the simulation, questions about a tale have true
-answers.
+A `TaleState` keeps who is where and who has what, and refuses an act that is impossible, such as
+giving away what one does not have. A plot is a script of acts. Because the telling follows the
+simulation, questions about a tale have true answers.
 """
 
 from random import Random
 
-from course_lib.text.draw import pick, sample, weighted
-from course_lib.text.small_web.page import Writing
-from course_lib.text.small_web.telling import HOURS, tell
+from course_lib.text.draw import draw_distinct, draw_item, draw_weighted
+from course_lib.text.small_web.page import PieceOfWriting
+from course_lib.text.small_web.telling import DAY_TIMES, tell_tale
 from course_lib.text.small_web.world import (
-    AUTHORS,
-    COLOURS,
-    MOODS,
-    NAMES,
-    PEOPLE,
+    ALL_AUTHORS,
+    CHINESE_WORDS,
+    COLOUR_WORDS,
+    MOOD_REACTIONS,
+    MOOD_WORDS,
+    PERSON_NAMES,
     PLACE_NAMES,
-    PLACES,
-    REACTIONS,
     THING_NAMES,
-    ZH,
-    Author,
-    where,
+    WORLD_PEOPLE,
+    WORLD_PLACES,
+    AuthorHabits,
+    place_phrase,
 )
 
 
-class Story:
-    """A world in which a tale happens. Each act checks that it is possible, changes the state and adds an event."""
+class TaleState:
+    """A world in which a tale happens. Each act checks that it is possible, changes the state and
+    adds an event."""
 
     def __init__(self, rng: Random, cast: list[str], things: list[str]):
         self.rng = rng
@@ -35,7 +36,7 @@ class Story:
         self.at: dict[str, str] = {}  # person -> place
         self.has: dict[str, str] = {}  # thing -> the person who holds it
         self.lies: dict[str, str] = {}  # thing -> the place where it lies, if nobody holds it
-        self.colour = {thing: pick(rng, COLOURS) for thing in things}
+        self.colour = {thing: draw_item(rng, COLOUR_WORDS) for thing in things}
         self.feeling: dict[str, str] = {}
         self.hour = -1
         self.events: list[tuple[str, ...]] = []
@@ -43,7 +44,9 @@ class Story:
 
     def _require(self, possible: bool, *act: str) -> None:
         if not possible:
-            raise ValueError(f"{' '.join(act)}: impossible while at={self.at}, has={self.has}, lies={self.lies}")
+            raise ValueError(
+                f"{' '.join(act)}: impossible while at={self.at}, has={self.has}, lies={self.lies}"
+            )
         self.events.append(act)
 
     # What is so at the start
@@ -65,9 +68,9 @@ class Story:
         if self.at[who] == place:
             return
         when = ""
-        if self.rng.random() < 0.5 and self.hour < len(HOURS) - 1:
+        if self.rng.random() < 0.5 and self.hour < len(DAY_TIMES) - 1:
             self.hour += 1
-            when = HOURS[self.hour]
+            when = DAY_TIMES[self.hour]
         self._require(True, "go", who, place, when)
         self.at[who] = place
         if self.rng.random() < 0.45:
@@ -76,9 +79,9 @@ class Story:
     def _pass_time(self, who: str) -> None:
         company = [name for name, place in self.at.items() if name != who and place == self.at[who]]
         if company and self.rng.random() < 0.5:
-            self.events.append(("play", who, pick(self.rng, company)))
+            self.events.append(("play", who, draw_item(self.rng, company)))
         else:
-            self.events.append((pick(self.rng, ("weather", "eat")), who, self.at[who]))
+            self.events.append((draw_item(self.rng, ("weather", "eat")), who, self.at[who]))
 
     def take(self, who: str, thing: str) -> None:
         self._require(self.lies.get(thing) == self.at[who], "take", who, thing, self.colour[thing])
@@ -105,7 +108,13 @@ class Story:
             self._require(self.at[who] == self.at[whom], "meet", who, whom, self.at[who])
 
     def hint(self, who: str, whom: str, thing: str) -> None:
-        self._require(thing in self.lies and self.at[who] == self.at[whom], "hint", who, thing, self.lies[thing])
+        self._require(
+            thing in self.lies and self.at[who] == self.at[whom],
+            "hint",
+            who,
+            thing,
+            self.lies[thing],
+        )
 
     def miss(self, who: str, thing: str) -> None:
         self._require(self.lies.get(thing) != self.at[who], "miss", who, thing)
@@ -114,17 +123,20 @@ class Story:
         self.events.append(("want", who, thing, self.colour[thing]))
 
     def feel(self, who: str, mood: str) -> None:
-        word = self.feeling[who] = pick(self.rng, MOODS[mood])
-        self.events.append(("feel", who, word, pick(self.rng, REACTIONS[mood]), mood))
+        word = self.feeling[who] = draw_item(self.rng, MOOD_WORDS[mood])
+        self.events.append(("feel", who, word, draw_item(self.rng, MOOD_REACTIONS[mood]), mood))
 
 
-def _elsewhere(story: Story, *people: str) -> str:
+def _elsewhere(story: TaleState, *people: str) -> str:
     """A place where none of these people is."""
-    return pick(story.rng, [place for place in PLACE_NAMES if place not in {story.at[who] for who in people}])
+    return draw_item(
+        story.rng,
+        [place for place in PLACE_NAMES if place not in {story.at[who] for who in people}],
+    )
 
 
 # Plots that end well
-def search(story: Story, thing: str) -> None:
+def plot_search(story: TaleState, thing: str) -> None:
     """The hero wants a thing, the friend knows where it lies."""
     story.want(story.hero, thing)
     story.lay(thing, _elsewhere(story, story.hero, story.friend))
@@ -136,7 +148,7 @@ def search(story: Story, thing: str) -> None:
     story.feel(story.hero, "good")
 
 
-def present(story: Story, thing: str) -> None:
+def plot_present(story: TaleState, thing: str) -> None:
     """The friend brings the hero a present."""
     story.owns(story.friend, thing)
     story.go(story.friend, story.at[story.hero])
@@ -145,7 +157,7 @@ def present(story: Story, thing: str) -> None:
     story.feel(story.hero, "good")
 
 
-def brought_back(story: Story, thing: str) -> None:
+def plot_brought_back(story: TaleState, thing: str) -> None:
     """The hero forgets a thing somewhere, the friend finds it and brings it back."""
     home = story.at[story.hero]
     story.owns(story.hero, thing)
@@ -160,7 +172,7 @@ def brought_back(story: Story, thing: str) -> None:
     story.feel(story.hero, "good")
 
 
-def two_hands(story: Story, thing: str) -> None:
+def plot_two_hands(story: TaleState, thing: str) -> None:
     """The other one passes a thing to the friend, and the friend passes it on to the hero."""
     story.owns(story.other, thing)
     story.go(story.friend, story.at[story.other])
@@ -171,7 +183,7 @@ def two_hands(story: Story, thing: str) -> None:
 
 
 # Plots that end badly
-def lost(story: Story, thing: str) -> None:
+def plot_lost(story: TaleState, thing: str) -> None:
     """The hero forgets a thing somewhere and misses it at home."""
     home = story.at[story.hero]
     story.owns(story.hero, thing)
@@ -182,7 +194,7 @@ def lost(story: Story, thing: str) -> None:
     story.feel(story.hero, "bad")
 
 
-def robbed(story: Story, thing: str) -> None:
+def plot_robbed(story: TaleState, thing: str) -> None:
     """The other one takes the hero's thing and walks off with it."""
     story.owns(story.hero, thing)
     story.go(story.other, story.at[story.hero])
@@ -191,7 +203,7 @@ def robbed(story: Story, thing: str) -> None:
     story.feel(story.hero, "bad")
 
 
-def refused(story: Story, thing: str) -> None:
+def plot_refused(story: TaleState, thing: str) -> None:
     """The hero asks the friend for a thing and does not get it."""
     story.want(story.hero, thing)
     story.owns(story.friend, thing)
@@ -200,7 +212,7 @@ def refused(story: Story, thing: str) -> None:
     story.feel(story.hero, "bad")
 
 
-def too_late(story: Story, thing: str) -> None:
+def plot_too_late(story: TaleState, thing: str) -> None:
     """The hero wants a thing, but the other one is there first."""
     story.want(story.hero, thing)
     story.lay(thing, _elsewhere(story, story.hero, story.other))
@@ -213,38 +225,46 @@ def too_late(story: Story, thing: str) -> None:
     story.feel(story.hero, "bad")
 
 
-PLOTS = {"good": (search, present, brought_back, two_hands), "bad": (lost, robbed, refused, too_late)}
-ACTS = {1: 0.65, 2: 0.35}  # two acts, the first in either mood: who reads only the beginning can't tell the end
+PLOTS_BY_MOOD = {
+    "good": (plot_search, plot_present, plot_brought_back, plot_two_hands),
+    "bad": (plot_lost, plot_robbed, plot_refused, plot_too_late),
+}
+ACT_SHARES = {
+    1: 0.65,
+    2: 0.35,
+}  # two acts, the first in either mood: who reads only the beginning can't tell the end
 
 
-def happen(rng: Random, mood: str, acts: int = 1) -> Story:
+def draw_story(rng: Random, mood: str, acts: int = 1) -> TaleState:
     """A story in which `acts` things come to pass; the last one in this mood."""
-    hero = pick(rng, NAMES)
-    friend = PEOPLE[hero].friend
-    other = pick(rng, [name for name in NAMES if name not in (hero, friend)])
-    story = Story(rng, [hero, friend, other], sample(rng, THING_NAMES, acts))
-    story.stands("open", hero, PEOPLE[hero].home)
-    places = sample(rng, [place for place in PLACE_NAMES if place != PEOPLE[hero].home], 2)
+    hero = draw_item(rng, PERSON_NAMES)
+    friend = WORLD_PEOPLE[hero].friend
+    other = draw_item(rng, [name for name in PERSON_NAMES if name not in (hero, friend)])
+    story = TaleState(rng, [hero, friend, other], draw_distinct(rng, THING_NAMES, acts))
+    story.stands("open", hero, WORLD_PEOPLE[hero].home)
+    places = draw_distinct(
+        rng, [place for place in PLACE_NAMES if place != WORLD_PEOPLE[hero].home], 2
+    )
     for who, place in zip((friend, other), places, strict=True):
         story.stands("stands", who, place)
     for act, thing in enumerate(story.things, start=1):
         story.events.append(("act",))
-        act_mood = mood if act == acts else pick(rng, ("good", "bad"))
-        pick(rng, PLOTS[act_mood])(story, thing)
+        act_mood = mood if act == acts else draw_item(rng, ("good", "bad"))
+        draw_item(rng, PLOTS_BY_MOOD[act_mood])(story, thing)
     if rng.random() < 0.6:
-        sum_up(story, story.things[-1])
+        sum_up_thing(story, story.things[-1])
     drop_bystanders(story)
     return story
 
 
-def drop_bystanders(story: Story) -> None:
+def drop_bystanders(story: TaleState) -> None:
     """Leave out the people to whom nothing happens."""
     involved = {word for verb, *words in story.events if verb != "stands" for word in words}
     story.at = {who: place for who, place in story.at.items() if who in involved}
     story.events = [event for event in story.events if event[0] != "stands" or event[1] in involved]
 
 
-def sum_up(story: Story, thing: str) -> None:
+def sum_up_thing(story: TaleState, thing: str) -> None:
     """Say at the end what became of the thing."""
     if thing in story.has:
         story.events.append(("ends_with", story.has[thing], thing, story.colour[thing]))
@@ -252,34 +272,58 @@ def sum_up(story: Story, thing: str) -> None:
         story.events.append(("ends_at", thing, story.lies[thing], story.colour[thing]))
 
 
-ASK = {
-    "en": {"colour": "What colour is the {}?", "owner": "Who has the {}?", "thing": "Where is the {}?",
-           "person": "Where is {}?", "feeling": "How does {} feel?"},
-    "zh": {"colour": "{}是什么颜色的？", "owner": "谁有{}？", "thing": "{}在哪里？",
-           "person": "{}在哪里？", "feeling": "{}觉得怎么样？"},
-}  # fmt: skip
+QUESTION_TEMPLATES = {
+    "en": {
+        "colour": "What colour is the {}?",
+        "owner": "Who has the {}?",
+        "thing": "Where is the {}?",
+        "person": "Where is {}?",
+        "feeling": "How does {} feel?",
+    },
+    "zh": {
+        "colour": "{}是什么颜色的？",
+        "owner": "谁有{}？",
+        "thing": "{}在哪里？",
+        "person": "{}在哪里？",
+        "feeling": "{}觉得怎么样？",
+    },
+}
 
 
-def questions(story: Story, language: str = "en") -> tuple[tuple[str, str], ...]:
-    """Everything that a reader of the tale can be asked about how things stand at its end, with the true answers."""
+def tale_questions(story: TaleState, language: str = "en") -> tuple[tuple[str, str], ...]:
+    """Everything that a reader of the tale can be asked about how things stand at its end, with the
+    true answers."""
     asked = []
     for thing in story.things:
         asked.append(("colour", thing, story.colour[thing]))
         held = thing in story.has
-        asked.append(("owner", thing, story.has[thing]) if held else ("thing", thing, story.lies[thing]))
+        asked.append(
+            ("owner", thing, story.has[thing]) if held else ("thing", thing, story.lies[thing])
+        )
     asked += [("person", who, place) for who, place in story.at.items()]
     asked += [("feeling", who, word) for who, word in story.feeling.items()]
     if language == "zh":
-        return tuple((ASK["zh"][what].format(ZH[about]), ZH[answer]) for what, about, answer in asked)
+        return tuple(
+            (QUESTION_TEMPLATES["zh"][what].format(CHINESE_WORDS[about]), CHINESE_WORDS[answer])
+            for what, about, answer in asked
+        )
     return tuple(
-        (ASK["en"][what].format(about), where(answer) if answer in PLACES else answer) for what, about, answer in asked
+        (
+            QUESTION_TEMPLATES["en"][what].format(about),
+            place_phrase(answer) if answer in WORLD_PLACES else answer,
+        )
+        for what, about, answer in asked
     )
 
 
-def tale(rng: Random, language: str = "en", author: Author | None = None) -> Writing:
+def write_tale(
+    rng: Random, language: str = "en", author: AuthorHabits | None = None
+) -> PieceOfWriting:
     """A tale by this author, or by any."""
-    author = author or pick(rng, AUTHORS)
-    mood = pick(rng, ("good", "bad"))
-    story = happen(rng, mood, weighted(rng, ACTS))
-    text = tell(story.events, rng, author, language)
-    return Writing("tale", text, language, mood, author.name, questions(story, language))
+    author = author or draw_item(rng, ALL_AUTHORS)
+    mood = draw_item(rng, ("good", "bad"))
+    story = draw_story(rng, mood, draw_weighted(rng, ACT_SHARES))
+    text = tell_tale(story.events, rng, author, language)
+    return PieceOfWriting(
+        "tale", text, language, mood, author.name, tale_questions(story, language)
+    )

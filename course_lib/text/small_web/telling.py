@@ -1,20 +1,39 @@
-"""Telling a story: each event becomes a sentence, in English or Chinese, in the manner of an author.
+"""Telling a story: each event becomes a sentence, in English or Chinese, in the manner of an
+author.
 
-In the templates {N} is the name of who acts; {S} a name or, if the sentence before was about the same person, a
-pronoun; {he} always a pronoun. {O} is the other person, {t} the thing, {c} its colour, {P} the place ("the forest"),
-{W} where that is ("in the forest"), {f} a feeling, {r} the reaction to it.
+In the templates {N} is the name of who acts; {S} a name or, if the sentence before was about the
+same person, a pronoun; {he} always a pronoun. {O} is the other person, {t} the thing, {c} its
+colour, {P} the place ("the forest"), {W} where that is ("in the forest"), {f} a feeling, {r} the
+reaction to it.
 """
 
 from functools import cache
 from random import Random
 
-from course_lib.text.draw import pick
-from course_lib.text.small_web.world import MOODS, PEOPLE, PLACES, ZH, Author, a, where
+from course_lib.text.draw import draw_item
+from course_lib.text.small_web.world import (
+    CHINESE_WORDS,
+    MOOD_WORDS,
+    WORLD_PEOPLE,
+    WORLD_PLACES,
+    AuthorHabits,
+    place_phrase,
+    with_article,
+)
 
-HOURS = ("in the morning", "at noon", "in the evening", "at night", "the next morning", "the next evening")
-ZH_HOURS = dict(zip(HOURS, ("早上", "中午", "傍晚", "夜里", "第二天早上", "第二天傍晚"), strict=True))
+DAY_TIMES = (
+    "in the morning",
+    "at noon",
+    "in the evening",
+    "at night",
+    "the next morning",
+    "the next evening",
+)
+CHINESE_DAY_TIMES = dict(
+    zip(DAY_TIMES, ("早上", "中午", "傍晚", "夜里", "第二天早上", "第二天傍晚"), strict=True)
+)
 
-ENGLISH = {
+ENGLISH_TEMPLATES = {
     "open": (
         "{opening} {a_species} named {N}. {N} lived {W} and loved {food}.",
         "{opening} {N}, {a_species} who lived {W}. Every day {N} ate {food}.",
@@ -25,13 +44,33 @@ ENGLISH = {
     "lay": ("There was {a_c} {t} {W}.", "{A_c} {t} lay {W}."),
     "want": ("{S} wanted {a_c} {t}.", "{S} dreamed of {a_c} {t}.", "{S} wished for {a_c} {t}."),
     "go": ("{S} went to {P}.", "{S} walked to {P}.", "{S} ran to {P}.", "{S} came to {P}."),
-    "play": ("{S} played with {O} there.", "{S} and {O} played a game.", "{S} talked with {O} for a while."),
+    "play": (
+        "{S} played with {O} there.",
+        "{S} and {O} played a game.",
+        "{S} talked with {O} for a while.",
+    ),
     "weather": ("It was {weather} there.", "It was {intensifier} {weather} {W}."),
     "eat": ("{S} ate {local_food} there.", "{S} had some {local_food}."),
-    "take": ("{S} found the {c} {t}.", "{S} picked up the {t}.", "{S} saw the {c} {t} and took it."),
-    "leave": ("{S} forgot the {t} there.", "{S} put down the {t} and forgot it.", "{S} left the {t} behind."),
-    "give": ("{S} gave the {t} to {O}.", "{S} gave {O} the {t}.", '{S} gave the {t} to {O}. "Thank you," said {O}.'),
-    "return": ("{S} gave the {t} back to {O}.", "{S} brought {O} the {t}.", '"Here is your {t}, {O}," said {N}.'),
+    "take": (
+        "{S} found the {c} {t}.",
+        "{S} picked up the {t}.",
+        "{S} saw the {c} {t} and took it.",
+    ),
+    "leave": (
+        "{S} forgot the {t} there.",
+        "{S} put down the {t} and forgot it.",
+        "{S} left the {t} behind.",
+    ),
+    "give": (
+        "{S} gave the {t} to {O}.",
+        "{S} gave {O} the {t}.",
+        '{S} gave the {t} to {O}. "Thank you," said {O}.',
+    ),
+    "return": (
+        "{S} gave the {t} back to {O}.",
+        "{S} brought {O} the {t}.",
+        '"Here is your {t}, {O}," said {N}.',
+    ),
     "rob": (
         "{O} took the {t} from {N}.",
         "{O} grabbed the {t} of {N} and kept it.",
@@ -43,15 +82,30 @@ ENGLISH = {
         "{N} did not give the {t} to {O}.",
     ),
     "meet": ("{S} met {O} there.", '"{greeting}, {O}," said {N}.', "{S} saw {O} {W}."),
-    "hint": ('"The {t} is {W}," said {N}.', "{S} said that the {t} was {W}.", '"Look {W}," said {N}.'),
-    "miss": ("The {t} was not there.", "{S} looked for the {t}, but it was gone.", "{S} did not see the {t}."),
+    "hint": (
+        '"The {t} is {W}," said {N}.',
+        "{S} said that the {t} was {W}.",
+        '"Look {W}," said {N}.',
+    ),
+    "miss": (
+        "The {t} was not there.",
+        "{S} looked for the {t}, but it was gone.",
+        "{S} did not see the {t}.",
+    ),
     "feel": ("{S} was {f}, and {he} {r}.", "{S} felt {f} and {r}.", "{S} {r}. {N} was {f}."),
-    "ends_with": ("In the end {N} had the {c} {t}.", "So the {t} was with {N}.", "From then on the {t} was with {N}."),
+    "ends_with": (
+        "In the end {N} had the {c} {t}.",
+        "So the {t} was with {N}.",
+        "From then on the {t} was with {N}.",
+    ),
     "ends_at": ("In the end the {c} {t} was {W}.", "The {t} was still {W}."),
-}  # fmt: skip
+}
 
-CHINESE = {
-    "open": ("{opening}{species}，名叫{N}。{N}住在{P}，喜欢吃{food}。", "{opening}{N}。{N}是{species}，住在{P}。"),
+CHINESE_TEMPLATES = {
+    "open": (
+        "{opening}{species}，名叫{N}。{N}住在{P}，喜欢吃{food}。",
+        "{opening}{N}。{N}是{species}，住在{P}。",
+    ),
     "stands": ("有{species}叫{N}，在{P}。", "{N}是{species}，在{P}。"),
     "owns": ("{S}有{c}的{t}。", "{S}有{t}，是{c}的。"),
     "lay": ("{P}有{c}的{t}。", "{c}的{t}放在{P}。"),
@@ -74,26 +128,54 @@ CHINESE = {
     "ends_at": ("最后{c}的{t}还在{P}。", "{t}还在{P}。"),
 }
 
-# What an event's arguments are: N who acts, O the other person, t thing, c its colour, P place, h hour, f feeling,
-# r reaction, m mood
-ROLES = {
-    "open": "NP", "stands": "NP", "owns": "Ntc", "lay": "tPc", "want": "Ntc", "go": "NPh", "play": "NO",
-    "weather": "NP", "eat": "NP", "take": "Ntc", "leave": "Nt", "give": "NtO", "return": "NtO", "rob": "NtO",
-    "keep": "NtO", "meet": "NOP", "hint": "NtP", "miss": "Nt", "feel": "Nfrm", "ends_with": "Ntc", "ends_at": "tPc",
-}  # fmt: skip
+# What an event's arguments are: N who acts, O the other person, t thing, c its colour, P place, h
+# hour, f feeling, r reaction, m mood
+WORD_ROLES = {
+    "open": "NP",
+    "stands": "NP",
+    "owns": "Ntc",
+    "lay": "tPc",
+    "want": "Ntc",
+    "go": "NPh",
+    "play": "NO",
+    "weather": "NP",
+    "eat": "NP",
+    "take": "Ntc",
+    "leave": "Nt",
+    "give": "NtO",
+    "return": "NtO",
+    "rob": "NtO",
+    "keep": "NtO",
+    "meet": "NOP",
+    "hint": "NtP",
+    "miss": "Nt",
+    "feel": "Nfrm",
+    "ends_with": "Ntc",
+    "ends_at": "tPc",
+}
 
 
 @cache
 def english_words(role: str, word: str) -> dict[str, str]:
     """What an English template may say about this word in this role."""
     if role == "N":
-        person = PEOPLE[word]
-        return {"N": word, "species": person.species, "a_species": a(person.species), "food": person.food}
+        person = WORLD_PEOPLE[word]
+        return {
+            "N": word,
+            "species": person.species,
+            "a_species": with_article(person.species),
+            "food": person.food,
+        }
     if role == "P":
-        place = PLACES[word]
-        return {"P": f"the {word}", "W": where(word), "weather": place.weather, "local_food": place.food}
+        place = WORLD_PLACES[word]
+        return {
+            "P": f"the {word}",
+            "W": place_phrase(word),
+            "weather": place.weather,
+            "local_food": place.food,
+        }
     if role == "c":
-        return {"c": word, "a_c": a(word), "A_c": a(word).capitalize()}
+        return {"c": word, "a_c": with_article(word), "A_c": with_article(word).capitalize()}
     return {role: word}
 
 
@@ -101,27 +183,49 @@ def english_words(role: str, word: str) -> dict[str, str]:
 def chinese_words(role: str, word: str) -> dict[str, str]:
     """What a Chinese template may say about this word in this role."""
     if role == "N":
-        person = PEOPLE[word]
+        person = WORLD_PEOPLE[word]
         one = {"boy": "一个", "girl": "一个", "horse": "一匹"}.get(person.species, "一只")
-        return {"N": person.zh, "species": one + ZH[person.species], "food": ZH[person.food]}
+        return {
+            "N": person.zh,
+            "species": one + CHINESE_WORDS[person.species],
+            "food": CHINESE_WORDS[person.food],
+        }
     if role == "P":
-        place = PLACES[word]
-        return {"P": place.zh, "weather": ZH[place.weather], "local_food": ZH[place.food]}
+        place = WORLD_PLACES[word]
+        return {
+            "P": place.zh,
+            "weather": CHINESE_WORDS[place.weather],
+            "local_food": CHINESE_WORDS[place.food],
+        }
     if role == "h":
-        return {"h": ZH_HOURS.get(word, "")}
-    return {role: ZH.get(word, word)}
+        return {"h": CHINESE_DAY_TIMES.get(word, "")}
+    return {role: CHINESE_WORDS.get(word, word)}
 
 
-def feeling(rng: Random, author: Author, word: str, mood: str, language: str = "en") -> str:
-    """A mood word as this author says it: 'very happy', or, three times in ten, 'not sad but happy'."""
+def feeling_words(
+    rng: Random, author: AuthorHabits, word: str, mood: str, language: str = "en"
+) -> str:
+    """A mood word as this author says it: 'very happy', or, three times in ten, 'not sad but
+    happy'."""
     if rng.random() < 0.3:
-        other = pick(rng, MOODS["bad" if mood == "good" else "good"])
-        return f"不是{ZH[other]}，而是{ZH[word]}" if language == "zh" else f"not {other} but {word}"
-    return author.zh_intensifier + ZH[word] if language == "zh" else f"{author.intensifier} {word}"
+        other = draw_item(rng, MOOD_WORDS["bad" if mood == "good" else "good"])
+        return (
+            f"不是{CHINESE_WORDS[other]}，而是{CHINESE_WORDS[word]}"
+            if language == "zh"
+            else f"not {other} but {word}"
+        )
+    return (
+        author.zh_intensifier + CHINESE_WORDS[word]
+        if language == "zh"
+        else f"{author.intensifier} {word}"
+    )
 
 
-def tell(events: list[tuple[str, ...]], rng: Random, author: Author, language: str = "en") -> str:
-    """The text of a tale: one paragraph for the people, one for each act, the author's closing words."""
+def tell_tale(
+    events: list[tuple[str, ...]], rng: Random, author: AuthorHabits, language: str = "en"
+) -> str:
+    """The text of a tale: one paragraph for the people, one for each act, the author's closing
+    words."""
     sentence, gap = (_chinese, "") if language == "zh" else (_english, " ")
     paragraphs: list[list[str]] = [[]]
     subject = ""
@@ -131,23 +235,27 @@ def tell(events: list[tuple[str, ...]], rng: Random, author: Author, language: s
             subject = ""
             continue
         paragraphs[-1].append(sentence(rng, author, verb, words, subject))
-        subject = words[0] if ROLES[verb][0] == "N" and "O" not in ROLES[verb] else ""
+        subject = words[0] if WORD_ROLES[verb][0] == "N" and "O" not in WORD_ROLES[verb] else ""
     paragraphs[-1].append(author.zh_ending if language == "zh" else author.ending)
     return "\n".join(gap.join(sentences) for sentences in paragraphs)
 
 
-def _english(rng: Random, author: Author, verb: str, words: list[str], subject: str) -> str:
+def _english(rng: Random, author: AuthorHabits, verb: str, words: list[str], subject: str) -> str:
     """One event as a sentence; `subject` is the person whom the sentence before was about."""
-    fields = {"opening": author.opening, "greeting": author.greeting, "intensifier": author.intensifier}
-    for role, word in zip(ROLES[verb], words, strict=True):
+    fields = {
+        "opening": author.opening,
+        "greeting": author.greeting,
+        "intensifier": author.intensifier,
+    }
+    for role, word in zip(WORD_ROLES[verb], words, strict=True):
         fields |= english_words(role, word)
     if verb == "feel":
-        fields["f"] = feeling(rng, author, fields["f"], fields["m"])
+        fields["f"] = feeling_words(rng, author, fields["f"], fields["m"])
     if "N" in fields:
-        he, name = PEOPLE[fields["N"]].pronoun, fields["N"]
+        he, name = WORLD_PEOPLE[fields["N"]].pronoun, fields["N"]
         again = name == subject and rng.random() < 0.6
         fields |= {"he": he, "s": he if again else name, "S": he.capitalize() if again else name}
-    template = pick(rng, ENGLISH[verb])
+    template = draw_item(rng, ENGLISH_TEMPLATES[verb])
     if not fields.get("h"):
         return template.format_map(fields)
     if author.time_first:
@@ -155,14 +263,16 @@ def _english(rng: Random, author: Author, verb: str, words: list[str], subject: 
     return template.format_map(fields)[:-1] + f" {fields['h']}."
 
 
-def _chinese(rng: Random, author: Author, verb: str, words: list[str], subject: str) -> str:
+def _chinese(rng: Random, author: AuthorHabits, verb: str, words: list[str], subject: str) -> str:
     fields = {"opening": author.zh_opening}
-    for role, word in zip(ROLES[verb], words, strict=True):
+    for role, word in zip(WORD_ROLES[verb], words, strict=True):
         fields |= chinese_words(role, word)
     if verb == "feel":
-        fields["f"] = feeling(rng, author, words[1], words[3], "zh")
-    if ROLES[verb][0] == "N":
-        pronoun = "他" if PEOPLE[words[0]].pronoun == "he" else "她"
+        fields["f"] = feeling_words(rng, author, words[1], words[3], "zh")
+    if WORD_ROLES[verb][0] == "N":
+        pronoun = "他" if WORLD_PEOPLE[words[0]].pronoun == "he" else "她"
         fields["S"] = pronoun if words[0] == subject and rng.random() < 0.6 else fields["N"]
     hour = fields.get("h", "")
-    return (hour + "，" if hour else "") + pick(rng, CHINESE[verb]).format_map(fields)
+    return (hour + "，" if hour else "") + draw_item(rng, CHINESE_TEMPLATES[verb]).format_map(
+        fields
+    )

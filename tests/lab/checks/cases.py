@@ -1,7 +1,9 @@
-"""How checkers are tested: each lesson has a table `CASES = {check.name: Case(...)}` and `tests_of(check, CASES)`.
+"""How checkers are tested: each lesson has a table `CASES = {check.name: Case(...)}` and
+`tests_of(check, CASES)`.
 
-Every checker accepts its solution and at least one right answer written differently, calls the skeleton "not
-attempted yet", and refuses at least four typical wrong answers, each with the sentence meant for it.
+Every checker accepts its solution and at least one right answer written differently, calls the
+skeleton "not attempted yet", and refuses at least four typical wrong answers, each with the
+sentence meant for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,8 @@ LEAST_WRONG, LEAST_RIGHT = 4, 1  # beside the solution
 
 @dataclass(frozen=True)
 class Case:
-    """The answers that one checker is tried on; `wrong` pairs an answer with a piece of the sentence it must get."""
+    """The answers that one checker is tried on; `wrong` pairs an answer with a piece of the
+    sentence it must get."""
 
     solution: Any
     skeleton: Any
@@ -41,29 +44,45 @@ def not_attempted(check: Callable, skeleton: Any) -> None:
 def refuses(check: Callable, answer: Any, fragment: str) -> None:
     """Assert that a checker refuses an answer with the sentence that holds `fragment`."""
     verdict = check(answer)
-    assert verdict.status == "wrong", f"a wrong answer got the verdict {verdict.status!r}: {verdict.message}"
-    assert fragment.lower() in verdict.message.lower(), f"the message lacks {fragment!r}: {verdict.message}"
+    assert verdict.status == "wrong", (
+        f"a wrong answer got the verdict {verdict.status!r}: {verdict.message}"
+    )
+    assert fragment.lower() in verdict.message.lower(), (
+        f"the message lacks {fragment!r}: {verdict.message}"
+    )
 
 
 def public_checkers(module: ModuleType) -> dict[str, Callable]:
     """The checkers that a lesson's module defines."""
-    own = {name: thing for name, thing in vars(module).items() if getattr(thing, "is_checker", False)}
+    own = {
+        name: thing for name, thing in vars(module).items() if getattr(thing, "is_checker", False)
+    }
     return {
-        name: thing for name, thing in own.items() if not name.startswith("_") and thing.__module__ == module.__name__
+        name: thing
+        for name, thing in own.items()
+        if not name.startswith("_") and thing.__module__ == module.__name__
     }
 
 
 def complaints(module: ModuleType, cases: Mapping[Callable, Case]) -> list[str]:
     """What a lesson's table lacks."""
-    found = [f"{name} is in no table" for name, check in public_checkers(module).items() if check not in cases]
+    found = [
+        f"{name} is in no table"
+        for name, check in public_checkers(module).items()
+        if check not in cases
+    ]
     for check, case in cases.items():
         name, fragments = check.__name__, [fragment for _, fragment in case.wrong]
         if len(case.wrong) < LEAST_WRONG:
-            found.append(f"{name}: {len(case.wrong)} wrong answers, at least {LEAST_WRONG} are needed")
+            found.append(
+                f"{name}: {len(case.wrong)} wrong answers, at least {LEAST_WRONG} are needed"
+            )
         if len(case.also_right) < LEAST_RIGHT:
             found.append(f"{name}: no right answer written differently from the solution")
         if any(len(fragment.strip()) < 8 for fragment in fragments):
-            found.append(f"{name}: a fragment of fewer than 8 letters proves nothing about the message")
+            found.append(
+                f"{name}: a fragment of fewer than 8 letters proves nothing about the message"
+            )
     return found
 
 
@@ -75,20 +94,30 @@ def tests_of(module: ModuleType, cases: Mapping[Callable, Case]) -> Callable:
         trials.append(pytest.param(accepts, (check, case.solution), id=f"{name}-solution"))
         trials.append(pytest.param(not_attempted, (check, case.skeleton), id=f"{name}-skeleton"))
         trials += [
-            pytest.param(accepts, (check, right), id=f"{name}-also_right{i}") for i, right in enumerate(case.also_right)
+            pytest.param(accepts, (check, right), id=f"{name}-also_right{i}")
+            for i, right in enumerate(case.also_right)
         ]
-        trials += [pytest.param(refuses, (check, *wrong), id=f"{name}-wrong{i}") for i, wrong in enumerate(case.wrong)]
+        trials += [
+            pytest.param(refuses, (check, *wrong), id=f"{name}-wrong{i}")
+            for i, wrong in enumerate(case.wrong)
+        ]
 
     @pytest.mark.parametrize(("trial", "arguments"), trials)
-    def test_checkers(trial: Callable | None, arguments: tuple, request: pytest.FixtureRequest, monkeypatch) -> None:
+    def test_checkers(
+        trial: Callable | None, arguments: tuple, request: pytest.FixtureRequest, monkeypatch
+    ) -> None:
         if trial is None:
             assert complaints(module, cases) == []
             return
         if trial is refuses and "still running" in arguments[-1]:
-            monkeypatch.setattr(core, "SECONDS", 0.5)  # what never ends has not ended by then either
+            monkeypatch.setattr(
+                core, "SECONDS", 0.5
+            )  # what never ends has not ended by then either
         trial(*arguments)
         if trial is refuses:
-            request.node.user_properties.append(("refused_for", module.__name__))  # for the closing count
+            request.node.user_properties.append(
+                ("refused_for", module.__name__)
+            )  # for the closing count
 
     return test_checkers
 

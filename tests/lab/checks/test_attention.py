@@ -1,4 +1,5 @@
-"""The checkers of lesson 06 know right answers, the untouched skeleton, and the typical wrong answers."""
+"""The checkers of lesson 06 know right answers, the untouched skeleton, and the typical wrong
+answers."""
 
 import math
 
@@ -16,7 +17,8 @@ def future(scores):
 def skeleton_2(a, b): ...
 
 
-# Induction score ------------------------------------------------------------------------------------------------------
+# Induction score
+# --------------------------------------------------------------------------------------------------
 
 
 def induction(weights, ids):
@@ -29,11 +31,16 @@ def induction_by_loop(weights, ids, shift=1, every=True, over=None):
     for t in range(len(ids)):
         copies = [s for s in range(t) if ids[s] == ids[t]]
         repeated += bool(copies)
-        total += sum(weights[t, s + shift].item() for s in (copies if every else copies[-1:]) if s + shift >= 0)
+        total += sum(
+            weights[t, s + shift].item()
+            for s in (copies if every else copies[-1:])
+            if s + shift >= 0
+        )
     return total / (over or repeated)
 
 
-# Streaming average ----------------------------------------------------------------------------------------------------
+# Streaming average
+# --------------------------------------------------------------------------------------------------
 
 
 def streaming(pairs, shrink_total=True, shrink_mixture=True, divide=True):
@@ -104,10 +111,19 @@ CASES = {
             (lambda s: s.softmax(-1), "nothing is masked"),
             (lambda s: s.masked_fill(future(s).mT, -torch.inf).softmax(-1), "the other triangle"),
             (lambda s: s.tril().softmax(-1), "the score 0, not -inf"),
-            (lambda s: s.masked_fill(~future(s).mT, -torch.inf).softmax(-1), "the first row is NaN"),
-            (lambda s: s.masked_fill(~future(s).mT, -torch.inf).softmax(-1).nan_to_num(), "must also see itself"),
+            (
+                lambda s: s.masked_fill(~future(s).mT, -torch.inf).softmax(-1),
+                "the first row is NaN",
+            ),
+            (
+                lambda s: s.masked_fill(~future(s).mT, -torch.inf).softmax(-1).nan_to_num(),
+                "must also see itself",
+            ),
             (lambda s: s.masked_fill(future(s), -torch.inf), "The softmax is missing"),
-            (lambda s: s.exp().tril() / s.exp().tril().sum(-1, keepdim=True), "scores as loud as 120"),
+            (
+                lambda s: s.exp().tril() / s.exp().tril().sum(-1, keepdim=True),
+                "scores as loud as 120",
+            ),
         ],
     ),
     check.split_heads: Case(
@@ -115,14 +131,22 @@ CASES = {
         skeleton=skeleton_2,
         also_right=[
             lambda x, n_heads: torch.stack(x.chunk(n_heads, dim=-1), dim=1),
-            lambda x, n_heads: x.view(*x.shape[:2], n_heads, x.shape[2] // n_heads).permute(0, 2, 1, 3),
+            lambda x, n_heads: x.view(*x.shape[:2], n_heads, x.shape[2] // n_heads).permute(
+                0, 2, 1, 3
+            ),
         ],
         wrong=[
             (lambda x, h: x.view(x.shape[0], h, x.shape[1], -1), "the tokens are mixed"),
             (lambda x, h: x.unflatten(-1, (h, -1)), "swap T and H"),
             (lambda x, h: x.unflatten(-1, (-1, h)).permute(0, 3, 1, 2), "dealt out like cards"),
-            (lambda x, h: x.unflatten(-1, (h, -1)).permute(2, 0, 1, 3), "heads come before the batch"),
-            (lambda x, h: x.unflatten(-1, (h, -1)).permute(0, 2, 3, 1), "last two axes are swapped"),
+            (
+                lambda x, h: x.unflatten(-1, (h, -1)).permute(2, 0, 1, 3),
+                "heads come before the batch",
+            ),
+            (
+                lambda x, h: x.unflatten(-1, (h, -1)).permute(0, 2, 3, 1),
+                "last two axes are swapped",
+            ),
             (lambda x, h: x, "expected (2, 4, 3, 5)"),
         ],
     ),
@@ -134,11 +158,17 @@ CASES = {
             (lambda w, ids: induction_by_loop(w, ids, over=len(ids)), "you divided by all tokens"),
             (lambda w, ids: induction_by_loop(w, ids, over=1), "that is the sum over the tokens"),
             (lambda w, ids: induction_by_loop(w, ids, shift=0), "on the earlier copy itself"),
-            (lambda w, ids: induction_by_loop(w, ids, shift=-1), "one place before the earlier copy"),
+            (
+                lambda w, ids: induction_by_loop(w, ids, shift=-1),
+                "one place before the earlier copy",
+            ),
             (lambda w, ids: induction_by_loop(w, ids, every=False), "only the latest copy counts"),
             (lambda w, ids: induction_by_loop(w.mT, ids), "the axes are swapped"),
             (lambda w, ids: induction_by_loop(w, ids, over=5), "you took the mean over pairs"),
-            (lambda w, ids: (w * F.pad(ids[:, None] == ids[:-1], (1, 0)).tril()).sum(-1), "a score is one number"),
+            (
+                lambda w, ids: (w * F.pad(ids[:, None] == ids[:-1], (1, 0)).tril()).sum(-1),
+                "a score is one number",
+            ),
             (lambda w, ids: 1.0, "expected 0."),
         ],
     ),
@@ -148,10 +178,16 @@ CASES = {
         also_right=[streaming_by_log],
         wrong=[
             (lambda pairs: streaming(pairs, divide=False), "not divided out"),
-            (lambda pairs: streaming(pairs, shrink_total=False, shrink_mixture=False), "Shrink both running sums"),
+            (
+                lambda pairs: streaming(pairs, shrink_total=False, shrink_mixture=False),
+                "Shrink both running sums",
+            ),
             (lambda pairs: streaming(pairs, shrink_mixture=False), "the mixture is not"),
             (lambda pairs: streaming(pairs, shrink_total=False), "the total is not"),
-            (lambda pairs: torch.stack([value for _, value in pairs]).mean(0), "the scores are not used"),
+            (
+                lambda pairs: torch.stack([value for _, value in pairs]).mean(0),
+                "the scores are not used",
+            ),
             (lambda pairs: max(pairs, key=lambda pair: pair[0])[1], "the loudest score alone"),
             (streaming_without_maximum, "exp(1000) is infinite"),
             (kept_all, "you kept 200 of 200 values"),

@@ -1,4 +1,5 @@
-"""The checkers of lesson 03 accept right answers, however written, and tell typical wrong answers what is wrong."""
+"""The checkers of lesson 03 accept right answers, however written, and tell typical wrong answers
+what is wrong."""
 
 import math
 from collections import Counter, defaultdict
@@ -8,7 +9,7 @@ from course_lib.lab.checks import bpe as check
 from tests.lab.checks.cases import Case, tests_of
 
 
-# ------------------------------------------------------------------------------------------------------- count_pairs
+# -------------------------------------------------------------------------------------- count_pairs
 def count_skeleton(ids): ...
 
 
@@ -55,7 +56,7 @@ def count_as_a_list(ids):
     return list(pairwise(ids))
 
 
-# ------------------------------------------------------------------------------------------------------------- merge
+# -------------------------------------------------------------------------------------------- merge
 def merge_skeleton(ids, pair, new_id): ...
 
 
@@ -146,7 +147,7 @@ def merge_for_ever(ids, pair, new_id):
     return ids
 
 
-# ------------------------------------------------------------------------------------------------------------- learn
+# -------------------------------------------------------------------------------------------- learn
 def learn_skeleton(text, n_merges): ...
 
 
@@ -169,7 +170,14 @@ def learn_by_sorting(text, n_merges):
     return merges
 
 
-def learn(text, n_merges, start=list, first=256, key=lambda counts: lambda pair: (-counts[pair], pair), keep=True):
+def learn(
+    text,
+    n_merges,
+    start=list,
+    first=256,
+    key=lambda counts: lambda pair: (-counts[pair], pair),
+    keep=True,
+):
     """The loop with one thing to get wrong at a time."""
     ids, merges = start(text.encode()), []
     for new_id in range(first, first + n_merges):
@@ -203,7 +211,9 @@ def learn_forgets_the_merge(text, n_merges):
 
 
 def learn_ties_to_the_largest(text, n_merges):
-    return learn(text, n_merges, key=lambda counts: lambda pair: (-counts[pair], [-i for i in pair]))
+    return learn(
+        text, n_merges, key=lambda counts: lambda pair: (-counts[pair], [-i for i in pair])
+    )
 
 
 def learn_characters(text, n_merges):
@@ -232,14 +242,16 @@ def learn_returns_ids(text, n_merges):
     return ids
 
 
-# ------------------------------------------------------------------------------------------------------ encode_piece
+# ------------------------------------------------------------------------------------- encode_piece
 def encode_skeleton(piece, ranks): ...
 
 
 def encode_solution(piece, ranks):
     parts = [bytes([byte]) for byte in piece]
     while len(parts) > 1:
-        first, second = min(pairwise(parts), key=lambda pair: ranks.get(pair[0] + pair[1], math.inf))
+        first, second = min(
+            pairwise(parts), key=lambda pair: ranks.get(pair[0] + pair[1], math.inf)
+        )
         if first + second not in ranks:
             break
         parts = merge_solution(parts, (first, second), first + second)
@@ -314,7 +326,7 @@ def encode_forgets_single(piece, ranks):
     return encode_solution(piece, ranks)
 
 
-# ------------------------------------------------------------------------------------------------------------ prompt
+# ------------------------------------------------------------------------------------------- prompt
 def prompt_skeleton(tokenizer, user_text): ...
 
 
@@ -325,7 +337,11 @@ def prompt_solution(tokenizer, user_text):
 
 def prompt_in_three_parts(tokenizer, user_text):
     opening = tokenizer.encode("<|user|>", allowed_special="all")
-    return opening + tokenizer.encode(user_text) + tokenizer.encode("<|assistant|>", allowed_special={"<|assistant|>"})
+    return (
+        opening
+        + tokenizer.encode(user_text)
+        + tokenizer.encode("<|assistant|>", allowed_special={"<|assistant|>"})
+    )
 
 
 def prompt_all_allowed(tokenizer, user_text):
@@ -360,7 +376,7 @@ def prompt_as_text(tokenizer, user_text):
     return f"<|user|>{user_text}<|assistant|>"
 
 
-# ----------------------------------------------------------------------------------------------------- bits_per_byte
+# ------------------------------------------------------------------------------------ bits_per_byte
 def bits_skeleton(nats, text): ...
 
 

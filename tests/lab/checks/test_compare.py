@@ -66,7 +66,11 @@ DIFFERENT = [
     (2 * TABLE, TABLE, "2 times what they should be"),
     (-TABLE, TABLE, "Every sign is turned round"),
     (TABLE.long(), TABLE, "torch.int64, expected torch.float32"),
-    (TABLE + torch.tensor([0, 1]), TABLE, "2 of 4 numbers differ; the first at [0, 1]: got 3, expected 2"),
+    (
+        TABLE + torch.tensor([0, 1]),
+        TABLE,
+        "2 of 4 numbers differ; the first at [0, 1]: got 3, expected 2",
+    ),
     (torch.full((2, 2), NAN), TABLE, "4 of 4 numbers are NaN"),
     (torch.tensor([float("inf")]), torch.tensor([1.0]), "got inf, expected 1"),
     (torch.zeros(2), torch.ones(2), "got 0, expected 1"),
@@ -94,6 +98,8 @@ def test_tolerance():
         expect(TABLE + torch.tensor([1e-4, 0.0]), TABLE, "it")
 
 
-@pytest.mark.parametrize("value", [list(range(9999)), "x" * 9999, {i: i for i in range(9999)}, torch.zeros(9999)])
+@pytest.mark.parametrize(
+    "value", [list(range(9999)), "x" * 9999, {i: i for i in range(9999)}, torch.zeros(9999)]
+)
 def test_descriptions_stay_short(value):
     assert len(describe(value)) < 130

@@ -77,13 +77,19 @@ def bands_and_rows(n_hashes, level, catch):
 
 
 def bands_and_rows_from_above(n_hashes, level, catch):
-    fits = (r for r in range(n_hashes, 0, -1) if n_hashes % r == 0 and caught(level, n_hashes // r, r) >= catch)
+    fits = (
+        r
+        for r in range(n_hashes, 0, -1)
+        if n_hashes % r == 0 and caught(level, n_hashes // r, r) >= catch
+    )
     rows = next(fits)
     return [n_hashes // rows, rows]
 
 
 def by_rule_of_thumb(n_hashes, level, catch):
-    rows = max(r for r in range(1, n_hashes) if n_hashes % r == 0 and (r / n_hashes) ** (1 / r) <= level)
+    rows = max(
+        r for r in range(1, n_hashes) if n_hashes % r == 0 and (r / n_hashes) ** (1 / r) <= level
+    )
     return n_hashes // rows, rows
 
 
@@ -131,7 +137,9 @@ def contaminated_by_padding(train, items, n):
     def shares(item, text):
         k = min(n, len(item.split()))
         ws = item.lower().split()
-        return any(f" {' '.join(ws[i : i + k])} " in f" {text.lower()} " for i in range(len(ws) - k + 1))
+        return any(
+            f" {' '.join(ws[i : i + k])} " in f" {text.lower()} " for i in range(len(ws) - k + 1)
+        )
 
     return [item for item in items if any(shares(item, text) for text in train)]
 
@@ -165,7 +173,10 @@ CASES = {
             (lambda m, fs: [min(h(x) for h in fs) for x in sorted(m)], "Turn it round"),
             (lambda m, fs: [h(min(m)) for h in fs], "one member only"),
             (lambda m, fs: sorted(min(h(x) for x in m) for h in fs), "Their order matters"),
-            (lambda m, fs: min(h(x) for x in m for h in fs), "one number for each of the hash functions"),
+            (
+                lambda m, fs: min(h(x) for x in m for h in fs),
+                "one number for each of the hash functions",
+            ),
             (lambda m, fs: {min(h(x) for x in m) for h in fs}, "a set has no order"),
         ],
     ),
@@ -205,12 +216,30 @@ CASES = {
                 lambda train, items, n: {i for i in items if any(i in text for text in train)},
                 "needn't occur as a whole",
             ),
-            (lambda train, items, n: {i for i in items if any(grams(i, 1) & grams(t, 1) for t in train)}, "Order and"),
+            (
+                lambda train, items, n: {
+                    i for i in items if any(grams(i, 1) & grams(t, 1) for t in train)
+                },
+                "Order and",
+            ),
             (ignoring_short, "fewer than n = 3"),
             (lambda train, items, n: set(items), "shares no word with training"),
-            (lambda train, items, n: any(grams(i, n) & grams(t, n) for i in items for t in train), "return the set"),
-            (lambda train, items, n: contaminated([t.title() for t in train], items, 4) - {"WENT Home"}, "capitals"),
-            (lambda train, items, n: contaminated(train, items, min(n, 3)), "three words in a row with training"),
+            (
+                lambda train, items, n: any(
+                    grams(i, n) & grams(t, n) for i in items for t in train
+                ),
+                "return the set",
+            ),
+            (
+                lambda train, items, n: (
+                    contaminated([t.title() for t in train], items, 4) - {"WENT Home"}
+                ),
+                "capitals",
+            ),
+            (
+                lambda train, items, n: contaminated(train, items, min(n, 3)),
+                "three words in a row with training",
+            ),
         ],
     ),
 }

@@ -57,7 +57,9 @@ def rotary_at(x, turned):
 def rotary_complex(x, base):
     T, D = x.shape
     speeds = base ** (-torch.arange(0, D, 2) / D)
-    turned = torch.complex(*x.chunk(2, -1)) * torch.polar(torch.ones(T, D // 2), torch.arange(T)[:, None] * speeds)
+    turned = torch.complex(*x.chunk(2, -1)) * torch.polar(
+        torch.ones(T, D // 2), torch.arange(T)[:, None] * speeds
+    )
     return torch.cat([turned.real, turned.imag], -1)
 
 
@@ -91,7 +93,9 @@ def skeleton(*args): ...
 
 CASES = {
     check.one_hot: Case(
-        solution=one_hot, skeleton=skeleton, also_right=[one_hot_by_scatter],
+        solution=one_hot,
+        skeleton=skeleton,
+        also_right=[one_hot_by_scatter],
         wrong=[
             (lambda ids, V: F.one_hot(ids, V), "whole numbers"),
             (lambda ids, V: one_hot(ids, V).T, "one column per token"),
@@ -104,24 +108,48 @@ CASES = {
         ],
     ),
     check.nearest: Case(
-        solution=nearest, skeleton=skeleton, also_right=[nearest_by_sorting],
+        solution=nearest,
+        skeleton=skeleton,
+        also_right=[nearest_by_sorting],
         wrong=[
-            (lambda t, i, k: (F.normalize(t, dim=-1) @ F.normalize(t[i], dim=0)).topk(k).indices, "than itself"),
+            (
+                lambda t, i, k: (F.normalize(t, dim=-1) @ F.normalize(t[i], dim=0)).topk(k).indices,
+                "than itself",
+            ),
             (lambda t, i, k: (t @ t[i]).topk(k).indices, "long rows win"),
-            (lambda t, i, k: (t @ t[i]).index_fill(0, torch.tensor(i), -99).topk(k).indices, "Divide by the lengths"),
-            (lambda t, i, k: (t - t[i]).norm(dim=-1).topk(k + 1, largest=False).indices[1:], "straight line"),
-            (lambda t, i, k: torch.cosine_similarity(t, t[i], dim=-1).topk(k, largest=False).indices, "the other way"),
-            (lambda t, i, k: torch.cosine_similarity(t, t[i], dim=-1).topk(k).values, "how near they are"),
+            (
+                lambda t, i, k: (t @ t[i]).index_fill(0, torch.tensor(i), -99).topk(k).indices,
+                "Divide by the lengths",
+            ),
+            (
+                lambda t, i, k: (t - t[i]).norm(dim=-1).topk(k + 1, largest=False).indices[1:],
+                "straight line",
+            ),
+            (
+                lambda t, i, k: (
+                    torch.cosine_similarity(t, t[i], dim=-1).topk(k, largest=False).indices
+                ),
+                "the other way",
+            ),
+            (
+                lambda t, i, k: torch.cosine_similarity(t, t[i], dim=-1).topk(k).values,
+                "how near they are",
+            ),
         ],
     ),
     check.turn: Case(
-        solution=turn, skeleton=skeleton, also_right=[turn_by_complex_number],
+        solution=turn,
+        skeleton=skeleton,
+        also_right=[turn_by_complex_number],
         wrong=[
             (lambda x, y, a: turn(x, y, -a), "clockwise"),
             (lambda x, y, a: turn(x, y, math.radians(a)), "taken for degrees"),
             (lambda x, y, a: turn(x, y, math.degrees(a)), "turned into degrees"),
             (
-                lambda x, y, a: (math.cos(a) * x + math.sin(a) * y, math.sin(a) * x + math.cos(a) * y),
+                lambda x, y, a: (
+                    math.cos(a) * x + math.sin(a) * y,
+                    math.sin(a) * x + math.cos(a) * y,
+                ),
                 "both lines have a plus",
             ),
             (lambda x, y, a: (math.cos(a) * x, math.sin(a) * y), "only scaled"),
@@ -130,7 +158,9 @@ CASES = {
         ],
     ),
     check.rotary: Case(
-        solution=rotary, skeleton=skeleton, also_right=[rotary_complex],
+        solution=rotary,
+        skeleton=skeleton,
+        also_right=[rotary_complex],
         wrong=[
             (rotary_beside, "you paired neighbours"),
             (rotary_with(-2, first=1), "Places count from 0"),
@@ -143,7 +173,9 @@ CASES = {
         ],
     ),
     check.to_halves: Case(
-        solution=to_halves, skeleton=skeleton, also_right=[to_halves_by_view],
+        solution=to_halves,
+        skeleton=skeleton,
+        also_right=[to_halves_by_view],
         wrong=[
             (lambda W: W, "nothing is moved"),
             (lambda W: W.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1), "the way back"),
@@ -154,5 +186,5 @@ CASES = {
             (lambda W: to_halves(W).T, "transposed"),
         ],
     ),
-}  # fmt: skip
+}
 test_checkers = tests_of(check, CASES)

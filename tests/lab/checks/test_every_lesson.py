@@ -10,7 +10,9 @@ from course_lib.lab import checks
 from course_lib.lab.checks.core import Wrong, checker, expect
 from tests.lab.checks.cases import Case, complaints, public_checkers
 
-LESSONS = sorted({module.name for module in pkgutil.iter_modules(checks.__path__)} - {"core", "compare"})
+LESSONS = sorted(
+    {module.name for module in pkgutil.iter_modules(checks.__path__)} - {"core", "compare"}
+)
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -19,7 +21,9 @@ def test_lesson_has_a_complete_table(lesson):
     table = importlib.import_module(f"tests.lab.checks.test_{lesson}")
     assert public_checkers(module), "the module defines no checker"
     assert complaints(module, table.CASES) == []
-    assert hasattr(table, "test_checkers"), "the table is not tried: add test_checkers = tests_of(check, CASES)"
+    assert hasattr(table, "test_checkers"), (
+        "the table is not tried: add test_checkers = tests_of(check, CASES)"
+    )
 
 
 def test_an_incomplete_table_is_noticed():

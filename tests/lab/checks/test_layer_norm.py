@@ -1,4 +1,5 @@
-"""The checkers of lesson 05: right answers in several forms, and the wrong ones that people write."""
+"""The checkers of lesson 05: right answers in several forms, and the wrong ones that people
+write."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ def mean(t, axis=-1):
     return t.mean(axis, keepdim=True)
 
 
-# Exercise 1 ----------------------------------------------------------------------------------------------------------
+# Exercise 1
+# --------------------------------------------------------------------------------------------------
 
 
 def ln(x, weight, bias, eps):
@@ -26,7 +28,9 @@ def ln_by_loop(x, weight, bias, eps):
     out = torch.empty_like(x)
     for place in torch.ones(x.shape[:-1]).nonzero().tolist():
         row = x[tuple(place)]
-        out[tuple(place)] = (row - row.mean()) * (row.var(correction=0) + eps) ** -0.5 * weight + bias
+        out[tuple(place)] = (row - row.mean()) * (
+            row.var(correction=0) + eps
+        ) ** -0.5 * weight + bias
     return out
 
 
@@ -40,13 +44,17 @@ def ln_sample(x, weight, bias, eps):
 
 def ln_axis(*axes):
     def norm(x, weight, bias, eps):
-        return (x - x.mean(axes, True)) / (x.var(axes, correction=0, keepdim=True) + eps).sqrt() * weight + bias
+        return (x - x.mean(axes, True)) / (
+            x.var(axes, correction=0, keepdim=True) + eps
+        ).sqrt() * weight + bias
 
     return norm
 
 
 def ln_no_keepdim(x, weight, bias, eps):
-    return (x - x.mean(-1)[:, None]) / (x.var(-1, correction=0)[:, None] + eps).sqrt() * weight + bias
+    return (x - x.mean(-1)[:, None]) / (
+        x.var(-1, correction=0)[:, None] + eps
+    ).sqrt() * weight + bias
 
 
 def ln_by_variance(x, weight, bias, eps):
@@ -93,7 +101,8 @@ def ln_weight_before(x, weight, bias, eps):
     return ln(x * weight + bias, 1, 0, eps)
 
 
-# Exercise 2 ----------------------------------------------------------------------------------------------------------
+# Exercise 2
+# --------------------------------------------------------------------------------------------------
 
 
 def ahead(norm, x):
@@ -145,7 +154,8 @@ def ahead_reversed(norm, x):
     return not ahead(norm, x)
 
 
-# Exercise 3 ----------------------------------------------------------------------------------------------------------
+# Exercise 3
+# --------------------------------------------------------------------------------------------------
 
 
 def rms(x, weight, eps):
@@ -200,7 +210,8 @@ def rms_no_weight(x, weight, eps):
     return rms(x, 1, eps)
 
 
-# Exercise 4 ----------------------------------------------------------------------------------------------------------
+# Exercise 4
+# --------------------------------------------------------------------------------------------------
 
 
 def split(x):
@@ -258,11 +269,13 @@ def back_one_mean(g, x):
     return (g - y * (g * y).mean()) / r
 
 
-# Exercise 5 ----------------------------------------------------------------------------------------------------------
+# Exercise 5
+# --------------------------------------------------------------------------------------------------
 
 
 def stack(none, post, pre, last=("pre",)):
-    """Make an answer from what it does with one layer in each arrangement, and where it norms at the end."""
+    """Make an answer from what it does with one layer in each arrangement, and where it norms at
+    the end."""
 
     def through(x, layers, norm, place):
         step = {"none": none, "post": post, "pre": pre}[place]
@@ -383,8 +396,14 @@ CASES = {
             (stack(none, pre, post, last=("post",)), "what `pre` does"),
             (stack(none, none, pre), "post: there is no norm"),
             (stack(none, post, pre, last=()), "the last norm is missing"),
-            (stack(none, post, lambda x, f, norm: norm(x) + f(norm(x))), "normed the stream itself"),
-            (stack(none, post, lambda x, f, norm: norm(x) + f(norm(x)), last=()), "normed the stream itself"),
+            (
+                stack(none, post, lambda x, f, norm: norm(x) + f(norm(x))),
+                "normed the stream itself",
+            ),
+            (
+                stack(none, post, lambda x, f, norm: norm(x) + f(norm(x)), last=()),
+                "normed the stream itself",
+            ),
             (stack(none, post, lambda x, f, norm: f(norm(x))), "pre: the stream is lost"),
             (stack(none, post, post, last=()), "what `post` does"),
             (stack(none, post, none, last=()), "pre: there is no norm"),

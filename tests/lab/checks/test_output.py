@@ -1,4 +1,5 @@
-"""The checkers of lesson 09 know right answers, the untouched skeleton, and the typical wrong answers."""
+"""The checkers of lesson 09 know right answers, the untouched skeleton, and the typical wrong
+answers."""
 
 import math
 
@@ -13,7 +14,8 @@ from tests.lab.checks.cases import Case, tests_of
 def skeleton_2(a, b): ...
 
 
-# Softmax and cross-entropy -------------------------------------------------------------------------------------------
+# Softmax and cross-entropy
+# -------------------------------------------------------------------------------------------
 
 
 def softmax(scores):
@@ -38,7 +40,8 @@ def by_chance(logits, targets):
     return -logits.softmax(-1)[range(len(targets)), targets].log()
 
 
-# Two measures --------------------------------------------------------------------------------------------------------
+# Two measures
+# --------------------------------------------------------------------------------------------------
 
 
 def measures(chances, text):
@@ -55,7 +58,8 @@ def bits_of(chances):
     return sum(-math.log2(chance) for chance in chances)
 
 
-# The nucleus ---------------------------------------------------------------------------------------------------------
+# The nucleus
+# --------------------------------------------------------------------------------------------------
 
 
 def nucleus(probs, p, scale=True, inclusive=True, at_least=True, back=True, descending=True):
@@ -85,7 +89,8 @@ def scaled(kept):
     return kept / kept.sum()
 
 
-# Temperature ---------------------------------------------------------------------------------------------------------
+# Temperature
+# --------------------------------------------------------------------------------------------------
 
 
 def entropy(logits, temperature, base=2.0):
@@ -112,7 +117,8 @@ def temperature_by_steps(logits, bits):
     return torch.tensor(heat)
 
 
-# Beams ---------------------------------------------------------------------------------------------------------------
+# Beams
+# --------------------------------------------------------------------------------------------------
 
 
 def step(beams, scores, steps, n):
@@ -177,7 +183,9 @@ CASES = {
         skeleton=skeleton_2,
         also_right=[
             objectives.cross_entropy,
-            lambda logits, targets: torch.nn.functional.cross_entropy(logits, targets, reduction="none"),
+            lambda logits, targets: torch.nn.functional.cross_entropy(
+                logits, targets, reduction="none"
+            ),
             lambda logits, targets: -logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1),
         ],
         wrong=[
@@ -198,18 +206,39 @@ CASES = {
         skeleton=skeleton_2,
         also_right=[measures_in_nats, lambda chances, text: list(measures(chances, text))],
         wrong=[
-            (lambda c, text: (measures(c, text)[0], bits_of(c) / len(text)), "you divided by 8 characters"),
+            (
+                lambda c, text: (measures(c, text)[0], bits_of(c) / len(text)),
+                "you divided by 8 characters",
+            ),
             (lambda c, text: measures(c, text)[::-1], "the wrong way round"),
-            (lambda c, text: (2 ** measures(c, text)[1], measures(c, text)[1]), "that is a perplexity per byte"),
-            (lambda c, text: (math.exp(bits_of(c) / len(c)), measures(c, text)[1]), "bits were raised with base e"),
-            (lambda c, text: (2 ** (bits_of(c) / len(c) * math.log(2)), 0.0), "nats were raised with base 2"),
+            (
+                lambda c, text: (2 ** measures(c, text)[1], measures(c, text)[1]),
+                "that is a perplexity per byte",
+            ),
+            (
+                lambda c, text: (math.exp(bits_of(c) / len(c)), measures(c, text)[1]),
+                "bits were raised with base e",
+            ),
+            (
+                lambda c, text: (2 ** (bits_of(c) / len(c) * math.log(2)), 0.0),
+                "nats were raised with base 2",
+            ),
             (lambda c, text: (bits_of(c) / len(c), 0.0), "mean surprise in bits"),
             (lambda c, text: (bits_of(c) / len(c) * math.log(2), 0.0), "mean surprise in nats"),
-            (lambda c, text: (sum(1 / x for x in c) / len(c), 0.0), "Average the surprises, then raise"),
+            (
+                lambda c, text: (sum(1 / x for x in c) / len(c), 0.0),
+                "Average the surprises, then raise",
+            ),
             (lambda c, text: (len(c) / sum(c), 0.0), "you averaged the chances"),
             (lambda c, text: (measures(c, text)[0], bits_of(c) / len(c)), "that is bits per token"),
-            (lambda c, text: (measures(c, text)[0], measures(c, text)[1] * math.log(2)), "nats per byte"),
-            (lambda c, text: (measures(c, text)[0], 8 * measures(c, text)[1]), "eight times too much"),
+            (
+                lambda c, text: (measures(c, text)[0], measures(c, text)[1] * math.log(2)),
+                "nats per byte",
+            ),
+            (
+                lambda c, text: (measures(c, text)[0], 8 * measures(c, text)[1]),
+                "eight times too much",
+            ),
             (lambda c, text: measures(c, text)[0], "return two numbers"),
         ],
     ),
@@ -224,7 +253,10 @@ CASES = {
             (lambda probs, p: nucleus(probs, p, at_least=False), "exactly 0.75"),
             (lambda probs, p: nucleus(probs, p, descending=False), "wrong end"),
             (unsorted_nucleus, "in the order in which they stand"),
-            (lambda probs, p: scaled(probs * (probs >= p)).nan_to_num() * 0, "not a bar for a single token"),
+            (
+                lambda probs, p: scaled(probs * (probs >= p)).nan_to_num() * 0,
+                "not a bar for a single token",
+            ),
             (lambda probs, p: nucleus(probs, p + 0.2), "one token too many"),
             (lambda probs, p: probs, "nothing is ruled out"),
         ],
@@ -236,7 +268,10 @@ CASES = {
         wrong=[
             (lambda logits, bits: 1 / temperature(logits, bits), "that is 1 / temperature"),
             (lambda logits, bits: temperature(logits, bits, base=math.e), "this value in nats"),
-            (lambda logits, bits: temperature(logits, bits * math.log(2)), "you took bits for nats"),
+            (
+                lambda logits, bits: temperature(logits, bits * math.log(2)),
+                "you took bits for nats",
+            ),
             (lambda logits, bits: 1.0, "It takes less heat"),
             (lambda logits, bits: 0.2, "It takes more heat"),
             (lambda logits, bits: 0.0, "is above 0"),
@@ -252,17 +287,30 @@ CASES = {
         wrong=[
             (one_child_each, "each beam kept its own best token"),
             (lambda b, s, x, n: step(b, torch.zeros_like(s), x, n), "old scores are forgotten"),
-            (lambda b, s, x, n: step(b, torch.zeros_like(s), s[:, None] * x, n), "you multiplied them"),
-            (lambda b, s, x, n: tuple(part * sign for part, sign in zip(step(b, -s, -x, n), (1, -1), strict=True)),
-             "the worst extensions"),
+            (
+                lambda b, s, x, n: step(b, torch.zeros_like(s), s[:, None] * x, n),
+                "you multiplied them",
+            ),
+            (
+                lambda b, s, x, n: tuple(
+                    part * sign for part, sign in zip(step(b, -s, -x, n), (1, -1), strict=True)
+                ),
+                "the worst extensions",
+            ),
             (wrong_parents, "appended to the wrong beam"),
             (divided_by_beams, "appended to the wrong beam"),
             (last_step_scores, "those of the last step alone"),
-            (lambda b, s, x, n: (step(b, s, x, n)[0][:, -1:], step(b, s, x, n)[1]), "only the new tokens"),
-            (lambda b, s, x, n: (step(b, s, x, n)[0], step(b, s, x, n)[1].exp()), "Keep the scores as logarithms"),
+            (
+                lambda b, s, x, n: (step(b, s, x, n)[0][:, -1:], step(b, s, x, n)[1]),
+                "only the new tokens",
+            ),
+            (
+                lambda b, s, x, n: (step(b, s, x, n)[0], step(b, s, x, n)[1].exp()),
+                "Keep the scores as logarithms",
+            ),
             (lambda b, s, x, n: tuple(part.flip(0) for part in step(b, s, x, n)), "best first"),
             (lambda b, s, x, n: step(b, s, x, n)[0], "return two tensors"),
         ],
     ),
-}  # fmt: skip
+}
 test_checkers = tests_of(check, CASES)

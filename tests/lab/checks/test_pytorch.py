@@ -1,4 +1,5 @@
-"""The checkers of lesson 01 accept right answers, however written, and tell typical wrong answers what is wrong."""
+"""The checkers of lesson 01 accept right answers, however written, and tell typical wrong answers
+what is wrong."""
 
 import math
 
@@ -12,7 +13,7 @@ from tests.lab.checks.cases import Case, tests_of
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 
 
-# -------------------------------------------------------------------------------------------------------- row_shares
+# --------------------------------------------------------------------------------------- row_shares
 def shares_skeleton(counts): ...
 
 
@@ -45,7 +46,7 @@ SHARES = Case(
 )
 
 
-# --------------------------------------------------------------------------------------------------------------- mix
+# ---------------------------------------------------------------------------------------------- mix
 def mix_skeleton(weights, values): ...
 
 
@@ -58,20 +59,35 @@ MIX = Case(
     skeleton=mix_skeleton,
     also_right=[lambda weights, values: weights @ values, torch.bmm, mix_by_hand],
     wrong=[
-        (lambda weights, values: torch.einsum("bts,btc->bsc", weights, values), "read the wrong way round"),
+        (
+            lambda weights, values: torch.einsum("bts,btc->bsc", weights, values),
+            "read the wrong way round",
+        ),
         (lambda weights, values: weights.mT @ values, "read the wrong way round"),
-        (lambda weights, values: torch.einsum("bts,bcs->btc", weights, values), "summed over the channels"),
-        (lambda weights, values: torch.einsum("bts,bsc->bct", weights, values), "the last two axes are swapped"),
+        (
+            lambda weights, values: torch.einsum("bts,bcs->btc", weights, values),
+            "summed over the channels",
+        ),
+        (
+            lambda weights, values: torch.einsum("bts,bsc->bct", weights, values),
+            "the last two axes are swapped",
+        ),
         (lambda weights, values: weights @ values / weights.shape[-1], "you averaged over s"),
-        (lambda weights, values: torch.einsum("bts,xsc->btc", weights, values), "sequences of the batch were mixed"),
+        (
+            lambda weights, values: torch.einsum("bts,xsc->btc", weights, values),
+            "sequences of the batch were mixed",
+        ),
         (lambda weights, values: weights * values, "sums nothing"),
-        (lambda weights, values: torch.einsum("bts,bsc->tc", weights, values), "expected (2, 3, 3)"),
+        (
+            lambda weights, values: torch.einsum("bts,bsc->tc", weights, values),
+            "expected (2, 3, 3)",
+        ),
         (lambda weights, values: weights.softmax(-1) @ values, "numbers differ"),
     ],
 )
 
 
-# --------------------------------------------------------------------------------------------------- neuron_gradient
+# ---------------------------------------------------------------------------------- neuron_gradient
 def neuron_skeleton(w, b, x, target): ...
 
 
@@ -111,7 +127,10 @@ NEURON = Case(
         (neuron(lambda z, y, target: 2 * (y - target)), "the tanh is missing"),
         (neuron(lambda z, y, target: 2 * (y - target) * (1 - z * z)), "you used z, the input"),
         (neuron(lambda z, y, target: 2 * (y - target) * y), "multiplied by y itself"),
-        (lambda w, b, x, target: right_slope(w, b, x, target)[1:] * 2, "right for b, but w reaches z through x"),
+        (
+            lambda w, b, x, target: right_slope(w, b, x, target)[1:] * 2,
+            "right for b, but w reaches z through x",
+        ),
         (lambda w, b, x, target: right_slope(w, b, x, target)[::-1], "the two slopes are swapped"),
         (lambda w, b, x, target: right_slope(w, b, x, target)[0], "return two numbers"),
         (neuron(lambda z, y, target: (y - target) ** 2), "the slopes at w=0.5"),
@@ -119,7 +138,7 @@ NEURON = Case(
 )
 
 
-# ----------------------------------------------------------------------------------------------------------- descend
+# ------------------------------------------------------------------------------------------ descend
 def descend_skeleton(loss_of, start, lr, steps): ...
 
 
@@ -232,17 +251,37 @@ DESCEND = Case(
         (descend_on_the_callers, "the caller's tensor `start` has changed"),
         (descend_on_a_detached_copy, "the result is where you started"),
         (descend_returning_inside, "inside the loop"),
-        (lambda loss_of, start, lr, steps: descend_solution(loss_of, start, -lr, steps), "you walk uphill"),
-        (lambda loss_of, start, lr, steps: descend_solution(loss_of, start, lr, steps - 1), "one step too few"),
-        (lambda loss_of, start, lr, steps: descend_solution(loss_of, start, lr, steps + 1), "one step too many"),
-        (lambda loss_of, start, lr, steps: descend_solution(loss_of, start, 1.0, steps), "the learning rate is not"),
-        (lambda loss_of, start, lr, steps: loss_of(descend_solution(loss_of, start, lr, steps)), "the loss at the end"),
-        (lambda loss_of, start, lr, steps: loss_of(descend_solution(loss_of, start, lr, steps - 1)), "the last loss"),
+        (
+            lambda loss_of, start, lr, steps: descend_solution(loss_of, start, -lr, steps),
+            "you walk uphill",
+        ),
+        (
+            lambda loss_of, start, lr, steps: descend_solution(loss_of, start, lr, steps - 1),
+            "one step too few",
+        ),
+        (
+            lambda loss_of, start, lr, steps: descend_solution(loss_of, start, lr, steps + 1),
+            "one step too many",
+        ),
+        (
+            lambda loss_of, start, lr, steps: descend_solution(loss_of, start, 1.0, steps),
+            "the learning rate is not",
+        ),
+        (
+            lambda loss_of, start, lr, steps: loss_of(descend_solution(loss_of, start, lr, steps)),
+            "the loss at the end",
+        ),
+        (
+            lambda loss_of, start, lr, steps: loss_of(
+                descend_solution(loss_of, start, lr, steps - 1)
+            ),
+            "the last loss",
+        ),
     ],
 )
 
 
-# ---------------------------------------------------------------------------------------------------- next_char_loss
+# ----------------------------------------------------------------------------------- next_char_loss
 def loss_skeleton(table, ids): ...
 
 
@@ -256,26 +295,48 @@ LOSS = Case(
     skeleton=loss_skeleton,
     also_right=[
         lambda table, ids: -table.log_softmax(-1)[ids[:-1], ids[1:]].mean() / math.log(2),
-        lambda table, ids: (table[ids[:-1]].logsumexp(-1) - table[ids[:-1], ids[1:]]).mean().item() / math.log(2),
+        lambda table, ids: (
+            (table[ids[:-1]].logsumexp(-1) - table[ids[:-1], ids[1:]]).mean().item() / math.log(2)
+        ),
     ],
     wrong=[
-        (lambda table, ids: -table.log_softmax(0)[ids[:-1], ids[1:]].mean() / math.log(2), "softmax ran down"),
-        (lambda table, ids: F.cross_entropy(table[ids[:-1]], ids[1:]), "right, but in nats"),
-        (lambda table, ids: -F.cross_entropy(table[ids[:-1]], ids[1:]) / math.log(2), "every probability is below 1"),
         (
-            lambda table, ids: F.cross_entropy(table[ids[:-1]], ids[1:], reduction="sum") / math.log(2),
+            lambda table, ids: -table.log_softmax(0)[ids[:-1], ids[1:]].mean() / math.log(2),
+            "softmax ran down",
+        ),
+        (lambda table, ids: F.cross_entropy(table[ids[:-1]], ids[1:]), "right, but in nats"),
+        (
+            lambda table, ids: -F.cross_entropy(table[ids[:-1]], ids[1:]) / math.log(2),
+            "every probability is below 1",
+        ),
+        (
+            lambda table, ids: (
+                F.cross_entropy(table[ids[:-1]], ids[1:], reduction="sum") / math.log(2)
+            ),
             "that is the sum over the text",
         ),
-        (lambda table, ids: F.cross_entropy(table[ids], ids) / math.log(2), "each character predicts itself"),
-        (lambda table, ids: F.cross_entropy(table[ids[1:]], ids[:-1]) / math.log(2), "the text is read backwards"),
+        (
+            lambda table, ids: F.cross_entropy(table[ids], ids) / math.log(2),
+            "each character predicts itself",
+        ),
+        (
+            lambda table, ids: F.cross_entropy(table[ids[1:]], ids[:-1]) / math.log(2),
+            "the text is read backwards",
+        ),
         (
             lambda table, ids: F.cross_entropy(table[ids[:-1]].softmax(-1), ids[1:]) / math.log(2),
             "softmax was applied twice",
         ),
         (lambda table, ids: -table[ids[:-1], ids[1:]].mean() / math.log(2), "those are raw scores"),
-        (lambda table, ids: -table.softmax(-1)[ids[:-1], ids[1:]].mean().log2(), "you averaged the probabilities"),
+        (
+            lambda table, ids: -table.softmax(-1)[ids[:-1], ids[1:]].mean().log2(),
+            "you averaged the probabilities",
+        ),
         (loss_naive, "large ones overflow"),
-        (lambda table, ids: F.cross_entropy(table[ids], ids, reduction="none"), "expected a number"),
+        (
+            lambda table, ids: F.cross_entropy(table[ids], ids, reduction="none"),
+            "expected a number",
+        ),
     ],
 )
 

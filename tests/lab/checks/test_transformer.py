@@ -1,4 +1,5 @@
-"""The checkers of lesson 08 know right answers, the untouched skeleton, and the typical wrong answers."""
+"""The checkers of lesson 08 know right answers, the untouched skeleton, and the typical wrong
+answers."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,8 @@ from course_lib.lab.checks import transformer as check
 from course_lib.models.hf_weights import gpt2_from_hf
 from tests.lab.checks.cases import Case, tests_of
 
-# Block ----------------------------------------------------------------------------------------------------------------
+# Block
+# --------------------------------------------------------------------------------------------------
 
 
 def block(x, norm_1, attention, norm_2, mlp):
@@ -32,12 +34,18 @@ def normed_stream(x, norm_1, attention, norm_2, mlp):
     return x + mlp(x)
 
 
-# Init -----------------------------------------------------------------------------------------------------------------
+# Init
+# --------------------------------------------------------------------------------------------------
 
 WRITES = ("attention.out.weight", "mlp.down.weight")
 
 
-def init(model, shrink=lambda L: (2 * L) ** -0.5, names=WRITES, draw=lambda p, std: nn.init.normal_(p, std=std)):
+def init(
+    model,
+    shrink=lambda L: (2 * L) ** -0.5,
+    names=WRITES,
+    draw=lambda p, std: nn.init.normal_(p, std=std),
+):
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
@@ -64,7 +72,9 @@ def init_and_norms(model):
 
 
 def init_without_biases(model):
-    biases = {name: p.detach().clone() for name, p in model.named_parameters() if name.endswith("bias")}
+    biases = {
+        name: p.detach().clone() for name, p in model.named_parameters() if name.endswith("bias")
+    }
     init(model)
     for name, parameter in model.named_parameters():
         if name in biases:
@@ -80,7 +90,8 @@ def changed_copies(model):
             nn.init.zeros_(parameter)
 
 
-# Parameters -----------------------------------------------------------------------------------------------------------
+# Parameters
+# --------------------------------------------------------------------------------------------------
 
 
 def count(V, T, C, L, table=1, places=1, biases=1, norms=1, last=1, blocks=None):
@@ -94,15 +105,29 @@ def count_part_by_part(V, T, C, L):
     return (V + T) * C + L * (attention + mlp + 2 * 2 * C) + 2 * C
 
 
-# Hugging Face's names -------------------------------------------------------------------------------------------------
+# Hugging Face's names
+# -------------------------------------------------------------------------------------------------
 
-NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "h.": "blocks.", "ln_": "norm_",
-         "attn.c_attn": "attention.qkv", "attn.c_proj": "attention.out", "mlp.c_fc": "mlp.up",
-         "mlp.c_proj": "mlp.down"}  # fmt: skip
+NAMES = {
+    "wte": "token_embedding",
+    "wpe": "position_embedding",
+    "ln_f": "norm",
+    "h.": "blocks.",
+    "ln_": "norm_",
+    "attn.c_attn": "attention.qkv",
+    "attn.c_proj": "attention.out",
+    "mlp.c_fc": "mlp.up",
+    "mlp.c_proj": "mlp.down",
+}
 
 
-def translated(theirs, turn=lambda name, t: t.T if "blocks" in name and t.ndim == 2 else t, prefix="transformer.",
-               head=False, blocks="blocks."):  # fmt: skip
+def translated(
+    theirs,
+    turn=lambda name, t: t.T if "blocks" in name and t.ndim == 2 else t,
+    prefix="transformer.",
+    head=False,
+    blocks="blocks.",
+):
     ours = {}
     for name, tensor in theirs.items():
         if name == "lm_head.weight" and not head:
@@ -115,35 +140,53 @@ def translated(theirs, turn=lambda name, t: t.T if "blocks" in name and t.ndim =
 
 
 def without_biases(theirs):
-    return {name: tensor for name, tensor in translated(theirs).items() if not name.endswith("mlp.up.bias")}
+    return {
+        name: tensor
+        for name, tensor in translated(theirs).items()
+        if not name.endswith("mlp.up.bias")
+    }
 
 
-# By heart -------------------------------------------------------------------------------------------------------------
+# By heart
+# --------------------------------------------------------------------------------------------------
 
 
-def by_heart(model, rows, steps, lr, inputs=slice(None, -1), targets=slice(1, None), zero=True, step=True,
-             keep=lambda loss: loss.item(), reduction="mean", give=lambda losses: losses):  # fmt: skip
-    optimiser, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+def by_heart(
+    model,
+    rows,
+    steps,
+    lr,
+    inputs=slice(None, -1),
+    targets=slice(1, None),
+    zero=True,
+    step=True,
+    keep=lambda loss: loss.item(),
+    reduction="mean",
+    give=lambda losses: losses,
+):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
     for _ in range(steps):
         scores = model(rows[:, inputs])
-        loss = F.cross_entropy(scores.flatten(0, 1), rows[:, targets].flatten(), reduction=reduction)
+        loss = F.cross_entropy(
+            scores.flatten(0, 1), rows[:, targets].flatten(), reduction=reduction
+        )
         if zero:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
         loss.backward()
         if step:
-            optimiser.step()
+            optimizer.step()
         losses.append(keep(loss))
     return give(losses)
 
 
 def by_heart_otherwise(model, rows, steps, lr):
-    optimiser, losses = torch.optim.AdamW(model.parameters(), lr), []
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr), []
     while len(losses) < steps:
         log_probs = model(rows)[:, :-1].log_softmax(-1)
         loss = -log_probs.gather(-1, rows[:, 1:, None]).mean()
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         losses.append(loss.detach())
     return losses
 
@@ -177,14 +220,26 @@ CASES = {
             (lambda m: init(m, shrink=lambda L: L**-0.5), "A layer writes twice"),
             (lambda m: init(m, shrink=lambda L: 1 / (2 * L)), "grows like the square root"),
             (lambda m: init(m, shrink=lambda L: (2 * L) ** 0.5), "you multiplied"),
-            (lambda m: init(m, names=("attention.qkv.weight", "mlp.up.weight")), "attention.qkv and mlp.up have a"),
+            (
+                lambda m: init(m, names=("attention.qkv.weight", "mlp.up.weight")),
+                "attention.qkv and mlp.up have a",
+            ),
             (init_and_norms, "the weights of the norms have changed"),
             (init_without_biases, "biases must start at 0"),
             (changed_copies, "no matrix has changed"),
             (lambda m: init(m, draw=nn.init.constant_), "draw them at random"),
-            (lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, -s * 3**0.5, s * 3**0.5)), "that is uniform"),
-            (lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, 0, s)), "Is it uniform from 0 on?"),
-            (lambda m: init(m, draw=lambda p, s: p.data.normal_(0, 50 * s)), "two tables have a standard deviation"),
+            (
+                lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, -s * 3**0.5, s * 3**0.5)),
+                "that is uniform",
+            ),
+            (
+                lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, 0, s)),
+                "Is it uniform from 0 on?",
+            ),
+            (
+                lambda m: init(m, draw=lambda p, s: p.data.normal_(0, 50 * s)),
+                "two tables have a standard deviation",
+            ),
         ],
     ),
     check.n_parameters: Case(
@@ -198,10 +253,16 @@ CASES = {
             (lambda V, T, C, L: count(V, T, C, L, last=0), "after the last block"),
             (lambda V, T, C, L: count(V, T, C, L, biases=0), "the biases are missing"),
             (lambda V, T, C, L: count(V, T, C, L, norms=0), "the norms of the blocks"),
-            (lambda V, T, C, L: count(V, T, C, L, norms=0, last=0), "two in each block and one at the end"),
+            (
+                lambda V, T, C, L: count(V, T, C, L, norms=0, last=0),
+                "two in each block and one at the end",
+            ),
             (lambda V, T, C, L: count(V, T, C, L, norms=0.5), "one norm per block"),
             (lambda V, T, C, L: count(V, T, C, L) - L * (C * C + C), "attention's `out`"),
-            (lambda V, T, C, L: count(V, T, C, L, biases=0, norms=0, last=0), "the matrices are all there"),
+            (
+                lambda V, T, C, L: count(V, T, C, L, biases=0, norms=0, last=0),
+                "the matrices are all there",
+            ),
             (lambda V, T, C, L: count(V, T, C, L, blocks=1), "that is one block"),
             (lambda V, T, C, L: 12 * L * C * C, "the parameters for V = 11"),
         ],
@@ -212,18 +273,39 @@ CASES = {
         also_right=[gpt2_from_hf],
         wrong=[
             (lambda t: translated(t, turn=lambda name, x: x), "input x output"),
-            (lambda t: translated(t, turn=lambda name, x: x.T if "blocks" in name and x.ndim == 2
-                                  and x.shape[0] != x.shape[1] else x), "It is square"),
-            (lambda t: translated(t, turn=lambda name, x: x.T if x.ndim == 2 else x), "Only the matrices inside"),
-            (lambda t: translated(t, turn=lambda name, x: x.T if "out" in name and x.ndim == 2 else x),
-             "input x output"),
+            (
+                lambda t: translated(
+                    t,
+                    turn=lambda name, x: (
+                        x.T if "blocks" in name and x.ndim == 2 and x.shape[0] != x.shape[1] else x
+                    ),
+                ),
+                "It is square",
+            ),
+            (
+                lambda t: translated(t, turn=lambda name, x: x.T if x.ndim == 2 else x),
+                "Only the matrices inside",
+            ),
+            (
+                lambda t: translated(
+                    t, turn=lambda name, x: x.T if "out" in name and x.ndim == 2 else x
+                ),
+                "input x output",
+            ),
             (lambda t: translated(t, head=True), "the token table once more"),
             (lambda t: translated(t, prefix=""), "the prefix"),
             (lambda t: translated(t, blocks="h."), "`h` is called `blocks`"),
             (without_biases, "11 weights are missing"),
             (lambda t: list(translated(t).items()), "the weights under our names"),
-            (lambda t: translated(t, turn=lambda name, x: x.T.reshape(x.shape) if x.ndim == 2 and "blocks" in name
-                                  else x), "attention.qkv.weight"),
+            (
+                lambda t: translated(
+                    t,
+                    turn=lambda name, x: (
+                        x.T.reshape(x.shape) if x.ndim == 2 and "blocks" in name else x
+                    ),
+                ),
+                "attention.qkv.weight",
+            ),
         ],
     ),
     check.learn_by_heart: Case(
@@ -231,18 +313,33 @@ CASES = {
         skeleton=lambda model, rows, steps, lr: ...,
         also_right=[by_heart_otherwise],
         wrong=[
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, slice(None), slice(None)), "the targets are the inputs"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, targets=slice(None, -1)), "the targets are the inputs"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, slice(1, None), slice(None, -1)), "one *before* the inputs"),
+            (
+                lambda m, r, s, lr: by_heart(m, r, s, lr, slice(None), slice(None)),
+                "the targets are the inputs",
+            ),
+            (
+                lambda m, r, s, lr: by_heart(m, r, s, lr, targets=slice(None, -1)),
+                "the targets are the inputs",
+            ),
+            (
+                lambda m, r, s, lr: by_heart(m, r, s, lr, slice(1, None), slice(None, -1)),
+                "one *before* the inputs",
+            ),
             (lambda m, r, s, lr: by_heart(m, r, s, lr, zero=False), "zero_grad() is missing"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, step=False), "optimiser.step() is missing"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, keep=lambda loss: loss), "hold on to their whole history"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, give=lambda losses: losses[-1]), "one loss came back"),
+            (lambda m, r, s, lr: by_heart(m, r, s, lr, step=False), "optimizer.step() is missing"),
+            (
+                lambda m, r, s, lr: by_heart(m, r, s, lr, keep=lambda loss: loss),
+                "hold on to their whole history",
+            ),
+            (
+                lambda m, r, s, lr: by_heart(m, r, s, lr, give=lambda losses: losses[-1]),
+                "one loss came back",
+            ),
             (lambda m, r, s, lr: by_heart(m, r, s, lr, reduction="sum"), "sums over all tokens"),
             (lambda m, r, s, lr: by_heart(m, r, s - 1, lr), "the losses of 12 steps"),
             (lambda m, r, s, lr: by_heart(m, r, s, lr / 10), "the losses of 12 steps"),
         ],
     ),
-}  # fmt: skip
+}
 
 test_checkers = tests_of(check, CASES)

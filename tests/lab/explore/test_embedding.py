@@ -16,7 +16,9 @@ def test_the_dial_tells_the_same_score_at_every_place():
 
 def test_the_geometry_tells_the_share_of_neighbours_of_one_class():
     apart = torch.tensor([[1.0, 0.1], [1.0, 0.2], [-1.0, 0.1], [-1.0, 0.2]])
-    widget = explore.geometry({0: apart[[0, 2, 1, 3]], 9: apart}, ["left", "left", "right", "right"])
+    widget = explore.geometry(
+        {0: apart[[0, 2, 1, 3]], 9: apart}, ["left", "left", "right", "right"]
+    )
     shares = [re.search(r"For (\d+)%", frame.value)[1] for frame in widget.children[1].children]
     assert shares == ["0", "100"]
 

@@ -10,7 +10,9 @@ from course_lib.lab.explore import layer_norm as explore
 
 
 def numbers(frame: str) -> list[float]:
-    return [float(found) for found in re.findall(r"text-align:center'>(-?[\d.e+-]+)</div></div>", frame)]
+    return [
+        float(found) for found in re.findall(r"text-align:center'>(-?[\d.e+-]+)</div></div>", frame)
+    ]
 
 
 def stack_of(widget):
@@ -35,12 +37,17 @@ def test_depth_shows_each_stack_once_and_begins_with_the_deep_one():
 
     widget = explore.depth(measure, depths=(2, 30), scales=(0.5, 1.0))
     assert asked == [(2, 0.5), (2, 1.0), (30, 0.5), (30, 1.0)]
-    assert "30 layers, weight scale 1." in widget.still and "stream 30, slope 2, trace 0.50" in widget.still
+    assert (
+        "30 layers, weight scale 1." in widget.still
+        and "stream 30, slope 2, trace 0.50" in widget.still
+    )
 
 
 def test_a_run_that_breaks_is_named_in_words():
     calm, broken = torch.full((4, 3, 2), 2.5), torch.full((4, 3, 2), 2.5)
     broken[2:, :, 1] = torch.nan
-    widget = explore.learning_rates({"calm": calm, "bold": broken}, [0.01, 0.1], baseline=2.8, ceiling=1.5)
+    widget = explore.learning_rates(
+        {"calm": calm, "bold": broken}, [0.01, 0.1], baseline=2.8, ceiling=1.5
+    )
     slow, fast = (frame.value for frame in stack_of(widget).children)
     assert "all stay in the picture" in slow and "above the picture: bold." in fast

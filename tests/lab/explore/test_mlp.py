@@ -24,7 +24,10 @@ def test_swish_is_half_a_line_then_silu_then_nearly_relu():
 def test_the_dial_names_curve_and_facts_of_its_own_sharpness():
     widget = explore.bend_dial({0: [5, 7, 6], 1: [9, 9, 9]}, n_facts=9, start=1)
     straight, bent = frames_of(widget)
-    assert "Sharpness 0: the curve is -1.00 at -2 and 1.00 at 2. The memory stored 5 to 7 of 9 facts." in straight
+    assert (
+        "Sharpness 0: the curve is -1.00 at -2 and 1.00 at 2. The memory stored 5 to 7 of 9 facts."
+        in straight
+    )
     assert f"{F.silu(torch.tensor(2.0)):.2f} at 2. The memory stored 9 of 9 facts." in bent
     assert widget.still == bent
 
@@ -58,5 +61,7 @@ def test_a_neuron_is_told_by_its_strongest_pair_and_its_strongest_pushes():
     names = ["Mir", "Nox", "Oro"], ["sky", "sea"]
     widget = explore.neurons({"7": fires, "9": -fires}, {"7": pushes, "9": pushes}, *names)
     told = [html.unescape(re.search(r'alt="([^"]*)"', frame)[1]) for frame in frames_of(widget)]
-    assert told[0].startswith("Neuron 7 fires furthest for Oro and sea, by -4.0; each unit of firing lifts red most")
+    assert told[0].startswith(
+        "Neuron 7 fires furthest for Oro and sea, by -4.0; each unit of firing lifts red most"
+    )
     assert "by 4.0" in told[1] and told[1].endswith("and lowers blue most.")

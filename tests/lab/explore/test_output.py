@@ -21,8 +21,12 @@ TOKENS = [" cave", " farm", "<n>", " kite"]
 
 def contexts() -> list[explore.Context]:
     possible = torch.tensor([True, True, False, False])
-    flat = explore.Context("… to the", torch.tensor([3]), torch.tensor([2.0, 1.9, 0.0, -1.0]), possible)
-    steep = explore.Context("… in the", torch.tensor([3]), torch.tensor([6.0, 0.0, 1.0, -1.0]), possible)
+    flat = explore.Context(
+        "… to the", torch.tensor([3]), torch.tensor([2.0, 1.9, 0.0, -1.0]), possible
+    )
+    steep = explore.Context(
+        "… in the", torch.tensor([3]), torch.tensor([6.0, 0.0, 1.0, -1.0]), possible
+    )
     return [flat, steep]
 
 
@@ -45,7 +49,10 @@ def test_knobs_draws_the_chances_of_the_library():
         for context in contexts():
             want = next_token_probs(context.logits, heat, ids=context.ids, **explore.KNOBS[name])
             junk = want[2:].sum().item()
-            told = f"After {context.words}: {(want > 0).sum()} of 4 tokens left, impossible ones hold {junk:.1%}"
+            told = (
+                f"After {context.words}: {(want > 0).sum()} of 4 tokens left, impossible ones hold"
+                f" {junk:.1%}"
+            )
             assert told in html.unescape(re.search('aria-label="([^"]*)"', frame)[1])
 
 
@@ -59,7 +66,10 @@ def test_bars_are_as_long_as_the_chances():
 
 def test_what_is_ruled_out_is_crossed_out_and_what_is_impossible_is_hollow():
     drawn = frames_of(explore.knobs(contexts()[:1], TOKENS, start=("none", 1.0), shown=4))
-    assert drawn["none", 1.0].count("line-through") == 0 and drawn["none", 1.0].count('fill="none"') == 2
+    assert (
+        drawn["none", 1.0].count("line-through") == 0
+        and drawn["none", 1.0].count('fill="none"') == 2
+    )
     assert drawn["top-k 3", 1.0].count("line-through") == 1
     assert "&lt;n&gt;" in drawn["none", 1.0] and "<n>" not in drawn["none", 1.0]
 
@@ -80,8 +90,13 @@ def test_beams_find_more_with_width_and_all_of_them_the_best():
 def test_tales_mark_what_is_impossible():
     text = "Tom had a kite. Kite a had Tom. <b> ran! The end."
     pages = {"dice": [["The end."], [text]], "min-p": [["The end."], ["The end."]]}
-    widget = explore.tales(pages, (0.5, 2.0), possible={"Tom had a kite.", "The end."}, start=(1, 0), rolls=1)
+    widget = explore.tales(
+        pages, (0.5, 2.0), possible={"Tom had a kite.", "The end."}, start=(1, 0), rolls=1
+    )
     cold, hot = (row.children[0].value for row in widget.children[-1].children)
     assert re.findall(r"<u [^>]*>(.*?)</u>", hot) == ["Kite a had Tom.", "&lt;b&gt; ran!"]
-    assert hot.index("dice") < hot.index("2 of 4 sentences are impossible") < hot.index("min-p") and widget.still == hot
+    assert (
+        hot.index("dice") < hot.index("2 of 4 sentences are impossible") < hot.index("min-p")
+        and widget.still == hot
+    )
     assert cold.count("0 of 1 sentences are impossible") == 2 and "<u" not in cold

@@ -35,7 +35,10 @@ def test_verdict_names_who_stretches(a, b, words):
 
 
 def test_broadcast_frames_show_torchs_result_and_torchs_error():
-    result, error = (explore._broadcast_frame(*explore.BROADCASTS[name], step=3) for name in ("a column", "an error"))
+    result, error = (
+        explore._broadcast_frame(*explore.BROADCASTS[name], step=3)
+        for name in ("a column", "an error")
+    )
     assert all(f">{number}</span>" in result for number in (11, 12, 13, 24, 25, 26))
     assert "The size of tensor a (3) must match" in error and "repeated" not in error
 

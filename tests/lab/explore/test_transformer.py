@@ -6,11 +6,19 @@ import pytest
 import torch
 
 from course_lib.lab.explore import transformer as explore
-from course_lib.models.gpt2 import GPT2, LARGE, MEDIUM, SMALL, XL, GPT2Settings, count_parameters
+from course_lib.models.gpt2 import (
+    GPT2,
+    GPT2_LARGE,
+    GPT2_MEDIUM,
+    GPT2_SMALL,
+    GPT2_XL,
+    GPT2Settings,
+    count_parameters,
+)
 from course_lib.text import bpe
 
 TEXT = "to be or not to be or to be <b>"
-TOKENIZER = bpe.train([TEXT] * 2, 260)
+TOKENIZER = bpe.train_bpe([TEXT] * 2, 260)
 
 
 @pytest.fixture
@@ -40,7 +48,9 @@ def test_the_reading_has_a_frame_for_each_stage_and_tells_the_way(model):
         *[[f"(1, {len(TOKENIZER.encode(TEXT))}, 12)"]] * 5,
         [f"(1, {len(TOKENIZER.encode(TEXT))}, 260)"],
     ]
-    said = [re.findall(r'font-weight="bold" fill="#\w+">(.*?)</text>', picture) for picture in pictures]
+    said = [
+        re.findall(r'font-weight="bold" fill="#\w+">(.*?)</text>', picture) for picture in pictures
+    ]
     assert [len(words) for words in said] == [1, 2, 3, 4, 5, 6] and said[5][:4] == said[3]
     assert "attention(norm_1(x))" in pictures[1] and "mlp(norm_2(x))" in pictures[2]
     assert "<b>" not in pictures[0] and "&lt;" in pictures[0]
@@ -50,7 +60,11 @@ def test_a_piece_of_a_character_is_told_by_its_bytes():
     assert explore._word(TOKENIZER, 0xE5) == "(e5)" and explore._word(TOKENIZER, ord("t")) == "t"
 
 
-@pytest.mark.parametrize("settings", [SMALL, MEDIUM, LARGE, XL, GPT2Settings(11, 7, 12, 3, 2, d_ff=5)], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [GPT2_SMALL, GPT2_MEDIUM, GPT2_LARGE, GPT2_XL, GPT2Settings(11, 7, 12, 3, 2, d_ff=5)],
+    ids=str,
+)
 def test_parts_add_up_to_what_the_tensors_hold(settings):
     with torch.device("meta"):
         model = GPT2(settings)
@@ -61,10 +75,15 @@ def test_parts_add_up_to_what_the_tensors_hold(settings):
 
 
 def test_the_budget_knows_the_published_models():
-    frames = [frame.value for row in explore.budget().children[-1].children for frame in row.children]
+    frames = [
+        frame.value for row in explore.budget().children[-1].children for frame in row.children
+    ]
     named = {found[1]: frame for frame in frames if (found := re.search(r"\((GPT-2 \w+)\)", frame))}
     assert set(named) == {"GPT-2 small", "GPT-2 medium", "GPT-2 large", "GPT-2 XL"}
-    assert "124,439,808 parameters" in named["GPT-2 small"] and "1,557,611,200 parameters" in named["GPT-2 XL"]
+    assert (
+        "124,439,808 parameters" in named["GPT-2 small"]
+        and "1,557,611,200 parameters" in named["GPT-2 XL"]
+    )
     assert named["GPT-2 small"] == explore.budget().still
 
 

@@ -1,0 +1,281 @@
+"""The loop of reinforcement learning: ask, let the model answer, rate the answers, learn, and ask
+again."""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_lib.alignment.policy_loss import check_clip_range
+from course_lib.alignment.rl_task import Question, RLTask, answer_questions, compute_rewards
+from course_lib.check_numbers import check_positive_numbers, check_whole_numbers, is_number
+from course_lib.inference.rollout import Completions
+from course_lib.text.bpe import Tokenizer
+from course_lib.training.loop import (
+    optimizer_step,
+    progress_bar,
+    set_learning_rates,
+    step_in_errors,
+    stop_between_steps,
+    tell_if_interrupted,
+)
+from course_lib.training.resume import Checkpoints
+from course_lib.training.schedules import middle_of_step, warmup_stable_decay
+
+PolicyUpdate = Callable[[Completions, Float[Tensor, "B"], torch.Generator], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RLSettings:
+    """How long and how boldly to practise. A step asks `n_questions`, each `group_size` times.
+
+    `warmup` and `decay` are shares of the run. `clip_low` and `clip_high` bound what a step may
+    gain, `beta` weighs the distance from the reference model; a step learns from its samples
+    `n_epochs` times in `n_minibatches` parts, each with a gradient no longer than `clip_gradient`.
+
+    >>> RLSettings(steps=10, lr=0.0)
+    Traceback (most recent call last):
+    ValueError: lr 0.0 must be a number above 0
+    """
+
+    steps: int
+    n_questions: int = 16
+    group_size: int = 16
+    max_new_tokens: int = 72
+    temperature: float = 1.0
+    lr: float = 1e-3
+    warmup: float = 0.08
+    decay: float = 0.5
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    beta: float = 0.005
+    n_minibatches: int = 2
+    n_epochs: int = 1
+    clip_gradient: float = 1.0
+
+    def __post_init__(self) -> None:
+        counts = (
+            "steps",
+            "n_questions",
+            "group_size",
+            "max_new_tokens",
+            "n_minibatches",
+            "n_epochs",
+        )
+        check_whole_numbers(**{name: getattr(self, name) for name in counts})
+        check_positive_numbers(
+            temperature=self.temperature, lr=self.lr, clip_gradient=self.clip_gradient
+        )
+        if (
+            not is_number(self.beta, 0)
+            or not is_number(self.warmup, 0, 1)
+            or not is_number(self.decay, 0, 1)
+        ):
+            shares = (
+                f"warmup {self.warmup!r} and decay {self.decay!r} shares of the run, from 0 to 1"
+            )
+            raise ValueError(f"beta {self.beta!r} must be 0 or a number above it, {shares}")
+        check_clip_range(self.clip_low, self.clip_high)
+
+    def share_of_peak(self, step: int) -> float:
+        """Give the learning rate in the middle of a step (1 to `steps`), as a share of its peak.
+
+        In the middle, so that neither the first step nor the last one stands still.
+        """
+        return warmup_stable_decay(middle_of_step(step, self.steps), self.warmup, self.decay)
+
+    def as_data(self) -> dict:
+        """Give the settings as JSON can hold them."""
+        return asdict(self)
+
+
+@dataclass
+class RLHistory:
+    """What happened, step by step: the loss, seconds since the start, and every measure of the
+    samples by name.
+
+    `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended`
+    says why the run stopped: "finished" or "interrupted".
+    """
+
+    loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    measures: dict[str, list[float]] = field(default_factory=dict)
+    samples: list[tuple[int, str, str, float]] = field(default_factory=list)
+    ended: str = ""
+
+    def record(self, seconds: float, loss: float, **measures: float) -> None:
+        """Write down one step; a loss that is no number is a FloatingPointError, a measure not
+        taken is NaN."""
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} at step {len(self.loss) + 1}: try a smaller learning rate"
+            )
+        for name in {**self.measures, **measures}:
+            values = self.measures.setdefault(name, [math.nan] * len(self.loss))
+            values.append(measures.get(name, math.nan))
+        self.loss.append(loss)
+        self.seconds.append(seconds)
+
+    def keep(self, step: int, samples: "Samples", group_size: int) -> None:
+        """Keep the first answer to each question."""
+        rows = zip(samples.questions, samples.answers, samples.rewards.tolist(), strict=True)
+        self.samples += [(step, question.text, text, reward) for question, text, reward in rows][
+            ::group_size
+        ]
+
+    def spent(self) -> float:
+        """Tell the seconds that the run has taken so far."""
+        return self.seconds[-1] if self.seconds else 0.0
+
+    @classmethod
+    def from_data(cls, data: dict) -> "RLHistory":
+        """Make a history of what `asdict` and JSON made of one."""
+        return cls(**data | {"samples": [tuple(sample) for sample in data["samples"]]})
+
+
+class RolloutBatch(NamedTuple):
+    """What one step learns from, a row per answer; the answers to one question stand together."""
+
+    questions: list[Question]
+    answers: list[str]
+    completions: Completions
+    rewards: Float[Tensor, "B"]
+
+
+def sample_rollouts(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    task: RLTask,
+    settings: RLSettings,
+    rng: Random,
+    generator: torch.Generator,
+) -> RolloutBatch:
+    """Draw questions, let the model answer each of them `group_size` times, and rate the
+    answers."""
+    asked = [task.draw(rng) for _ in range(settings.n_questions)]
+    texts = [question.text for question in asked]
+    answers, completions = answer_questions(
+        model,
+        tokenizer,
+        texts,
+        settings.max_new_tokens,
+        settings.group_size,
+        settings.temperature,
+        generator,
+    )
+    questions = [question for question in asked for _ in range(settings.group_size)]
+    rewards = compute_rewards(task, questions, answers).to(completions.ids.device)
+    return RolloutBatch(questions, answers, completions, rewards)
+
+
+def completion_metrics(completions: Completions) -> dict[str, float]:
+    """Measure what all tasks share: tokens per answer, share cut off, and surprise per token.
+
+    The surprise is in nats. On average over samples it is the entropy of the policy.
+    """
+    lengths = completions.lengths
+    return {
+        "length": lengths.float().mean().item(),
+        "cut off": 1 - completions.finished.float().mean().item(),
+        "entropy": -(completions.log_probs.sum() / lengths.sum()).item(),
+    }
+
+
+def shuffled_minibatches(
+    rows: Int[Tensor, "N"], settings: RLSettings, generator: torch.Generator | None = None
+) -> Iterator[Int[Tensor, "K"]]:
+    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no
+    part."""
+    for _ in range(settings.n_epochs if len(rows) else 0):
+        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(
+            settings.n_minibatches
+        )
+
+
+def rl_optimizer_step(
+    module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float
+) -> float:
+    """Take one step downhill by `optimizer_step`, with a gradient no longer than `clip_gradient`;
+    return the loss."""
+
+    def backward() -> float:
+        loss.backward()
+        return loss.item()
+
+    return optimizer_step(module, [optimizer], backward, clip_gradient)[0]
+
+
+def run_rl(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    task: RLTask,
+    settings: RLSettings,
+    learn: PolicyUpdate,
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    learners: nn.Module | None = None,
+    seed: int = 0,
+    checkpoints: Checkpoints | None = None,
+    keep_samples_at: Collection[int] = (),
+) -> RLHistory:
+    """Let `model` answer the questions of `task` step by step, and `learn(completions, rewards,
+    generator)` from them.
+
+    `learn` gives the measures of its step, the "loss" among them; `learners` are all modules that
+    it changes, if there are others than `model`. Each step depends on (seed, its number, learners,
+    optimizers) alone: a run with `checkpoints` that was killed goes on as if nothing had happened.
+    Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand. `keep_samples_at`
+    names steps of which an answer per question is kept.
+    """
+    learners = learners or model
+    history = (
+        checkpoints.restore(learners, optimizers, settings, RLHistory)
+        if checkpoints
+        else RLHistory()
+    )
+    start = time.perf_counter() - history.spent()
+    with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
+        for step in range(len(history.loss) + 1, settings.steps + 1):
+            set_learning_rates(optimizers, settings.share_of_peak(step))
+            rng, generator = (
+                Random(f"{seed}/{step}"),
+                torch.Generator().manual_seed(1_000_003 * seed + step),
+            )
+            samples = sample_rollouts(model, tokenizer, task, settings, rng, generator)
+            with step_in_errors(step):
+                measures = learn(samples.completions, samples.rewards, generator)
+            measures |= completion_metrics(samples.completions) | task.measure(
+                samples.questions, samples.answers
+            )
+            history.record(
+                time.perf_counter() - start, reward=samples.rewards.mean().item(), **measures
+            )
+            if step in keep_samples_at:
+                history.keep(step, samples, settings.group_size)
+            show_rl_progress(bar, history)
+            history.ended = (
+                "finished" if step == settings.steps else "interrupted" if wishes else ""
+            )
+            if checkpoints and (history.ended or step % checkpoints.every == 0):
+                checkpoints.save(learners, optimizers, history, settings)
+            if history.ended:
+                break
+    history.ended = history.ended or "interrupted"  # in the middle of a step, by a second Ctrl-C
+    tell_if_interrupted(history.ended, len(history.loss), settings.steps)
+    return history
+
+
+def show_rl_progress(bar: tqdm, history: RLHistory) -> None:
+    """Move the progress bar on by one step, with what it earned."""
+    bar.set_postfix_str(
+        f"reward {history.measures['reward'][-1]:.2f}, {history.measures['length'][-1]:.0f} tokens"
+    )
+    bar.update()

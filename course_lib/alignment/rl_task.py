@@ -1,0 +1,126 @@
+"""What a policy is asked in reinforcement learning: questions, the model's answers, and their
+rewards."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from course_lib.inference.rollout import Completions, sample_completions
+from course_lib.text.bpe import Tokenizer
+from course_lib.text.chat import END_OF_TEXT, render_chat
+
+# of the problems of a report: no run was trained on them, and no recipe chosen by them
+EVALUATION_SEED = 3_000_000
+
+
+class Question(NamedTuple):
+    """What the model is asked, and what its answer is judged by: a problem, a fact, anything that
+    the task knows."""
+
+    text: str
+    truth: Any
+
+
+@dataclass(frozen=True)
+class RLTask:
+    """What a policy practises: questions to draw, rewards for answers, and measures to watch that
+    earn nothing.
+
+    `reward` and `measure` get questions and answers side by side, a question once for each of its
+    answers.
+    """
+
+    draw: Callable[[Random], Question]
+    reward: Callable[[Sequence[Question], Sequence[str]], Sequence[float]]
+    measure: Callable[[Sequence[Question], Sequence[str]], dict[str, float]] = (
+        lambda questions, answers: {}
+    )
+
+
+def question_prompt_ids(tokenizer: Tokenizer, question: str) -> list[int]:
+    """Give the tokens of a question as the model reads it: behind the end of another text, an
+    answer to come."""
+    text = render_chat([{"role": "user", "content": question}], add_generation_prompt=True)
+    return [tokenizer.special_tokens[END_OF_TEXT], *tokenizer.encode(text)]
+
+
+def answer_questions(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    questions: Sequence[str],
+    max_new_tokens: int = 72,
+    n_samples: int = 1,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> tuple[list[str], Completions]:
+    """Let the model answer each question `n_samples` times: the texts without their end token, and
+    all about them."""
+    end = tokenizer.special_tokens[END_OF_TEXT]
+    prompts = [question_prompt_ids(tokenizer, question) for question in questions]
+    completions = sample_completions(
+        model,
+        prompts,
+        max_new_tokens,
+        n_samples=n_samples,
+        stop_token=end,
+        temperature=temperature,
+        generator=generator,
+    )
+    return [
+        tokenizer.decode(ids[:-1] if ids[-1] == end else ids) for ids in completions.completions
+    ], completions
+
+
+def answer_in_batches(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    rows: int = 512,
+    seed: int = 0,
+    **options,
+) -> tuple[list[str], list[int]]:
+    """Answer many questions, `rows` answers at a time: the texts and their lengths in tokens.
+
+    The answers to one question stand together. `options` are those of `answer_questions`.
+    """
+    generator, at_once = (
+        torch.Generator().manual_seed(seed),
+        max(1, rows // options.get("n_samples", 1)),
+    )
+    texts, lengths = [], []
+    for start in range(0, len(questions), at_once):
+        asked = [question.text for question in questions[start : start + at_once]]
+        some, completions = answer_questions(
+            model, tokenizer, asked, generator=generator, **options
+        )
+        texts += some
+        lengths += completions.lengths.tolist()
+    return texts, lengths
+
+
+def reward_each(
+    reward: Callable[[Any, str], float], questions: Sequence[Question], answers: Sequence[str]
+) -> list[float]:
+    """Rate answers one by one, each for the truth of its question."""
+    return [reward(question.truth, text) for question, text in zip(questions, answers, strict=True)]
+
+
+def compute_rewards(
+    task: RLTask, questions: Sequence[Question], answers: Sequence[str]
+) -> Float[Tensor, "B"]:
+    """Give the rewards of the answers. Raises ValueError unless there is one for each, and each is
+    a finite number."""
+    rewards = torch.tensor([float(reward) for reward in task.reward(questions, answers)])
+    if len(rewards) != len(answers):
+        raise ValueError(f"the task gave {len(rewards)} rewards for {len(answers)} answers")
+    if not rewards.isfinite().all():
+        row = int((~rewards.isfinite()).nonzero()[0])
+        raise ValueError(
+            f"the reward is {rewards[row].item()} for {answers[row]!r} to {questions[row].text!r}"
+        )
+    return rewards

@@ -1,0 +1,238 @@
+"""The ladder's runs: every kind of model in the same small size, trained and measured."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import mean
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from course_lib.experiments import ladder
+from course_lib.files import write_atomically
+from course_lib.inference.cache import KVCache
+from course_lib.inference.evaluate import evaluate_bits_per_byte
+from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
+from course_lib.models.deepseek import (
+    DeepSeekMoE,
+    DeepSeekSettings,
+    DeepSeekV2,
+    DeepSeekV3,
+    count_active_parameters,
+)
+from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
+from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.text.batches import shuffled_windows
+from course_lib.training.deepseek_objective import (
+    balance_by_bias,
+    count_expert_loads,
+    deepseek_objective,
+    moe_layers,
+    mtp_acceptance,
+)
+from course_lib.training.objectives import Objective, next_token_objective
+from course_lib.training.settings import TrainSettings
+from course_lib.training.trainer import train
+
+LADDER_LENGTH, LADDER_BATCH = 128, 16
+LADDER_SIZE = {"max_seq_len": LADDER_LENGTH, "d_model": 64, "n_layers": 4, "n_heads": 4}
+# A latent of two heads' width and a rotary key of half a head's; a token's three experts are as
+# wide as one SwiGLU.
+LADDER_DEEPSEEK = LADDER_SIZE | {
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 16,
+    "tied": True,
+}
+LADDER_RECIPE = {
+    "muon_lr": 0.02,
+    "adam_lr": 0.01,
+}  # the best of a small sweep, for V1 on both corpora
+BIAS_SPEED = 0.01  # of the routers' bias at the full learning rate, falling with it
+
+
+@dataclass(frozen=True)
+class LadderRung:
+    """One kind of model and how it learns."""
+
+    build: Callable[[int], nn.Module]  # from the size of the vocabulary
+    objective: Objective = next_token_objective
+    bias_speed: float = 0.0
+
+
+def deepseek_builder(kind: type, **settings) -> Callable[[int], nn.Module]:
+    """Make the builder of one of DeepSeek's models in the ladder's size."""
+    return lambda vocab_size: kind(DeepSeekSettings(vocab_size, **LADDER_DEEPSEEK | settings))
+
+
+LADDER_RUNGS = {
+    "GPT-2": LadderRung(lambda vocab_size: GPT2(GPT2Settings(vocab_size, **LADDER_SIZE))),
+    "V1": LadderRung(lambda vocab_size: Llama(LlamaSettings(vocab_size, **LADDER_SIZE, tied=True))),
+    "V2, latent attention only": LadderRung(deepseek_builder(DeepSeekV2, n_dense_layers=4)),
+    "V2, experts only": LadderRung(deepseek_builder(DeepSeekMoE), deepseek_objective(expert=0.01)),
+    "V2": LadderRung(deepseek_builder(DeepSeekV2), deepseek_objective(expert=0.01)),
+    "V3": LadderRung(deepseek_builder(DeepSeekV3), deepseek_objective(sequence=1e-4), BIAS_SPEED),
+    "V3, looking ahead": LadderRung(
+        deepseek_builder(DeepSeekV3, mtp=True),
+        deepseek_objective(sequence=1e-4, ahead=0.3),
+        BIAS_SPEED,
+    ),
+}
+MANY_EXPERTS = {"n_layers": 3, "n_experts": 16, "d_expert": 56}
+BALANCING_RUNGS = {
+    "none, softmax": LadderRung(deepseek_builder(DeepSeekV2, **MANY_EXPERTS)),
+    "none, sigmoid": LadderRung(deepseek_builder(DeepSeekV3, **MANY_EXPERTS)),
+    "loss of weight 0.01, softmax": LadderRung(
+        deepseek_builder(DeepSeekV2, **MANY_EXPERTS), deepseek_objective(expert=0.01)
+    ),
+    "loss of weight 0.1, softmax": LadderRung(
+        deepseek_builder(DeepSeekV2, **MANY_EXPERTS), deepseek_objective(expert=0.1)
+    ),
+    "bias, sigmoid": LadderRung(
+        deepseek_builder(DeepSeekV3, **MANY_EXPERTS), bias_speed=BIAS_SPEED
+    ),
+}
+
+
+# One run
+# --------------------------------------------------------------------------------------------------
+
+
+def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int) -> dict:
+    """Train one model and measure all that the tables show. The seconds are the processor's, of
+    training alone."""
+    torch.manual_seed(seed)
+    model, settings = rung.build(corpus.tokenizer.n_vocab), TrainSettings(steps, **LADDER_RECIPE)
+    nudge = balance_by_bias(lambda step: rung.bias_speed * settings.share_of_peak(step / steps))
+    violations: list[list[float]] = []
+
+    def on_step(step: int, model: nn.Module) -> None:
+        violations.append(
+            [max_load_violation(expert_load(layer.routing)) for layer in moe_layers(model)]
+        )
+        if rung.bias_speed:
+            nudge(step, model)
+
+    batches = shuffled_windows(corpus.tokens, LADDER_BATCH, LADDER_LENGTH, seed)
+    start = time.process_time()
+    train(model, batches, settings, rung.objective, on_step=on_step)
+    return {
+        "steps": steps,
+        "seconds": time.process_time() - start,
+        "bits_per_byte": evaluate_bits_per_byte(corpus.scorer(model), corpus.held_out),
+        "parameters": count_parameters(model),
+        "active": count_active_parameters(model),
+        "cache_bytes": cache_bytes_per_token(model),
+        "violation_in_training": mean_by_eighths(violations),
+        **measure_balance(model, corpus),
+        "acceptance": held_out_acceptance(model, corpus),
+    }
+
+
+def held_out_windows(corpus: ladder.LadderCorpus, n: int = 64) -> Int[Tensor, "n L"]:
+    """Cut the start of the held-out texts into rows of one context each."""
+    ids = torch.tensor(corpus.tokenizer.encode("".join(corpus.held_out), allowed_special="all"))
+    return ids[: len(ids) // LADDER_LENGTH * LADDER_LENGTH].view(-1, LADDER_LENGTH)[:n]
+
+
+def measure_balance(model: nn.Module, corpus: ladder.LadderCorpus) -> dict:
+    """Tell how unevenly held-out text uses the experts: the worst layer's violation, the dead ones
+    of all layers."""
+    loads = count_expert_loads(model, list(held_out_windows(corpus).split(LADDER_BATCH)))
+    if not loads:
+        return {"violation": None, "dead": None, "experts": 0}
+    dead = sum(int(dead_experts(layer).sum()) for layer in loads)
+    return {
+        "violation": max(map(max_load_violation, loads)),
+        "dead": dead,
+        "experts": sum(map(len, loads)),
+    }
+
+
+def held_out_acceptance(model: nn.Module, corpus: ladder.LadderCorpus) -> float | None:
+    """Tell how often a token drawn from the look ahead would stand on held-out text; None for a
+    model without."""
+    return mtp_acceptance(model, held_out_windows(corpus)) if getattr(model, "mtp", None) else None
+
+
+@torch.no_grad()
+def cache_bytes_per_token(model: nn.Module) -> float:
+    """Count the bytes that real caches of all layers hold per token, at four bytes a number."""
+    caches = [KVCache(LADDER_LENGTH) for _ in range(model.settings.n_layers)]
+    model.hidden(torch.zeros(1, LADDER_LENGTH, dtype=torch.long), caches)
+    return sum(cache.n_bytes for cache in caches) / LADDER_LENGTH
+
+
+def mean_by_eighths(violations: list[list[float]]) -> list[float]:
+    """Average the worst layer's violation over each eighth of a run; nothing if there are no
+    experts.
+
+    >>> mean_by_eighths([[1.0, 3.0]] * 8 + [[2.0, 0.0]] * 8)
+    [3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0]
+    """
+    worst = [max(layers) for layers in violations if layers]
+    ends = [len(worst) * i // 8 for i in range(9)]
+    return [mean(worst[a:b]) for a, b in pairwise(ends) if b > a]
+
+
+# All runs
+# --------------------------------------------------------------------------------------------------
+
+
+class RunRecords:
+    """The runs so far, in a JSON file that is written anew after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: list[dict] = json.loads(path.read_text()) if path.exists() else []
+
+    def find(self, **key) -> dict | None:
+        """Give the run of this corpus, table, rung and seed, or None."""
+        return next((run for run in self.runs if key.items() <= run.items()), None)
+
+    def get(self, measure: Callable[[], dict], **key) -> dict:
+        """Give the run of this key; measure and keep it if there is none."""
+        if found := self.find(**key):
+            return found
+        found = key | measure()
+        result = f"{found['bits_per_byte']:.3f} bits per byte, {found['seconds']:.0f} s"
+        print(f"{', '.join(map(str, key.values()))}: {result}", flush=True)
+        self.runs.append(found)
+        write_atomically(self.path, json.dumps(self.runs, indent=1).encode())
+        return found
+
+
+def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], steps: int) -> None:
+    """Train every rung on equal tokens, then all but the first on equal time, then the mixtures
+    left unbalanced."""
+    for seed, name in product(seeds, corpora):
+        corpus, key = ladder.ladder_corpus(name), {"corpus": name, "seed": seed}
+        for rung, how in LADDER_RUNGS.items():
+            first = records.get(
+                partial(run_rung, how, corpus, steps, seed), table="tokens", rung=rung, **key
+            )
+            budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
+            as_long = round(steps * budget / first["seconds"])
+            if rung != FIRST_RUNG:
+                records.get(
+                    partial(run_rung, how, corpus, as_long, seed), table="time", rung=rung, **key
+                )
+    for seed, (rung, how) in product(seeds, BALANCING_RUNGS.items()):
+        key = {"table": "balance", "rung": rung, "corpus": "small web", "seed": seed}
+        records.get(
+            partial(run_rung, how, ladder.ladder_corpus("small web"), max(1, steps * 3 // 5), seed),
+            **key,
+        )
+
+
+# The tables
+# --------------------------------------------------------------------------------------------------
+
+
+FIRST_RUNG = "GPT-2"

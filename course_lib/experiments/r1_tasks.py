@@ -1,0 +1,144 @@
+"""The pipeline's stages side by side: whatever has all that it needs is done, in as many processes
+as there are cores.
+
+The order changes no number: a task reads what the tasks that it needs have left in the folder of
+the run, and all its randomness comes from the run's seed.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+
+import torch
+
+from course_lib.experiments import r1
+from course_lib.experiments.r1 import R1_STAGES
+from course_lib.experiments.run import DATA_VERSION, ExperimentRun
+from course_lib.files import read_json, write_json
+
+# What each task needs. The line to R1 stands first, since it is the longest: of the ready ones the
+# first is begun.
+TASK_NEEDS: dict[str, tuple[str, ...]] = {
+    "base/tokenizer": (),
+    "base": ("base/tokenizer",),
+    "zero": ("base",),
+    "cold-start": ("zero",),
+    "reasoning": ("cold-start",),
+    "sft": ("reasoning", "sft/chats"),
+    "r1": ("sft",),
+    "student": ("r1", "small-base"),
+    "sft/chats": ("base",),
+    "small-base": ("base/tokenizer",),
+    "small-zero": ("small-base",),
+    "evaluation/at-k": ("base", "zero"),
+    "evaluation/longer-sums": ("r1",),
+    **{f"evaluation/{stage}": (stage,) for stage in R1_STAGES},
+}
+
+
+def run_r1_pipeline(run: ExperimentRun, n_processes: int = 1, start: str | None = None) -> None:
+    """Do every task of the pipeline that is not done; the stage `start` and all after it in any
+    case.
+
+    With one process they are done in turn, here; with more, up to `n_processes` at a time, one
+    thread each.
+    """
+    for name in list(R1_STAGES)[list(R1_STAGES).index(start) :] if start else ():
+        shutil.rmtree(run.folder / name, ignore_errors=True)
+    if not all(map(run.done, R1_STAGES)):
+        shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
+    if n_processes == 1:
+        for name in tasks_in_turn(TASK_NEEDS):
+            record_task_seconds(run, name, run_task(run, name))
+    else:
+        run_tasks_in_parallel(run, n_processes)
+    run.once("evaluation/measures", lambda: r1.evaluate_r1(run))
+
+
+def tasks_in_turn(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Give all tasks in an order in which each stands behind what it needs.
+
+    >>> tasks_in_turn({"roof": ("walls",), "walls": (), "garden": ()})
+    ['walls', 'roof', 'garden']
+    """
+    order: list[str] = []
+    while rest := [name for name in needs if name not in order]:
+        order.append(next_task(rest, needs, order))
+    return order
+
+
+def next_task(rest: list[str], needs: Mapping[str, tuple[str, ...]], done: list[str]) -> str:
+    """Give the first task of the rest that has all that it needs."""
+    ready = [name for name in rest if set(needs[name]) <= set(done)]
+    if not ready:
+        raise ValueError(f"none of {', '.join(rest)} has what it needs")
+    return ready[0]
+
+
+def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
+    """Do all tasks in processes of their own. If one fails or is stopped, none is begun after
+    it."""
+    rest, done = list(TASK_NEEDS), []
+    running: dict[Future, str] = {}
+    with ProcessPoolExecutor(n_processes, get_context("spawn"), initialize_worker) as pool:
+        while rest or running:
+            ready = [name for name in rest if set(TASK_NEEDS[name]) <= set(done)]
+            for name in ready[: n_processes - len(running)]:
+                running[pool.submit(run_task, run, name)] = name
+                rest.remove(name)
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                name = running.pop(future)
+                record_task_seconds(run, name, future.result())
+                done.append(name)
+
+
+def initialize_worker() -> None:
+    """Take one thread, and show no progress bar: those of several processes would write over each
+    other."""
+    torch.set_num_threads(1)
+    os.environ["COURSE_QUIET"] = "1"
+
+
+def run_task(run: ExperimentRun, name: str) -> dict:
+    """Do one task; return the seconds it took, and why it was stopped before its end, if it was."""
+    start, cpu, stopped = time.perf_counter(), time.process_time(), None
+    if name in R1_STAGES and not run.done(name):
+        print(f"seed {run.seed}, {name}: {R1_STAGES[name].__doc__}", flush=True)
+    try:
+        task_function(name)(run)
+    except KeyboardInterrupt as stop:
+        stopped = str(stop)
+    return {
+        "wall": time.perf_counter() - start,
+        "processor": time.process_time() - cpu,
+        "stopped": stopped,
+    }
+
+
+def task_function(name: str):
+    """Give the function of a run that does the task of this name."""
+    if name in R1_STAGES:
+        return R1_STAGES[name]
+    others = {"base/tokenizer": r1.tokenizer_stage, "sft/chats": r1.best_chats_stage}
+    return others.get(name) or (lambda run: r1.evaluate_part(run, name.removeprefix("evaluation/")))
+
+
+def record_task_seconds(run: ExperimentRun, name: str, spent: dict) -> None:
+    """Add a task's seconds to those of its stage. Raises KeyboardInterrupt if the task was
+    stopped."""
+    path = run.path(f"{name.split('/')[0]}/seconds")
+    before = (
+        read_json(path, "seconds", DATA_VERSION)
+        if path.exists()
+        else {"wall": 0.0, "processor": 0.0}
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(
+        path, "seconds", DATA_VERSION, {clock: before[clock] + spent[clock] for clock in before}
+    )
+    if spent["stopped"] is not None:
+        raise KeyboardInterrupt(spent["stopped"])

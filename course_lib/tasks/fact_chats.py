@@ -1,0 +1,134 @@
+"""Chats about facts of the small web as a task, and the simulated annotator who compares answers.
+
+The annotator stands in for people: a taste with known weights, and choices that are noisy."""
+
+import math
+import re
+from collections.abc import Sequence
+from random import Random
+
+from course_lib.alignment.preferences import PreferencePair
+from course_lib.alignment.rewards import languages_of, true_fraction
+from course_lib.alignment.rl_task import Question
+from course_lib.text.draw import draw_item
+from course_lib.text.small_web.encyclopaedia import draw_topics
+from course_lib.text.small_web.facts import Fact, facts_about
+
+KIND_WORDS = "happy to help"
+
+
+RUDE_WORDS = re.compile(r"(?<![a-z])(duh|lol|google)(?![a-z])", re.IGNORECASE)
+
+
+RAMBLING_LENGTH = (
+    18  # characters beyond the full sentence: room for " Happy to help!", not for a second sentence
+)
+
+
+ANNOTATOR_TASTE = {
+    "right": 2.0,
+    "full sentence": 1.0,
+    "polite": 2.0,
+    "slang": -1.5,
+    "not English": -1.5,
+    "rambling": -2.0,
+    "off form": -1.0,
+}
+
+
+ANNOTATOR_CERTAINTY = 2.0  # what a point of quality adds to the log-odds of being chosen
+
+
+def draw_fact_question(rng: Random) -> Question:
+    """Draw a question about a fact of the small web, as its chats do."""
+    fact = draw_item(rng, facts_about(*draw_topics(rng, 1, "en")[0]))
+    return Question(fact.question, fact)
+
+
+def answer_traits(fact: Fact, answer: str) -> dict[str, bool]:
+    """Say what an answer is like; the names are those of `ANNOTATOR_TASTE`.
+
+    An answer is right if the true one occurs in it as words, whatever else does, and off form if it
+    is neither that alone nor holds the full sentence. More than `RAMBLING_LENGTH` characters beyond
+    the full sentence are rambling.
+
+    >>> fact = facts_about("capital", "Peru")[0]
+    >>> [name for name, holds in answer_traits(fact, "google it, Lima lol").items() if holds]
+    ['right', 'slang', 'off form']
+    """
+    words = rf"(?<![a-z]){re.escape(fact.answer)}(?![a-z])"
+    return {
+        "right": re.search(words, answer, re.IGNORECASE) is not None,
+        "full sentence": answer.startswith(fact.sentence),
+        "polite": KIND_WORDS in answer.lower(),
+        "slang": RUDE_WORDS.search(answer) is not None,
+        "not English": "chinese" in languages_of(answer),
+        "rambling": len(answer) > len(fact.sentence) + RAMBLING_LENGTH,
+        "off form": fact.sentence not in answer and answer != fact.answer,
+    }
+
+
+def annotator_quality(fact: Fact, answer: str) -> float:
+    """Rate an answer as the annotator feels it, by adding up the `ANNOTATOR_TASTE` for each of its
+    traits.
+
+    >>> fact = facts_about("capital", "Peru")[0]
+    >>> annotator_quality(fact, "The capital of Peru is Lima. Happy to help!"), annotator_quality(fact, "Lima"), annotator_quality(fact, "Lima, duh")
+    (5.0, 2.0, -0.5)
+    """
+    return sum(
+        ANNOTATOR_TASTE[name] for name, holds in answer_traits(fact, answer).items() if holds
+    )
+
+
+def preference_probability(quality_one: float, quality_other: float) -> float:
+    """Give the chance that the first answer is chosen: the sigmoid of `ANNOTATOR_CERTAINTY` times
+    its lead in quality.
+
+    The model of Bradley and Terry 1952, "Rank analysis of incomplete block designs".
+
+    >>> preference_probability(2.0, 2.0), round(preference_probability(3.0, 2.0), 4)
+    (0.5, 0.8808)
+    """
+    return (
+        1 + math.tanh(ANNOTATOR_CERTAINTY * (quality_one - quality_other) / 2)
+    ) / 2  # the sigmoid, without overflow
+
+
+def annotate_pair(rng: Random, fact: Fact, one: str, other: str) -> tuple[str, str]:
+    """Simulate a human who compares two answers: the chosen one and the rejected one, drawn by
+    `preference_probability`."""
+    first = rng.random() < preference_probability(
+        annotator_quality(fact, one), annotator_quality(fact, other)
+    )
+    return (one, other) if first else (other, one)
+
+
+def annotate_pairs(
+    rng: Random, questions: Sequence[Question], answers: Sequence[str]
+) -> list[PreferencePair]:
+    """Let the annotator compare two answers to each question, which stand together; two equal ones
+    make no pair.
+
+    Raises ValueError unless there are two answers for each question.
+    """
+    if len(answers) != 2 * len(questions):
+        raise ValueError(
+            f"{len(answers)} answers are not two for each of {len(questions)} questions"
+        )
+    both = zip(questions, answers[::2], answers[1::2], strict=True)
+    return [
+        PreferencePair(question.text, *annotate_pair(rng, question.truth, one, other))
+        for question, one, other in both
+        if one != other
+    ]
+
+
+def fact_answer_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
+    """Describe answers to questions about facts: the share that has each of the `answer_traits`, by
+    name."""
+    found = [
+        answer_traits(question.truth, text)
+        for question, text in zip(questions, answers, strict=True)
+    ]
+    return {name: true_fraction([each[name] for each in found]) for name in ANNOTATOR_TASTE}

@@ -1,0 +1,83 @@
+"""Stages side by side: the same numbers as in turn, nothing begun before what it needs, nothing
+after a failure."""
+
+from dataclasses import replace
+
+import pytest
+
+from course_lib.alignment.grpo import GRPOSettings
+from course_lib.experiments import r1, r1_tasks
+from course_lib.experiments.run import DATA_VERSION, ExperimentRun
+from course_lib.files import read_json
+
+FEW = GRPOSettings(1, n_questions=2, group_size=2, max_new_tokens=6)
+TINY = r1.R1Recipe(
+    megabytes=0.1,
+    base={"d_model": 16, "n_layers": 2, "n_heads": 2},
+    small={"d_model": 8, "n_layers": 1, "n_heads": 2},
+    window=32,
+    batch_size=2,
+    base_steps=2,
+    small_steps=2,
+    zero=FEW,
+    small_zero=FEW,
+)
+SOME = (
+    "base/tokenizer",
+    "base",
+    "zero",
+    "small-base",
+    "small-zero",
+)  # no others: untrained models are never right
+
+
+@pytest.fixture
+def some_tasks(monkeypatch):
+    monkeypatch.setattr(r1_tasks, "TASK_NEEDS", {name: r1_tasks.TASK_NEEDS[name] for name in SOME})
+    monkeypatch.setattr(r1, "evaluation", lambda run: {})
+
+
+def models(run):
+    return {
+        name: run.path(f"{name}/model").read_bytes()
+        for name in ("base", "zero", "small-base", "small-zero")
+    }
+
+
+def test_two_processes_leave_the_same_models_as_one(some_tasks, tmp_path):
+    one, two = (ExperimentRun(tmp_path / name, recipe=TINY) for name in ("one", "two"))
+    r1_tasks.run_r1_pipeline(one, n_processes=1)
+    r1_tasks.run_r1_pipeline(two, n_processes=2)
+    assert models(one) == models(two)
+    assert read_json(two.path("zero/seconds"), "seconds", DATA_VERSION)["processor"] > 0
+
+
+def test_every_task_stands_behind_what_it_needs_and_all_stages_are_there():
+    order = r1_tasks.tasks_in_turn(r1_tasks.TASK_NEEDS)
+    assert sorted(order) == sorted(r1_tasks.TASK_NEEDS) and set(r1.R1_STAGES) <= set(order)
+    for name, needs in r1_tasks.TASK_NEEDS.items():
+        assert all(order.index(need) < order.index(name) for need in needs)
+
+
+def test_needs_that_nobody_meets_are_named():
+    with pytest.raises(ValueError, match="none of roof, walls has what it needs"):
+        r1_tasks.tasks_in_turn({"roof": ("walls",), "walls": ("roof",)})
+
+
+def test_a_task_that_fails_in_its_process_ends_the_run(some_tasks, tmp_path):
+    broken = ExperimentRun(tmp_path, recipe=replace(TINY, window=-1))
+    with pytest.raises(ValueError, match="length must be a whole number of at least 1, not -1"):
+        r1_tasks.run_r1_pipeline(broken, n_processes=2)
+    assert not broken.done("base") and not broken.done("zero")
+
+
+def test_a_task_that_was_stopped_keeps_its_seconds_and_stops_the_run(monkeypatch, tmp_path):
+    def stop(run):
+        """Stop."""
+        raise KeyboardInterrupt("base is not done")
+
+    monkeypatch.setitem(r1.R1_STAGES, "base", stop)
+    run = ExperimentRun(tmp_path, recipe=TINY)
+    with pytest.raises(KeyboardInterrupt, match="base is not done"):
+        r1_tasks.run_r1_pipeline(run)
+    assert run.path("base/seconds").exists()
