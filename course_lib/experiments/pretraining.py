@@ -49,7 +49,7 @@ MODEL_KINDS = {
 MODEL_FAMILIES = (
     "v1 is Llama, moe v1 with experts, v2 adds latent attention, v3 another router (default: gpt2)"
 )
-KIND, VERSION = "training command", 1
+COMMAND_KIND, COMMAND_VERSION = "training command", 1
 CHANGEABLE_OPTIONS = (
     "every",
     "sharded",
@@ -194,7 +194,7 @@ def remembered_options(
         return options
     if not file.exists():
         raise ValueError(f"there is no run in {options.out} to resume")
-    stored = read_json(file, KIND, VERSION)
+    stored = read_json(file, COMMAND_KIND, COMMAND_VERSION)
     parser.set_defaults(**stored)
     options = parser.parse_args(arguments)
     changed = [
@@ -330,7 +330,7 @@ def run_pretraining(options: argparse.Namespace) -> TrainHistory:
         kept = {
             name: value for name, value in vars(options).items() if name not in ("out", "resume")
         }
-        write_json(options.out / "run.json", KIND, VERSION, kept)
+        write_json(options.out / "run.json", COMMAND_KIND, COMMAND_VERSION, kept)
     history = train(
         model,
         partial(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course_lib.files import read_json, write_atomically, write_json
 
-KIND, VERSION = "model checkpoint", 1
+CHECKPOINT_KIND, CHECKPOINT_VERSION = "model checkpoint", 1
 
 
 class CheckpointError(ValueError):
@@ -40,7 +40,7 @@ def save_checkpoint(path: Path | str, model: nn.Module, notes: dict | None = Non
         "settings": asdict(model.settings),
         "notes": notes or {},
     }
-    write_tensors(path, KIND, model.state_dict(), about)
+    write_tensors(path, CHECKPOINT_KIND, model.state_dict(), about)
 
 
 def write_tensors(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dict) -> None:
@@ -57,7 +57,7 @@ def write_tensors(path: Path | str, kind: str, tensors: Mapping[str, Tensor], ab
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, weights)
-        write_json(path, kind, VERSION, about)
+        write_json(path, kind, CHECKPOINT_VERSION, about)
     except OSError as error:
         raise CheckpointError(
             f"could not save {path}: {error.strerror}. What was there before is untouched"
@@ -85,7 +85,7 @@ def remove_stale_weights(path: Path, kind: str) -> None:
 
 def weights_file(path: Path, kind: str) -> str | None:
     """Give the name of the weights that a checkpoint's JSON file names, if there is such a file."""
-    return read_json(path, kind, VERSION)["weights"]["file"] if path.is_file() else None
+    return read_json(path, kind, CHECKPOINT_VERSION)["weights"]["file"] if path.is_file() else None
 
 
 def load_checkpoint(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
@@ -96,7 +96,7 @@ def load_checkpoint(path: Path | str, build: Callable[[dict], nn.Module]) -> tup
     CheckpointError for a file that is missing, cut short or changed by so much as one bit, and for
     weights that do not fit the model.
     """
-    tensors, about = read_tensors(path, KIND)
+    tensors, about = read_tensors(path, CHECKPOINT_KIND)
     try:
         model = build(about["settings"])
         model.load_state_dict(tensors)
@@ -111,7 +111,7 @@ def read_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
     """Read what `write_tensors` wrote: the tensors and what is known about them. Raises
     CheckpointError as `load_checkpoint` does."""
     try:
-        about = read_json(path, kind, VERSION)
+        about = read_json(path, kind, CHECKPOINT_VERSION)
         weights = Path(path).with_name(about["weights"]["file"]).read_bytes()
     except OSError as error:
         raise CheckpointError(f"could not read {error.filename}: {error.strerror}") from error

@@ -20,7 +20,7 @@ from course_lib.text.bpe.patterns import (
     stream_pieces,
 )
 
-KIND, VERSION = "byte-pair tokenizer", 1
+TOKENIZER_KIND, TOKENIZER_VERSION = "byte-pair tokenizer", 1
 # tiktoken's regular expressions run out of stack on about a million blanks in a row.
 LONG_BLANK = regex.compile(r"\s{100000}")
 KNOWN_PIECES = 1 << 14  # kept while a stream is read: words repeat, but new ones never end
@@ -307,13 +307,13 @@ class Tokenizer:
             content["decode_only"] = {
                 token.decode("latin-1"): rank for token, rank in self.decode_only.items()
             }
-        write_json(path, KIND, VERSION, content)
+        write_json(path, TOKENIZER_KIND, TOKENIZER_VERSION, content)
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
         """Read what `save` wrote. Raises ValueError, naming the file, if it is damaged or something
         else."""
-        content = read_json(path, KIND, VERSION)
+        content = read_json(path, TOKENIZER_KIND, TOKENIZER_VERSION)
         ranks, decode_only = (
             {token.encode("latin-1"): rank for token, rank in tokens.items()}
             for tokens in (content["tokens"], content.get("decode_only", {}))

@@ -34,7 +34,7 @@ PAGE_TAGS = MAIN_TAGS | {"html", "body"}
 TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th".split())
 # Names end in what the thing is, so `cookie-banner` is a banner and `share-price` a price; these
 # endings say where it stands, how it is built or what it is made of.
-PLACE_NAMES = frozenset(
+POSITION_NAMES = frozenset(
     "area articles bar block bottom box button buttons col column consent container desktop form"
     " group header icon icons inner item items left link links list main media mobile notice outer"
     " panel popup posts primary right row secondary section signup top widget widgets wrap wrapper".split()
@@ -124,7 +124,7 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
             "".join(parts[-2:])
         ):
             return True
-        if parts.pop() not in PLACE_NAMES:
+        if parts.pop() not in POSITION_NAMES:
             return False
     return False
 
