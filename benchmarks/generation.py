@@ -52,11 +52,8 @@ LATENT = {
     "v_head_dim": 16,
     "tied": True,
 }
-TRAINED, TEXTS, AHEAD = (
-    300,
-    20,
-    (1, 2, 4),
-)  # steps; held-out texts to go on from; tokens that a draft runs ahead
+# steps; held-out texts to go on from; tokens that a draft runs ahead
+TRAINED, TEXTS, AHEAD = (300, 20, (1, 2, 4))
 
 
 def prompts(batch: int) -> Tensor:

@@ -148,9 +148,8 @@ def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
     theirs.decoder = tokenizers.decoders.ByteLevel()
     theirs.add_special_tokens([END_OF_TEXT, PAD])
-    theirs.add_tokens(
-        sorted(ours.special_tokens, key=ours.special_tokens.get)[2:]
-    )  # not hidden from the reward
+    # not hidden from the reward
+    theirs.add_tokens(sorted(ours.special_tokens, key=ours.special_tokens.get)[2:])
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=theirs, eos_token=END_OF_TEXT, pad_token=PAD
     )

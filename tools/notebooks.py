@@ -1,10 +1,10 @@
 """Build the notebooks from their text twins, and make handouts from the notebooks.
 
-    python tools/notebooks.py            build each notebook whose twin (or quoted source) has changed
-    python tools/notebooks.py 02 03      only these
-    python tools/notebooks.py --all      build also what has not changed
-    python tools/notebooks.py --check    build nothing; fail if a notebook is out of step with its twin
-    python tools/notebooks.py --handout build/handout    copies without solutions and outputs
+    python tools/notebooks.py           build each notebook whose twin or quoted source has changed
+    python tools/notebooks.py 02 03     only these
+    python tools/notebooks.py --all     build also what has not changed
+    python tools/notebooks.py --check   build nothing; fail if one is out of step with its twin
+    python tools/notebooks.py --handout build/handout   copies without solutions and outputs
 
 A build fills quotes into the twin, executes it, and writes the normalised result in one step, or
 nothing at all if a cell fails.
@@ -110,9 +110,8 @@ def fill_quotes(twin: str) -> str:
 def read_twin(twin: Path) -> NotebookNode:
     """Read a text twin as a notebook without outputs, with ids that depend on the cells' text
     only."""
-    text = re.sub(
-        r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8")
-    )  # the header is made anew below
+    # the header is made anew below
+    text = re.sub(r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8"))
     notebook = jupytext.reads(text, fmt="md:myst")
     seen: set[str] = set()
     for cell in notebook.cells:

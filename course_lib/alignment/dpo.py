@@ -64,8 +64,11 @@ def dpo_loss(
     All four are log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
     equation 7. Raises ValueError if one is NaN or infinite.
 
-    >>> log = lambda chance: torch.tensor([chance]).log()
-    >>> dpo_loss(log(0.8), log(0.2), log(0.4), log(0.4), beta=0.5)      # a margin of 0.5 log 4 = log 2: log(3 / 2)
+    A margin of 0.5 log 4 = log 2 costs log(3 / 2):
+
+    >>> chosen, rejected = torch.tensor([0.8]).log(), torch.tensor([0.2]).log()
+    >>> reference = torch.tensor([0.4]).log()
+    >>> dpo_loss(chosen, rejected, reference, reference, beta=0.5)
     tensor(0.4055)
     """
     chosen = implicit_rewards(policy_chosen, reference_chosen, beta)
@@ -156,7 +159,7 @@ def train_dpo(
     on_step: Callable[[int, nn.Module], None] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainHistory:
-    """Teach `model` choices between answers, see `training.train_bpe`. As it is before, it is the
+    """Teach `model` choices between answers, see `trainer.train`. As it is before, it is the
     reference.
 
     `pairs` are in tokens, see `preferences.encode_preferences`; for settings see

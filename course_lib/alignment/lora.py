@@ -125,8 +125,8 @@ def merge_lora(model: nn.Module) -> list[str]:
 def count_trainable_parameters(model: nn.Module) -> int:
     """Count the numbers that a step of training changes: those of parameters that are not frozen.
 
-    >>> layer = LoRALinear(nn.Linear(100, 50), rank=2, alpha=2.0)      # 2 * (100 + 50), of 5,050 and 300
-    >>> count_trainable_parameters(layer)
+    >>> layer = LoRALinear(nn.Linear(100, 50), rank=2, alpha=2.0)
+    >>> count_trainable_parameters(layer)     # 2 * (100 + 50), of 5,050 and 300
     300
     """
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

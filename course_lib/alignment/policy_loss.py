@@ -82,7 +82,8 @@ def k3_kl_divergence(
     are apart, see `capped_exponent`. Sources: Schulman 2020, "Approximating KL divergence";
     DeepSeekMath (arXiv 2402.03300), equation 4.
 
-    >>> k3_kl_divergence(torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log())       # 0.5 + log 2 - 1
+    >>> policy, reference = torch.tensor([[0.5]]), torch.tensor([[0.25]])
+    >>> k3_kl_divergence(policy.log(), reference.log())     # 0.5 + log 2 - 1
     tensor([[0.1931]])
     """
     log_ratio = reference_log_probs - log_probs
@@ -117,9 +118,8 @@ def average_token_losses(
             " empty"
         )
     check_loss_average(how)
-    sums = torch.where(mask, values, 0.0).sum(
-        -1
-    )  # not values * mask: 0 * NaN of the padding is NaN
+    # not values * mask: 0 * NaN of the padding is NaN
+    sums = torch.where(mask, values, 0.0).sum(-1)
     if how == "sequence":  # DeepSeekMath, equation 3: 1/G sum over answers, 1/|o| sum over tokens
         return (sums / mask.sum(-1).clamp(min=1)).mean()
     if how == "token":  # DAPO, equation 8: one sum over all tokens, by the sum of all |o|

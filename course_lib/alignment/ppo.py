@@ -91,8 +91,10 @@ def rewards_per_token(
     completion without tokens gets nothing. Sources: Ouyang et al. 2022 (arXiv 2203.02155), equation
     2; DeepSeekMath (arXiv 2402.03300), equation 2.
 
-    >>> policy, reference = torch.tensor([[0.5, 0.5, 0.5]]).log(), torch.tensor([[0.5, 0.25, 1.0]]).log()
-    >>> rewards_per_token(torch.tensor([1.0]), policy, reference, torch.ones(1, 3, dtype=torch.bool), beta=0.1)
+    >>> policy = torch.tensor([[0.5, 0.5, 0.5]]).log()
+    >>> reference = torch.tensor([[0.5, 0.25, 1.0]]).log()
+    >>> mask = torch.ones(1, 3, dtype=torch.bool)
+    >>> rewards_per_token(torch.tensor([1.0]), policy, reference, mask, beta=0.1)
     tensor([[ 0.0000, -0.0693,  1.0693]])
     """
     check_token_tables(mask, log_probs=log_probs, reference_log_probs=reference_log_probs)
@@ -158,7 +160,8 @@ def whiten_advantages(
     Not in the paper, but in PPO's implementations: a step then does not depend on the scale of
     rewards.
 
-    >>> whiten_advantages(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), torch.tensor([[True, True], [True, False]]))
+    >>> mask = torch.tensor([[True, True], [True, False]])
+    >>> whiten_advantages(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), mask)
     tensor([[-1.2247,  0.0000],
             [ 1.2247,  0.0000]])
     """
@@ -182,9 +185,13 @@ def clipped_value_loss(
     (equation 9): the clip is that of OpenAI's implementation, one of the details that Engstrom et
     al. 2020 (arXiv 2005.12729), section 3, found only in code.
 
+    Moved by 0.5 where 0.2 is allowed: half of (1 - 0.2) squared, and no gradient.
+
     >>> value = torch.tensor([[0.5]], requires_grad=True)
-    >>> loss = clipped_value_loss(value, torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool))
-    >>> loss.backward()     # moved by 0.5 where 0.2 is allowed: half of (1 - 0.2) squared, and no slope
+    >>> old_value, value_target = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> mask = torch.ones(1, 1, dtype=torch.bool)
+    >>> loss = clipped_value_loss(value, old_value, value_target, mask)
+    >>> loss.backward()
     >>> round(loss.item(), 4), value.grad.item()
     (0.32, 0.0)
     """

@@ -101,7 +101,9 @@ def bradley_terry_loss(
     et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or
     infinite.
 
-    >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))      # log 2 and log(1 + exp(-2)), halved
+    The mean of log 2 and of log(1 + exp(-2)):
+
+    >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.4100)
     """
     if chosen.shape != rejected.shape or not chosen.numel():

@@ -22,17 +22,17 @@ LANGUAGE_WORDS = {
     "english": regex.compile(r"\p{Latin}[\p{Latin}']*"),
     "chinese": regex.compile(r"\p{Han}|[，。；：]"),
 }
-WORKED_SUM = re.compile(
-    r"[0-9][+-][0-9]+="
-)  # the end of a sum that somebody works out: "9-3=", also in "7+5-3="
+# the end of a sum that somebody works out: "9-3=", also in "7+5-3="
+WORKED_SUM = re.compile(r"[0-9][+-][0-9]+=")
 
 
 @dataclass(frozen=True)
 class RuleReward:
     """A rule that rates an answer to a problem, always between `low` and `high`.
 
-    >>> from course_lib.text.problems import Chain
-    >>> accuracy_reward(Chain((7, 5, 3), (1, -1)), "I think 9"), format_reward(Chain((7, 5, 3), (1, -1)), "I think 9")
+    >>> from course_lib.text.problems import ChainProblem
+    >>> chain = ChainProblem((7, 5, 3), (1, -1))
+    >>> accuracy_reward(chain, "I think 9"), format_reward(chain, "I think 9")
     (1.0, 0.0)
     """
 
@@ -86,8 +86,10 @@ def english_share(text: str) -> float:
 def count_worked_sums(text: str) -> int:
     """Count the sums that a text works out; several signs before one "=" are one sum.
 
-    >>> count_worked_sums("7+5=12, then 12-3=9, so 9"), count_worked_sums("7+5=12-3=9"), count_worked_sums("7+5-3=9"), count_worked_sums("I think 9")
-    (2, 2, 1, 0)
+    >>> count_worked_sums("7+5=12, then 12-3=9, so 9"), count_worked_sums("7+5=12-3=9")
+    (2, 2)
+    >>> count_worked_sums("7+5-3=9"), count_worked_sums("I think 9")
+    (1, 0)
     """
     return len(WORKED_SUM.findall(text))
 

@@ -32,10 +32,8 @@ LADDER_FOLDER = DATA_FOLDER / "ladder"
 
 POEM_TITLES = ("lover's-complaint", "pilgrim", "phoenix", "lucrece", "sonnets")
 HELD_OUT_PLAYS = ("plays/the-tempest", "plays/twelfth-night")
-HELD_OUT_SEED, HELD_OUT_BYTES = (
-    1_000_000,
-    100_000,
-)  # of the small web: another seed than anybody trains on
+# of the small web: another seed than anybody trains on
+HELD_OUT_SEED, HELD_OUT_BYTES = (1_000_000, 100_000)
 NGRAM_ORDERS = (1, 2, 3, 5, 8)  # of the n-grams: bytes looked at, the predicted one included
 
 

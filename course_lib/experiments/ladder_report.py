@@ -151,22 +151,24 @@ def dead_experts_by_seed(runs: list[dict]) -> str:
 
 LADDER_HEAD = """# The ladder
 
-GPT-2, DeepSeek's V1, V2 and V3 in the same small size: trained on the same tokens over {seeds} seeds, then for the same
-processor time as GPT-2. Made by
+GPT-2, DeepSeek's V1, V2 and V3 in the same small size: trained on the same tokens over {seeds}
+seeds, then for the same processor time as GPT-2. Made by
 
 ```bash
 {command}
 ```
 
-Bits per byte on held-out text: mean and range over the seeds; less is better. *Seconds*: of one thread, for training on
-equal tokens. *Active*: the parameters that one token is multiplied by. *Cache*: bytes per token in real caches, four
-bytes a number. *Violation*: how far the busiest expert of the worst layer is above a fair load, on held-out text.
-*Dead*: experts with less than a tenth of a fair load, seed by seed. *Accepted*: how often a token drawn from the look
-ahead would stand."""
+Bits per byte on held-out text: mean and range over the seeds; less is better. *Seconds*: of one
+thread, for training on equal tokens. *Active*: the parameters that one token is multiplied by.
+*Cache*: bytes per token in real caches, four bytes a number. *Violation*: how far the busiest
+expert of the worst layer is above a fair load, on held-out text. *Dead*: experts with less than a
+tenth of a fair load, seed by seed. *Accepted*: how often a token drawn from the look ahead would
+stand."""
 
 
-BALANCE_HEAD = """Three layers, two of them with 16 experts, of which a token visits 2, and a shared one; three fifths
-of the steps. *Violation over the run*: of the worst layer, eighth by eighth; 7 is everybody at the same two experts."""
+BALANCE_HEAD = """Three layers, two of them with 16 experts, of which a token visits 2, and a shared
+one; three fifths of the steps. *Violation over the run*: of the worst layer, eighth by eighth; 7 is
+everybody at the same two experts."""
 
 
 LADDER_COLUMNS = (

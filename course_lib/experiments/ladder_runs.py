@@ -50,10 +50,8 @@ LADDER_DEEPSEEK = LADDER_SIZE | {
     "v_head_dim": 16,
     "tied": True,
 }
-LADDER_RECIPE = {
-    "muon_lr": 0.02,
-    "adam_lr": 0.01,
-}  # the best of a small sweep, for V1 on both corpora
+# the best of a small sweep, for V1 on both corpora
+LADDER_RECIPE = {"muon_lr": 0.02, "adam_lr": 0.01}
 BIAS_SPEED = 0.01  # of the routers' bias at the full learning rate, falling with it
 
 

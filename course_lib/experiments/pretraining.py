@@ -50,17 +50,10 @@ MODEL_FAMILIES = (
     "v1 is Llama, moe v1 with experts, v2 adds latent attention, v3 another router (default: gpt2)"
 )
 KIND, VERSION = "training command", 1
-CHANGEABLE_OPTIONS = (
-    "every",
-    "sharded",
-    "device",
-    "accumulate",
-    "prompt",
-)  # when a run is taken up
-HELD_OUT, SCORED_BYTES = (
-    20,
-    30_000,
-)  # every twentieth document is held out; so much of them is scored on the way
+# when a run is taken up
+CHANGEABLE_OPTIONS = ("every", "sharded", "device", "accumulate", "prompt")
+# every twentieth document is held out; so much of them is scored on the way
+HELD_OUT, SCORED_BYTES = (20, 30_000)
 
 OPTION_HELP = {
     "steps": "batches to learn from",

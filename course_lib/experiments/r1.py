@@ -1,9 +1,9 @@
 """From raw text to R1: the stages of DeepSeek-R1 (arXiv 2501.12948) at the size of a laptop.
 
-    base -> zero                                    reinforcement learning on rules alone: R1-Zero
-         -> cold-start -> reasoning                 a few readable answers first, then RL with a reward for language
-         -> sft -> r1                               the best of these answers and of the chats, then RL for both: R1
-    small-base -> student, small-zero               a small dense model, taught by R1 or by RL
+    base -> zero                        RL on rules alone: R1-Zero
+         -> cold-start -> reasoning     a few readable answers, then RL with a reward for language
+         -> sft -> r1                   the best of these answers and of the chats, then RL for both
+    small-base -> student, small-zero   a small dense model, taught by R1 or by RL
 
 Every stage reads what the stages before it left in the folder of the run and leaves a model, or
 data, of its own name. A stage that was killed goes on from its last checkpoint.
@@ -118,13 +118,13 @@ GPU_RECIPE = replace(  # nine minutes on an H200; one seed, see data/r1/gpu
 R1_PRESETS = {"laptop": LAPTOP_RECIPE, "gpu": GPU_RECIPE}
 
 
-SHIPPED_R1 = ExperimentRun(
-    DATA_FOLDER / "r1/seed-0"
-)  # the tokenizer and four of the models: base, zero, r1, student
+# The tokenizer and four of the models: base, zero, r1, student.
+SHIPPED_R1 = ExperimentRun(DATA_FOLDER / "r1/seed-0")
 
 
 # ---------------------------------------------------------------------- what the stages are made of
-# Each of `pretrain_stage`, `rl_stage` and `finetune_stage` leaves a stage's model and history, unless that is done.
+# Each of `pretrain_stage`, `rl_stage` and `finetune_stage` leaves a stage's model and history,
+# unless that is done already.
 
 
 def r1_pages(run: ExperimentRun) -> Iterable[Document]:

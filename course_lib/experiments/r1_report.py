@@ -91,7 +91,10 @@ def is_finished(folder: Path) -> bool:
 def read_r1_run(folder: Path) -> dict:
     """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts,
     controls, search."""
-    data = lambda name: read_json(folder / f"{name}.json", "data", DATA_VERSION)  # noqa: E731
+
+    def data(name: str) -> dict | list:
+        return read_json(folder / f"{name}.json", "data", DATA_VERSION)
+
     history = read_json(folder / "zero/history.json", "history", DATA_VERSION)
     seconds = {
         name: read_json(folder / name / "seconds.json", "seconds", DATA_VERSION)
@@ -190,43 +193,26 @@ def r1_goals_table(runs: list[dict]) -> str:
 
 def stages_table(runs: list[dict]) -> str:
     header = [
-        "stage",
-        "right",
-        "right, greedy",
-        "well-formed",
-        "show work",
-        "mixed",
-        "tokens",
-        "tokens if worked",
-        "seconds",
+        *("stage", "right", "right, greedy", "well-formed", "show work", "mixed"),
+        *("tokens", "tokens if worked", "seconds"),
     ]
-    rows = []
-    for stage in R1_STAGES:
-        of = lambda what, stage=stage: seed_percents(
-            [arithmetic_measure(run, stage, what) for run in runs]
-        )  # noqa: E731
-        number = lambda what, stage=stage: seed_decimals(
-            [arithmetic_measure(run, stage, what) for run in runs]
-        )  # noqa: E731
-        greedy = seed_percents(
-            [run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs]
-        )
-        seconds = ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs)
-        rows.append(
-            [
-                STAGE_NAMES[stage],
-                of("accuracy"),
-                greedy,
-                of("format"),
-                of("worked"),
-                of("mixed"),
-                number("length"),
-                number("length of worked"),
-                seconds,
-            ]
-        )
     note = "\n\nShares in per cent; *seconds* of one processor, all that the stage does included."
-    return markdown_table(header, rows) + note
+    return markdown_table(header, [stage_row(runs, stage) for stage in R1_STAGES]) + note
+
+
+def stage_row(runs: list[dict], stage: str) -> list[str]:
+    def over_seeds(measure: str) -> list[float]:
+        return [arithmetic_measure(run, stage, measure) for run in runs]
+
+    greedy = [run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs]
+    return [
+        STAGE_NAMES[stage],
+        seed_percents(over_seeds("accuracy")),
+        seed_percents(greedy),
+        *(seed_percents(over_seeds(measure)) for measure in ("format", "worked", "mixed")),
+        *(seed_decimals(over_seeds(measure)) for measure in ("length", "length of worked")),
+        ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs),
+    ]
 
 
 def what_grew_section(runs: list[dict]) -> str:

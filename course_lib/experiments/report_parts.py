@@ -8,13 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-SEED_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-)  # Okabe and Ito's, as in the lessons
+# Okabe and Ito's, as in the lessons
+SEED_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
 def seed_percents(values: Sequence[float]) -> str:

@@ -76,9 +76,8 @@ class SearchRecipe:
 SEARCH_RECIPE = SearchRecipe()
 
 
-SHIPPED_SEARCH = ExperimentRun(
-    DATA_FOLDER / "r1/seed-0/search", recipe=SEARCH_RECIPE
-)  # the tokenizer and two of the models: base, search
+# the tokenizer and two of the models: base, search
+SHIPPED_SEARCH = ExperimentRun(DATA_FOLDER / "r1/seed-0/search", recipe=SEARCH_RECIPE)
 
 
 def evaluate_search(run: ExperimentRun, name: str) -> dict:

@@ -160,12 +160,13 @@ def read_search_run(folder: Path) -> dict:
     for name in SEARCH_EXPERIMENTS:
         path = folder / f"experiments/{name}/result.json"
         measured |= read_json(path, "data", DATA_VERSION) if path.exists() else {}
-    history = lambda name: read_json(
-        folder / f"search/{name}/history.json", "history", DATA_VERSION
-    )  # noqa: E731
+    curves = {}
+    for name in [name for name in measured if name != "base"]:
+        path = folder / f"search/{name}/history.json"
+        curves[name] = read_json(path, "history", DATA_VERSION)["measures"]
     return {
         "measures": {name: count_by_tries(result) for name, result in measured.items()},
-        "curves": {name: history(name)["measures"] for name in measured if name != "base"},
+        "curves": curves,
     }
 
 

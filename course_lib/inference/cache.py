@@ -10,7 +10,7 @@ class KVCache:
 
     >>> import torch
     >>> cache = KVCache(max_seq_len=4)
-    >>> k, v = cache.append(torch.ones(1, 2, 3, 5), torch.ones(1, 2, 3, 5))     # the prompt: three tokens
+    >>> k, v = cache.append(torch.ones(1, 2, 3, 5), torch.ones(1, 2, 3, 5))     # a prompt of three
     >>> k, v = cache.append(torch.zeros(1, 2, 1, 5), torch.zeros(1, 2, 1, 5))   # one more
     >>> cache.length, k.shape, cache.n_bytes
     (4, torch.Size([1, 2, 4, 5]), 320)

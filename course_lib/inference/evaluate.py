@@ -75,9 +75,8 @@ def sequence_nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = 
     )
     total = 0.0
     for x, y in zip(inputs.split(16), targets.split(16), strict=True):
-        logits = at_least_float32(model(x)).flatten(
-            0, 1
-        )  # in bfloat16 a sum of 256 nats takes up no more of 0.5
+        # in bfloat16 a sum of 256 nats takes up no more of 0.5
+        logits = at_least_float32(model(x)).flatten(0, 1)
         total += F.cross_entropy(logits, y.flatten(), ignore_index=-100, reduction="sum").item()
     return total
 

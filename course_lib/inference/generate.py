@@ -77,9 +77,8 @@ def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Floa
     if temperature == 0:
         best = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~best, -torch.inf)
-    temperature = max(
-        temperature, torch.finfo(logits.dtype).tiny
-    )  # one that rounds to 0 would make 0 / 0
+    # one that rounds to 0 would make 0 / 0
+    temperature = max(temperature, torch.finfo(logits.dtype).tiny)
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
@@ -134,7 +133,7 @@ def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]
     """Rule out every token that is less than `p` times as likely as the best (Nguyen et al. 2024,
     arXiv 2407.01082).
 
-    >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)        # at least half of 0.5
+    >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)     # at least half of 0.5
     tensor([0.6250, 0.3750, 0.0000])
     """
     check_sampling(min_p=p)
@@ -300,9 +299,8 @@ def beam_search(
     beams, scores = ids[None], torch.zeros(1, dtype=torch.double, device=ids.device)
     for step in range(max_new_tokens):
         logits = checked_logits(model(beams)[:, -1], f"new token {step} of beam ")
-        steps = logits.double().log_softmax(
-            -1
-        )  # long texts add up many, and close beams must not swap
+        # long texts add up many, and close beams must not swap
+        steps = logits.double().log_softmax(-1)
         if stop_token is not None:
             done = (beams[:, len(ids) :] == stop_token).any(-1)
             if done.all():

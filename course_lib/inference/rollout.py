@@ -31,9 +31,8 @@ class Completions:
 
     ids: Int[Tensor, "B S"]  # prompt and completion; 0 where padding
     padding: Bool[Tensor, "B S"]  # True where there is no token, on either side
-    completion_mask: Bool[
-        Tensor, "B T"
-    ]  # of the last T columns: True on tokens, the stop token included
+    # of the last T columns: True on tokens, the stop token included
+    completion_mask: Bool[Tensor, "B T"]
     log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding
     finished: Bool[Tensor, "B"]  # said the stop token
 
@@ -105,9 +104,8 @@ def sample_completions(
     ids, real = (table.to(device) for table in pad_rows(prompts, pad_token=0, side="left"))
     texts = RolloutState(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
-    rows = torch.arange(
-        len(prompts) * n_samples, device=device
-    )  # of the result: those still being written
+    # of the result: those still being written
+    rows = torch.arange(len(prompts) * n_samples, device=device)
     points = random_points((max_new_tokens, len(rows)), generator).to(device)
     tokens, chances = (
         torch.zeros_like(points, dtype=torch.long),
@@ -190,7 +188,8 @@ def draw_by_points(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> I
     One random number per row, where noise on every score would need `V`. A token of chance 0 has no
     stretch.
 
-    >>> draw_by_points(torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4), torch.tensor([0.0, 0.49, 0.5, 0.99]))
+    >>> probs = torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4)
+    >>> draw_by_points(probs, torch.tensor([0.0, 0.49, 0.5, 0.99]))
     tensor([0, 0, 2, 3])
     """
     line = probs.cumsum(-1)

@@ -22,9 +22,8 @@ from course_lib.inference.generate import (
 )
 from course_lib.layers.precision import at_least_float32
 
-SamplingRule = Callable[
-    [Tensor], tuple[Tensor, Tensor]
-]  # scores (V) -> a token drawn from them, and all the chances (V)
+# scores (V) -> a token drawn from them, and all the chances (V)
+SamplingRule = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @runtime_checkable
@@ -96,10 +95,8 @@ def residual_probs(p: Float[Tensor, "V"], q: Float[Tensor, "V"]) -> Float[Tensor
     >>> residual_probs(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6]))
     tensor([0.7500, 0.2500, 0.0000])
     """
-    p, q = (
-        at_least_float32(p),
-        at_least_float32(q),
-    )  # in float16 small differences and their sum would be 0
+    # in float16 small differences and their sum would be 0
+    p, q = (at_least_float32(p), at_least_float32(q))
     missing = (p - q).clamp(min=0)
     return missing / missing.sum() if missing.any() else p  # none missing: p = q up to rounding
 
@@ -175,9 +172,8 @@ def shared_prefix_length(a: Int[Tensor, "S"], b: Int[Tensor, "L"]) -> int:
     2
     """
     n = min(len(a), len(b))
-    return (
-        int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0
-    )  # a text of nothing may be on any device
+    # a text of nothing may be on any device
+    return int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0
 
 
 def stack_chances(

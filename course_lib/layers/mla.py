@@ -51,9 +51,8 @@ def naive_attention(
     q = torch.cat([q_content, q_rotary], -1)  # eq. 40
     # eq. 44: the one rotary key stands beside every head's content
     k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
-    v = F.pad(
-        v, (0, q.shape[-1] - v.shape[-1])
-    )  # torch's fused kernel wants one width for all three
+    # torch's fused kernel wants one width for all three
+    v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
     return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]  # eq. 46
 
 
@@ -160,9 +159,8 @@ class MLA(nn.Module):
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
         """Make each head's queries, in two parts, places marked in the second (equations 37 to
         40)."""
-        q = self.q_up(
-            self.q_latent_norm(self.q_down(x)) if self.compresses_q else x
-        )  # eq. 37; 38 and 39 in one
+        # eq. 37; 38 and 39 in one
+        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
         content, rotary = q.split(self.q_widths, dim=-1)
         return content, self.rotary(rotary, start)
@@ -172,9 +170,8 @@ class MLA(nn.Module):
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
         """Make what the cache holds: each token's normed latent, and its rotated key (equations 41
         and 43)."""
-        latent, k_rotary = self.kv_down(x).split(
-            self.kv_widths, dim=-1
-        )  # eq. 41, and 43 before its rotation
+        # eq. 41, and 43 before its rotation
+        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)
         return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]
 
     def up(self) -> tuple[Float[Tensor, "H D R"], Float[Tensor, "H Dv R"]]:
@@ -187,8 +184,13 @@ def check_mla_widths(
     q_lora_rank: int | None,
 ) -> None:  # fmt: skip
     """Raise a ValueError that names the numbers if no attention has these widths."""
-    sizes = {"n_heads": n_heads, "kv_lora_rank": kv_lora_rank, "qk_nope_head_dim": qk_nope_head_dim,
-             "v_head_dim": v_head_dim, "q_lora_rank": 1 if q_lora_rank is None else q_lora_rank}  # fmt: skip
+    sizes = {
+        "n_heads": n_heads,
+        "kv_lora_rank": kv_lora_rank,
+        "qk_nope_head_dim": qk_nope_head_dim,
+        "v_head_dim": v_head_dim,
+        "q_lora_rank": 1 if q_lora_rank is None else q_lora_rank,
+    }
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} {size} is below 1")

@@ -51,9 +51,8 @@ class SinusoidalPosition(nn.Module):
         super().__init__()
         rotary_frequencies(d_model, base)  # refuses a width or base that will not do
         self.d_model, self.base = d_model, base
-        self.register_buffer(
-            "precision", torch.empty(0), persistent=False
-        )  # a type that `to` can change
+        # a type that `to` can change
+        self.register_buffer("precision", torch.empty(0), persistent=False)
 
     def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
         return sinusoidal_positions(places, self.d_model, self.base).to(self.precision.dtype)

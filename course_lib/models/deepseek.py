@@ -28,7 +28,8 @@ class DeepSeekSettings(LlamaSettings):
     `n_kv_heads` is for DeepSeekMoE, which has no latents. `d_expert` None means that a token's
     experts, shared ones included, are together as wide as a dense layer, as in V2 and V3.
 
-    >>> settings = DeepSeekSettings(512, 128, d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
+    >>> sizes = dict(d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
+    >>> settings = DeepSeekSettings(512, 128, **sizes)
     >>> settings.d_ff, settings.d_expert
     (168, 56)
     """
@@ -251,7 +252,9 @@ def mla_cache_numbers_per_token(settings: DeepSeekSettings) -> int:
     """Count the numbers that the caches of all layers hold for each token: a latent and a rotary
     key per layer.
 
-    >>> mla_cache_numbers_per_token(DEEPSEEK_V2)     # with a key and a value per head: 60 * 2 * 128 * 128 = 1,966,080
+    With a key and a value per head it were 60 * 2 * 128 * 128 = 1,966,080:
+
+    >>> mla_cache_numbers_per_token(DEEPSEEK_V2)
     34560
     """
     return settings.n_layers * (settings.kv_lora_rank + settings.qk_rope_head_dim)

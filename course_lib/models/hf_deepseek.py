@@ -53,9 +53,8 @@ DEEPSEEK_NAMES = HF_NAMES | {
     "mtp.{}.join": "model.layers.{}.eh_proj",
     "mtp.{}.norm": "model.layers.{}.shared_head.norm",
 }
-Q_WHOLE = {
-    "blocks.{}.attention.q_up": "model.layers.{}.self_attn.q_proj"
-}  # without query compression
+# without query compression
+Q_WHOLE = {"blocks.{}.attention.q_up": "model.layers.{}.self_attn.q_proj"}
 ROUTER_BIAS = "gate.e_score_correction_bias"
 
 

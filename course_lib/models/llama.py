@@ -201,7 +201,9 @@ def kv_cache_numbers_per_token(settings: LlamaSettings) -> int:
     """Count the numbers that the caches of all layers hold for each token: a key and a value per
     layer and shared head.
 
-    >>> kv_cache_numbers_per_token(DEEPSEEK_67B)       # with one pair per head instead of per eight: 1,556,480
+    With one pair per head instead of per eight it were 1,556,480:
+
+    >>> kv_cache_numbers_per_token(DEEPSEEK_67B)
     194560
     """
     return 2 * settings.n_layers * settings.n_kv_heads * settings.d_head

@@ -142,10 +142,8 @@ def rejection_sample(
     return kept
 
 
-ZERO_REWARDS = {
-    "accuracy": 1.0,
-    "format": 0.5,
-}  # at a weight of 0.2 the format was lost in some seeds
+# at a weight of 0.2 the format was lost in some seeds
+ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}
 
 
 REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}

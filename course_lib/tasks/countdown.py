@@ -20,9 +20,8 @@ from course_lib.alignment.rl_task import EVALUATION_SEED, Question, RLTask, rewa
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import SearchProblem, draw_search, is_well_formed, verify_answer
 
-TRY_PATTERN = re.compile(
-    r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?"
-)  # "20-9=11+3=14-6=8 not"
+# "20-9=11+3=14-6=8 not"
+TRY_PATTERN = re.compile(r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?")
 MAX_CORPUS_TRIES = 4  # of an answer in the corpus
 SEARCH_REWARDS = {"accuracy": 1.0, "format": 0.2}
 SEARCH_CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}
@@ -53,7 +52,7 @@ def find_tries(text: str) -> list[SearchTry]:
     """Find the tries of an answer.
 
     >>> find_tries("<think>20-9=11+3=14-6=8 not 14, 20-9=12 yes</think><answer>20-9</answer>")[1]
-    Try(terms=(20, -9), says=12, verdict='yes')
+    SearchTry(terms=(20, -9), says=12, verdict='yes')
     """
     found = []
     for steps, verdict in TRY_PATTERN.findall(text):

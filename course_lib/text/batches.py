@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-IGNORE_INDEX = (
-    -100
-)  # a target that no loss counts; torch.nn.functional.cross_entropy skips it by default
+# a target that no loss counts; torch.nn.functional.cross_entropy skips it by default
+IGNORE_INDEX = -100
 
 
 def token_stream(documents: Iterable[Sequence[int]], end_token: int) -> Int[Tensor, "N"]:
@@ -221,9 +220,8 @@ class PackedBatch(NamedTuple):
     inputs: Int[Tensor, "B T"]
     targets: Int[Tensor, "B T"]  # IGNORE where there is nothing to predict
     documents: Int[Tensor, "B T"]  # which document the token is from; -1 is padding
-    positions: Int[
-        Tensor, "B T"
-    ]  # counted from the start of the document, or of its part in this row
+    # counted from the start of the document, or of its part in this row
+    positions: Int[Tensor, "B T"]
 
 
 def pack_documents(

@@ -73,9 +73,8 @@ class SearchProblem:
     ('make 14 from 20 9 3 6', ('20-9-3+6',))
     """
 
-    numbers: tuple[
-        int, ...
-    ]  # the first is at least the sum of the others: no partial result falls below 0
+    # the first is at least the sum of the others: no partial result falls below 0
+    numbers: tuple[int, ...]
     target: int
 
     def __post_init__(self) -> None:
@@ -205,7 +204,8 @@ SEARCH_IN_TEXT = re.compile(r"make ([0-9]{1,2}) from ([0-9]{2}(?: [1-9])+)(?! ?[
 def find_problems(text: str) -> Iterator[Problem]:
     """Every chain and every search that stands in a text, whatever is written around it.
 
-    >>> [problem.question for problem in find_problems("User: 7+5-3=?\\nAssistant: 9. And make 14 from 20 9 3 6?")]
+    >>> text = "User: 7+5-3=?\\nAssistant: 9. And make 14 from 20 9 3 6?"
+    >>> [problem.question for problem in find_problems(text)]
     ['7+5-3=?', 'make 14 from 20 9 3 6']
     """
     for match in CHAIN_IN_TEXT.finditer(text):
@@ -398,7 +398,8 @@ def verify_answer(problem: Problem, text: str) -> VerifierVerdict:
 
     >>> bool(verify_answer(ChainProblem((7, 5, 3), (1, -1)), "I think 9"))
     True
-    >>> verify_answer(SearchProblem((20, 9, 3, 6), 14), "<think>hmm</think><answer>20+9-3-6</answer>").reason
+    >>> text = "<think>hmm</think><answer>20+9-3-6</answer>"
+    >>> verify_answer(SearchProblem((20, 9, 3, 6), 14), text).reason
     '20+9-3-6 makes 20, not 14'
     """
     if not isinstance(problem, ChainProblem | SearchProblem):

@@ -37,7 +37,7 @@ class CallAfterStep(Callback):
 
 
 class EvaluateAt(Callback):
-    """Write what `evaluate(model)` gives into `History.validation`, after the named steps; 0 is
+    """Write what `evaluate(model)` gives into `TrainHistory.validation`, after the named steps; 0 is
     before the first."""
 
     def __init__(

@@ -57,9 +57,9 @@ def all_reduce_sum(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """Add up a tensor over all processes."""
     if world_size() == 1:
         return x
-    sum = x.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
-    dist.all_reduce(sum)
-    return sum.to(x.device)
+    summed = x.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+    dist.all_reduce(summed)
+    return summed.to(x.device)
 
 
 class ForwardDispatcher(nn.Module):

@@ -31,7 +31,8 @@ from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step
 from course_lib.training.settings import TrainHistory, TrainSettings
 
-TokenBatch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+# inputs and targets, whose further axes are the objective's own
+TokenBatch = tuple[Int[Tensor, "B ..."], Int[Tensor, "B ..."]]
 
 
 def train(
@@ -62,7 +63,7 @@ def train(
 
     With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is,
     as if nothing had happened. For this `batches` are given from the first one on, or as a function
-    of the number of batches to skip. `sharded`: see `parallel.DistributedModel`. Raises
+    of the number of batches to skip. `sharded`: see `distributed.DistributedModel`. Raises
     FloatingPointError when the loss or a gradient is no longer a finite number, before the weights
     are touched, and ValueError when there are fewer batches than steps.
     """
@@ -137,9 +138,8 @@ class TrainingRun:
                 self.end_or_go_on(step, wishes)
                 if history.ended:
                     break
-        history.ended = history.ended or (
-            "interrupted" if wishes else ""
-        )  # in the middle of a step
+        # in the middle of a step
+        history.ended = history.ended or ("interrupted" if wishes else "")
         tell_if_interrupted(history.ended, len(history.loss), steps)
         if not history.ended:
             raise ValueError(f"the batches ended after {len(history.loss)} of {steps} steps")

@@ -72,9 +72,8 @@ def test_what_is_stored_is_what_comes_out():
         corpus = ladder.ladder_corpus(name)
         assert stored["8 bits, no guess"][name] == 8
         gzip = evaluate.evaluate_bits_per_byte(baselines.gzip_bits, ["".join(corpus.held_out)])
-        assert stored["gzip"][name] == pytest.approx(
-            gzip, rel=0.01
-        )  # zlib differs from machine to machine
+        # zlib differs from machine to machine
+        assert stored["gzip"][name] == pytest.approx(gzip, rel=0.01)
         pairs = ladder.score_on_corpora({name: baselines.NGramModel(corpus.documents, order=2)})
         assert stored["2-grams of bytes"][name] == pytest.approx(pairs[name])
         assert all(0 < bits[name] <= 8 and math.isfinite(bits[name]) for bits in stored.values())

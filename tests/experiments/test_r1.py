@@ -191,9 +191,8 @@ def test_readable_answers_are_right_well_formed_and_in_english():
     assert not r1.is_readable_answer(
         CHAIN, "<think>first 7+5=12，再12-3=9</think><answer>9</answer>"
     )
-    assert not r1.is_readable_answer(
-        CHAIN, "<think>7+5=12, 12-3=9</think><answer>9</answer>"
-    )  # no word at all
+    # no word at all
+    assert not r1.is_readable_answer(CHAIN, "<think>7+5=12, 12-3=9</think><answer>9</answer>")
 
 
 def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
@@ -207,9 +206,8 @@ def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
         "9",
     ]
     rewards = task.reward([CHAIN, fact, CHAIN], answers)
-    assert (
-        rewards[0] == 2.0 and rewards[2] == 1.5
-    )  # right, formed, English; right, and no word that is foreign
+    # right, formed, English; right, and no word that is foreign
+    assert rewards[0] == 2.0 and rewards[2] == 1.5
     assert rewards[1] == pytest.approx(score_chats(judge, tokenizer, [(fact, answers[1])])[0])
     assert task.measure([CHAIN, fact, CHAIN], answers)["accuracy"] == 1.0
 
@@ -236,6 +234,5 @@ def test_the_shipped_models_are_as_good_as_the_card_says(stage, least, most):
     numbers = json.loads((r1.DATA_FOLDER / "r1/card.json").read_text())[0]["measures"]["stages"][
         stage
     ]["sums"]
-    assert (
-        abs(found["accuracy"] - numbers["accuracy"]) < 0.08
-    )  # 300 other draws: three standard errors and a half
+    # 300 other draws: three standard errors and a half
+    assert abs(found["accuracy"] - numbers["accuracy"]) < 0.08

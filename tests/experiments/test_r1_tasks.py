@@ -22,13 +22,8 @@ TINY = r1.R1Recipe(
     zero=FEW,
     small_zero=FEW,
 )
-SOME = (
-    "base/tokenizer",
-    "base",
-    "zero",
-    "small-base",
-    "small-zero",
-)  # no others: untrained models are never right
+# no others: untrained models are never right
+SOME = ("base/tokenizer", "base", "zero", "small-base", "small-zero")
 
 
 @pytest.fixture

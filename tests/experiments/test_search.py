@@ -270,7 +270,6 @@ def test_the_shipped_models_search_as_well_and_as_long_as_the_card_says(name):
     card = json.loads((DATA_FOLDER / "r1/card.json").read_text())[0]["search"]["measures"][name][
         "sampled"
     ]
-    assert (
-        abs(found["accuracy"] - card["accuracy"]) < 0.12
-    )  # 200 draws: more than three standard errors
+    # 200 draws: more than three standard errors
+    assert abs(found["accuracy"] - card["accuracy"]) < 0.12
     assert abs(found["tries of worked"] / card["tries of worked"] - 1) < 0.35

@@ -330,11 +330,8 @@ def test_a_fool_gains_nothing_and_costs_no_pass():
     got = speculative_generate(
         target, Fool(target), torch.tensor([1, 2]), 20, n_ahead=3, temperature=0.0
     )
-    assert (got.n_passes, got.n_judged, got.n_accepted) == (
-        20,
-        19,
-        0,
-    )  # the last token needs no draft
+    # the last token needs no draft
+    assert (got.n_passes, got.n_judged, got.n_accepted) == (20, 19, 0)
     assert got.acceptance_rate == 0 and got.tokens_per_pass == 1
 
 

@@ -72,9 +72,10 @@ def test_a_page_is_not_lost_by_the_names_of_what_holds_it(opening):
 @pytest.mark.parametrize(
     "name",
     [
-        "sidebar", "sidebar-left", "main-sidebar", "sidebar--open", "site_nav", "mainMenu", "page-footer", "footer-2",
-        "site-header", "siteHeader", "top-bar", "cookie-banner", "cookie-consent-popup", "social-share-buttons",
-        "related-posts", "newsletter-signup", "wide ad-box", "widget sidebar no-print", "nav-menu-12", "td-breadcrumbs",
+        "sidebar", "sidebar-left", "main-sidebar", "sidebar--open", "site_nav", "mainMenu",
+        "page-footer", "footer-2", "site-header", "siteHeader", "top-bar", "cookie-banner",
+        "cookie-consent-popup", "social-share-buttons", "related-posts", "newsletter-signup",
+        "wide ad-box", "widget sidebar no-print", "nav-menu-12", "td-breadcrumbs",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("attribute", ["class", "id"])

@@ -127,9 +127,8 @@ def test_a_checkpoint_of_one_process_goes_on_in_two(results, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, results, kind, tmp_path):
     stopped = results[f"{kind} to one"]
-    assert (
-        stopped["ended"] == "interrupted" and len(stopped["loss"]) == 4
-    )  # both stopped where one was asked to
+    # both stopped where one was asked to
+    assert stopped["ended"] == "interrupted" and len(stopped["loss"]) == 4
     shutil.copytree(folder / f"{kind} to one", tmp_path / "run")
     same_run(two_processes.run(folder=tmp_path / "run"), results[f"{kind} muon"])
 

@@ -143,9 +143,8 @@ def _row(token: str, chance: float, possible: bool, scale: float, tick: float, y
 # Beams
 # --------------------------------------------------------------------------------------------------
 
-Tree = Mapping[
-    str, tuple[float, Mapping[str, float]]
-]  # word -> its chance, and the chances of the words after it
+# word -> its chance, and the chances of the words after it
+Tree = Mapping[str, tuple[float, Mapping[str, float]]]
 
 
 def beams(tree: Tree, widths: Sequence[int] = (1, 2, 3)) -> frames.Explorer:

@@ -23,7 +23,8 @@ from course_lib.layers.moe.routing import Routing
 def expert_load(routing: Routing) -> Int[Tensor, "E"]:
     """Count the tokens that visit each expert.
 
-    >>> expert_load(Routing(torch.ones(2, 4), chosen=torch.tensor([[0, 3], [0, 1]]), weights=torch.ones(2, 2)))
+    >>> chosen = torch.tensor([[0, 3], [0, 1]])
+    >>> expert_load(Routing(torch.ones(2, 4), chosen, weights=torch.ones(2, 2)))
     tensor([2, 1, 0, 1])
     """
     return torch.bincount(routing.chosen.flatten(), minlength=routing.scores.shape[-1])
@@ -80,7 +81,8 @@ def expert_balance_loss(
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
-    >>> expert_balance_loss(route_softmax(scores.log(), n_chosen=1))    # f = 4, 0, 0, 0; P = 0.55, 0.2, 0.15, 0.1
+    >>> routing = route_softmax(scores.log(), n_chosen=1)
+    >>> expert_balance_loss(routing)     # f = 4, 0, 0, 0; P = 0.55, 0.2, 0.15, 0.1
     tensor(2.2000)
     """
     routing = counted_over(routing, over)
@@ -97,7 +99,8 @@ def device_balance_loss(
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
-    >>> device_balance_loss(route_softmax(scores.log(), n_chosen=1), n_groups=2)        # f = 2, 0; P = 0.75, 0.25
+    >>> routing = route_softmax(scores.log(), n_chosen=1)
+    >>> device_balance_loss(routing, n_groups=2)     # f = 2, 0; P = 0.75, 0.25
     tensor(1.5000)
     """
     routing = counted_over(routing, over)
@@ -121,16 +124,17 @@ def communication_balance_loss(
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.4, 0.1, 0.3, 0.2]])
-    >>> routing = route_softmax(scores.log(), n_chosen=2, n_groups=2, n_limited_groups=2)       # 0 and 1; 0 and 2
-    >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)     # f = 1, 0.5; P = 0.65, 0.35
+    >>> routing = route_softmax(scores.log(), n_chosen=2, n_groups=2, n_limited_groups=2)
+    >>> routing.chosen.tolist()     # so f = 1, 0.5; P = 0.65, 0.35
+    [[0, 1], [0, 2]]
+    >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)
     tensor(0.8250)
     """
     routing = counted_over(routing, over)
-    device = routing.chosen // (routing.scores.shape[-1] // n_groups)
-    sent = device.new_zeros(*device.shape[:-1], n_groups, dtype=torch.float)
-    sent = sent.scatter(
-        -1, device, 1.0
-    )  # written, not added: two experts on a device are one journey
+    group = routing.chosen // (routing.scores.shape[-1] // n_groups)
+    sent = torch.zeros(*group.shape[:-1], n_groups, device=group.device)
+    # written, not added: two experts on a device are one journey
+    sent = sent.scatter(-1, group, 1.0)
     f = sent.mean(-2) * n_groups / n_limited_groups  # equation 30
     return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
@@ -146,7 +150,8 @@ def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Te
 
     >>> from course_lib.layers.moe import route_sigmoid
     >>> scores = torch.tensor([[[0.8, 0.4, 0.4], [0.2, 0.1, 0.1]]])     # a sequence of two tokens
-    >>> sequence_balance_loss(route_sigmoid(scores.logit(), torch.zeros(3), n_chosen=1))    # f = 3, 0, 0; P = 0.5, ...
+    >>> routing = route_sigmoid(scores.logit(), torch.zeros(3), n_chosen=1)
+    >>> sequence_balance_loss(routing)     # f = 3, 0, 0; P = 0.5, 0.25, 0.25
     tensor(1.5000)
     """
     scores, n_chosen = routing.scores, routing.chosen.shape[-1]

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from course_lib.layers.moe.routing import Routing
 
-DENSE_BELOW = (
-    2**20
-)  # multiplications by which all experts are computed sooner than the tokens are sorted
+# multiplications by which all experts are computed sooner than the tokens are sorted
+DENSE_BELOW = 2**20
 
 
 def gated_silu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
@@ -79,7 +78,8 @@ def grouped_matmul(
     autocast, so we do; it takes rows, matrices and slopes only as they lie without gaps, so we lay
     them out.
 
-    >>> grouped_matmul(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
+    >>> weight = torch.tensor([[[5.0]], [[6.0]], [[7.0]]])
+    >>> grouped_matmul(torch.ones(3, 1), weight, ends=torch.tensor([2, 2, 3])).T
     tensor([[5., 5., 7.]])
     """
     kind, dtype = rows.device.type, matrices.dtype
@@ -89,9 +89,8 @@ def grouped_matmul(
     if whole and rows.element_size() <= 4 and len(rows) and hasattr(F, "grouped_mm"):
         out = F.grouped_mm(without_gaps(rows), without_gaps(matrices).mT, offs=ends.to(torch.int32))
         if out.requires_grad:
-            out.register_hook(
-                without_gaps
-            )  # a plain sum sends back one number, expanded to the shape of `out`
+            # a plain sum sends back one number, expanded to the shape of `out`
+            out.register_hook(without_gaps)
         return out
     groups = rows.tensor_split(ends[:-1].cpu())
     return torch.cat([group @ matrix.T for group, matrix in zip(groups, matrices, strict=True)])

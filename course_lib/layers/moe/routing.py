@@ -46,15 +46,15 @@ def route_softmax(
     20-22 and section 2.2.2; `scale` is the `routed_scaling_factor` of its release, 16 for the large
     model.
 
-    >>> route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
-    Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
+    >>> routing = route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
+    >>> routing.chosen, routing.weights
+    (tensor([0, 3]), tensor([4., 3.]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
     scores = at_least_float32(logits).softmax(-1)  # V2, eq. 22
     chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
-    return Routing(
-        scores, chosen, scale * scores.gather(-1, chosen)
-    )  # V2, eq. 21: not divided by their sum
+    # V2, eq. 21: not divided by their sum
+    return Routing(scores, chosen, scale * scores.gather(-1, chosen))
 
 
 def route_sigmoid(
@@ -77,8 +77,10 @@ def route_sigmoid(
     >>> logits = torch.tensor([0.6, 0.5, 0.2, 0.1]).logit()
     >>> route_sigmoid(logits, bias=torch.zeros(4), n_chosen=2).chosen
     tensor([0, 1])
-    >>> route_sigmoid(logits, bias=torch.tensor([0.0, -0.2, 0.2, 0.0]), n_chosen=2)     # 0.6, 0.3, 0.4, 0.1
-    Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
+    >>> bias = torch.tensor([0.0, -0.2, 0.2, 0.0])
+    >>> routing = route_sigmoid(logits, bias, n_chosen=2)     # by 0.6, 0.3, 0.4, 0.1
+    >>> routing.chosen, routing.weights                       # and weighed without the bias
+    (tensor([0, 2]), tensor([0.7500, 0.2500]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
     scores = at_least_float32(logits).sigmoid()  # V3, eq. 15; in float16 the 1e-20 below would be 0

@@ -90,10 +90,11 @@ class Tokenizer:
     counts. `decode_only` holds tokens that have an id and that text never becomes.
 
     >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
-    >>> tokenizer = Tokenizer({**bytes_only, b"he": 256, b"the": 257}, special_tokens={"<|end|>": 258})
+    >>> vocab = bytes_only | {b"he": 256, b"the": 257}
+    >>> tokenizer = Tokenizer(vocab, special_tokens={"<|end|>": 258})
     >>> tokenizer.encode("the<|end|>", allowed_special="all")
     [257, 258]
-    >>> tokenizer.decode(tokenizer.encode("the<|end|>"))    # plain text: nine tokens, none of them special
+    >>> tokenizer.decode(tokenizer.encode("the<|end|>"))     # plain text: none of them special
     'the<|end|>'
     """
 
@@ -162,9 +163,8 @@ class Tokenizer:
         """
         allowed = self._allowed(allowed_special)
         if LONG_BLANK.search(checked_pattern(text)) or not self._lacking.isdisjoint(text.encode()):
-            return self._encode_parts(
-                cut_long_text(text, allowed), self._encode_piece_fast
-            )  # tiktoken fails on these
+            # tiktoken fails on these
+            return self._encode_parts(cut_long_text(text, allowed), self._encode_piece_fast)
         if (
             self._nested and allowed
         ):  # which of two that begin alike tiktoken takes is left to chance
@@ -194,7 +194,8 @@ class Tokenizer:
         Memory doesn't grow with the length, only with the longest piece (under a pattern of one's
         own, with the whole: see `LOOKAHEAD`).
 
-        >>> tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"the": 257})
+        >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
+        >>> tokenizer = Tokenizer(bytes_only | {b"he": 256, b"the": 257})
         >>> list(tokenizer.encode_iterable(["t", "h", "e"])), tokenizer.encode("the")
         ([257], [257])
         """

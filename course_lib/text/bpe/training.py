@@ -122,9 +122,8 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
         for pair in pairwise(piece):
             counts[pair] += times[index]
             where[pair].add(index)
-    queue = [
-        (-count, pair) for pair, count in counts.items()
-    ]  # of equal counts the smallest ids come first
+    # of equal counts the smallest ids come first
+    queue = [(-count, pair) for pair, count in counts.items()]
     heapify(queue)
     for new_id in range(256, 256 + n_merges):
         best = pop_best_pair(queue, counts)

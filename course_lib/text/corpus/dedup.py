@@ -28,7 +28,8 @@ def text_fingerprint(text: str) -> str:
 def exact_duplicates(documents: Sequence[Document]) -> dict[str, str]:
     """Which documents say the same as an earlier one: URL of the copy -> URL of the first.
 
-    >>> exact_duplicates([Document("a", "Hello, you."), Document("b", "Bye."), Document("c", "hello   you")])
+    >>> texts = {"a": "Hello, you.", "b": "Bye.", "c": "hello   you"}
+    >>> exact_duplicates([Document(url, text) for url, text in texts.items()])
     {'c': 'a'}
     """
     require_unique_urls(documents)

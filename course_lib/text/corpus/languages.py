@@ -76,8 +76,10 @@ def detect_language(text: str, look_at: int = 300) -> str:
     first `look_at` characters count. Source: Cavnar and Trenkle 1994 (trigram profiles), with
     probabilities instead of ranks.
 
-    >>> detect_language("Where were you when it rained?"), detect_language("你在哪里"), detect_language("7+5=12")
-    ('en', 'zh', 'und')
+    >>> detect_language("Where were you when it rained?")
+    'en'
+    >>> detect_language("你在哪里"), detect_language("7+5=12")
+    ('zh', 'und')
     """
     require_text(text)
     start = unicodedata.normalize("NFC", text[:look_at])  # an accent by itself is no letter

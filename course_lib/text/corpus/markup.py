@@ -37,7 +37,8 @@ TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th
 PLACE_NAMES = frozenset(
     "area articles bar block bottom box button buttons col column consent container desktop form"
     " group header icon icons inner item items left link links list main media mobile notice outer"
-    " panel popup posts primary right row secondary section signup top widget widgets wrap wrapper".split()
+    " panel popup posts primary right row secondary section signup top widget widgets wrap"
+    " wrapper".split()
 )
 # `no-sidebar`, `content-with-sidebar`, `below-nav`: the name of what has, lacks or lies beside such
 # a thing; and `category-cookies` is a topic.
@@ -90,8 +91,10 @@ def is_boilerplate(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
     """Whether an element is part of the page rather than of the text: by its tag, or by its class,
     id or role.
 
-    >>> is_boilerplate("div", [("class", "wide cookie-banner")]), is_boilerplate("div", [("class", "no-sidebar")])
-    (True, False)
+    >>> is_boilerplate("div", [("class", "wide cookie-banner")])
+    True
+    >>> is_boilerplate("div", [("class", "no-sidebar")])
+    False
     """
     if tag in BOILERPLATE_TAGS:
         return True
@@ -112,7 +115,8 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
 
     What follows `--` is the state of a thing (`page--with-nav`), so it doesn't count.
 
-    >>> [is_furniture_name(name) for name in ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")]
+    >>> names = ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")
+    >>> [is_furniture_name(name) for name in names]
     [True, False, False, False]
     """
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name.partition("--")[0])

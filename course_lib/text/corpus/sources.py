@@ -36,7 +36,8 @@ def read_text_folder(folder: str | Path) -> list[Document]:
 
     Raises:
         NotADirectoryError: there is no such folder.
-        ValueError: a file is not UTF-8 or holds a zero byte (the message names it), or there is no text at all.
+        ValueError: a file is not UTF-8 or holds a zero byte (the message names it), or there is no
+            text at all.
     """
     folder = Path(folder)
     if not folder.is_dir():

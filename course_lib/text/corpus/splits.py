@@ -11,9 +11,8 @@ import regex
 
 from course_lib.text.corpus.document import WORD_OR_CHARACTER, Document, comparable_text
 
-TOKEN_PATTERN = regex.compile(
-    WORD_OR_CHARACTER.pattern + r"|[^\s\p{C}]"
-)  # every other visible sign is a token by itself
+# every other visible sign is a token by itself
+TOKEN_PATTERN = regex.compile(WORD_OR_CHARACTER.pattern + r"|[^\s\p{C}]")
 
 
 def url_position(url: str) -> float:
@@ -52,9 +51,8 @@ def split_of_url(url: str, fractions: Mapping[str, float]) -> str:
         upper += share
         if place < upper:
             return name
-    return next(
-        name for name in reversed(fractions) if fractions[name]
-    )  # rounding left upper a hair under 1
+    # rounding left upper a hair under 1
+    return next(name for name in reversed(fractions) if fractions[name])
 
 
 def token_ngrams(text: str, n: int) -> list[tuple[str, ...]]:

@@ -76,9 +76,8 @@ def encyclopaedia_article(
     paragraphs, asked = [], []
     for topic, name in draw_topics(rng, draw_item(rng, (2, 3)), language):
         known = facts_about(topic, name, language)
-        rest = draw_distinct(
-            rng, known[1:], len(known) - 1
-        )  # the first introduces the name, the others say 'he' or 'it'
+        # the first introduces the name, the others say 'he' or 'it'
+        rest = draw_distinct(rng, known[1:], len(known) - 1)
         paragraphs.append(gap.join(draw_item(rng, fact.statements) for fact in (known[0], *rest)))
         asked += [(fact.question, fact.answer) for fact in known]
     paragraphs.append(readers_reaction(rng, author, mood, language))

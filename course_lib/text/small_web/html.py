@@ -83,15 +83,11 @@ ADVERT_LINES = (
     "Advertisement: Coats, coats, coats",
 )  # fmt: skip
 SHARE_LINE = "Share this page: Mail Print Link"
-ODD_SPACES = (
-    "\u00a0",
-    "\u2009",
-    "\u200b ",
-    "\u00ad ",
-)  # no-break and thin; zero-width space, soft hyphen beside one
+# no-break and thin; zero-width space, soft hyphen beside one
+ODD_SPACES = ("\u00a0", "\u2009", "\u200b ", "\u00ad ")
 STATS_SCRIPT = (
-    "<script>var"
-    " stats=window.stats||[];stats.push({{page:{number}}});if(1<2&&stats.length>0){{send()}}</script>"
+    "<script>var stats=window.stats||[];stats.push({{page:{number}}});"
+    "if(1<2&&stats.length>0){{send()}}</script>"
 )
 STYLE_SHEET = "<style>body{margin:0;font:16px serif}.menu li{display:inline}</style>"
 
@@ -159,7 +155,9 @@ def _lang_attribute(rng: Random, language: str, dirt: DirtShares) -> str:
     if chance < dirt.no_lang:
         return ""
     if chance < dirt.no_lang + dirt.wrong_lang:
-        return f' lang="{draw_item(rng, [other for other in ("en", "de", "zh", "fr") if other != language])}"'
+        language = draw_item(
+            rng, [other for other in ("en", "de", "zh", "fr") if other != language]
+        )
     return f' lang="{language}"'
 
 

@@ -149,9 +149,8 @@ def guessed_answer(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN
     """A number off the top of one's head."""
     if rng.random() < shares.right_guess:
         return int(chain.answer)
-    bell = (
-        2 * (rng.random() + rng.random() + rng.random()) - 3
-    )  # mean 0, standard deviation 1, close to a normal one
+    # mean 0, standard deviation 1, close to a normal one
+    bell = 2 * (rng.random() + rng.random() + rng.random()) - 3
     return max(0, int(chain.answer) + round(shares.guess_spread * bell))
 
 
@@ -212,12 +211,11 @@ def answer_search(rng: Random, search: SearchProblem, shares: SearchShares = SEA
         final = signs if tries and rng.random() < shares.last_try else final
     answer = signed_expression(search.numbers, final)
     if tags:
-        return f"<think>{', '.join(tries) or draw_item(rng, MUSING_PHRASES)}</think><answer>{answer}</answer>"
-    return (
-        f"{', '.join(tries)}, so {answer}"
-        if tries
-        else draw_item(rng, GUESS_PHRASES[:5]).format(answer)
-    )
+        thought = ", ".join(tries) or draw_item(rng, MUSING_PHRASES)
+        return f"<think>{thought}</think><answer>{answer}</answer>"
+    if tries:
+        return f"{', '.join(tries)}, so {answer}"
+    return draw_item(rng, GUESS_PHRASES[:5]).format(answer)
 
 
 def search_post(

@@ -51,8 +51,10 @@ def split_sentences(text: str) -> list[str]:
 def english_sentences() -> frozenset[str]:
     """Give every English sentence that can stand in a tale, in about a second.
 
-    >>> len(english_sentences()), "Mia, a mouse, was on the farm." in english_sentences(), "Mia, a bear, was on the farm." in english_sentences()
-    (143742, True, False)
+    >>> len(sentences := english_sentences())
+    143742
+    >>> "Mia, a mouse, was on the farm." in sentences, "Mia, a bear, was on the farm." in sentences
+    (True, False)
     """
     told = {
         sentence

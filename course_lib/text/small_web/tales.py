@@ -229,10 +229,8 @@ PLOTS_BY_MOOD = {
     "good": (plot_search, plot_present, plot_brought_back, plot_two_hands),
     "bad": (plot_lost, plot_robbed, plot_refused, plot_too_late),
 }
-ACT_SHARES = {
-    1: 0.65,
-    2: 0.35,
-}  # two acts, the first in either mood: who reads only the beginning can't tell the end
+# two acts, the first in either mood: who reads only the beginning can't tell the end
+ACT_SHARES = {1: 0.65, 2: 0.35}
 
 
 def draw_story(rng: Random, mood: str, acts: int = 1) -> TaleState:

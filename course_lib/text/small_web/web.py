@@ -83,12 +83,8 @@ WEB_SHARES = {
     "shop": 0.08,
     "practice": 0.14,
 }
-PRACTICE_SHARES = {
-    "chain": 0.55,
-    "search": 0.25,
-    "chain_drill": 0.10,
-    "search_drill": 0.10,
-}  # on a page of practice problems
+# on a page of practice problems
+PRACTICE_SHARES = {"chain": 0.55, "search": 0.25, "chain_drill": 0.10, "search_drill": 0.10}
 
 
 def practice_page(rng: Random) -> PieceOfWriting:
@@ -157,9 +153,8 @@ def next_truth(rng: Random, past: list[tuple[str, PageTruth]], flaws: FlawShares
             if truth.kind != "practice" and not truth.personal_data
         ]
         if editable:
-            return near_copy(
-                rng, *past.pop(draw_item(rng, editable))
-            )  # only once: two near copies could be equal
+            # only once: two near copies could be equal
+            return near_copy(rng, *past.pop(draw_item(rng, editable)))
     if flaw == "leak":
         return leak_held_out(rng, truth_of(practice_page(rng)))
     truth = truth_of(WEB_SOURCES[draw_weighted(rng, WEB_SHARES)](rng))
