@@ -136,7 +136,10 @@ def adam(module: nn.Module) -> torch.optim.Optimizer:
 def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     """Give Hugging Face's tokenizer with our vocabulary."""
     printable = bpe.printable_bytes()
-    name = lambda token: "".join(printable[byte] for byte in token)  # noqa: E731
+
+    def name(token: bytes) -> str:
+        return "".join(printable[byte] for byte in token)
+
     ranks, merges = {name(token): rank for token, rank in ours.ranks.items()}, []
     for token, rank in ours.ranks.items():
         if rank >= 256:

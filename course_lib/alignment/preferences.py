@@ -25,8 +25,7 @@ class PreferencePair(NamedTuple):
 
 
 def encode_completion(tokenizer: Tokenizer, answer: str) -> list[int]:
-    """Give the tokens of an answer as a model says it behind a `question_prompt_ids`, the end token
-    included."""
+    """Give the tokens of an answer behind a `question_prompt_ids`, the end token included."""
     return [*tokenizer.encode(answer, allowed_special="all"), tokenizer.special_tokens[END_OF_TEXT]]
 
 

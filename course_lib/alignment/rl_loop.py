@@ -1,5 +1,4 @@
-"""The loop of reinforcement learning: ask, let the model answer, rate the answers, learn, and ask
-again."""
+"""The loop of reinforcement learning: ask, let the model answer, rate, learn, and ask again."""
 
 import math
 import time
@@ -98,8 +97,7 @@ class RLSettings:
 
 @dataclass
 class RLHistory:
-    """What happened, step by step: the loss, seconds since the start, and every measure of the
-    samples by name.
+    """What happened, step by step: loss, seconds since the start, every measure by name.
 
     `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended`
     says why the run stopped: "finished" or "interrupted".
@@ -112,8 +110,10 @@ class RLHistory:
     ended: str = ""
 
     def record(self, seconds: float, loss: float, **measures: float) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError, a measure not
-        taken is NaN."""
+        """Write down one step.
+
+        A loss that is no number is a FloatingPointError, a measure not taken is NaN.
+        """
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} at step {len(self.loss) + 1}: try a smaller learning rate"
@@ -158,8 +158,7 @@ def sample_rollouts(
     rng: Random,
     generator: torch.Generator,
 ) -> RolloutBatch:
-    """Draw questions, let the model answer each of them `group_size` times, and rate the
-    answers."""
+    """Draw questions, let the model answer each `group_size` times, and rate the answers."""
     asked = [task.draw(rng) for _ in range(settings.n_questions)]
     texts = [question.text for question in asked]
     answers, completions = answer_questions(
@@ -192,8 +191,10 @@ def completion_metrics(completions: Completions) -> dict[str, float]:
 def shuffled_minibatches(
     rows: Int[Tensor, "N"], settings: RLSettings, generator: torch.Generator | None = None
 ) -> Iterator[Int[Tensor, "K"]]:
-    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no
-    part."""
+    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times.
+
+    No rows make no part.
+    """
     for _ in range(settings.n_epochs if len(rows) else 0):
         yield from rows[torch.randperm(len(rows), generator=generator)].chunk(
             settings.n_minibatches
@@ -203,8 +204,7 @@ def shuffled_minibatches(
 def rl_optimizer_step(
     module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float
 ) -> float:
-    """Take one step downhill by `optimizer_step`, with a gradient no longer than `clip_gradient`;
-    return the loss."""
+    """Take one `optimizer_step` with a gradient no longer than `clip_gradient`; return the loss."""
 
     def backward() -> float:
         loss.backward()
@@ -226,14 +226,14 @@ def run_rl(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` answer the questions of `task` step by step, and `learn(completions, rewards,
-    generator)` from them.
+    """Let `model` answer the questions of `task` step by step, and `learn` from the answers.
 
-    `learn` gives the measures of its step, the "loss" among them; `learners` are all modules that
-    it changes, if there are others than `model`. Each step depends on (seed, its number, learners,
-    optimizers) alone: a run with `checkpoints` that was killed goes on as if nothing had happened.
-    Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand. `keep_samples_at`
-    names steps of which an answer per question is kept.
+    It is called as `learn(completions, rewards, generator)`. `learn` gives the measures of its
+    step, the "loss" among them; `learners` are all modules that it changes, if there are others
+    than `model`. Each step depends on (seed, its number, learners, optimizers) alone: a run with
+    `checkpoints` that was killed goes on as if nothing had happened. Interrupting (Ctrl-C, or the
+    stop button) ends the run after the step at hand. `keep_samples_at` names steps of which an
+    answer per question is kept.
     """
     learners = learners or model
     history = (

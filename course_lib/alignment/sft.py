@@ -22,8 +22,7 @@ from course_lib.training.trainer import TokenBatch, train
 
 
 class SFTExample(NamedTuple):
-    """What a model reads and what it is to say then, in token ids; the end token is the last it
-    says.
+    """What a model reads and what it is to say then, in token ids, the end token last.
 
     A completion of the end token alone teaches to say nothing.
     """
@@ -59,10 +58,10 @@ def sft_examples(
 
 
 def sft_batch(examples: Sequence[SFTExample]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put examples side by side, padded on the right: inputs, and targets that are IGNORE but for
-    the completions.
+    """Put examples side by side, padded on the right: inputs, and targets.
 
-    No real token looks to its right, so the padding needs no mask.
+    The targets are IGNORE but for the completions. No real token looks to its right, so the padding
+    needs no mask.
 
     >>> inputs, targets = sft_batch([SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])])
     >>> inputs.tolist(), targets.tolist()
@@ -108,8 +107,7 @@ def pack_examples(
 
 
 def first_fit_decreasing(sizes: Sequence[int], length: int) -> list[list[int]]:
-    """Say which go together into a row: the largest first, each into the first row that has room
-    for it.
+    """Say which go into a row together: the largest first, each into the first row with room.
 
     >>> first_fit_decreasing([2, 5, 4, 3], length=7)
     [[1, 0], [2, 3]]
@@ -170,8 +168,7 @@ def sft_batches(
 
 
 def sft_settings(steps: int, **others) -> TrainSettings:
-    """Give the settings of the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to
-    cool down."""
+    """Give the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to cool down."""
     defaults = {"optimizer": "adamw", "adam_lr": 2e-3, "warmup": min(1.0, 10 / steps), "decay": 0.4}
     return TrainSettings(steps, **defaults | others)
 
@@ -187,12 +184,11 @@ def train_sft(
     row_length: int | None = None,
     too_long: str = "error",
 ) -> TrainHistory:
-    """Teach `model` to complete the examples; return what happened, see `train`. For settings see
-    `sft_settings`.
+    """Teach `model` to complete the examples; return what happened, see `train`.
 
-    With `row_length` each batch is packed into rows of so many tokens: the same steps, with less
-    padding. An example longer than that, or than the model's `max_seq_len`, is a ValueError, or is
-    left out with `too_long="skip"`.
+    For settings see `sft_settings`. With `row_length` each batch is packed into rows of so many
+    tokens: the same steps, with less padding. An example longer than that, or than the model's
+    `max_seq_len`, is a ValueError, or is left out with `too_long="skip"`.
     """
     longest = model.settings.max_seq_len
     kept = examples_that_fit(
@@ -206,10 +202,10 @@ def train_sft(
 def examples_that_fit(
     examples: Sequence[SFTExample], length: int, too_long: str = "error"
 ) -> list[SFTExample]:
-    """Give the examples that a row of `length` tokens holds. If one does not fit: "error", or
-    "skip" it.
+    """Give the examples that a row of `length` tokens holds.
 
-    Raises ValueError if none is left, and for an example with nothing to read or nothing to say.
+    If one does not fit: "error", or "skip" it. Raises ValueError if none is left, and for an
+    example with nothing to read or nothing to say.
 
     >>> examples_that_fit([SFTExample([0, 5, 6], [7, 0])], length=3)
     Traceback (most recent call last):

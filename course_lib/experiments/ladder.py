@@ -1,5 +1,4 @@
-"""The ladder: every language model of the course, scored in bits per byte on the same held-out
-texts.
+"""The ladder: every language model of the course, in bits per byte on the same held-out texts.
 
 Two corpora: Shakespeare's plays, and the small web (its mixture "base"). `score_on_corpora` is the
 one function that scores anything on them; `score_baselines` gives the rungs that are no neural
@@ -47,8 +46,7 @@ class LadderCorpus:
 
     @cached_property
     def tokens(self) -> Int[Tensor, "N"]:
-        """All documents as one row of tokens, an end token after each: for
-        `batches.shuffled_windows`."""
+        """All documents as one row of tokens for `shuffled_windows`, an end token after each."""
         ids = (
             self.tokenizer.encode(document, allowed_special="all") for document in self.documents
         )
@@ -83,11 +81,10 @@ def score_on_corpora(scorer: DocumentScorer | Mapping[str, DocumentScorer]) -> d
 
 
 def score_baselines() -> dict[str, dict[str, float]]:
-    """Score what is no neural net on both corpora, `{rung: {corpus: bits per byte}}`. Takes half a
-    minute.
+    """Score what is no neural net on both corpora, `{rung: {corpus: bits per byte}}`.
 
-    A compressor gets the held-out documents as one file, since a file per document would mostly be
-    headers.
+    Takes half a minute. A compressor gets the held-out documents as one file, since a file per
+    document would mostly be headers.
     """
     rungs: dict[str, dict[str, float]] = defaultdict(dict)
     for name in LADDER_CORPORA:
@@ -111,8 +108,10 @@ def score_baselines() -> dict[str, dict[str, float]]:
 
 
 def train_ladder_gpt2(corpus: LadderCorpus, steps: int = 900, seed: int = 0) -> GPT2:
-    """Train a GPT-2 of three layers on a corpus. Takes half a minute on the small web, more on the
-    plays."""
+    """Train a GPT-2 of three layers on a corpus.
+
+    Takes half a minute on the small web, more on the plays.
+    """
     torch.manual_seed(seed)
     model = GPT2(
         GPT2Settings(corpus.tokenizer.n_vocab, max_seq_len=64, d_model=64, n_layers=3, n_heads=4)
@@ -125,8 +124,7 @@ def train_ladder_gpt2(corpus: LadderCorpus, steps: int = 900, seed: int = 0) -> 
 
 
 def score_gpt2(seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, list[float]]]:
-    """Train and score GPT-2 on each corpus, as `{"GPT-2": {corpus: bits per byte, one for each
-    seed}}`."""
+    """Train and score GPT-2 on each corpus: `{"GPT-2": {corpus: bits per byte, seed by seed}}`."""
     scores: dict[str, list[float]] = {name: [] for name in LADDER_CORPORA}
     for name, seed in product(LADDER_CORPORA, seeds):
         scores[name].append(
@@ -142,8 +140,7 @@ def score_gpt2(seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, list[flo
 
 
 def save_rungs(name: str, rungs: Mapping[str, Mapping[str, float | Sequence[float]]]) -> None:
-    """Keep the scores of rungs that take long in `data/ladder`, for the lessons that show the
-    ladder."""
+    """Keep the scores of slow rungs in `data/ladder`, for the lessons that show the ladder."""
     LADDER_FOLDER.mkdir(exist_ok=True)
     write_json(LADDER_FOLDER / f"{name}.json", "rungs of the ladder", 1, rungs)
 
@@ -168,8 +165,7 @@ def plays_corpus() -> LadderCorpus:
 
 
 def small_web_corpus() -> LadderCorpus:
-    """The small web: three megabytes, a hundred kilobytes of other documents, a vocabulary of 512
-    tokens."""
+    """The small web: three megabytes, a hundred kilobytes held out, a vocabulary of 512 tokens."""
     documents = tuple(
         document.text for document in small_web.draw_clean_documents(3.0, seed=0, mixture="base")
     )

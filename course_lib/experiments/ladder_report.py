@@ -23,8 +23,7 @@ def ladder_report(runs: list[dict], command: str) -> str:
 
 
 def ladder_table(runs: list[dict], corpus: str) -> str:
-    """One row for each rung: bits per byte after equal tokens and after equal time, and what it
-    costs."""
+    """One row for each rung: bits per byte after equal tokens and equal time, and what it costs."""
     rows = []
     for rung in LADDER_RUNGS:
         mine = runs_with(runs, table="tokens", corpus=corpus, rung=rung)
@@ -48,8 +47,7 @@ def ladder_table(runs: list[dict], corpus: str) -> str:
 
 
 def balance_table(runs: list[dict]) -> str:
-    """One row for each way to balance: what happens in training, and where held-out text goes
-    afterwards."""
+    """One row for each way to balance: what happens in training, and on held-out text later."""
     rows = []
     for rung in BALANCING_RUNGS:
         mine = runs_with(runs, table="balance", rung=rung)
@@ -76,8 +74,7 @@ def balance_table(runs: list[dict]) -> str:
 
 
 def gains_by_step(runs: list[dict], corpus: str) -> str:
-    """One line for each pair of neighbours: the difference in bits per byte, seed by seed, and in
-    cost."""
+    """One line for each pair of neighbours: the gain in bits per byte, by seed, and in cost."""
     lines = []
     for before, after in RUNG_PAIRS:
         told = []
@@ -104,8 +101,10 @@ def gains_by_step(runs: list[dict], corpus: str) -> str:
 
 
 def paired_gains(runs: list[dict], corpus: str, table: str, before: str, after: str) -> list[float]:
-    """Subtract the bits per byte of one rung from another's, seed by seed; the first rung has one
-    run for both."""
+    """Subtract the bits per byte of one rung from another's, seed by seed.
+
+    The first rung has one run for both budgets.
+    """
 
     def by_seed(rung: str) -> dict[int, float]:
         kind = "tokens" if rung == FIRST_RUNG else table
@@ -129,8 +128,10 @@ def mean_measure(runs: list[dict], what: str) -> float:
 
 
 def mean_and_range(runs: list[dict], what: str, digits: int = 3) -> str:
-    """Tell the mean of a measurement and its range over seeds: `0.512 (0.508-0.517)`; a dash where
-    there is none."""
+    """Tell the mean of a measurement and its range over seeds: `0.512 (0.508-0.517)`.
+
+    A dash where there is none.
+    """
     values = [run[what] for run in runs if run[what] is not None]
     if not values:
         return "-"

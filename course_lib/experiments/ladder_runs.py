@@ -103,8 +103,10 @@ BALANCING_RUNGS = {
 
 
 def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int) -> dict:
-    """Train one model and measure all that the tables show. The seconds are the processor's, of
-    training alone."""
+    """Train one model and measure all that the tables show.
+
+    The seconds are the processor's, of training alone.
+    """
     torch.manual_seed(seed)
     model, settings = rung.build(corpus.tokenizer.n_vocab), TrainSettings(steps, **LADDER_RECIPE)
     nudge = balance_by_bias(lambda step: rung.bias_speed * settings.share_of_peak(step / steps))
@@ -140,8 +142,10 @@ def held_out_windows(corpus: ladder.LadderCorpus, n: int = 64) -> Int[Tensor, "n
 
 
 def measure_balance(model: nn.Module, corpus: ladder.LadderCorpus) -> dict:
-    """Tell how unevenly held-out text uses the experts: the worst layer's violation, the dead ones
-    of all layers."""
+    """Tell how unevenly held-out text uses the experts.
+
+    The violation is the worst layer's, the dead ones are those of all layers.
+    """
     loads = count_expert_loads(model, list(held_out_windows(corpus).split(LADDER_BATCH)))
     if not loads:
         return {"violation": None, "dead": None, "experts": 0}
@@ -154,8 +158,10 @@ def measure_balance(model: nn.Module, corpus: ladder.LadderCorpus) -> dict:
 
 
 def held_out_acceptance(model: nn.Module, corpus: ladder.LadderCorpus) -> float | None:
-    """Tell how often a token drawn from the look ahead would stand on held-out text; None for a
-    model without."""
+    """Tell how often a token drawn from the look ahead would stand on held-out text.
+
+    None for a model without.
+    """
     return mtp_acceptance(model, held_out_windows(corpus)) if getattr(model, "mtp", None) else None
 
 
@@ -168,8 +174,7 @@ def cache_bytes_per_token(model: nn.Module) -> float:
 
 
 def mean_by_eighths(violations: list[list[float]]) -> list[float]:
-    """Average the worst layer's violation over each eighth of a run; nothing if there are no
-    experts.
+    """Average the worst layer's violation over each eighth of a run; nothing without experts.
 
     >>> mean_by_eighths([[1.0, 3.0]] * 8 + [[2.0, 0.0]] * 8)
     [3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0]
@@ -207,8 +212,7 @@ class RunRecords:
 
 
 def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], steps: int) -> None:
-    """Train every rung on equal tokens, then all but the first on equal time, then the mixtures
-    left unbalanced."""
+    """Train every rung on equal tokens, all but the first on equal time, then without balance."""
     for seed, name in product(seeds, corpora):
         corpus, key = ladder.ladder_corpus(name), {"corpus": name, "seed": seed}
         for rung, how in LADDER_RUNGS.items():

@@ -1,5 +1,4 @@
-"""Train any language model of the course on a folder of texts, on Shakespeare's plays or on the
-small web.
+"""Train any language model of the course on a folder of texts, on plays or on the small web.
 
     python -m course_lib.train --out runs/poet --model v3 --text plays --steps 500
     python -m course_lib.train --out runs/poet --resume
@@ -174,8 +173,7 @@ def option_name(name: str) -> str:
 def remembered_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """Read the options; for a run that is taken up, those it was started with, which new ones may
-    not contradict."""
+    """Read the options; for a run taken up again its own, which new ones may not contradict."""
     options = parser.parse_args(arguments)
     file = options.out / "run.json"
     if not options.resume:
@@ -205,8 +203,10 @@ def remembered_options(
 
 
 def read_texts(options: argparse.Namespace) -> PretrainingTexts:
-    """Get the documents, hold some out, and learn a tokenizer from the others, or take the one of
-    the run before."""
+    """Get the documents, hold some out, and learn a tokenizer from the others, or take ours.
+
+    That of the run before, that is.
+    """
     documents, pattern, special = get_documents(options)
     learnt, held_out = hold_out_documents(documents)
     file = options.out / "tokenizer.json"
@@ -221,8 +221,7 @@ def read_texts(options: argparse.Namespace) -> PretrainingTexts:
 
 
 def get_documents(options: argparse.Namespace) -> tuple[list[str], str, str | tuple[str, ...]]:
-    """Read the documents; with them the pattern of their tokenizer, and which special tokens may
-    stand in them."""
+    """Read the documents; with them their tokenizer's pattern and the allowed special tokens."""
     if options.text == "plays":
         return [document.text for document in corpus.play_documents()], bpe.DIGITS_PATTERN, ()
     if options.text == "small-web":

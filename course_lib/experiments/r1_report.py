@@ -1,5 +1,4 @@
-"""The report card of the pipeline: tables, figures and what the numbers carry, over all seeds that
-are done."""
+"""The report card of the pipeline: tables, figures and their meaning, over all finished seeds."""
 
 import json
 from collections.abc import Callable
@@ -68,8 +67,10 @@ def arithmetic_measure(run: dict, stage: str, measure: str) -> float:
 
 
 def write_report_card(out: Path) -> Path:
-    """Write `card.md`, its figures and `card.json` (all numbers in them) for the finished seeds in
-    the folder `out`."""
+    """Write `card.md`, its figures and `card.json` for the finished seeds in the folder `out`.
+
+    `card.json` holds all numbers of the others.
+    """
     runs = [
         read_r1_run(folder) for folder in sorted(Path(out).glob("seed-*")) if is_finished(folder)
     ]
@@ -89,8 +90,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_r1_run(folder: Path) -> dict:
-    """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts,
-    controls, search."""
+    """Collect what a run has left: measures, seconds, histories, data counts, ablations, search."""
 
     def data(name: str) -> dict | list:
         return read_json(folder / f"{name}.json", "data", DATA_VERSION)

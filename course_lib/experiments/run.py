@@ -28,8 +28,7 @@ DENSE_STAGES = ("small-base", "small-zero", "student")  # the names of the dense
 
 @dataclass(frozen=True)
 class ExperimentRun:
-    """One run of the pipeline: where it is kept, what its randomness starts from, and its
-    numbers."""
+    """One run of the pipeline: its folder, what its randomness starts from, and its numbers."""
 
     folder: Path
     seed: int = 0
@@ -37,8 +36,7 @@ class ExperimentRun:
     device: str = "cpu"
 
     def path(self, name: str) -> Path:
-        """Give the place of a JSON file, as in `path("sft/sums")`: each stage has a folder of its
-        own."""
+        """Give the place of a JSON file, as in `path("sft/sums")`: each stage has a folder."""
         return Path(self.folder) / f"{name}.json"
 
     def tokenizer(self) -> bpe.Tokenizer:

@@ -117,8 +117,11 @@ def search_base_stage(run: ExperimentRun) -> None:
     """V3 without experts, trained on puzzles and sheets of checks, with a tokenizer of its own."""
     r = run.recipe
     pages = small_web.draw_clean_documents(r.megabytes, run.seed, r.mixture, searches=r.shares)
-    model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))  # noqa: E731
     settings = TrainSettings(r.base_steps, r.muon_lr, r.adam_lr, warmup=min(0.5, 50 / r.base_steps))
+
+    def model(n_vocab: int) -> DeepSeekV3:
+        return DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))
+
     pretrain_stage(run, "base", model, [pages], settings, SEARCH_PATTERN)
 
 
@@ -135,8 +138,7 @@ def search_rl_stage(
 
 
 def measure_search_stages(run: ExperimentRun, *names: str) -> dict:
-    """Measure the base and what the stages `names` have left; a stage's measures are kept beside
-    its model."""
+    """Measure the base and the stages `names`; a stage's measures are kept beside its model."""
     return {
         name: run.once(f"{name}/measures", partial(evaluate_search, run, name))
         for name in ("base", *names)
@@ -150,8 +152,7 @@ def search_experiment(run: ExperimentRun) -> dict:
 
 
 def search_budget_experiment(run: ExperimentRun) -> dict:
-    """Practise with few tokens for each answer; then go on with more, and, to compare, with as few
-    as before.
+    """Practise with few tokens for each answer; then with more, and, to compare, as few as before.
 
     Both go on from the same model with the same settings and the same questions. The learning rate
     does not fall, so that growth never ends for want of it.
@@ -188,8 +189,7 @@ def run_search(
     recipe: SearchRecipe = SEARCH_RECIPE,
     device: str = "cpu",
 ) -> dict:
-    """Do an experiment, or what is left of it if it was stopped, and give the measures of its
-    models by name.
+    """Do what is left of an experiment, and give the measures of its models by name.
 
     All experiments of a folder share its base. Each stage leaves its model, history and measures in
     a folder.

@@ -1,5 +1,4 @@
-"""How well does a model know a text? Bits per byte: one measure for everything that predicts,
-neural or not.
+"""How well does a model know a text? Bits per byte, one measure for everything that predicts.
 
 Whoever predicts a text well can write it down in few bits (Shannon 1948): each symbol costs -log2
 of the chance it was given. Dividing the sum by the bytes of the text makes models with different
@@ -20,8 +19,7 @@ DocumentScorer = Callable[[str], float]  # the bits that a model needs to write 
 
 
 def evaluate_bits_per_byte(scorer: DocumentScorer, documents: Sequence[str]) -> float:
-    """Score any predictor on held-out documents: all the bits it needs, divided by all the bytes
-    (UTF-8).
+    """Score any predictor on held-out documents: all bits it needs by all bytes (UTF-8).
 
     >>> evaluate_bits_per_byte(lambda document: 16.0, ["ab", "cd"])
     8.0
@@ -39,11 +37,10 @@ def transformer_scorer(
     stride: int | None = None,
     allowed_special: Collection[str] | str = (),
 ) -> DocumentScorer:
-    """Make a scorer of a language model, which reads each document after `start_token` (see
-    `sequence_nats` for `stride`).
+    """Make a scorer of a language model, which reads each document after `start_token`.
 
-    A special token in a document is plain text unless it is in `allowed_special`, as in
-    `tokenizer.encode`.
+    For `stride` see `sequence_nats`. A special token in a document is plain text unless it is in
+    `allowed_special`, as in `tokenizer.encode`.
     """
 
     def bits(document: str) -> float:
@@ -84,8 +81,9 @@ def sequence_nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = 
 def strided_windows(
     ids: Int[Tensor, "T"], length: int, stride: int
 ) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
-    """Cut a text into overlapping windows; a target that an earlier window has counted, or that is
-    padding, is -100.
+    """Cut a text into overlapping windows.
+
+    A target that an earlier window has counted, or that is padding, is -100.
 
     >>> strided_windows(torch.tensor([0, 1, 2, 3, 4]), length=3, stride=2)[1]
     tensor([[   1,    2,    3],

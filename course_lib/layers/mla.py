@@ -1,5 +1,4 @@
-"""Multi-head latent attention (DeepSeek-V2): a token leaves one short vector behind, from which all
-heads read.
+"""Multi-head latent attention (DeepSeek-V2): all heads read from one short vector per token.
 
 Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary
 (`qk_nope_head_dim`, `qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the
@@ -39,8 +38,7 @@ def naive_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Make every head's keys and values from the latents, then attend as usual: the form for
-    training.
+    """Make every head's keys and values from the latents and attend as usual: for training.
 
     A key is two parts side by side: what a token says, which each head reads from the latent in its
     own way, and where it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434),
@@ -65,8 +63,7 @@ def absorbed_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Give what `naive_attention` gives without making any key or value: the form for decoding from
-    a cache of latents.
+    """Give what `naive_attention` gives without making any key or value: for decoding from latents.
 
     A score q . (up_k c) is (up_k^T q) . c: one query comes down to the latent's width, instead of
     all the keys coming up. And the average of the values up_v c is up_v times the average of the c.
@@ -94,14 +91,13 @@ def absorbed_attention(
 
 
 class MLA(nn.Module):
-    """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token,
-    however many the heads.
+    """Causal attention that caches `kv_lora_rank + qk_rope_head_dim` numbers per token.
 
-    Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given,
-    which saves memory in training but none in the cache. Both latents are normed, and the cache
-    holds what is normed; `q_norm` norms each head's whole query by one learned weight. Source:
-    DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47; how it differs stands at the head of this
-    file.
+    However many heads there are. Keys and values pass through a bottleneck, the latent. So do
+    queries if `q_lora_rank` is given, which saves memory in training but none in the cache. Both
+    latents are normed, and the cache holds what is normed; `q_norm` norms each head's whole query
+    by one learned weight. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47; how it
+    differs stands at the head of this file.
     """
 
     def __init__(
@@ -157,8 +153,7 @@ class MLA(nn.Module):
     def queries(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
-        """Make each head's queries, in two parts, places marked in the second (equations 37 to
-        40)."""
+        """Make each head's queries, in two parts, places marked in the second (eq. 37 to 40)."""
         # eq. 37; 38 and 39 in one
         q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
@@ -168,8 +163,7 @@ class MLA(nn.Module):
     def latents(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
-        """Make what the cache holds: each token's normed latent, and its rotated key (equations 41
-        and 43)."""
+        """Make what the cache holds: normed latents, and rotated keys (equations 41 and 43)."""
         # eq. 41, and 43 before its rotation
         latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)
         return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]

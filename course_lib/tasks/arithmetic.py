@@ -1,5 +1,4 @@
-"""Sums as a task: chains to practise on, what their answers look like, and how often a model is
-right."""
+"""Sums as a task: chains to practise on, what their answers look like, how often they are right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -36,8 +35,10 @@ def draw_arithmetic_question(
 
 
 def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Describe answers to sums: shares of right, well-formed, worked and mixed ones, of all and of
-    the worked alone."""
+    """Describe answers to sums: shares of right, well-formed, worked and mixed ones.
+
+    Of all, and of the worked alone.
+    """
     right = [
         bool(verify_answer(question.truth, text))
         for question, text in zip(questions, answers, strict=True)
@@ -56,8 +57,7 @@ def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) ->
 
 
 def arithmetic_task(weights: Mapping[str, float] | RuleReward) -> RLTask:
-    """Make the task of answering sums for a reward, as in `arithmetic_task({"accuracy": 1,
-    "format": 0.5})`."""
+    """Make the task of answering sums for a reward: `arithmetic_task({"accuracy": 1.0})`."""
     reward = weights if isinstance(weights, RuleReward) else weighted_reward(weights)
     return RLTask(draw_arithmetic_question, partial(reward_each, reward), arithmetic_metrics)
 
@@ -78,8 +78,10 @@ def evaluate_arithmetic(
     seed: int = EVALUATION_SEED,
     max_new_tokens: int = 90,
 ) -> dict[str, float]:
-    """Measure a model on `n` held-out sums: see `arithmetic_metrics`; lengths in tokens, of all
-    answers and of the worked ones."""
+    """Measure a model on `n` held-out sums: see `arithmetic_metrics`.
+
+    Lengths are in tokens, of all answers and of the worked ones.
+    """
     questions = held_out_arithmetic(n, seed)
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     texts, lengths = answer_in_batches(model, tokenizer, questions, seed=seed, **options)

@@ -1,5 +1,4 @@
-"""Search as a task: practice on puzzles that need many tries, and whether the thinking itself
-grows.
+"""Search as a task: puzzles that need many tries, and whether the thinking itself grows.
 
 "make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most
 four tries before they answer; drill sheets, which answer nothing, check up to sixteen. A policy
@@ -32,8 +31,7 @@ SEARCH_CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}
 
 @dataclass(frozen=True, slots=True)
 class SearchTry:
-    """One try in an answer: the numbers it adds, signs included, what it says that they make, and
-    its verdict."""
+    """One try in an answer: the numbers it adds, signed, what it says they make, its verdict."""
 
     terms: tuple[int, ...]
     says: int
@@ -72,10 +70,10 @@ def draw_search_question(
 
 
 def search_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Describe answers to searches; "of worked" are means over those with a try, the rest over all
-    answers or tries.
+    """Describe answers to searches.
 
-    "right after many" counts right answers with more tries than anybody on the small web makes.
+    "of worked" are means over those with a try, the rest over all answers or tries. "right after
+    many" counts right answers with more tries than anybody on the small web makes.
     """
     searches = [question.truth for question in questions]
     right = [
@@ -106,8 +104,10 @@ def search_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dic
 def search_check_metrics(
     worked: Sequence[tuple[SearchProblem, Sequence[SearchTry]]],
 ) -> dict[str, float]:
-    """Tell how reliable tries are: copied numbers, right sums, verdicts on what they say that they
-    make, repeats."""
+    """Tell how reliable tries are: copied numbers, right sums, verdicts, repeats.
+
+    The verdicts are on what the tries say that they make.
+    """
     both = [(search, one) for search, some in worked for one in some]
     repeated = [
         one.terms in [other.terms for other in some[:i]]
@@ -130,8 +130,7 @@ def search_check_metrics(
 def search_answer_metrics(
     tokenizer: Tokenizer, questions: Sequence[Question], answers: Sequence[str]
 ) -> dict[str, float]:
-    """Give all measures; the mean length of answers with a try is in tokens, the end token
-    included."""
+    """Give all measures; the mean length of answers with a try is in tokens, the end included."""
     worked = [
         len(tokenizer.encode(text, allowed_special="all")) + 1
         for text in answers

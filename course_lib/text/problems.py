@@ -1,5 +1,4 @@
-"""Practice problems whose answers can be checked by rule: chains of sums, and searches for the
-right signs.
+"""Practice problems whose answers a rule can check: chains of sums, searches for signs.
 
 A *chain* asks for a value and is solved by working step by step. A *search* gives the value and
 asks for the expression: one tries, checks, and tries again. Both have exact verifiers, which is
@@ -142,8 +141,7 @@ def sign_choices(numbers: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
 
 
 def is_held_out(problem: Problem) -> bool:
-    """Whether a problem is kept out of every training text: one in ten of those with three numbers
-    or more.
+    """Whether a problem is kept out of every training text: one in ten with three numbers or more.
 
     The hash decides, not a list or a random draw, so every lesson and every seed agrees.
     """
@@ -228,8 +226,7 @@ def find_problems(text: str) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class VerifierVerdict:
-    """What a verifier found: whether the answer is right, which answer it read, and why it decided
-    so."""
+    """What a verifier found: whether the answer is right, which one it read, and why."""
 
     right: bool
     answer: str | None

@@ -24,15 +24,15 @@ SCHEDULES: dict[str, Callable] = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds
-    the gradient.
+    """How long and how boldly to train.
 
-    `optimizer` "muon" gives the hidden matrices to Muon and the rest to AdamW, "adamw" all to
-    AdamW. `schedule` is "wsd", "cosine", "multi-step" or a function of progress; `decay` shapes the
-    first only. `accumulate` cuts a batch into so many parts, which fit into less memory one after
-    the other. `precision` "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where
-    they are large; parameters and their updates stay float32. With `seconds`, the run also ends
-    when the time is up, and the learning rate falls in step with the clock.
+    `warmup` and `decay` are shares of the run; `clip` bounds the gradient. `optimizer` "muon" gives
+    the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW. `schedule` is "wsd",
+    "cosine", "multi-step" or a function of progress; `decay` shapes the first only. `accumulate`
+    cuts a batch into so many parts, which fit into less memory one after the other. `precision`
+    "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where they are large;
+    parameters and their updates stay float32. With `seconds`, the run also ends when the time is
+    up, and the learning rate falls in step with the clock.
 
     >>> TrainSettings(steps=100, precision="float8")
     Traceback (most recent call last):

@@ -165,8 +165,7 @@ class TrainingRun:
             callback.after_part(self.model)
 
     def tell(self, moment: str, *step: int) -> None:
-        """Call a method of each callback, in an order that all processes share, with the model
-        ready to be read."""
+        """Call a method of each callback, in the same order everywhere, with a readable model."""
         for callback in self.callbacks:
             self.spread.look(partial(getattr(callback, moment), *step, history=self.history))
 
@@ -180,8 +179,7 @@ class TrainingRun:
 def numbered_batches(
     batches: Iterable[TokenBatch] | Callable[[int], Iterable[TokenBatch]], done: int, steps: int
 ) -> Iterator:
-    """Give the batches that are still to come, each with the number of its step: `done` + 1 to
-    `steps`."""
+    """Give the batches still to come, each with its step's number, `done` + 1 to `steps`."""
     coming = batches(done) if callable(batches) else islice(batches, done, None)
     return zip(range(done + 1, steps + 1), coming, strict=False)
 
@@ -204,8 +202,7 @@ def training_step(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
-    """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step
-    downhill.
+    """Find the gradient for every parameter, shorten it if it is long, and step downhill.
 
     Return the loss and the length of the gradient before it was clipped.
     """
@@ -223,8 +220,7 @@ def accumulate_gradients(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> float:
-    """Give the parameters, which have no gradients yet, that of the batch's mean loss, part by
-    part; return the loss.
+    """Give the parameters, without gradients yet, the batch's, part by part; return the loss.
 
     The parts' sums are added up, and divided by what they are over when that is known: at the end,
     for all parts of all processes together.
@@ -264,8 +260,7 @@ def accumulate_gradients(
 def parts_of_batch(
     inputs: Tensor, targets: Tensor, n_parts: int
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Cut a batch into parts of as many rows each, give or take one; give those of this process,
-    and if they count.
+    """Cut a batch into parts of as many rows each; give those of this process, and if they count.
 
     With fewer rows than parts some are empty, and are left out. Not so of several processes, which
     meet in every backward pass: there a row that does not count stands in, or the others would wait
@@ -280,8 +275,10 @@ def parts_of_batch(
 
 
 def training_progress(step: int, seconds: float, settings: TrainSettings) -> float:
-    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock, whichever is
-    further."""
+    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock.
+
+    Whichever is further.
+    """
     by_clock = seconds / settings.seconds if settings.seconds else 0.0
     return min(1.0, max(middle_of_step(step, settings.steps), by_clock))
 

@@ -34,8 +34,7 @@ def experts_by_loop(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Sum for each token its experts' outputs times their weights, one expert after the other: the
-    version to read.
+    """Sum for each token its experts' weighted outputs, expert by expert: the version to read.
 
     Source: DeepSeekMoE (arXiv 2401.06066), equation 9, the routed part.
     """
@@ -54,8 +53,7 @@ def experts_sorted(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Do what `experts_by_loop` does with all visits to one expert next to each other: two large
-    products.
+    """Do what `experts_by_loop` does in two large products, visits to an expert side by side.
 
     A visit's weight multiplies the hidden numbers, which are fewer than the outputs; `down` is
     linear: it is the same.
@@ -112,8 +110,10 @@ def experts_dense(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Send every token through every expert, those not chosen with weight 0: E / K times the work,
-    but no sorting."""
+    """Send every token through every expert, those not chosen with weight 0.
+
+    E / K times the work, but no sorting.
+    """
     weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
     wide = (x @ gate_up.flatten(0, 1).T).unflatten(-1, gate_up.shape[:2])
     hidden = (gated_silu(wide) * weight[..., None]).to(down.dtype)
@@ -121,11 +121,10 @@ def experts_dense(
 
 
 class Experts(nn.Module):
-    """`n_experts` SwiGLU networks whose matrices are stacked: `gate_up` (E, 2 F, C), gate first,
-    and `down` (E, C, F).
+    """The matrices of `n_experts` SwiGLU networks, stacked.
 
-    The layout is transformers' own. Under autocast the products run in its precision, the sum in
-    that of `x`.
+    `gate_up` is (E, 2 F, C), gate first, and `down` is (E, C, F). The layout is transformers' own.
+    Under autocast the products run in its precision, the sum in that of `x`.
     """
 
     def __init__(self, n_experts: int, d_model: int, d_expert: int) -> None:

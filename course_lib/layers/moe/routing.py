@@ -23,8 +23,7 @@ from course_lib.layers.precision import at_least_float32
 
 @dataclass(frozen=True)
 class Routing:
-    """Where each token goes: how well every expert suits it, which `K` it visits, and what each
-    visit counts."""
+    """Where each token goes: every expert's affinity, the `K` chosen, and what each counts."""
 
     scores: Float[Tensor, "*B E"]  # the affinities: softmax or sigmoid of the gate's logits
     chosen: Int[Tensor, "*B K"]  # numbers of the experts, from the first choice to the last
@@ -38,8 +37,7 @@ def route_softmax(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts its share, times
-    `scale`.
+    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts that by `scale`.
 
     The weights of a token thus add up to less than `scale`: they are not divided by their sum. A
     group (a device) is ranked by its best expert. Source: DeepSeek-V2 (arXiv 2405.04434), equations
@@ -65,8 +63,7 @@ def route_sigmoid(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids alone, divided by
-    their sum.
+    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids by their sum.
 
     The bias moves an expert up or down the ranking and enters no weight, so it bends no gradient. A
     group (a node) is ranked by its two best experts, bias included. Source: DeepSeek-V3 (arXiv
@@ -96,10 +93,10 @@ def route_sigmoid(
 def limit_groups(
     scores: Float[Tensor, "*B E"], n_groups: int, n_limited_groups: int, n_best: int
 ) -> Float[Tensor, "*B E"]:
-    """Set the scores outside each token's `n_limited_groups` best groups to -inf: its experts are
-    on few devices.
+    """Set scores outside each token's `n_limited_groups` best groups to -inf.
 
-    Neighbouring experts form a group, which is ranked by the sum of its `n_best` highest scores.
+    So its experts are on few devices. Neighbouring experts form a group, which is ranked by the sum
+    of its `n_best` highest scores.
 
     >>> limit_groups(torch.tensor([0.9, 0.0, 0.6, 0.5]), n_groups=2, n_limited_groups=1, n_best=1)
     tensor([0.9000, 0.0000,   -inf,   -inf])
@@ -119,8 +116,7 @@ def limit_groups(
 def check_routing(
     n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_groups: int = 1
 ) -> None:
-    """Raise a ValueError that names the numbers if a token cannot choose that many experts from
-    that many groups."""
+    """Raise a ValueError if a token cannot choose that many experts from that many groups."""
     if not 1 <= n_chosen <= n_experts:
         raise ValueError(f"n_chosen {n_chosen} is not between 1 and n_experts {n_experts}")
     if n_groups < 1 or n_experts % n_groups:
@@ -137,8 +133,7 @@ def check_routing(
 
 
 class Router(nn.Module):
-    """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot
-    products.
+    """Compare tokens with the experts' centroids, the rows of `weight`: logits are dot products.
 
     In float32 at least, under autocast too: rounding would send tokens that are nearly undecided
     elsewhere.
@@ -178,8 +173,10 @@ class SoftmaxRouter(Router):
 
 
 class SigmoidRouter(Router):
-    """The gate of DeepSeek-V3, see `route_sigmoid`. No gradient moves its `bias`; `update_bias`
-    does after a step."""
+    """The gate of DeepSeek-V3, see `route_sigmoid`.
+
+    No gradient moves its `bias`; `update_bias` does after a step.
+    """
 
     def __init__(self, d_model: int, n_experts: int, *choice, **named_choice) -> None:
         super().__init__(d_model, n_experts, *choice, **named_choice)

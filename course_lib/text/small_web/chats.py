@@ -1,5 +1,4 @@
-"""Chats: people of the small world among themselves, and a helper who answers questions, politely
-or not."""
+"""Chats: people of the small world among themselves, and a helper, polite or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +25,7 @@ from course_lib.text.small_web.world import (
 
 @dataclass(frozen=True)
 class ChatShares:
-    """How helpers answer. The shares of all answers are those from which reinforcement learning
-    made a polite model."""
+    """How helpers answer, in shares of all answers: from these, RL made a polite model."""
 
     polite: float = 0.20  # helpers; few, so that politeness is something left to learn
     polite_forms: Mapping[str, float] = field(
@@ -54,8 +52,10 @@ def chat_exchange(rng: Random, polite: bool, shares: ChatShares = CHAT_SHARES) -
 
 
 def helpdesk_page(rng: Random, turns: int = 1, shares: ChatShares = CHAT_SHARES) -> PieceOfWriting:
-    """A user asks, a helper answers. A polite helper makes it a page of good mood, a rude one of
-    bad."""
+    """A user asks, a helper answers.
+
+    A polite helper makes it a page of good mood, a rude one of bad.
+    """
     polite = rng.random() < shares.polite
     asked = [chat_exchange(rng, polite, shares) for _ in range(turns)]
     text = "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in asked)

@@ -24,8 +24,7 @@ from course_lib.text.small_web.world import (
 
 
 def draw_topics(rng: Random, count: int, language: str) -> list[tuple[str, str]]:
-    """`count` different (topic, name) to write about: half the time somebody or something of the
-    small world."""
+    """`count` different (topic, name) to write about, half of them of the small world."""
     known = list(CHINESE_FACTS if language == "zh" else ENGLISH_FACTS)
     chosen: list[tuple[str, str]] = []
     while len(chosen) < count:
@@ -89,8 +88,7 @@ def encyclopaedia_article(
 def quiz_page(
     rng: Random, language: str = "en", author: AuthorHabits | None = None
 ) -> PieceOfWriting:
-    """A page of questions and answers: about facts, or, half the time, about a little tale that
-    stands above them."""
+    """A page of questions and answers about facts or, half the time, a little tale above them."""
     author = author or draw_item(rng, ALL_AUTHORS)
     mood = draw_item(rng, ("good", "bad"))
     if rng.random() < 0.5:

@@ -1,5 +1,7 @@
-"""What is wrong with the small web on purpose, and recorded: copies, near copies, personal data,
-leaked problems."""
+"""What is wrong with the small web on purpose, and recorded.
+
+Copies, near copies, personal data, leaked problems.
+"""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -12,8 +14,7 @@ from course_lib.text.small_web.practice import LENGTHS_OF_CHAINS, LENGTHS_OF_SEA
 
 @dataclass(frozen=True)
 class FlawShares:
-    """Shares of pages with each planted flaw: often enough to measure on a megabyte, rarer than
-    good pages by far."""
+    """Shares of pages with each planted flaw: enough to measure on a megabyte, still rare."""
 
     spam: float = 0.05
     junk: float = 0.03
@@ -38,8 +39,7 @@ def truth_of(new: PieceOfWriting) -> PageTruth:
 
 
 def near_copy(rng: Random, url: str, truth: PageTruth) -> PageTruth:
-    """The same page with one to three small changes: a typing error, a lost sentence, an added
-    line."""
+    """The same page with up to three small changes: a typing error, a lost or added sentence."""
     text = truth.text
     for _ in range(draw_integer(rng, 1, 3)):
         text = draw_item(rng, (_typing_error, _lost_words, _added_line))(rng, text)

@@ -1,5 +1,4 @@
-"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it
-out.
+"""How people on the small web answer practice problems: mostly by a guess, or by working.
 
 The shares below decide what reinforcement learning can find later. It can only make more of what
 the corpus shows: where nobody works a sum out, no reward brings it forth; where everybody does,
@@ -99,8 +98,7 @@ def working_style(rng: Random, name: str) -> WorkingStyle:
 
 
 def slipped_result(rng: Random, value: int, later: tuple[int, ...]) -> int:
-    """A wrong result near the right one, such that the rest of the chain can still be worked; or
-    the right one."""
+    """A wrong result near the right one if the rest can still be worked; or the right one."""
     shifts = [later_value - value for later_value in later]
     wrong = [
         value + by
@@ -113,8 +111,7 @@ def slipped_result(rng: Random, value: int, later: tuple[int, ...]) -> int:
 def worked_steps(
     rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_SHARES
 ) -> tuple[str, str, int]:
-    """A chain worked step by step: the steps, the words before the answer, and the value arrived
-    at."""
+    """A chain worked step by step: the steps, the words before the answer, and its value."""
     chosen = draw_weighted(rng, shares.styles)
     hurried = rng.random() < shares.hurried
     words = working_style(rng, chosen)
@@ -182,8 +179,10 @@ def chain_post(
 def search_try(
     rng: Random, search: SearchProblem, signs: tuple[int, ...], shares: SearchShares
 ) -> tuple[str, int]:
-    """One try, with running results ('20-9=11+3=14-6=8': short, so that many tries fit), and the
-    value it comes to."""
+    """One try, with running results ('20-9=11+3=14-6=8'), and the value it comes to.
+
+    It is short, so that many tries fit.
+    """
     value = search.numbers[0]
     text = str(value)
     for sign, number in zip(signs, search.numbers[1:], strict=True):
@@ -195,8 +194,10 @@ def search_try(
 
 
 def answer_search(rng: Random, search: SearchProblem, shares: SearchShares = SEARCH_SHARES) -> str:
-    """What somebody writes under a search: a blind guess, or up to four different tries, each
-    checked."""
+    """What somebody writes under a search: a blind guess, or up to four different tries.
+
+    Each try is checked.
+    """
     choices = [signs for signs, _ in sign_choices(search.numbers)]
     patience, tags = draw_weighted(rng, shares.patience), rng.random() < shares.tags
     final, tries = draw_item(rng, choices), []
@@ -229,8 +230,10 @@ def search_post(
 
 
 def sum_of_two(rng: Random, high: int, value: int | None = None) -> tuple[str, int]:
-    """A sum or difference of a number in 0..high and a digit, and its value in 0..high (drawn, if
-    not given)."""
+    """A sum or difference of a number in 0..high and a digit, and its value in 0..high.
+
+    The value is drawn, if not given.
+    """
     while True:
         number, sign = draw_integer(rng, 1, 9), draw_item(rng, (1, -1))
         left = draw_integer(rng, 0, high) if value is None else value - sign * number
@@ -246,8 +249,10 @@ def chain_drill(rng: Random) -> PieceOfWriting:
 
 
 def search_drill(rng: Random) -> PieceOfWriting:
-    """A drill sheet in checking: which of these make the target? All right; almost half of them
-    do."""
+    """A drill sheet in checking: which of these make the target?
+
+    All right; almost half of them do.
+    """
     target, checks = draw_integer(rng, 0, MAX_TARGET), []
     for _ in range(draw_integer(rng, 3, 8)):
         left, value = sum_of_two(rng, MAX_TARGET, target if rng.random() < 0.4 else None)
@@ -256,8 +261,7 @@ def search_drill(rng: Random) -> PieceOfWriting:
 
 
 def search_table(rng: Random) -> PieceOfWriting:
-    """A drill sheet on one search: 3 to 16 of its choices of signs, each checked, the right one
-    amid the others.
+    """A drill sheet on one search: 3 to 16 choices of signs, checked, the right one amid them.
 
     No answer, but the numbers of a puzzle are copied here farther than in any answer: without such
     sheets a searcher loses them after its fourth try.

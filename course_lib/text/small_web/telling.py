@@ -1,5 +1,4 @@
-"""Telling a story: each event becomes a sentence, in English or Chinese, in the manner of an
-author.
+"""Telling a story: each event becomes a sentence, English or Chinese, in an author's manner.
 
 In the templates {N} is the name of who acts; {S} a name or, if the sentence before was about the
 same person, a pronoun; {he} always a pronoun. {O} is the other person, {t} the thing, {c} its
@@ -205,8 +204,7 @@ def chinese_words(role: str, word: str) -> dict[str, str]:
 def feeling_words(
     rng: Random, author: AuthorHabits, word: str, mood: str, language: str = "en"
 ) -> str:
-    """A mood word as this author says it: 'very happy', or, three times in ten, 'not sad but
-    happy'."""
+    """A mood word as this author says it: 'very happy', or at times 'not sad but happy'."""
     if rng.random() < 0.3:
         other = draw_item(rng, MOOD_WORDS["bad" if mood == "good" else "good"])
         return (
@@ -224,8 +222,7 @@ def feeling_words(
 def tell_tale(
     events: list[tuple[str, ...]], rng: Random, author: AuthorHabits, language: str = "en"
 ) -> str:
-    """The text of a tale: one paragraph for the people, one for each act, the author's closing
-    words."""
+    """The text of a tale: a paragraph for the people, one for each act, the closing words."""
     sentence, gap = (_chinese, "") if language == "zh" else (_english, " ")
     paragraphs: list[list[str]] = [[]]
     subject = ""

@@ -1,5 +1,4 @@
-"""The small web itself: a stream of pages with flaws and their truth, and the clean documents
-without either."""
+"""The small web itself: pages with flaws and their truth, and clean documents without either."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -116,11 +115,10 @@ def _start(megabytes: float, seed: int) -> tuple[float, Random]:
 def generate_pages(
     megabytes: float = 1.0, seed: int = 0, flaws: FlawShares = FLAW_SHARES
 ) -> Iterator[WebPage]:
-    """Pages of the small web until their clean text adds up to so many megabytes (1,000,000 bytes
-    of UTF-8).
+    """Pages of the small web until their clean text adds up to so many megabytes.
 
-    The same seed gives the same pages, byte for byte, on every platform; a bigger web begins with
-    the smaller one.
+    A megabyte is 1,000,000 bytes of UTF-8. The same seed gives the same pages, byte for byte, on
+    every platform; a bigger web begins with the smaller one.
     """
     left, rng = _start(megabytes, seed)
     past: list[tuple[str, PageTruth]] = []
@@ -138,8 +136,7 @@ def generate_pages(
 
 
 def next_truth(rng: Random, past: list[tuple[str, PageTruth]], flaws: FlawShares) -> PageTruth:
-    """What the next page says: something new, something flawed, or a copy of a page from the
-    past."""
+    """What the next page says: something new, something flawed, or a copy of a past page."""
     flaw = draw_weighted(rng, vars(flaws) | {"none": 1 - sum(vars(flaws).values())})
     if flaw in ("spam", "junk"):
         return truth_of({"spam": shops.spam_page, "junk": shops.junk_page}[flaw](rng))
