@@ -299,10 +299,8 @@ def with_critic(
 def steps(model: nn.Module, work: Work, reward: Callable, n_steps: int) -> Callable[[], float]:
     """Give our step as `run_rl` takes it. It returns the share of the answers that were learnt
     from."""
-    settings, generator = (
-        GRPOSettings(n_steps, **(GRPO_PRESET | work.numbers())),
-        torch.Generator().manual_seed(0),
-    )
+    settings = GRPOSettings(n_steps, **(GRPO_PRESET | work.numbers()))
+    generator = torch.Generator().manual_seed(0)
     learn, _, _ = with_groups(model, settings)
     sums = task(reward, work.n_questions * n_steps)
 
@@ -336,11 +334,9 @@ def turns(model: nn.Module, reward: Callable, work: Work, n_steps: int) -> Turns
 def beside_trl() -> str:
     """Compare a step of ours with one of TRL's: equal work of three kinds, then a model that ends
     its answers."""
-    student, rules, ending = (
-        SHIPPED_R1.load("student"),
-        arithmetic.arithmetic_task(ZERO_REWARDS).reward,
-        USUAL._replace(exact=False),
-    )
+    student = SHIPPED_R1.load("student")
+    rules = arithmetic.arithmetic_task(ZERO_REWARDS).reward
+    ending = USUAL._replace(exact=False)
     compared = [
         ("equal work", never_ending(), by_chance, SMALL, 41),
         ("equal work", never_ending(), by_chance, LARGE, 13),

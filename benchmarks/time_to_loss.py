@@ -41,10 +41,8 @@ def run(
     training."""
     corpus = ladder.ladder_corpus("small web")
     torch.manual_seed(seed)
-    model, batches = (
-        build(corpus.tokenizer.n_vocab),
-        shuffled_windows(corpus.tokens, ladder_runs.LADDER_BATCH, length, seed),
-    )
+    model = build(corpus.tokenizer.n_vocab)
+    batches = shuffled_windows(corpus.tokens, ladder_runs.LADDER_BATCH, length, seed)
     start = time.process_time()
     train(model, batches, settings)
     return (

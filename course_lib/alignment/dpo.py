@@ -39,8 +39,8 @@ def implicit_rewards(
 ) -> Float[Tensor, "*B"]:
     """Give the reward for which a policy is best: `beta` times log(policy / reference).
 
-    It is known up to a constant per prompt. From the log-chances of whole completions. Source:
-    Rafailov et al. 2023 (arXiv 2305.18290), equation 5.
+    It is known up to a constant per prompt. From the log-probabilities of whole completions.
+    Source: Rafailov et al. 2023 (arXiv 2305.18290), equation 5.
 
     >>> implicit_rewards(torch.tensor([0.8, 0.2]).log(), torch.tensor([0.4, 0.4]).log(), beta=0.5)
     tensor([ 0.3466, -0.3466])
@@ -59,8 +59,8 @@ def dpo_loss(
 ) -> Float[Tensor, ""]:
     """Average the surprise at the choices, in nats, if people chose by the implicit rewards.
 
-    All four are log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
-    equation 7. Raises ValueError if one is NaN or infinite.
+    All four are log-probabilities of whole completions. Source: Rafailov et al. 2023 (arXiv
+    2305.18290), equation 7. Raises ValueError if one is NaN or infinite.
 
     A margin of 0.5 log 4 = log 2 costs log(3 / 2):
 
@@ -83,7 +83,7 @@ def sequence_log_probs(model: nn.Module, examples: Sequence[SFTExample]) -> Floa
 def sum_target_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
 ) -> Float[Tensor, "B"]:
-    """Add up the log-chances of the targets of each row; those that are IGNORE count nothing."""
+    """Add up the log-probabilities of each row's targets; those that are IGNORE count nothing."""
     surprise = F.cross_entropy(
         model(inputs).mT, targets, ignore_index=IGNORE_INDEX, reduction="none"
     )
@@ -131,10 +131,8 @@ def dpo_metrics(
         torch.cat([pair_log_probs(model, *each) for each in tables])
         for model in (policy, reference)
     )
-    rewards, (chosen, rejected) = (
-        implicit_rewards(ours, theirs, beta),
-        (ours - theirs).mean(0).tolist(),
-    )
+    rewards = implicit_rewards(ours, theirs, beta)
+    chosen, rejected = (ours - theirs).mean(0).tolist()
     return {
         "accuracy": pair_accuracy(*rewards.T),
         "margin": (rewards[:, 0] - rewards[:, 1]).mean().item(),

@@ -23,10 +23,10 @@ def clipped_surrogate(
 
     Beyond the clip there is nothing to gain. The ratio compares the policy with the one that drew
     the samples. A good token gains up to `1 + clip_high`, a bad one down to `1 - clip_low`; beyond,
-    the slope is 0. The smaller of both forms counts, so a move in the wrong direction is always
+    the gradient is 0. The smaller of both forms counts, so a move in the wrong direction is always
     pulled back. `advantages` may be one per row, as a column. However far the policy is from the
-    sampler, gain and slope are finite, see `capped_exponent`. Source: Schulman et al. 2017 (arXiv
-    1707.06347), equation 7; DAPO (arXiv 2503.14476) lets `clip_high` be larger.
+    sampler, gain and gradient are finite, see `capped_exponent`. Source: Schulman et al. 2017
+    (arXiv 1707.06347), equation 7; DAPO (arXiv 2503.14476) lets `clip_high` be larger.
 
     >>> old, new = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
     >>> clipped_surrogate(new, old, torch.tensor([[1.0]]))       # ratios 1.8, cut to 1.2, and 0.2
@@ -36,7 +36,7 @@ def clipped_surrogate(
     log_ratio = log_probs - old_log_probs
     # Equation 7 is min(r A, clip(r) A). Where A is above 0 that cuts r from above alone, where it
     # is below 0 from below alone. The logarithm is cut, since exp first would give 0 * inf = NaN
-    # slopes.
+    # gradients.
     lowest = math.log1p(-clip_low) if clip_low < 1 else -math.inf
     at_most, at_least = log_ratio.clamp(max=math.log1p(clip_high)), log_ratio.clamp(min=lowest)
     return advantages * capped_exponent(torch.where(advantages >= 0, at_most, at_least)).exp()
@@ -45,13 +45,13 @@ def clipped_surrogate(
 def capped_exponent(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """Give x, but at most so much that exp(x) is the cube root of its type's largest number.
 
-    The gradient stays 1. So exp(x), its slope, and sums of many of their squares, as in the length
-    of a gradient, are finite. In float32 the cap is 29.6, in float64 236. A clamp would have a
-    slope of 0 there, and nothing would pull a lost policy back.
+    The gradient stays 1. So exp(x), its gradient, and sums of many of their squares, as in the
+    length of a gradient, are finite. In float32 the cap is 29.6, in float64 236. A clamp would have
+    a gradient of 0 there, and nothing would pull a lost policy back.
 
     >>> x = torch.tensor([1.0, 1000.0], requires_grad=True)
     >>> capped_exponent(x).exp().sum().backward()
-    >>> [f"{slope:.3g}" for slope in x.grad.tolist()]
+    >>> [f"{gradient:.3g}" for gradient in x.grad.tolist()]
     ['2.72', '6.98e+12']
     """
     highest = math.log(torch.finfo(x.dtype).max) / 3
@@ -73,7 +73,7 @@ def k3_kl_divergence(
 
     Here r = reference / policy, at the token that was sampled. Never below 0, and right on average
     over samples of the policy: KL(policy || reference). Near the reference it has less noise than
-    -log r alone. As part of a loss, its slope is on average that of the divergence the other way
+    -log r alone. As part of a loss, its gradient is on average that of the divergence the other way
     round, KL(reference || policy). Finite however far the two are apart, see `capped_exponent`.
     Sources: Schulman 2020, "Approximating KL divergence"; DeepSeekMath (arXiv 2402.03300), equation
     4.

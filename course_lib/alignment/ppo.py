@@ -343,10 +343,8 @@ def ppo_step(
         )
         losses.append((of_policy, of_critic))
     of_policy, of_critic = torch.tensor(losses).mean(0).tolist()
-    kl, explained = (
-        average_token_losses(whole.kl, mask, "token").item(),
-        explained_variance(whole.values, whole.returns, mask),
-    )
+    kl = average_token_losses(whole.kl, mask, "token").item()
+    explained = explained_variance(whole.values, whole.returns, mask)
     return {"loss": of_policy, "value loss": of_critic, "kl": kl, "explained": explained}
 
 

@@ -95,9 +95,9 @@ def bradley_terry_loss(
 ) -> Float[Tensor, ""]:
     """Average the surprise at the choices, in nats: -log sigmoid(chosen - rejected score).
 
-    Its slope by a lead is minus the chance that the choice had been the other one. Source: Ouyang
-    et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or
-    infinite.
+    Its gradient by a lead is minus the probability that the choice had been the other one. Source:
+    Ouyang et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is
+    NaN or infinite.
 
     The mean of log 2 and of log(1 + exp(-2)):
 

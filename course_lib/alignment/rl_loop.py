@@ -27,6 +27,7 @@ from course_lib.training.loop import (
 )
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step, warmup_stable_decay
+from course_lib.training.settings import RunHistory
 
 PolicyUpdate = Callable[[Completions, Float[Tensor, "B"], torch.Generator], dict[str, float]]
 
@@ -96,33 +97,24 @@ class RLSettings:
 
 
 @dataclass
-class RLHistory:
+class RLHistory(RunHistory):
     """What happened, step by step: loss, seconds since the start, every measure by name.
 
     `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended`
     says why the run stopped: "finished" or "interrupted".
     """
 
-    loss: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
     measures: dict[str, list[float]] = field(default_factory=dict)
     samples: list[tuple[int, str, str, float]] = field(default_factory=list)
     ended: str = ""
 
     def record(self, seconds: float, loss: float, **measures: float) -> None:
-        """Write down one step.
-
-        A loss that is no number is a FloatingPointError, a measure not taken is NaN.
-        """
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} at step {len(self.loss) + 1}: try a smaller learning rate"
-            )
+        """Write down one step, see `record_loss`; a measure not taken is NaN."""
+        n_before = len(self.loss)
+        self.record_loss(loss, seconds)
         for name in {**self.measures, **measures}:
-            values = self.measures.setdefault(name, [math.nan] * len(self.loss))
+            values = self.measures.setdefault(name, [math.nan] * n_before)
             values.append(measures.get(name, math.nan))
-        self.loss.append(loss)
-        self.seconds.append(seconds)
 
     def keep(self, step: int, samples: "RolloutBatch", group_size: int) -> None:
         """Keep the first answer to each question."""
@@ -130,10 +122,6 @@ class RLHistory:
         self.samples += [(step, question.text, text, reward) for question, text, reward in rows][
             ::group_size
         ]
-
-    def spent(self) -> float:
-        """Tell the seconds that the run has taken so far."""
-        return self.seconds[-1] if self.seconds else 0.0
 
     @classmethod
     def from_data(cls, data: dict) -> "RLHistory":
@@ -235,35 +223,27 @@ def run_rl(
     stop button) ends the run after the step at hand. `keep_samples_at` names steps of which an
     answer per question is kept.
     """
-    learners = learners or model
-    history = (
-        checkpoints.restore(learners, optimizers, settings, RLHistory)
-        if checkpoints
-        else RLHistory()
-    )
+    learners, history = learners or model, RLHistory()
+    if checkpoints:
+        history = checkpoints.restore(learners, optimizers, settings, RLHistory)
     start = time.perf_counter() - history.spent()
     with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
         for step in range(len(history.loss) + 1, settings.steps + 1):
             set_learning_rates(optimizers, settings.share_of_peak(step))
-            rng, generator = (
-                Random(f"{seed}/{step}"),
-                torch.Generator().manual_seed(1_000_003 * seed + step),
-            )
+            rng = Random(f"{seed}/{step}")
+            generator = torch.Generator().manual_seed(1_000_003 * seed + step)
             samples = sample_rollouts(model, tokenizer, task, settings, rng, generator)
             with step_in_errors(step):
                 measures = learn(samples.completions, samples.rewards, generator)
-            measures |= completion_metrics(samples.completions) | task.measure(
-                samples.questions, samples.answers
-            )
-            history.record(
-                time.perf_counter() - start, reward=samples.rewards.mean().item(), **measures
-            )
+            measures |= completion_metrics(samples.completions)
+            measures |= task.measure(samples.questions, samples.answers)
+            reward = samples.rewards.mean().item()
+            history.record(time.perf_counter() - start, reward=reward, **measures)
             if step in keep_samples_at:
                 history.keep(step, samples, settings.group_size)
             show_rl_progress(bar, history)
-            history.ended = (
-                "finished" if step == settings.steps else "interrupted" if wishes else ""
-            )
+            if step == settings.steps or wishes:
+                history.ended = "finished" if step == settings.steps else "interrupted"
             if checkpoints and (history.ended or step % checkpoints.every == 0):
                 checkpoints.save(learners, optimizers, history, settings)
             if history.ended:

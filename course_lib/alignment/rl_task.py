@@ -92,10 +92,8 @@ def answer_in_batches(
 
     The answers to one question stand together. `options` are those of `answer_questions`.
     """
-    generator, at_once = (
-        torch.Generator().manual_seed(seed),
-        max(1, rows // options.get("n_samples", 1)),
-    )
+    generator = torch.Generator().manual_seed(seed)
+    at_once = max(1, rows // options.get("n_samples", 1))
     texts, lengths = [], []
     for start in range(0, len(questions), at_once):
         asked = [question.text for question in questions[start : start + at_once]]

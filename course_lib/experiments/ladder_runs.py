@@ -82,6 +82,7 @@ LADDER_RUNGS = {
         BIAS_SPEED,
     ),
 }
+FIRST_RUNG = "GPT-2"  # whose time is the budget of the others
 MANY_EXPERTS = {"n_layers": 3, "n_experts": 16, "d_expert": 56}
 BALANCING_RUNGS = {
     "none, softmax": LadderRung(deepseek_builder(DeepSeekV2, **MANY_EXPERTS)),
@@ -216,25 +217,13 @@ def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], s
     for seed, name in product(seeds, corpora):
         corpus, key = ladder.ladder_corpus(name), {"corpus": name, "seed": seed}
         for rung, how in LADDER_RUNGS.items():
-            first = records.get(
-                partial(run_rung, how, corpus, steps, seed), table="tokens", rung=rung, **key
-            )
-            budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
-            as_long = round(steps * budget / first["seconds"])
+            measure = partial(run_rung, how, corpus, seed=seed)
+            first = records.get(partial(measure, steps), table="tokens", rung=rung, **key)
             if rung != FIRST_RUNG:
-                records.get(
-                    partial(run_rung, how, corpus, as_long, seed), table="time", rung=rung, **key
-                )
+                budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
+                as_long = round(steps * budget / first["seconds"])
+                records.get(partial(measure, as_long), table="time", rung=rung, **key)
+    corpus = ladder.ladder_corpus("small web")
     for seed, (rung, how) in product(seeds, BALANCING_RUNGS.items()):
-        key = {"table": "balance", "rung": rung, "corpus": "small web", "seed": seed}
-        records.get(
-            partial(run_rung, how, ladder.ladder_corpus("small web"), max(1, steps * 3 // 5), seed),
-            **key,
-        )
-
-
-# The tables
-# --------------------------------------------------------------------------------------------------
-
-
-FIRST_RUNG = "GPT-2"
+        measure = partial(run_rung, how, corpus, max(1, steps * 3 // 5), seed)
+        records.get(measure, table="balance", rung=rung, corpus="small web", seed=seed)

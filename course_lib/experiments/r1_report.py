@@ -219,10 +219,8 @@ def what_grew_section(runs: list[dict]) -> str:
     """Say which growth is composition, and what drifts: with the numbers beside it."""
     lines = []
     for run in runs:
-        before, after = (
-            run["measures"]["stages"]["base"]["sums"],
-            run["measures"]["stages"]["zero"]["sums"],
-        )
+        before = run["measures"]["stages"]["base"]["sums"]
+        after = run["measures"]["stages"]["zero"]["sums"]
         lines.append(
             f"- Seed {run['seed']}: from {before['length']:.1f} to {after['length']:.1f} tokens per"
             f" answer, from {before['length of worked']:.1f} to {after['length of worked']:.1f} per"
@@ -366,10 +364,8 @@ def over_optimization_table(runs: list[dict]) -> str:
     traits = [trait for trait in chats[0]["sft"] if trait != "score"]
     rows = []
     for stage in chats[0]:
-        name, each = (
-            STAGE_NAMES.get(stage, f"`{Path(stage).name}`"),
-            [chat[stage] for chat in chats],
-        )
+        name = STAGE_NAMES.get(stage, f"`{Path(stage).name}`")
+        each = [chat[stage] for chat in chats]
         score = seed_decimals([chat["score"] for chat in each], 2)
         rows.append(
             [name, score, *(seed_percents([chat[trait] for chat in each]) for trait in traits)]

@@ -87,10 +87,8 @@ def evaluate_search(run: ExperimentRun, name: str) -> dict:
     numbers of each.
     """
     model, tokenizer, r = run.load(name), run.tokenizer(), run.recipe
-    questions, longer = (
-        held_out_searches(r.n_evaluation),
-        held_out_searches(r.n_evaluation // 3, lengths=(6,)),
-    )
+    questions = held_out_searches(r.n_evaluation)
+    longer = held_out_searches(r.n_evaluation // 3, lengths=(6,))
     options = {"max_new_tokens": r.evaluation_tokens, "seed": EVALUATION_SEED}
     texts, of_longer = (
         answer_in_batches(model, tokenizer, asked, **options)[0] for asked in (questions, longer)

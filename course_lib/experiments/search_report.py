@@ -26,11 +26,9 @@ from course_lib.files import markdown_table, read_json
 from course_lib.tasks.countdown import MAX_CORPUS_TRIES
 from course_lib.text.small_web.practice import MAX_TABLE_ROWS
 
-SMALL_BUDGET, BUDGET_RAISED, BUDGET_KEPT = (
-    "search-budget/small",
-    "search-budget/raised",
-    "search-budget/kept",
-)
+SMALL_BUDGET = "search-budget/small"
+BUDGET_RAISED = "search-budget/raised"
+BUDGET_KEPT = "search-budget/kept"
 SEARCH_MODEL_NAMES = {
     "base": "base",
     "search": "after `search`",

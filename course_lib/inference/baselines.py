@@ -69,28 +69,28 @@ class NGramModel:
         return grams, counts, contexts, totals, np.diff(first, append=len(grams))
 
     def __call__(self, document: str) -> float:
-        """Add up -log2 of the chance of every byte, each predicted from those before it."""
+        """Add up -log2 of the probability of every byte, each predicted from those before it."""
         data = document.encode()
-        chance = np.full(len(data), 1 / 256)
+        probs = np.full(len(data), 1 / 256)
         for length, table in enumerate(self.tables):
             if len(data) > length:
                 grams = pack_ngrams(data, length + 1)
-                chance[length:] = mix_backoff(table, grams >> np.uint64(8), grams, chance[length:])
-        return float(-np.log2(chance).sum())
+                probs[length:] = mix_backoff(table, grams >> np.uint64(8), grams, probs[length:])
+        return float(-np.log2(probs).sum())
 
     def probabilities(self, context: bytes) -> np.ndarray:
-        """Give the chances of all 256 bytes to come after `context`; they sum to 1."""
-        chance = np.full(256, 1 / 256)
+        """Give the probabilities of all 256 bytes to come after `context`; they sum to 1."""
+        probs = np.full(256, 1 / 256)
         for length, table in enumerate(self.tables):
             if length <= len(context):
                 key = np.uint64(int.from_bytes(context[len(context) - length :]))
-                chance = mix_backoff(
+                probs = mix_backoff(
                     table,
                     np.full(256, key),
                     (key << np.uint64(8)) + np.arange(256, dtype=np.uint64),
-                    chance,
+                    probs,
                 )
-        return chance
+        return probs
 
 
 def pack_ngrams(data: bytes, length: int) -> np.ndarray:
@@ -114,10 +114,8 @@ def mix_backoff(
     Those stay as they are where the context is new.
     """
     known, counts, known_contexts, totals, kinds = table
-    count, total = (
-        look_up_counts(known, counts, grams),
-        look_up_counts(known_contexts, totals, contexts),
-    )
+    count = look_up_counts(known, counts, grams)
+    total = look_up_counts(known_contexts, totals, contexts)
     kind = look_up_counts(known_contexts, kinds, contexts)
     return np.where(total > 0, (count + kind * shorter) / np.maximum(total + kind, 1), shorter)
 

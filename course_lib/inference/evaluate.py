@@ -1,8 +1,8 @@
 """How well does a model know a text? Bits per byte, one measure for everything that predicts.
 
 Whoever predicts a text well can write it down in few bits (Shannon 1948): each symbol costs -log2
-of the chance it was given. Dividing the sum by the bytes of the text makes models with different
-tokens comparable, and compressors too.
+of the probability it was given. Dividing the sum by the bytes of the text makes models with
+different tokens comparable, and compressors too.
 """
 
 import math

@@ -21,7 +21,7 @@ def next_token_probs(
     repetition_penalty: float | None = None,
     ids: Int[Tensor, "*B T"] | None = None,
 ) -> Float[Tensor, "*B V"]:
-    """Turn scores into the chances with which each token is chosen.
+    """Turn scores into the probabilities with which each token is chosen.
 
     The knobs act in this order, each on what the one before it left: `repetition_penalty` (on the
     tokens in `ids`, the text so far), `temperature` (0: greedy, always the best token), `top_k`,
@@ -52,8 +52,8 @@ def penalize_repeats(
     """Lower the scores of tokens in `ids`: divide them by `penalty`, or multiply those below 0.
 
     A token counts once, however often it was said. The result depends on where the scores have
-    their 0, which the chances do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1, which
-    divides the scores below 0 too).
+    their 0, which the probabilities do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1,
+    which divides the scores below 0 too).
 
     >>> penalize_repeats(torch.tensor([3.0, -1.0, 2.0]), torch.tensor([0, 1, 1]), 2.0)
     tensor([ 1.5000, -2.0000,  2.0000])
@@ -67,8 +67,8 @@ def penalize_repeats(
 def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Float[Tensor, "*B V"]:
     """Sharpen (below 1) or flatten a distribution; 0 leaves the best token, of equals the first.
 
-    The best score becomes 0: the chances stay the same, and no division overflows. 16-bit scores
-    become float32 ones; raises a ValueError for those that `checked_logits` refuses.
+    The best score becomes 0: the probabilities stay the same, and no division overflows. 16-bit
+    scores become float32 ones; raises a ValueError for those that `checked_logits` refuses.
     """
     check_sampling(temperature)
     logits = checked_logits(logits)
@@ -172,7 +172,7 @@ def sample_tokens(
     line = probs.cumsum(-1, dtype=torch.double)
     end = line[..., -1:]
     if not end.min() > 0:
-        raise ValueError("the chances are NaN or all 0: no token can be drawn")
+        raise ValueError("the probabilities are NaN or all 0: no token can be drawn")
     point = random_points(end.shape, generator, torch.double).to(end.device) * end
     return torch.searchsorted(line, point, right=True)[..., 0]
 
@@ -290,11 +290,11 @@ def beam_search(
     """Search for likely continuations of one prompt.
 
     Extend all beams by all tokens, keep the `n_beams` best, repeat. Returns the beams, best first,
-    with the log of each one's chance given the prompt, in nats. One beam is greedy writing; as many
-    as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing more
-    (and repeats it to the end), so short texts have the advantage. Raises a ValueError where prompt
-    and continuation exceed the context, and for a model whose scores choose no token. Every step
-    reads the whole text again: there is no cache here.
+    with the log of each one's probability given the prompt, in nats. One beam is greedy writing; as
+    many as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing
+    more (and repeats it to the end), so short texts have the advantage. Raises a ValueError where
+    prompt and continuation exceed the context, and for a model whose scores choose no token. Every
+    step reads the whole text again: there is no cache here.
     """
     check_beam_request(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
     if stop_token is not None:

@@ -65,10 +65,8 @@ class Completions:
 
     def rows(self, chosen: Int[Tensor, "K"]) -> "Completions":
         """Give some of the rows, without the columns that are padding in all of them."""
-        mask, start = (
-            self.completion_mask[chosen],
-            self.ids.shape[1] - self.completion_mask.shape[1],
-        )
+        mask = self.completion_mask[chosen]
+        start = self.ids.shape[1] - self.completion_mask.shape[1]
         first = int(self.padding[chosen, :start].sum(-1).min())
         T = int(mask.sum(-1).max())
         ids, padding = (table[chosen, first : start + T] for table in (self.ids, self.padding))
@@ -107,19 +105,18 @@ def sample_completions(
     ids, real = (table.to(device) for table in pad_rows(prompts, pad_token=0, side="left"))
     texts = RolloutState(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
-    # of the result: those still being written
+    # rows of the result that are still being written
     rows = torch.arange(len(prompts) * n_samples, device=device)
     points = random_points((max_new_tokens, len(rows)), generator).to(device)
-    tokens, chances = (
-        torch.zeros_like(points, dtype=torch.long),
-        torch.ones_like(points, dtype=texts.logits.dtype),
-    )
+    tokens = torch.zeros_like(points, dtype=torch.long)
+    probs = torch.ones_like(points, dtype=texts.logits.dtype)
     going = torch.ones_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
         logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
         policy, left = policy_and_filtered_probs(logits, temperature, top_k, top_p, min_p)
         token = draw_by_points(left, points[step, rows])
-        tokens[step, rows], chances[step, rows] = token, policy.gather(-1, token[:, None])[:, 0]
+        tokens[step, rows] = token
+        probs[step, rows] = policy.gather(-1, token[:, None])[:, 0]
         if stop_token is not None:
             going &= token != stop_token
         if step + 1 == max_new_tokens or not going.any():
@@ -128,7 +125,7 @@ def sample_completions(
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
-    return collect_completions(ids, ~real, tokens.T, chances.T.log(), stop_token)
+    return collect_completions(ids, ~real, tokens.T, probs.T.log(), stop_token)
 
 
 class RolloutState:
@@ -187,7 +184,7 @@ def draw_by_points(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> I
     """Lay each row's probabilities end to end and name the token where its point falls.
 
     The points are from [0, 1). One random number per row, where noise on every score would need
-    `V`. A token of chance 0 has no stretch.
+    `V`. A token of probability 0 has no stretch.
 
     >>> probs = torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4)
     >>> draw_by_points(probs, torch.tensor([0.0, 0.49, 0.5, 0.99]))
@@ -196,7 +193,7 @@ def draw_by_points(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> I
     line = probs.cumsum(-1)
     end = line[:, -1:]
     if not end.min() > 0:
-        raise ValueError("the chances are NaN or all 0: no token can be drawn")
+        raise ValueError("the probabilities are NaN or all 0: no token can be drawn")
     return torch.searchsorted(line, points[:, None] * end, right=True)[:, 0]
 
 
@@ -239,7 +236,7 @@ def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
     """Give the entropy, in nats, of what a model expects at each place.
 
     It is 0 if the model is sure, log V if it knows nothing. With gradients. A token whose score is
-    -inf adds nothing, to the entropy or to a slope.
+    -inf adds nothing, to the entropy or to a gradient.
 
     >>> token_entropies(torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]).log())        # log 2 and 0
     tensor([[0.6931, 0.0000]])

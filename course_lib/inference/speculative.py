@@ -22,7 +22,7 @@ from course_lib.inference.generate import (
 )
 from course_lib.layers.precision import at_least_float32
 
-# scores (V) -> a token drawn from them, and all the chances (V)
+# scores (V) -> a token drawn from them, and all the probabilities (V)
 SamplingRule = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -33,7 +33,7 @@ class DraftSource(Protocol):
     def propose(
         self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
-        """Guess up to `n` tokens after `ids`, each by `choose`; return them and their chances.
+        """Guess up to `n` tokens after `ids`, each by `choose`; return them and all probabilities.
 
         `hidden` is what the judging model made of all tokens but the last.
         """
@@ -68,17 +68,17 @@ def count_accepted(
 ) -> int:
     """Count the drafted tokens that stand, each with probability min(1, p / q), up to a refusal.
 
-    `p` holds the chances by the judging model, `q` those by the draft, `uniform` a random number
-    from [0, 1) for each.
+    `p` holds the probabilities by the judging model, `q` those by the draft, `uniform` a random
+    number from [0, 1) for each.
 
     >>> p, q = torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.tensor([[0.5, 0.5], [0.6, 0.4]])
-    >>> drafted = torch.tensor([0, 0])                          # stand with chance 1 and 0.5
+    >>> drafted = torch.tensor([0, 0])                          # stand with probability 1 and 0.5
     >>> [count_accepted(p, q, drafted, torch.tensor([0.99, u])) for u in (0.49, 0.51)]
     [2, 1]
     """
     if p.shape != q.shape:
         raise ValueError(
-            f"the model gives chances of shape {tuple(p.shape)}, the draft of {tuple(q.shape)}"
+            f"the model gives probabilities of {tuple(p.shape)}, the draft of {tuple(q.shape)}"
         )
     chosen = drafted[:, None]
     stands = uniform * q.gather(-1, chosen)[:, 0] < p.gather(-1, chosen)[:, 0]
@@ -175,7 +175,7 @@ def shared_prefix_length(a: Int[Tensor, "S"], b: Int[Tensor, "L"]) -> int:
     return int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0
 
 
-def stack_chances(
+def stack_draft_probs(
     rows: list[Tensor], vocab_size: int, device: torch.device
 ) -> Float[Tensor, "N V"]:
     """Put the probabilities of the drafted tokens into one table, in their own precision.
@@ -201,7 +201,9 @@ class ModelDraft:
             token, probs = choose(self.reader.scores(1)[0])
             ids = torch.cat([ids, token[None]])
             rows.append(probs)
-        return ids[start:], stack_chances(rows, self.reader.model.settings.vocab_size, ids.device)
+        return ids[start:], stack_draft_probs(
+            rows, self.reader.model.settings.vocab_size, ids.device
+        )
 
 
 class MTPDraft:
@@ -242,7 +244,7 @@ class MTPDraft:
             token, probs = choose(self.model.logits(state[None, -1:])[0, 0])
             rows.append(probs)
             ids, unread, state = torch.cat([ids, token[None]]), token[None], state[-1:]
-        return ids[start:], stack_chances(rows, self.model.settings.vocab_size, ids.device)
+        return ids[start:], stack_draft_probs(rows, self.model.settings.vocab_size, ids.device)
 
 
 @torch.no_grad()
@@ -270,11 +272,11 @@ def speculative_generate(
     check_sampling(temperature, top_k, top_p, min_p)
     check_speculation_lengths(len(prompt), max_new_tokens, n_ahead, model.settings.max_seq_len)
 
-    def chances(logits: Tensor) -> Tensor:
+    def next_probs(logits: Tensor) -> Tensor:
         return next_token_probs(logits, temperature, top_k, top_p, min_p)
 
     def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
-        probs = chances(checked_logits(logits, "the draft's row "))
+        probs = next_probs(checked_logits(logits, "the draft's row "))
         return sample_tokens(probs, generator), probs
 
     text, end, reader = prompt, len(prompt) + max_new_tokens, CachedReader(model)
@@ -286,12 +288,10 @@ def speculative_generate(
         reader.read(torch.cat([text, drafted]))
         steps = range(len(text) - len(prompt), len(text) - len(prompt) + len(drafted) + 1)
         scores = checked_logits(reader.scores(len(steps)), "new token ", steps)
-        new = verify_draft(chances(scores), q, drafted, generator)
-        n_passes, n_judged, n_accepted = (
-            n_passes + 1,
-            n_judged + min(len(new), len(drafted)),
-            n_accepted + len(new) - 1,
-        )
+        new = verify_draft(next_probs(scores), q, drafted, generator)
+        n_passes += 1
+        n_judged += min(len(new), len(drafted))
+        n_accepted += len(new) - 1
         stops = (new == stop_token).nonzero()[:, 0] if stop_token is not None else new[:0]
         if len(stops):
             text = torch.cat([text, new[: stops[0] + 1]])

@@ -117,16 +117,12 @@ class MLA(nn.Module):
             n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
         )
         self.n_heads, self.compresses_q = n_heads, q_lora_rank is not None
-        self.q_widths, self.kv_widths = (
-            [qk_nope_head_dim, qk_rope_head_dim],
-            [kv_lora_rank, qk_rope_head_dim],
-        )
+        self.q_widths = [qk_nope_head_dim, qk_rope_head_dim]
+        self.kv_widths = [kv_lora_rank, qk_rope_head_dim]
         self.up_widths = [qk_nope_head_dim, v_head_dim]
         if self.compresses_q:
-            self.q_down, self.q_latent_norm = (
-                nn.Linear(d_model, q_lora_rank, bias=False),
-                RMSNorm(q_lora_rank),
-            )
+            self.q_down = nn.Linear(d_model, q_lora_rank, bias=False)
+            self.q_latent_norm = RMSNorm(q_lora_rank)
         self.q_up = nn.Linear(q_lora_rank or d_model, n_heads * sum(self.q_widths), bias=False)
         self.q_norm = RMSNorm(sum(self.q_widths)) if q_norm else nn.Identity()
         self.kv_down = nn.Linear(d_model, sum(self.kv_widths), bias=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Multiply each number by the chance that a draw from the normal distribution lies below it.
+    """Multiply each number by the probability that a standard normal draw lies below it.
 
     >>> gelu(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
     tensor([-0.1587,  0.0000,  0.8413,  3.9999])

@@ -44,9 +44,9 @@ def layer_norm_backward(
 ) -> tuple[Float[Tensor, "*B C"], Float[Tensor, "C"], Float[Tensor, "C"]]:
     """Give the gradients for `x`, `weight` and `bias`, from those of the outputs (`upstream`).
 
-    The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the slope
-    keeps nothing along these two directions: both parts are taken out, and the rest is divided by
-    the deviation.
+    The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the
+    gradient keeps nothing along these two directions: both parts are taken out, and the rest is
+    divided by the deviation.
 
     >>> import torch
     >>> upstream, x = torch.tensor([[1.0, 0, 0, 0], [1, 7, 7, 9]])
@@ -60,8 +60,8 @@ def layer_norm_backward(
     y, g = centred / deviation, upstream.to(x.dtype) * weight
     dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
     C = x.shape[-1]
-    slopes = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
-    return tuple(slope.to(dtype) for slope in slopes)
+    gradients = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+    return tuple(gradient.to(dtype) for gradient in gradients)
 
 
 def rms_norm(

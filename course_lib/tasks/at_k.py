@@ -7,7 +7,7 @@ from random import Random
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
-    """Give the chance that of k answers, drawn from n of which some are right, at least one is.
+    """Give the probability that of k answers, drawn from n with some right, at least one is right.
 
     Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
 

@@ -164,7 +164,7 @@ def count_expert_loads(
 
 @torch.no_grad()
 def mtp_acceptance(model: nn.Module, ids: Int[Tensor, "B T"]) -> float:
-    """Give the mean chance that a token drawn from the look ahead would stand, on given text.
+    """Give the mean probability that a token drawn from the look ahead would stand, on given text.
 
     That is the sum of min(p, q), where q looks ahead from all but the last token and p is the model
     itself with all of them. Source: Leviathan et al. 2022 (arXiv 2211.17192), theorem 3.5.

@@ -55,10 +55,10 @@ def logsumexp(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
 
 
 def log_softmax(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
-    """Turn scores into the logs of chances: the scores less their `logsumexp`.
+    """Turn scores into log-probabilities: the scores less their `logsumexp`.
 
     The maximum is taken off first, which changes nothing but the rounding: no exp overflows, and
-    large scores keep their digits. No log of 0 is taken, however small the chance.
+    large scores keep their digits. No log of 0 is taken, however small the probability.
 
     >>> import torch
     >>> log_softmax(torch.tensor([0.0, -1000.0]))
@@ -89,7 +89,7 @@ def next_token_loss(
     It is the mean of `cross_entropy`, by PyTorch's own code.
 
     >>> import torch
-    >>> next_token_loss(torch.zeros(1, 1, 4), torch.tensor([[2]]))      # four equal chances: log 4
+    >>> next_token_loss(torch.zeros(1, 1, 4), torch.tensor([[2]]))      # four equally likely: log 4
     tensor(1.3863)
     """
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -123,8 +123,8 @@ def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objectiv
 
     def objective(model: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
         logits, count = model(inputs), (targets != IGNORE_INDEX).sum()
-        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the slope is NaN
-        # as well.
+        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the gradient is
+        # NaN as well.
         return LossSum(loss_of(logits, targets) * count if count else logits.sum() * 0.0, count)
 
     return objective

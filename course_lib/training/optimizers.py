@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class AdamW(torch.optim.Optimizer):
     """Step every number by its average gradient over the root of its average squared gradient.
 
-    A step has about the size of `lr`, however large the slopes are. Weight decay shrinks the
+    A step has about the size of `lr`, however large the gradients are. Weight decay shrinks the
     numbers on its own, so that it is not divided by anything. Sources: Kingma and Ba 2014 (arXiv
     1412.6980), algorithm 1; Loshchilov and Hutter 2017 (arXiv 1711.05101), algorithm 2. The same
     numbers as torch's AdamW, which is faster.
@@ -46,19 +46,19 @@ class AdamW(torch.optim.Optimizer):
         if not state:
             state.update(
                 step=torch.tensor(0),
-                slope=torch.zeros_like(parameter),
+                average=torch.zeros_like(parameter),
                 square=torch.zeros_like(parameter),
             )
-        slope, square = state["slope"], state["square"]
+        average, square = state["average"], state["square"]
         state["step"] += 1
         t = state["step"].item()
-        slope.lerp_(parameter.grad, 1 - betas[0])
+        average.lerp_(parameter.grad, 1 - betas[0])
         square.lerp_(parameter.grad**2, 1 - betas[1])
         # Both averages began at 0, and hold only 1 - beta^t of what they average. eps, after the
-        # root, keeps a number whose slope is nearly always 0 from steps made of rounding.
+        # root, keeps a number whose gradient is nearly always 0 from steps made of rounding.
         typical = (square / (1 - betas[1] ** t)).sqrt() + eps
-        parameter.mul_(1 - lr * weight_decay)  # not in the slope: nothing divides it
-        parameter.sub_(lr * slope / (1 - betas[0] ** t) / typical)
+        parameter.mul_(1 - lr * weight_decay)  # not in the gradient: nothing divides it
+        parameter.sub_(lr * average / (1 - betas[0] ** t) / typical)
 
 
 def call_closure(closure: Callable[[], Tensor] | None) -> Tensor | None:

@@ -112,20 +112,18 @@ class Checkpoints:
     ) -> RunRecord:
         """Go back to the newest whole checkpoint; return its history, or an empty one.
 
-        `kind` is the class of the history: any `RunRecord` that can be made empty.
-
-        Warns about damaged ones. Raises CheckpointError if all are damaged, or are of a run with
-        other settings.
+        `kind` is the class of the history: any `RunRecord` that can be made empty. Warns about
+        damaged ones. Raises CheckpointError if all are damaged, or are of a run with other
+        settings.
         """
         tensors, about = self.newest()
         if tensors is None:
             return kind()
-        if differing := [
-            f"{name} {about['settings'].get(name)}, now {value}"
-            for name, value in settings.as_data().items()
-            if about["settings"].get(name) != value
-            and name != "accumulate"  # how a batch is cut changes no sum
-        ]:
+        old, new = about["settings"], settings.as_data()
+        new.pop("accumulate", None)  # how a batch is cut changes no sum
+        changed = [name for name, value in new.items() if old.get(name) != value]
+        if changed:
+            differing = [f"{name} {old.get(name)}, now {new[name]}" for name in changed]
             raise CheckpointError(
                 f"{self.folder} holds a run with other settings: {'; '.join(differing)}"
             )

@@ -97,40 +97,50 @@ class TrainSettings:
 
 
 @dataclass
-class TrainHistory:
-    """What happened in a run, one entry per step.
-
-    The loss (nats per token), the length of the gradient before clipping, the learning rate as a
-    share of its peak, tokens read and seconds since the start. `validation` holds (step, bits per
-    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
-    """
+class RunHistory:
+    """What every run writes down: a loss and the seconds since the start, one of each per step."""
 
     loss: list[float] = field(default_factory=list)
-    gradient: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    ended: str = ""
 
-    def record(
-        self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
-    ) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError."""
+    def record_loss(self, loss: float, seconds: float) -> None:
+        """Write down one step; a loss that is no finite number is a FloatingPointError."""
         if not math.isfinite(loss):
             what = "NaN" if math.isnan(loss) else "infinite"
             raise FloatingPointError(
                 f"the loss is {what} at step {len(self.loss) + 1}: try a smaller learning rate"
             )
         self.loss.append(loss)
-        self.gradient.append(gradient)
-        self.rate.append(rate)
-        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
         self.seconds.append(seconds)
 
     def spent(self) -> float:
         """Tell the seconds that the run has taken so far."""
         return self.seconds[-1] if self.seconds else 0.0
+
+
+@dataclass
+class TrainHistory(RunHistory):
+    """What happened in a run, one entry per step.
+
+    The loss (nats per token), seconds since the start, the length of the gradient before clipping,
+    the learning rate as a share of its peak, and tokens read. `validation` holds (step, bits per
+    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
+    """
+
+    gradient: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    ended: str = ""
+
+    def record(
+        self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
+    ) -> None:
+        """Write down one step, see `record_loss`."""
+        self.record_loss(loss, seconds)
+        self.gradient.append(gradient)
+        self.rate.append(rate)
+        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
 
     @classmethod
     def from_data(cls, data: dict) -> "TrainHistory":

@@ -67,17 +67,9 @@ def train(
     FloatingPointError when the loss or a gradient is no longer a finite number, before the weights
     are touched, and ValueError when there are fewer batches than steps.
     """
-    told = [
-        *callbacks,
-        *(
-            [on_step]
-            if isinstance(on_step, Callback)
-            else [CallAfterStep(on_step)]
-            if on_step
-            else []
-        ),
-    ]
-    told.append(EvaluateAt(evaluate, evaluate_at))
+    if on_step is not None and not isinstance(on_step, Callback):
+        on_step = CallAfterStep(on_step)
+    told = [*callbacks, *([on_step] if on_step else []), EvaluateAt(evaluate, evaluate_at)]
     objective = objective_of_logits(loss_of) if loss_of else objective
     return TrainingRun(model, settings, objective, told, checkpoints, sharded).go(batches)
 
@@ -99,16 +91,12 @@ class TrainingRun:
                 f"seconds {settings.seconds} with {distributed.world_size()} processes, whose"
                 " clocks differ"
             )
-        self.model, self.settings, self.callbacks, self.checkpoints = (
-            model,
-            settings,
-            callbacks,
-            checkpoints,
-        )
-        self.spread, self.device = (
-            distributed.DistributedModel(model, sharded),
-            next(model.parameters()).device,
-        )
+        self.model = model
+        self.settings = settings
+        self.callbacks = callbacks
+        self.checkpoints = checkpoints
+        self.spread = distributed.DistributedModel(model, sharded)
+        self.device = next(model.parameters()).device
         self.objective = self.spread.learn(objective)
         self.optimizers = build_optimizers(
             model,
@@ -225,10 +213,8 @@ def accumulate_gradients(
     The parts' sums are added up, and divided by what they are over when that is known: at the end,
     for all parts of all processes together.
     """
-    n_parts, sums = (
-        settings.accumulate * distributed.world_size(),
-        torch.zeros(2, dtype=torch.double, device=inputs.device),
-    )
+    n_parts = settings.accumulate * distributed.world_size()
+    sums = torch.zeros(2, dtype=torch.double, device=inputs.device)
     for x, y, counts in parts_of_batch(inputs, targets, n_parts):
         with torch.autocast(
             x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"

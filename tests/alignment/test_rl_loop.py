@@ -119,10 +119,10 @@ def test_a_history_keeps_its_columns_side_by_side():
     assert columns == {"reward": [0.1, 0.2, None], "late": [None, 7.0, 8.0]}
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_told_and_not_written_down(loss):
+@pytest.mark.parametrize(("loss", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
+def test_a_loss_that_is_no_number_is_told_and_not_written_down(loss, word):
     history = RLHistory(loss=[1.0], seconds=[1.0], measures={"reward": [0.5]})
-    with pytest.raises(FloatingPointError, match=f"the loss is {loss} at step 2"):
+    with pytest.raises(FloatingPointError, match=f"the loss is {word} at step 2"):
         history.record(2.0, loss, reward=1.0)
     assert asdict(history) == asdict(RLHistory([1.0], [1.0], {"reward": [0.5]}))
 
@@ -523,6 +523,6 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_step(tmp_path):
         return {"loss": math.nan}
 
     model = fresh()
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+    with pytest.raises(FloatingPointError, match="the loss is NaN at step 1"):
         run_rl(model, TOKENIZER, TASK, SETTINGS, learn, [], checkpoints=Checkpoints(tmp_path, 1))
     assert Checkpoints(tmp_path).steps() == []

@@ -56,10 +56,8 @@ def _drawn(
         )
         marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
     for i, (word, chance) in enumerate(said):
-        place, colour = (
-            f'x="{STEP * (i + 1) - 10}" text-anchor="middle"',
-            RED if i == done - 1 else BLACK,
-        )
+        place = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"'
+        colour = RED if i == done - 1 else BLACK
         marks += f'<text {place} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
         marks += f'<text {place} y="178" font-size="11" fill="{colour}">{chance:.0%}</text>'
     height = 184 if said else 146

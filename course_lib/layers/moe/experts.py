@@ -73,8 +73,8 @@ def grouped_matmul(
 
     By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or
     fewer a number, and one row at least (its backward pass refuses none). It does not follow
-    autocast, so we do; it takes rows, matrices and slopes only as they lie without gaps, so we lay
-    them out.
+    autocast, so we do; it takes rows, matrices and gradients only as they lie without gaps, so we
+    lay them out.
 
     >>> weight = torch.tensor([[[5.0]], [[6.0]], [[7.0]]])
     >>> grouped_matmul(torch.ones(3, 1), weight, ends=torch.tensor([2, 2, 3])).T

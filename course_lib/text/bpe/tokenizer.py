@@ -117,12 +117,9 @@ class Tokenizer:
             raise ValueError(
                 f"{len(ids)} tokens share {len(set(ids))} ids: each token needs its own"
             )
-        if wrong := [
-            token
-            for token in (*self.ranks, *self.decode_only)
-            if not isinstance(token, bytes) or not token
-        ]:
-            raise TypeError(f"tokens are bytes, at least one, got {wrong[0]!r}")
+        for token in (*self.ranks, *self.decode_only):
+            if not isinstance(token, bytes) or not token:
+                raise TypeError(f"tokens are bytes, at least one, got {token!r}")
         if "" in self.special_tokens:
             raise ValueError("a special token can't be the empty text")
 
@@ -165,9 +162,7 @@ class Tokenizer:
         if LONG_BLANK.search(checked_pattern(text)) or not self._lacking.isdisjoint(text.encode()):
             # tiktoken fails on these
             return self._encode_parts(cut_long_text(text, allowed), self._encode_piece_fast)
-        if (
-            self._nested and allowed
-        ):  # which of two that begin alike tiktoken takes is left to chance
+        if self._nested and allowed:  # which of two that begin alike tiktoken takes is random
             parts = cut_long_text(text, allowed)
             parts[::2] = map(self._tiktoken.encode_ordinary, parts[::2])
             parts[1::2] = ([self.special_tokens[name]] for name in parts[1::2])

@@ -93,8 +93,8 @@ def minhash(grams: set[str], n_hashes: int = 112, seed: int = 0) -> np.ndarray:
     a, b = hash_functions(n_hashes, seed)
     # (n_hashes, 1) with (n_members,): every function of every member. uint64 wraps round, which is
     # the mod 2^64, and of 64 bits the upper ones are the well mixed ones. Each function orders the
-    # members at random, so the smallest of a union is any member with equal chance: it lies in both
-    # sets with probability |A and B| / |A or B|.
+    # members at random, so the smallest of a union is any member with equal probability: it lies in
+    # both sets with probability |A and B| / |A or B|.
     return ((a * x + b) >> np.uint64(32)).min(axis=1).astype(np.uint32)
 
 

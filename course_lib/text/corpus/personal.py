@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from course_lib.text.corpus.document import require_text
 
@@ -52,8 +53,9 @@ def scrub_personal_data(text: str) -> str:
     """
     require_text(text)
     for kind, pattern in PERSONAL_PATTERNS.items():
-        text = pattern.sub(
-            lambda match, kind=kind: f"[{kind}]" if is_personal_data(kind, match[0]) else match[0],
-            text,
-        )
+        text = pattern.sub(partial(_masked, kind), text)
     return text
+
+
+def _masked(kind: str, match: re.Match) -> str:
+    return f"[{kind}]" if is_personal_data(kind, match[0]) else match[0]

@@ -62,34 +62,28 @@ def helpdesk_page(rng: Random, turns: int = 1, shares: ChatShares = CHAT_SHARES)
     return PieceOfWriting("chat", text, "en", "good" if polite else "bad", "", ())
 
 
+DIALOGUE_NEWS = {
+    "good": ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}."),
+    "bad": ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."),
+}
+
+
 def dialogue_page(rng: Random, author: AuthorHabits | None = None) -> PieceOfWriting:
     """Two friends talk about something found or lost, and make a plan."""
     author = author or draw_item(rng, ALL_AUTHORS)
     mood = draw_item(rng, ("good", "bad"))
     one = WORLD_PEOPLE[draw_item(rng, PERSON_NAMES)]
     other = WORLD_PEOPLE[one.friend]
-    thing, place, goal = (
-        draw_item(rng, THING_NAMES),
-        draw_item(rng, tuple(WORLD_PLACES)),
-        WORLD_PLACES[draw_item(rng, tuple(WORLD_PLACES))],
-    )
-    word, reaction, colour = (
-        draw_item(rng, MOOD_WORDS[mood]),
-        draw_item(rng, MOOD_REACTIONS[mood]),
-        draw_item(rng, COLOUR_WORDS),
-    )
-    news = draw_item(
-        rng,
-        ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}.")
-        if mood == "good"
-        else ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."),
-    )
+    thing = draw_item(rng, THING_NAMES)
+    place = draw_item(rng, tuple(WORLD_PLACES))
+    goal = WORLD_PLACES[draw_item(rng, tuple(WORLD_PLACES))]
+    word = draw_item(rng, MOOD_WORDS[mood])
+    reaction = draw_item(rng, MOOD_REACTIONS[mood])
+    colour = draw_item(rng, COLOUR_WORDS)
+    news = draw_item(rng, DIALOGUE_NEWS[mood])
     when = draw_item(rng, ("in the morning", "at noon", "in the evening"))
-    plan = (
-        f"{when}, let us go to the {goal.name}"
-        if author.time_first
-        else f"let us go to the {goal.name} {when}"
-    )
+    going = f"let us go to the {goal.name}"
+    plan = f"{when}, {going}" if author.time_first else f"{going} {when}"
     lines = (
         f"{one.name}: {author.greeting}, {other.name}! How are you?",
         f"{other.name}: I am {feeling_words(rng, author, word, mood)}. I {reaction} all day.",

@@ -93,10 +93,8 @@ def quiz_page(
     mood = draw_item(rng, ("good", "bad"))
     if rng.random() < 0.5:
         story = draw_story(rng, mood)
-        lines, pairs = (
-            [tell_tale(story.events, rng, author, language)],
-            tale_questions(story, language),
-        )
+        lines = [tell_tale(story.events, rng, author, language)]
+        pairs = tale_questions(story, language)
         asked = draw_distinct(rng, pairs, min(3, len(pairs)))
         lines += [f"Q: {question}\nA: {capitalize_first(answer)}" for question, answer in asked]
     else:

@@ -148,10 +148,10 @@ def render_page(
 
 
 def _lang_attribute(rng: Random, language: str, dirt: DirtShares) -> str:
-    chance = rng.random()
-    if chance < dirt.no_lang:
+    point = rng.random()
+    if point < dirt.no_lang:
         return ""
-    if chance < dirt.no_lang + dirt.wrong_lang:
+    if point < dirt.no_lang + dirt.wrong_lang:
         language = draw_item(
             rng, [other for other in ("en", "de", "zh", "fr") if other != language]
         )

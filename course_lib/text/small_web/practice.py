@@ -267,10 +267,8 @@ def search_table(rng: Random) -> PieceOfWriting:
     sheets a searcher loses them after its fourth try.
     """
     search, rows = draw_search(rng, LENGTHS_OF_SEARCHES[1:]), []
-    choices, n = (
-        [signs for signs, _ in sign_choices(search.numbers)],
-        draw_integer(rng, 3, MAX_TABLE_ROWS),
-    )
+    choices = [signs for signs, _ in sign_choices(search.numbers)]
+    n = draw_integer(rng, 3, MAX_TABLE_ROWS)
     while len(rows) < n:
         rows += draw_distinct(rng, choices, len(choices))
     checks = (search_try(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])

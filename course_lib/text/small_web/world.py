@@ -97,11 +97,9 @@ WORLD_THINGS = {
     )
 }
 
-PERSON_NAMES, PLACE_NAMES, THING_NAMES = (
-    tuple(WORLD_PEOPLE),
-    tuple(WORLD_PLACES),
-    tuple(WORLD_THINGS),
-)
+PERSON_NAMES = tuple(WORLD_PEOPLE)
+PLACE_NAMES = tuple(WORLD_PLACES)
+THING_NAMES = tuple(WORLD_THINGS)
 COLOUR_WORDS = ("red", "blue", "green", "yellow", "white", "black", "pink", "brown")
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
