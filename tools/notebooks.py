@@ -217,7 +217,7 @@ def build(twin: Path) -> str:
     begin = time.perf_counter()
     seconds = execute(notebook, twin.parent.parent)
     total = time.perf_counter() - begin
-    normalise(notebook)
+    normalize_notebook(notebook)
     write_atomically(target(twin), as_text(notebook))
     return report(target(twin), notebook, total, seconds)
 
@@ -269,7 +269,7 @@ def write_atomically(file: Path, text: str) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
-def normalise(notebook: NotebookNode) -> None:
+def normalize_notebook(notebook: NotebookNode) -> None:
     """Take out of an executed notebook what differs between two runs of the same source."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -281,7 +281,7 @@ def normalise(notebook: NotebookNode) -> None:
     notebook.metadata["kernelspec"] = dict(KERNEL)
     notebook.metadata["language_info"] = {"name": "python"}
     if WIDGETS in notebook.metadata.get("widgets", {}):
-        normalise_widgets(notebook)
+        normalize_widgets(notebook)
 
 
 def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -299,7 +299,7 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
-def normalise_widgets(notebook: NotebookNode) -> None:
+def normalize_widgets(notebook: NotebookNode) -> None:
     """Number widgets in the order of their making, and drop what their layouts and styles do not
     set."""
     state = notebook.metadata["widgets"][WIDGETS]["state"]

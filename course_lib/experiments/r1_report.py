@@ -129,58 +129,26 @@ def r1_report_card(runs: list[dict]) -> str:
     if not runs:
         return "\n".join([*head, "No seed is done yet.", ""])
     minutes = ", ".join(f"{run['seconds']['clock']['wall'] / 60:.0f}" for run in runs)
-    return "\n".join(
-        [
-            *head,
-            (
-                f"Seeds {seed_list(runs)}, one number each. A seed is other texts, other first"
-                " weights and other draws. Made by `python -m course_lib.r1 --out DIR --seed S`."
-                " Sums are 1,000 held-out ones, by which no recipe was chosen, at temperature 1"
-                f" unless it says greedy. From raw text to this card: {minutes} minutes by the"
-                " clock, one thread each."
-            ),
-            "",
-            "## Goals",
-            "",
-            r1_goals_table(runs),
-            "",
-            "## Stages",
-            "",
-            stages_table(runs),
-            "",
-            "## R1-Zero",
-            "",
-            "![Curves of R1-Zero](zero.svg)",
-            "",
-            what_grew_section(runs),
-            "",
-            samples_table(runs[0]),
-            "",
-            "## More answers than one",
-            "",
-            "![pass@k and majority@k](samples.svg)",
-            "",
-            at_k_table(runs),
-            "",
-            "## Manners",
-            "",
-            manners_table(runs),
-            "",
-            "## The small model",
-            "",
-            student_table(runs),
-            "",
-            "## Longer sums than any in the corpus",
-            "",
-            longer_sums_table(runs),
-            "",
-            "## Controls",
-            "",
-            ablations_section(runs),
-            "",
-            *search_report.search_section(runs),
-        ]
+    about = (
+        f"Seeds {seed_list(runs)}, one number each. A seed is other texts, other first weights and"
+        " other draws. Made by `python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000"
+        " held-out ones, by which no recipe was chosen, at temperature 1 unless it says greedy."
+        f" From raw text to this card: {minutes} minutes by the clock, one thread each."
     )
+    curves, samples = "![Curves of R1-Zero](zero.svg)", "![pass@k and majority@k](samples.svg)"
+    sections = {
+        "Goals": [r1_goals_table(runs)],
+        "Stages": [stages_table(runs)],
+        "R1-Zero": [curves, what_grew_section(runs), samples_table(runs[0])],
+        "More answers than one": [samples, at_k_table(runs)],
+        "Manners": [manners_table(runs)],
+        "The small model": [student_table(runs)],
+        "Longer sums than any in the corpus": [longer_sums_table(runs)],
+        "Controls": [ablations_section(runs)],
+    }
+    parts = [[f"## {name}", *parts] for name, parts in sections.items()]
+    body = "\n\n".join([about, *(part for each in parts for part in each)])
+    return "\n".join([*head, body, "", *search_report.search_section(runs)])
 
 
 def r1_goals_table(runs: list[dict]) -> str:

@@ -106,7 +106,8 @@ def run_task(run: ExperimentRun, name: str) -> dict:
     """Do one task; return the seconds it took, and why it was stopped before its end, if it was."""
     start, cpu, stopped = time.perf_counter(), time.process_time(), None
     if name in R1_STAGES and not run.done(name):
-        print(f"seed {run.seed}, {name}: {R1_STAGES[name].__doc__}", flush=True)
+        about = (R1_STAGES[name].__doc__ or "").partition("\n")[0]
+        print(f"seed {run.seed}, {name}: {about}", flush=True)
     try:
         task_function(name)(run)
     except KeyboardInterrupt as stop:
@@ -132,14 +133,11 @@ def record_task_seconds(run: ExperimentRun, name: str, spent: dict) -> None:
     Raises KeyboardInterrupt if the task was stopped.
     """
     path = run.path(f"{name.split('/')[0]}/seconds")
-    before = (
-        read_json(path, "seconds", DATA_VERSION)
-        if path.exists()
-        else {"wall": 0.0, "processor": 0.0}
-    )
+    before = {"wall": 0.0, "processor": 0.0}
+    if path.exists():
+        before = read_json(path, "seconds", DATA_VERSION)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path, "seconds", DATA_VERSION, {clock: before[clock] + spent[clock] for clock in before}
-    )
+    summed = {clock: before[clock] + spent[clock] for clock in before}
+    write_json(path, "seconds", DATA_VERSION, summed)
     if spent["stopped"] is not None:
         raise KeyboardInterrupt(spent["stopped"])

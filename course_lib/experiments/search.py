@@ -1,7 +1,8 @@
 """Search by reinforcement learning: does the thinking itself grow?
 
 Three experiments share a base: `search`; `search-budget`, in which the tokens that an answer may
-have are few at first; and `search-control`, in which any expression earns the reward."""
+have are few at first; and `search-control`, in which any expression earns the reward.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

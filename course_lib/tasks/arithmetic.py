@@ -25,6 +25,10 @@ from course_lib.tasks.at_k import majority_at_k, pass_at_k
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import draw_chain, final_answer, is_well_formed, verify_answer
 
+# at a weight of 0.2 the format was lost in some seeds
+ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}
+REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}
+
 
 def draw_arithmetic_question(
     rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False
@@ -106,8 +110,7 @@ def arithmetic_at_k(
     groups = [texts[i : i + n_samples] for i in range(0, len(texts), n_samples)]
     both = list(zip(questions, groups, strict=True))
     rights = [
-        sum(map(bool, (verify_answer(question.truth, text) for text in group)))
-        for question, group in both
+        sum(bool(verify_answer(question.truth, text)) for text in group) for question, group in both
     ]
     votes = [(tuple(map(final_answer, group)), question.truth.answer) for question, group in both]
     return {
@@ -142,10 +145,3 @@ def rejection_sample(
         if found is not None:
             kept.append((question, found))
     return kept
-
-
-# at a weight of 0.2 the format was lost in some seeds
-ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}
-
-
-REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}

@@ -3,9 +3,7 @@
 "make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most
 four tries before they answer; drill sheets, which answer nothing, check up to sixteen. A policy
 that earns rewards for right answers alone should learn to go on until it finds one: the growth of
-DeepSeek-R1-Zero's answers (arXiv 2501.12948, figure 3), on one core. Three experiments share a
-base: `search_experiment`; `search-budget`, in which the tokens that an answer may have are few at
-first; and `search-control`, in which any expression earns the reward.
+DeepSeek-R1-Zero's answers (arXiv 2501.12948, figure 3), on one core. `experiments.search` tries it.
 """
 
 import re
@@ -169,6 +167,3 @@ def group_by_numbers(
         both[0].append(question)
         both[1].append(text)
     return dict(sorted(groups.items()))
-
-
-# ---------------------------------------------------------------------------------- the experiments

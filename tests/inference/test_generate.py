@@ -147,7 +147,7 @@ def test_top_p_of_1_keeps_every_token_whatever_rounding_makes_of_the_sum():
     assert (next_token_probs(torch.tensor([60.0, 0.0, 1.0]), top_p=1.0) > 0).all()
 
 
-def test_repeats_are_penalised_once_on_either_side_of_zero():
+def test_repeats_are_penalized_once_on_either_side_of_zero():
     logits = torch.tensor([[3.0, -1.0, 2.0, 0.0], [3.0, -1.0, 2.0, 0.0]])
     ids = torch.tensor([[0, 1, 0, 3], [2, 2, 2, 2]])
     want = torch.tensor([[1.5, -2.0, 2.0, 0.0], [3.0, -1.0, 1.0, 0.0]])

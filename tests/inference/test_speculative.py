@@ -216,9 +216,12 @@ def test_every_step_of_a_long_text_has_exactly_the_model_s_chances(draft, option
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [
-        ("correction", lambda p, q: p),  # a refused token is drawn from p anew
-        ("accept", lambda p, q, drafted, uniform: len(drafted)),  # whatever the draft says
-        ("judge", lambda p, q, drafted, generator: torch.cat([drafted, p[-1].argmax()[None]])),
+        ("residual_probs", lambda p, q: p),  # a refused token is drawn from p anew
+        ("count_accepted", lambda p, q, drafted, uniform: len(drafted)),  # whatever the draft says
+        (
+            "verify_draft",
+            lambda p, q, drafted, generator: torch.cat([drafted, p[-1].argmax()[None]]),
+        ),
     ],
 )
 def test_the_test_above_finds_a_wrong_rule(monkeypatch, name, mistake):

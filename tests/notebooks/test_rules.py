@@ -242,7 +242,7 @@ BROKEN = {
         change("[above]", "#why-1", "#why-99"),
         change("[above]", "03_byte_pair_encoding.ipynb", "77_nothing.ipynb"),
     ],
-    "is_normalised": [
+    "is_normalized": [
         edit("x = 1", lambda cell: cell.metadata.update(execution={"iopub.execute_input": "now"})),
         edit("x = 1", printing("/home/me/course")),
     ],

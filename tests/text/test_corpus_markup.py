@@ -177,12 +177,12 @@ def test_furniture_counts_pages_and_not_lines():
         ("“你好……”", '"你好......"'),
     ],
 )
-def test_normalise(text, plain):
+def test_normalize(text, plain):
     assert corpus.normalize_text(text) == plain
 
 
 @given(st.text())
-def test_normalise_twice_changes_nothing_and_gives_nfc(text):
+def test_normalize_twice_changes_nothing_and_gives_nfc(text):
     once = corpus.normalize_text(text)
     assert corpus.normalize_text(once) == once
     assert unicodedata.is_normalized("NFC", once)

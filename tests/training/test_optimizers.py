@@ -64,7 +64,7 @@ def test_a_closure_finds_the_gradient_and_its_loss_is_returned(build):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 8), (8, 40), (3, 12, 20)])
-def test_orthogonalise_keeps_the_directions_and_evens_out_their_sizes(shape):
+def test_orthogonalize_keeps_the_directions_and_evens_out_their_sizes(shape):
     torch.manual_seed(0)
     update = torch.randn(shape)
     U, S, Vh = torch.linalg.svd(update, full_matrices=False)
@@ -160,7 +160,7 @@ def test_muon_refuses_what_it_cannot_do(parameter, options, message):
         Muon([nn.Parameter(parameter)], **options)
 
 
-def test_every_parameter_has_one_optimiser_and_tables_are_no_matrices():
+def test_every_parameter_has_one_optimizer_and_tables_are_no_matrices():
     model = GPT2(GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3))
     matrices, rest = split_parameters(model)
     assert {id(p) for p in matrices + rest} == {id(p) for p in model.parameters()}

@@ -279,7 +279,7 @@ def test_nothing_in_a_checkpoint_is_pickled(tmp_path):
             assert file.suffix == ".safetensors" and file.read_bytes()[8:9] == b"{"
 
 
-def test_optimisers_come_back_with_their_averages(tmp_path):
+def test_optimizers_come_back_with_their_averages(tmp_path):
     model, _ = run(tmp_path)
     saved = Checkpoints(tmp_path).newest()[0]
     again = fresh()

@@ -139,7 +139,7 @@ def test_the_schedule_is_chosen_by_name_or_is_a_function(schedule, rates):
     assert min(history.rate) > 0  # neither the first step nor the last one stands still
 
 
-def test_a_rate_of_nothing_moves_nothing_whichever_the_optimiser():
+def test_a_rate_of_nothing_moves_nothing_whichever_the_optimizer():
     for optimizer in ("muon", "adamw"):
         moved = []
         for rate in (0.0, 0.5):
