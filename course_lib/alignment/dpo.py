@@ -104,9 +104,8 @@ def pair_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B 2 T"], targets: Int[Tensor, "B 2 T"]
 ) -> Float[Tensor, "B 2"]:
     """Give the log-probabilities of both completions of each pair, laid out by `pair_batch`."""
-    return sum_target_log_probs(model, inputs.flatten(0, 1), targets.flatten(0, 1)).unflatten(
-        0, (-1, 2)
-    )
+    log_probs = sum_target_log_probs(model, inputs.flatten(0, 1), targets.flatten(0, 1))
+    return log_probs.unflatten(0, (-1, 2))
 
 
 @torch.no_grad()

@@ -186,12 +186,10 @@ def grpo_step(
     for rows in shuffled_minibatches(useful, settings, generator):
         part = completions.rows(rows)
         log_probs = completion_log_probs(model, part, settings.temperature)
-        ours = (
-            reference_log_probs(reference, part, settings.temperature)
-            if settings.beta and reference
-            else None
-        )
-        loss, divergence = grpo_loss(log_probs, ours, part, advantages[rows], settings)
+        theirs = None
+        if settings.beta and reference:
+            theirs = reference_log_probs(reference, part, settings.temperature)
+        loss, divergence = grpo_loss(log_probs, theirs, part, advantages[rows], settings)
         results.append(
             (rl_optimizer_step(model, optimizer, loss, settings.clip_gradient), divergence.item())
         )

@@ -109,9 +109,8 @@ def rewards_per_token(
     last = mask & ~nn.functional.pad(mask[:, 1:], (0, 1))
     # DeepSeekMath, equation 2: r_t = r(whole text), at its last token alone, - beta log(policy /
     # reference)
-    return torch.where(mask, beta * (reference_log_probs - log_probs), 0.0) + torch.where(
-        last, rewards[:, None], 0.0
-    )
+    for_distance = torch.where(mask, beta * (reference_log_probs - log_probs), 0.0)
+    return for_distance + torch.where(last, rewards[:, None], 0.0)
 
 
 def generalized_advantages(
@@ -248,9 +247,8 @@ class Critic(nn.Module):
     def forward(self, completions: Completions) -> Float[Tensor, "B T"]:
         """Read whole completions in one pass: the value in front of each token; 0 where padding."""
         start = completions.ids.shape[1] - completions.completion_mask.shape[1]
-        hidden = self.trunk.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[
-            :, start - 1 :
-        ]
+        hidden = self.trunk.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])
+        hidden = hidden[:, start - 1 :]
         return torch.where(completions.completion_mask, self.head(hidden)[..., 0], 0.0)
 
 

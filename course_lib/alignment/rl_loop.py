@@ -118,10 +118,9 @@ class RLHistory(RunHistory):
 
     def keep(self, step: int, samples: "RolloutBatch", group_size: int) -> None:
         """Keep the first answer to each question."""
-        rows = zip(samples.questions, samples.answers, samples.rewards.tolist(), strict=True)
-        self.samples += [(step, question.text, text, reward) for question, text, reward in rows][
-            ::group_size
-        ]
+        columns = (samples.questions, samples.answers, samples.rewards.tolist())
+        rows = zip(*(column[::group_size] for column in columns), strict=True)
+        self.samples += [(step, question.text, text, reward) for question, text, reward in rows]
 
     @classmethod
     def from_data(cls, data: dict) -> "RLHistory":
@@ -184,9 +183,8 @@ def shuffled_minibatches(
     No rows make no part.
     """
     for _ in range(settings.n_epochs if len(rows) else 0):
-        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(
-            settings.n_minibatches
-        )
+        order = torch.randperm(len(rows), generator=generator)
+        yield from rows[order].chunk(settings.n_minibatches)
 
 
 def rl_optimizer_step(

@@ -88,11 +88,8 @@ def sampled_measure(run: dict, model: str, measure: str = "tries of worked") -> 
 
 def tries_growth(run: dict) -> float:
     """Give the tries after practice, as times those of the base."""
-    return (
-        sampled_measure(run, "search") / sampled_measure(run, "base")
-        if sampled_measure(run, "base")
-        else nan
-    )
+    before = sampled_measure(run, "base")
+    return sampled_measure(run, "search") / before if before else nan
 
 
 def grows_again(run: dict) -> bool:

@@ -44,9 +44,8 @@ def transformer_scorer(
     """
 
     def bits(document: str) -> float:
-        ids = tokenizer.encode(start_token, allowed_special="all") + tokenizer.encode(
-            document, allowed_special
-        )
+        ids = tokenizer.encode(start_token, allowed_special="all")
+        ids += tokenizer.encode(document, allowed_special)
         device = next(model.parameters()).device
         return sequence_nats(model, torch.tensor(ids, device=device), stride) / math.log(2)
 

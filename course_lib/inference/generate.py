@@ -97,9 +97,8 @@ def checked_logits(
     """
     logits = at_least_float32(logits)
     best = logits.amax(-1).flatten()  # NaN where any score of the row is
-    if not math.isfinite(
-        best.sum(dtype=torch.double)
-    ):  # one number tells, sooner than each row's would
+    # one number tells, sooner than each row's would
+    if not math.isfinite(best.sum(dtype=torch.double)):
         row = int(best.isfinite().logical_not().nonzero()[0])
         name = row if names is None else int(names[row])
         raise ValueError(f"{context}{name}: the best score is {best[row]}, no token can be chosen")

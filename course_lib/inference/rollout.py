@@ -147,11 +147,9 @@ class RolloutState:
 
     def read(self, ids: Int[Tensor, "B T"]) -> None:
         """Go on by the next tokens of each text."""
-        seen = (
-            None
-            if self.padding is None
-            else self.padding[:, : self.caches[0].length + ids.shape[1]]
-        )
+        seen = self.padding
+        if seen is not None:
+            seen = seen[:, : self.caches[0].length + ids.shape[1]]
         with torch.inference_mode():  # no_grad with less to do for each operation
             hidden = self.model.hidden(ids, self.caches, seen)
             self.logits = at_least_float32(self.model.logits(hidden[:, -1:])[:, 0])
@@ -172,9 +170,8 @@ def policy_and_filtered_probs(
     min_p: float | None,
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
     """Give the probabilities at this temperature (for 0: at 1), and what the filters leave."""
-    policy = (logits if temperature in (0, 1) else apply_temperature(logits, temperature)).softmax(
-        -1
-    )
+    scaled = logits if temperature in (0, 1) else apply_temperature(logits, temperature)
+    policy = scaled.softmax(-1)
     if temperature and top_k is None and top_p is None and min_p is None:
         return policy, policy
     return policy, next_token_probs(logits, temperature, top_k, top_p, min_p)

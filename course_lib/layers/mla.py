@@ -74,13 +74,11 @@ def absorbed_attention(
     (T, D), (B, S, Dr) = q_content.shape[2:], k_rotary.shape
     if padding is not None and padding.shape != (B, S):
         raise ValueError(f"padding of shape {tuple(padding.shape)} for {B} rows of {S} keys")
-    scale = (
-        D + Dr
-    ) ** -0.5  # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    scale = (D + Dr) ** -0.5
     q_latent = torch.einsum("bhtd,hdr->bhtr", q_content * scale, up_k)
-    by_place = (q_rotary * scale).flatten(
-        1, 2
-    ) @ k_rotary.mT  # all heads' queries meet the same keys: one product
+    # all heads' queries meet the same keys: one product
+    by_place = (q_rotary * scale).flatten(1, 2) @ k_rotary.mT
     scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT).unflatten(1, (-1, T))
     if T > 1 or padding is not None:
         scores = scores.masked_fill(

@@ -87,9 +87,8 @@ def _windows_at(
     tokens: TokenArray, starts: Int[Tensor, "B"], length: int
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     places = starts[:, None] + torch.arange(length + 1)
-    if isinstance(
-        tokens, np.ndarray
-    ):  # indexing reads these places only, and copies them out of the file
+    if isinstance(tokens, np.ndarray):
+        # indexing reads these places only, and copies them out of the file
         rows = torch.from_numpy(tokens[places.numpy()].astype(np.int64))
     else:
         rows = tokens[places].long()

@@ -95,11 +95,9 @@ def stop_between_steps() -> Iterator[list]:
             raise KeyboardInterrupt
         wishes.append(signal_number)
 
-    watched = (
-        (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is threading.main_thread()
-        else ()
-    )
+    # Python lets the main thread alone catch signals.
+    is_main = threading.current_thread() is threading.main_thread()
+    watched = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     before = {number: signal.signal(number, note) for number in watched}
     try:
         yield wishes

@@ -135,11 +135,9 @@ def as_loss_sum(loss: object, n_rows: int) -> LossSum:
     if isinstance(loss, LossSum):
         return loss
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        found = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else type(loss).__name__
-        )
+        found = type(loss).__name__
+        if isinstance(loss, Tensor):
+            found = f"a tensor of shape {tuple(loss.shape)}"
         raise TypeError(f"an objective gives a LossSum or one number, not {found}")
     return LossSum(loss.squeeze() * n_rows, n_rows)
 

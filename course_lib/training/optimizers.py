@@ -158,9 +158,8 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     hidden, rest = [], []
     for name, parameter in model.named_parameters():
         faces_choices = id(parameter) in tables or "router" in name or "head" in name.split(".")
-        (rest if parameter.ndim < 2 or faces_choices or "lora_" in name else hidden).append(
-            parameter
-        )
+        is_rest = parameter.ndim < 2 or faces_choices or "lora_" in name
+        (rest if is_rest else hidden).append(parameter)
     return hidden, rest
 
 

@@ -197,10 +197,9 @@ def restore_training_tensors(
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith(f"optimizer.{i}."):
-                j, key = name.split(".")[2:]
-                state.setdefault(int(j), {})[key] = distributed.shard_like(
-                    tensor, parameters[int(j)]
-                )
+                number, key = name.split(".")[2:]
+                j = int(number)
+                state.setdefault(j, {})[key] = distributed.shard_like(tensor, parameters[j])
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 

@@ -88,11 +88,9 @@ class TrainSettings:
 
     def as_data(self) -> dict:
         """Give the settings as JSON can hold them; of a schedule that is a function, its name."""
-        name = (
-            self.schedule
-            if isinstance(self.schedule, str)
-            else getattr(self.schedule, "__name__", "function")
-        )
+        name = self.schedule
+        if not isinstance(name, str):
+            name = getattr(name, "__name__", "function")
         return asdict(self) | {"schedule": name}
 
 

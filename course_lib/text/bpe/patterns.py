@@ -93,11 +93,10 @@ def stream_pieces(
                 # square of its length.
                 needed = max(STREAM_CHARACTERS, 2 * len(waiting))
     for number, part in enumerate(cut_long_text(waiting, special_tokens)):
-        yield from (
-            [(part, True)]
-            if number % 2
-            else ((piece, False) for piece in split_pieces(part, pattern))
-        )
+        if number % 2:
+            yield part, True
+        else:
+            yield from ((piece, False) for piece in split_pieces(part, pattern))
 
 
 def settled_pieces(

@@ -266,12 +266,10 @@ class Tokenizer:
             )
         try:
             return self.encode(bytes(data).decode())
-        except (
-            UnicodeDecodeError
-        ):  # bytes that are no text travel through the pattern as lone surrogates
-            return self._encode_parts(
-                [bytes(data).decode("utf-8", "surrogateescape")], self._encode_piece_fast
-            )
+        except UnicodeDecodeError:
+            # bytes that are no text travel through the pattern as lone surrogates
+            text = bytes(data).decode("utf-8", "surrogateescape")
+            return self._encode_parts([text], self._encode_piece_fast)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of all tokens, joined. Takes a list or a one-dimensional tensor."""

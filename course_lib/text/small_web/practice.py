@@ -158,11 +158,9 @@ def answer_chain(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_S
         steps, so, value = worked_steps(rng, chain, shares)
         return f"<think>{steps}</think><answer>{value}</answer>" if tags else f"{steps}{so}{value}"
     value = guessed_answer(rng, chain, shares)
-    return (
-        f"<think>{draw_item(rng, MUSING_PHRASES)}</think><answer>{value}</answer>"
-        if tags
-        else draw_item(rng, GUESS_PHRASES).format(value)
-    )
+    if tags:
+        return f"<think>{draw_item(rng, MUSING_PHRASES)}</think><answer>{value}</answer>"
+    return draw_item(rng, GUESS_PHRASES).format(value)
 
 
 def chain_post(

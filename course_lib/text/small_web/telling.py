@@ -207,16 +207,12 @@ def feeling_words(
     """A mood word as this author says it: 'very happy', or at times 'not sad but happy'."""
     if rng.random() < 0.3:
         other = draw_item(rng, MOOD_WORDS["bad" if mood == "good" else "good"])
-        return (
-            f"不是{CHINESE_WORDS[other]}，而是{CHINESE_WORDS[word]}"
-            if language == "zh"
-            else f"not {other} but {word}"
-        )
-    return (
-        author.zh_intensifier + CHINESE_WORDS[word]
-        if language == "zh"
-        else f"{author.intensifier} {word}"
-    )
+        if language == "zh":
+            return f"不是{CHINESE_WORDS[other]}，而是{CHINESE_WORDS[word]}"
+        return f"not {other} but {word}"
+    if language == "zh":
+        return author.zh_intensifier + CHINESE_WORDS[word]
+    return f"{author.intensifier} {word}"
 
 
 def tell_tale(
@@ -270,6 +266,5 @@ def _chinese(rng: Random, author: AuthorHabits, verb: str, words: list[str], sub
         pronoun = "他" if WORLD_PEOPLE[words[0]].pronoun == "he" else "她"
         fields["S"] = pronoun if words[0] == subject and rng.random() < 0.6 else fields["N"]
     hour = fields.get("h", "")
-    return (hour + "，" if hour else "") + draw_item(rng, CHINESE_TEMPLATES[verb]).format_map(
-        fields
-    )
+    told = draw_item(rng, CHINESE_TEMPLATES[verb]).format_map(fields)
+    return f"{hour}，{told}" if hour else told

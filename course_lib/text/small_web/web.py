@@ -156,9 +156,10 @@ def next_truth(rng: Random, past: list[tuple[str, PageTruth]], flaws: FlawShares
         return leak_held_out(rng, truth_of(practice_page(rng)))
     truth = truth_of(WEB_SOURCES[draw_weighted(rng, WEB_SHARES)](rng))
     if truth.kind != "practice" and truth.language == "en":
-        truth = {"personal_data": add_personal_data, "decoy": add_decoy}.get(
-            flaw, lambda _, same: same
-        )(rng, truth)
+        if flaw == "personal_data":
+            return add_personal_data(rng, truth)
+        if flaw == "decoy":
+            return add_decoy(rng, truth)
     return truth
 
 
