@@ -130,7 +130,7 @@ def acceptance_probability(
 def expected_tokens_per_pass(acceptance_rate: float, n_drafted: int) -> float:
     """Give the mean number of tokens per pass: 1 + a + ... + a^n (equation 1).
 
-    If each stands with the same probability a.
+    Each drafted token stands with the same probability a.
 
     >>> expected_tokens_per_pass(0.5, 2), expected_tokens_per_pass(1.0, 2)
     (1.75, 3.0)

@@ -199,7 +199,8 @@ def init_llama_weights(module: nn.Module, n_layers: int) -> None:
 def kv_cache_numbers_per_token(settings: LlamaSettings) -> int:
     """Count the numbers that all caches hold for each token: a key and a value per layer and head.
 
-    Shared heads, that is. With one pair per head instead of per eight it were 1,556,480:
+    Query heads that share a key count as one. With one pair per head instead of per eight it were
+    1,556,480:
 
     >>> kv_cache_numbers_per_token(DEEPSEEK_67B)
     194560

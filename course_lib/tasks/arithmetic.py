@@ -41,7 +41,7 @@ def draw_arithmetic_question(
 def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
     """Describe answers to sums: shares of right, well-formed, worked and mixed ones.
 
-    Of all, and of the worked alone.
+    The shares are of all answers, and of the worked alone.
     """
     right = [
         bool(verify_answer(question.truth, text))

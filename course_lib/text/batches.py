@@ -137,15 +137,14 @@ def best_fit_rows(
 ) -> list[list[Sequence[int]]]:
     """Say which pieces share a row of `length`: each goes into the fullest row with room for it.
 
-    Of `n_open` rows.
+    `n_open` rows are open at a time.
 
     >>> best_fit_rows(["aaaa", "b", "cc", "ddd"], length=6, n_open=2)
     [['aaaa', 'b'], ['cc', 'ddd']]
     """
     closed: list[list[Sequence[int]]] = []
-    room: list[
-        tuple[int, list[Sequence[int]]]
-    ] = []  # of the open rows: what is free, and what is in
+    # of the open rows: what is free, and what is in
+    room: list[tuple[int, list[Sequence[int]]]] = []
     for piece in pieces:
         fitting = [i for i, (free, _) in enumerate(room) if free >= len(piece)]
         if not fitting and len(room) == n_open:  # the fullest has the least to lose

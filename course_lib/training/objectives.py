@@ -131,7 +131,7 @@ def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objectiv
 
 
 def as_loss_sum(loss: object, n_rows: int) -> LossSum:
-    """Take a plain number, which doesn't say so, for a mean over the `n_rows` of its batch."""
+    """Take a plain number for a mean over the `n_rows` of its batch; a `LossSum` says its own."""
     if isinstance(loss, LossSum):
         return loss
     if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -143,7 +143,7 @@ def as_loss_sum(loss: object, n_rows: int) -> LossSum:
 
 
 def perplexity(nats: float, n_tokens: int) -> float:
-    """Turn the surprise over a text into a number of equally likely tokens, as surprising.
+    """Turn the surprise over a text into a number of equally likely tokens that surprise as much.
 
     Only models with the same tokens can be compared by it; for others see `bits_per_byte`.
 

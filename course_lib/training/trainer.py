@@ -208,10 +208,10 @@ def accumulate_gradients(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> float:
-    """Give the parameters, without gradients yet, the batch's, part by part; return the loss.
+    """Add up the gradient of the batch's mean loss, part by part; return the loss.
 
-    The parts' sums are added up, and divided by what they are over when that is known: at the end,
-    for all parts of all processes together.
+    The parameters have no gradients yet. The parts' sums are added up, and divided by what they are
+    over when that is known: at the end, for all parts of all processes together.
     """
     n_parts = settings.accumulate * distributed.world_size()
     sums = torch.zeros(2, dtype=torch.double, device=inputs.device)

@@ -173,9 +173,8 @@ def test_the_end_of_an_answer_is_a_token_but_no_text():
     model = fresh()
     with torch.no_grad():
         model.head.weight.zero_()
-        model.head.weight[END] = (
-            1.0  # the end or anything: by the sign of a sum, so one of two ways
-        )
+        # the end or anything: by the sign of a sum, so one of two ways
+        model.head.weight[END] = 1.0
     texts, got = answer_questions(model, TOKENIZER, QUESTIONS, 3, n_samples=8, generator=seeded())
     for text, ids in zip(texts, got.completions, strict=True):
         assert ids.count(END) <= 1 and text == TOKENIZER.decode([i for i in ids if i != END])

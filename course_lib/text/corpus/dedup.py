@@ -201,9 +201,9 @@ def near_duplicates(
 ) -> dict[str, str]:
     """Which documents nearly repeat an earlier one: URL of the copy -> URL of the one to keep.
 
-    Over whole groups. Differs from FineWeb, which trusts LSH (14 bands x 8 rows, about 0.72): here
-    LSH only proposes (28 x 4 misses fewer) and the exact similarity decides, at 0.5, because on a
-    page of 100 words one changed word changes 5 of 96 shingles. FineWeb keeps a random member of
-    each group, this keeps the first.
+    Near copies of a near copy count too. Differs from FineWeb, which trusts LSH (14 bands x 8 rows,
+    about 0.72): here LSH only proposes (28 x 4 misses fewer) and the exact similarity decides, at
+    0.5, because on a page of 100 words one changed word changes 5 of 96 shingles. FineWeb keeps a
+    random member of each group, this keeps the first.
     """
     return duplicate_clusters(similar_pairs(documents, threshold, n, bands, rows))

@@ -18,9 +18,8 @@ UNSPACED_SCRIPTS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
     r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
-SPACED_SCRIPTS = (
-    rf"[a-z0-9[[{LETTER_CHARACTERS}]--[{UNSPACED_SCRIPTS}]]]"  # plain letters first: it is faster
-)
+# plain letters first: it is faster
+SPACED_SCRIPTS = rf"[a-z0-9[[{LETTER_CHARACTERS}]--[{UNSPACED_SCRIPTS}]]]"
 WORD_OR_CHARACTER = regex.compile(
     # a joiner inside a word belongs to it, as an apostrophe does
     rf"(?V1){SPACED_SCRIPTS}+(?:['\u200c\u200d]{SPACED_SCRIPTS}+)*"

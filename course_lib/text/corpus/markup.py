@@ -135,7 +135,7 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
 def is_hidden(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
     """Whether an element is furniture by its tag alone.
 
-    Only there may a form be the whole page (ASP.NET writes such).
+    A form is not: it may be the whole page (ASP.NET writes such).
     """
     return tag in BOILERPLATE_TAGS and tag != "form"
 

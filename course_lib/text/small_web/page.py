@@ -16,9 +16,8 @@ class PageTruth:
 
     kind: str  # one of KINDS; junk: empty, boilerplate only, too short, or nothing but numbers
     text: str
-    language: str = (
-        "en"  # "en" or "zh"; what the page is really written in, whatever its markup says
-    )
+    # "en" or "zh"; what the page is really written in, whatever its markup says
+    language: str = "en"
     mood: str = ""  # "good", "bad" or ""
     author: str = ""
     copy_of: str = ""  # the URL of the page that this one copies letter for letter

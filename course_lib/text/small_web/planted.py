@@ -18,9 +18,8 @@ class FlawShares:
 
     spam: float = 0.05
     junk: float = 0.03
-    copy: float = (
-        0.05  # letter for letter, at another URL and, where there is a choice, on another site
-    )
+    # letter for letter, at another URL and, where there is a choice, on another site
+    copy: float = 0.05
     near_copy: float = 0.05
     personal_data: float = 0.03
     decoy: float = 0.02  # a number that looks like personal data and is none

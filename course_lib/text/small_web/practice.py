@@ -31,9 +31,8 @@ class ChainShares:
 
     # work it out; at 0.20 beside more tales only 7 % of the tokens were worked steps: that failed
     worked: float = 0.30
-    right_guess: float = (
-        0.25  # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
-    )
+    # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
+    right_guess: float = 0.25
     guess_spread: float = 5.0  # standard deviation of the other guesses around the truth
     # <think>..</think><answer>..</answer>; at a tenth, RL sometimes lost the format for good
     tags: float = 0.15
@@ -58,12 +57,10 @@ class SearchShares:
     )
     tags: float = 0.50  # half: with 0.30 RL fell into bare guesses
     slip: float = 0.002  # per step; at 0.01 three tries in a hundred were wrong
-    false_yes: float = (
-        0.005  # per wrong try; checking must be reliable, it is all that a searcher has
-    )
-    last_try: float = (
-        0.5  # of those who give up: they answer with their last try, the others with any guess
-    )
+    # per wrong try; checking must be reliable, it is all that a searcher has
+    false_yes: float = 0.005
+    # of those who give up: they answer with their last try, the others with any guess
+    last_try: float = 0.5
 
 
 CHAIN_SHARES, SEARCH_SHARES = ChainShares(), SearchShares()
@@ -122,9 +119,8 @@ def worked_steps(
             (value, *chain.numbers[i + 1 : i + 1 + stride]), chain.signs[i : i + stride]
         )
         if any(is_held_out(problem) for problem in find_problems(left)):
-            stride = (
-                1  # two operations on a single digit are a short chain, and this one is held out
-            )
+            # two operations on a single digit are a short chain, and this one is held out
+            stride = 1
             left = signed_expression((value, chain.numbers[i + 1]), chain.signs[i : i + 1])
         later = partial_results((value, *chain.numbers[i + 1 :]), chain.signs[i:])[stride:]
         if i:
