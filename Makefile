@@ -30,6 +30,7 @@ lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in J
 
 test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests (WORKERS=2 at a time)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 

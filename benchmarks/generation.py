@@ -52,11 +52,8 @@ LATENT = {
     "v_head_dim": 16,
     "tied": True,
 }
-TRAINED, TEXTS, AHEAD = (
-    300,
-    20,
-    (1, 2, 4),
-)  # steps; held-out texts to go on from; tokens that a draft runs ahead
+# steps; held-out texts to go on from; tokens that a draft runs ahead
+TRAINED, TEXTS, AHEAD = (300, 20, (1, 2, 4))
 
 
 def prompts(batch: int) -> Tensor:
@@ -200,10 +197,8 @@ def speculation() -> str:
     for name, made in results.items():
         accepted = sum(one.n_accepted for one in made) / sum(one.n_judged for one in made)
         by_pass = sum(one.n_tokens for one in made) / sum(one.n_passes for one in made)
-        formula, speed = (
-            expected_tokens_per_pass(accepted, ahead[name]),
-            spent["none"] / spent[name],
-        )
+        formula = expected_tokens_per_pass(accepted, ahead[name])
+        speed = spent["none"] / spent[name]
         rows.append([name, f"{accepted:.0%}", f"{by_pass:.2f}", f"{formula:.2f}", f"{speed:.2f}"])
     header = [
         "V3 with a draft",

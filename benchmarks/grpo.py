@@ -136,7 +136,10 @@ def adam(module: nn.Module) -> torch.optim.Optimizer:
 def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     """Give Hugging Face's tokenizer with our vocabulary."""
     printable = bpe.printable_bytes()
-    name = lambda token: "".join(printable[byte] for byte in token)  # noqa: E731
+
+    def name(token: bytes) -> str:
+        return "".join(printable[byte] for byte in token)
+
     ranks, merges = {name(token): rank for token, rank in ours.ranks.items()}, []
     for token, rank in ours.ranks.items():
         if rank >= 256:
@@ -148,9 +151,8 @@ def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
     theirs.decoder = tokenizers.decoders.ByteLevel()
     theirs.add_special_tokens([END_OF_TEXT, PAD])
-    theirs.add_tokens(
-        sorted(ours.special_tokens, key=ours.special_tokens.get)[2:]
-    )  # not hidden from the reward
+    # not hidden from the reward
+    theirs.add_tokens(sorted(ours.special_tokens, key=ours.special_tokens.get)[2:])
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=theirs, eos_token=END_OF_TEXT, pad_token=PAD
     )
@@ -297,10 +299,8 @@ def with_critic(
 def steps(model: nn.Module, work: Work, reward: Callable, n_steps: int) -> Callable[[], float]:
     """Give our step as `run_rl` takes it. It returns the share of the answers that were learnt
     from."""
-    settings, generator = (
-        GRPOSettings(n_steps, **(GRPO_PRESET | work.numbers())),
-        torch.Generator().manual_seed(0),
-    )
+    settings = GRPOSettings(n_steps, **(GRPO_PRESET | work.numbers()))
+    generator = torch.Generator().manual_seed(0)
     learn, _, _ = with_groups(model, settings)
     sums = task(reward, work.n_questions * n_steps)
 
@@ -334,11 +334,9 @@ def turns(model: nn.Module, reward: Callable, work: Work, n_steps: int) -> Turns
 def beside_trl() -> str:
     """Compare a step of ours with one of TRL's: equal work of three kinds, then a model that ends
     its answers."""
-    student, rules, ending = (
-        SHIPPED_R1.load("student"),
-        arithmetic.arithmetic_task(ZERO_REWARDS).reward,
-        USUAL._replace(exact=False),
-    )
+    student = SHIPPED_R1.load("student")
+    rules = arithmetic.arithmetic_task(ZERO_REWARDS).reward
+    ending = USUAL._replace(exact=False)
     compared = [
         ("equal work", never_ending(), by_chance, SMALL, 41),
         ("equal work", never_ending(), by_chance, LARGE, 13),

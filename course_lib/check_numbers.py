@@ -30,8 +30,10 @@ def check_positive_numbers(**values: Any) -> None:
 
 
 def check_whole_numbers(**values: Any) -> None:
-    """Raise a ValueError for the first value that is no whole number from 1, by its name; 2.0 is
-    none, nor is True."""
+    """Raise a ValueError for the first value that is no whole number from 1, by its name.
+
+    2.0 is none, nor is True.
+    """
     for name, value in values.items():
         if not is_number(value, 1) or not isinstance(value, Integral):
             raise ValueError(f"{name} {value!r} must be at least 1, and a whole number")

@@ -10,8 +10,7 @@ from typing import Any
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: into a temporary file of the same folder, which is then
-    renamed.
+    """Write a file whole or not at all: a temporary file of the same folder, then renamed.
 
     If the disk is full (OSError), an older file of that name stays as it was and the temporary file
     is removed.
@@ -31,8 +30,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
-    """Save content as one JSON file that also says what it is, its version, and the checksum of the
-    content.
+    """Save content as one JSON file that says what it is, its version and its checksum.
 
     JSON turns keys into text and tuples into lists: the checksum is of what will be read.
     """
@@ -42,8 +40,10 @@ def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
 
 
 def read_json(path: str | Path, kind: str, version: int) -> Any:
-    """The content that `write_json` saved. Raises ValueError with the file's name if it is damaged
-    or another kind."""
+    """Read the content that `write_json` saved.
+
+    Raises ValueError with the file's name if it is damaged or of another kind.
+    """
     try:
         fields = json.loads(Path(path).read_bytes())
         found = fields["kind"], fields["version"]

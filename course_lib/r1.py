@@ -1,9 +1,9 @@
 """From raw text to a reasoning model in one command, with a report card at the end.
 
-    python -m course_lib.r1 --out runs/r1                           # a quarter of an hour on one core
-    python -m course_lib.r1 --out runs/r1 --seed 1                  # another seed, into the same report
-    python -m course_lib.r1 --out runs/r1 --from sft                # this stage and all after it anew
-    python -m course_lib.r1 --out runs/r1 --experiment strict       # a control, once there is a base
+    python -m course_lib.r1 --out runs/r1                       # a quarter of an hour on one core
+    python -m course_lib.r1 --out runs/r1 --seed 1              # another seed, into the same report
+    python -m course_lib.r1 --out runs/r1 --from sft            # this stage and all after it anew
+    python -m course_lib.r1 --out runs/r1 --experiment strict   # an ablation, once there is a base
 
 A command that was stopped or killed goes on where it was when it is given again. The folder gets
 one folder per seed, and in it one per stage: its model, its history, the answers it learnt from.
@@ -24,9 +24,8 @@ from course_lib.experiments.r1_report import write_report_card
 from course_lib.experiments.r1_tasks import run_r1_pipeline
 from course_lib.experiments.run import ExperimentRun, claim_folder, preset_device, timed_block
 
-DEFAULT_PROCESSES = min(
-    2, os.cpu_count() or 1
-)  # a third would wait: the line to R1 takes more than half of all the time
+# a third would wait: the line to R1 takes more than half of all the time
+DEFAULT_PROCESSES = min(2, os.cpu_count() or 1)
 
 
 def r1_parser() -> argparse.ArgumentParser:

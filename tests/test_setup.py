@@ -154,9 +154,8 @@ def test_conda_installs_the_same():
     python, pip, packages = environment["dependencies"]
     assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
-    assert {*EXTRAS, "bench"} == set(
-        PROJECT["optional-dependencies"]
-    )  # peers to measure against are no part of it
+    # peers to measure against are no part of it
+    assert {*EXTRAS, "bench"} == set(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Build the notebooks from their text twins, and make handouts from the notebooks.
 
-    python tools/notebooks.py            build each notebook whose twin (or quoted source) has changed
-    python tools/notebooks.py 02 03      only these
-    python tools/notebooks.py --all      build also what has not changed
-    python tools/notebooks.py --check    build nothing; fail if a notebook is out of step with its twin
-    python tools/notebooks.py --handout build/handout    copies without solutions and outputs
+    python tools/notebooks.py           build each notebook whose twin or quoted source has changed
+    python tools/notebooks.py 02 03     only these
+    python tools/notebooks.py --all     build also what has not changed
+    python tools/notebooks.py --check   build nothing; fail if one is out of step with its twin
+    python tools/notebooks.py --handout build/handout   copies without solutions and outputs
 
 A build fills quotes into the twin, executes it, and writes the normalised result in one step, or
 nothing at all if a cell fails.
@@ -110,9 +110,8 @@ def fill_quotes(twin: str) -> str:
 def read_twin(twin: Path) -> NotebookNode:
     """Read a text twin as a notebook without outputs, with ids that depend on the cells' text
     only."""
-    text = re.sub(
-        r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8")
-    )  # the header is made anew below
+    # the header is made anew below
+    text = re.sub(r"(?s)\A---\n.*?\n---\n", "", twin.read_text(encoding="utf-8"))
     notebook = jupytext.reads(text, fmt="md:myst")
     seen: set[str] = set()
     for cell in notebook.cells:
@@ -218,7 +217,7 @@ def build(twin: Path) -> str:
     begin = time.perf_counter()
     seconds = execute(notebook, twin.parent.parent)
     total = time.perf_counter() - begin
-    normalise(notebook)
+    normalize_notebook(notebook)
     write_atomically(target(twin), as_text(notebook))
     return report(target(twin), notebook, total, seconds)
 
@@ -270,7 +269,7 @@ def write_atomically(file: Path, text: str) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
-def normalise(notebook: NotebookNode) -> None:
+def normalize_notebook(notebook: NotebookNode) -> None:
     """Take out of an executed notebook what differs between two runs of the same source."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -282,7 +281,7 @@ def normalise(notebook: NotebookNode) -> None:
     notebook.metadata["kernelspec"] = dict(KERNEL)
     notebook.metadata["language_info"] = {"name": "python"}
     if WIDGETS in notebook.metadata.get("widgets", {}):
-        normalise_widgets(notebook)
+        normalize_widgets(notebook)
 
 
 def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -300,7 +299,7 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
-def normalise_widgets(notebook: NotebookNode) -> None:
+def normalize_widgets(notebook: NotebookNode) -> None:
     """Number widgets in the order of their making, and drop what their layouts and styles do not
     set."""
     state = notebook.metadata["widgets"][WIDGETS]["state"]

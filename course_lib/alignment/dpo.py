@@ -1,11 +1,11 @@
-"""Direct preference optimisation: learn from choices between answers without a reward model and
-without sampling.
+"""Direct preference optimisation: learn from choices between answers without a reward model.
 
-Reinforcement learning that pays `beta` for distance from a reference has a best policy in closed
-form: the reference times exp(reward / beta), made to sum to 1. Read backwards, every policy is the
-best one for a reward, which is `beta` times log(policy / reference), but for a constant that no
-comparison of two answers to a prompt feels. So a policy is its own reward model and can be trained
-as one. Source: Rafailov et al. 2023 (arXiv 2305.18290), equations 4 to 7.
+It needs no sampling either. Reinforcement learning that pays `beta` for distance from a reference
+has a best policy in closed form: the reference times exp(reward / beta), made to sum to 1. Read
+backwards, every policy is the best one for a reward, which is `beta` times log(policy / reference),
+but for a constant that no comparison of two answers to a prompt feels. So a policy is its own
+reward model and can be trained as one. Source: Rafailov et al. 2023 (arXiv 2305.18290), equations 4
+to 7.
 """
 
 import copy
@@ -37,11 +37,10 @@ DPO_BETA = 0.1  # a usual value; the larger, the shorter the leash
 def implicit_rewards(
     policy: Float[Tensor, "*B"], reference: Float[Tensor, "*B"], beta: float = DPO_BETA
 ) -> Float[Tensor, "*B"]:
-    """Give the reward for which a policy is best: `beta` times log(policy / reference), up to a
-    constant per prompt.
+    """Give the reward for which a policy is best: `beta` times log(policy / reference).
 
-    From the log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
-    equation 5.
+    It is known up to a constant per prompt. From the log-probabilities of whole completions.
+    Source: Rafailov et al. 2023 (arXiv 2305.18290), equation 5.
 
     >>> implicit_rewards(torch.tensor([0.8, 0.2]).log(), torch.tensor([0.4, 0.4]).log(), beta=0.5)
     tensor([ 0.3466, -0.3466])
@@ -58,14 +57,16 @@ def dpo_loss(
     reference_rejected: Float[Tensor, "B"],
     beta: float = DPO_BETA,
 ) -> Float[Tensor, ""]:
-    """Average the surprise at the choices, in nats, if the implicit rewards were what people choose
-    by.
+    """Average the surprise at the choices, in nats, if people chose by the implicit rewards.
 
-    All four are log-chances of whole completions. Source: Rafailov et al. 2023 (arXiv 2305.18290),
-    equation 7. Raises ValueError if one is NaN or infinite.
+    All four are log-probabilities of whole completions. Source: Rafailov et al. 2023 (arXiv
+    2305.18290), equation 7. Raises ValueError if one is NaN or infinite.
 
-    >>> log = lambda chance: torch.tensor([chance]).log()
-    >>> dpo_loss(log(0.8), log(0.2), log(0.4), log(0.4), beta=0.5)      # a margin of 0.5 log 4 = log 2: log(3 / 2)
+    A margin of 0.5 log 4 = log 2 costs log(3 / 2):
+
+    >>> chosen, rejected = torch.tensor([0.8]).log(), torch.tensor([0.2]).log()
+    >>> reference = torch.tensor([0.4]).log()
+    >>> dpo_loss(chosen, rejected, reference, reference, beta=0.5)
     tensor(0.4055)
     """
     chosen = implicit_rewards(policy_chosen, reference_chosen, beta)
@@ -74,8 +75,7 @@ def dpo_loss(
 
 
 def sequence_log_probs(model: nn.Module, examples: Sequence[SFTExample]) -> Float[Tensor, "B"]:
-    """Give the log-chance, in nats, of each whole completion behind its prompt: the sum over its
-    tokens."""
+    """Give the log-probability, in nats, of each whole completion behind its prompt."""
     device = next(model.parameters()).device
     return sum_target_log_probs(model, *(table.to(device) for table in sft_batch(examples)))
 
@@ -83,7 +83,7 @@ def sequence_log_probs(model: nn.Module, examples: Sequence[SFTExample]) -> Floa
 def sum_target_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
 ) -> Float[Tensor, "B"]:
-    """Add up the log-chances of the targets of each row; those that are IGNORE count nothing."""
+    """Add up the log-probabilities of each row's targets; those that are IGNORE count nothing."""
     surprise = F.cross_entropy(
         model(inputs).mT, targets, ignore_index=IGNORE_INDEX, reduction="none"
     )
@@ -93,8 +93,7 @@ def sum_target_log_probs(
 def pair_batch(
     pairs: Sequence[PreferencePair],
 ) -> tuple[Int[Tensor, "B 2 T"], Int[Tensor, "B 2 T"]]:
-    """Lay out both completions of each pair, the chosen one first: inputs and targets, see
-    `sft.sft_batch`."""
+    """Lay out both completions of each pair, the chosen one first, as `sft.sft_batch` does."""
     inputs, targets = sft_batch(
         [SFTExample(pair.prompt, said) for pair in pairs for said in (pair.chosen, pair.rejected)]
     )
@@ -104,11 +103,9 @@ def pair_batch(
 def pair_log_probs(
     model: nn.Module, inputs: Int[Tensor, "B 2 T"], targets: Int[Tensor, "B 2 T"]
 ) -> Float[Tensor, "B 2"]:
-    """Give the log-chances of the chosen and the rejected completion of each pair, laid out by
-    `pair_batch`."""
-    return sum_target_log_probs(model, inputs.flatten(0, 1), targets.flatten(0, 1)).unflatten(
-        0, (-1, 2)
-    )
+    """Give the log-probabilities of both completions of each pair, laid out by `pair_batch`."""
+    log_probs = sum_target_log_probs(model, inputs.flatten(0, 1), targets.flatten(0, 1))
+    return log_probs.unflatten(0, (-1, 2))
 
 
 @torch.no_grad()
@@ -133,10 +130,8 @@ def dpo_metrics(
         torch.cat([pair_log_probs(model, *each) for each in tables])
         for model in (policy, reference)
     )
-    rewards, (chosen, rejected) = (
-        implicit_rewards(ours, theirs, beta),
-        (ours - theirs).mean(0).tolist(),
-    )
+    rewards = implicit_rewards(ours, theirs, beta)
+    chosen, rejected = (ours - theirs).mean(0).tolist()
     return {
         "accuracy": pair_accuracy(*rewards.T),
         "margin": (rewards[:, 0] - rewards[:, 1]).mean().item(),
@@ -156,12 +151,11 @@ def train_dpo(
     on_step: Callable[[int, nn.Module], None] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainHistory:
-    """Teach `model` choices between answers, see `training.train_bpe`. As it is before, it is the
-    reference.
+    """Teach `model` choices between answers, see `trainer.train`.
 
-    `pairs` are in tokens, see `preferences.encode_preferences`; for settings see
-    `sft.sft_settings`. A run that goes on from `checkpoints` must be given the model that it began
-    with, since that is the reference.
+    As it is before, it is the reference. `pairs` are in tokens, see
+    `preferences.encode_preferences`; for settings see `sft.sft_settings`. A run that goes on from
+    `checkpoints` must be given the model that it began with, since that is the reference.
     """
     check_pairs(pairs, model.settings.max_seq_len)
     reference = copy.deepcopy(model).requires_grad_(False)
@@ -172,8 +166,7 @@ def train_dpo(
 
 
 def dpo_objective(reference: nn.Module, beta: float = DPO_BETA) -> Objective:
-    """Make the objective of a batch laid out by `pair_batch`: `dpo_loss`, a mean over pairs however
-    long they are."""
+    """Make the objective of a `pair_batch`: `dpo_loss`, a mean over pairs however long they are."""
 
     def objective(policy: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
         with torch.no_grad():

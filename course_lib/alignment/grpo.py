@@ -1,5 +1,4 @@
-"""Group relative policy optimisation: answer a question many times, and make the better answers
-likelier.
+"""Group relative policy optimisation: the better of many answers to a question become likelier.
 
 What an answer is worth is measured against the others of its group, so no critic is needed. The
 algorithm of DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (arXiv 2501.12948). `GRPO_PRESET`,
@@ -111,13 +110,12 @@ class GRPOSettings(RLSettings):
 def group_advantages(
     rewards: Float[Tensor, "B"], group_size: int, scale_by_std: bool = False
 ) -> Float[Tensor, "B"]:
-    """Measure each reward against the mean of its group, the rows of one question standing
-    together.
+    """Measure each reward against the mean of its group.
 
-    With `scale_by_std` also in standard deviations of the group (those of a sample, over group_size
-    - 1), as in DeepSeekMath (arXiv 2402.03300, section 4.1.2), which makes much of small
-    differences; Dr. GRPO (arXiv 2503.20783, section 3.2) leaves it out. A group of equal rewards
-    has advantages of exactly 0: nothing to learn.
+    The rows of one question stand together. With `scale_by_std` also in standard deviations of the
+    group (those of a sample, over group_size - 1), as in DeepSeekMath (arXiv 2402.03300, section
+    4.1.2), which makes much of small differences; Dr. GRPO (arXiv 2503.20783, section 3.2) leaves
+    it out. A group of equal rewards has advantages of exactly 0: nothing to learn.
 
     >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]), group_size=4)
     tensor([ 0.5000, -0.5000, -0.5000,  0.5000,  0.0000,  0.0000,  0.0000,  0.0000])
@@ -148,8 +146,7 @@ def grpo_loss(
     advantages: Float[Tensor, "B"],
     settings: GRPOSettings,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Give what a step makes small, and the mean KL divergence from the reference per token (0
-    without one).
+    """Give what a step makes small, and the mean KL divergence per token (0 without a reference).
 
     That is the clipped gain less `beta` times k3, averaged as `settings.average` says, negated.
     Source: DeepSeekMath (arXiv 2402.03300), equation 3.
@@ -177,25 +174,22 @@ def grpo_step(
     settings: GRPOSettings,
     generator: torch.Generator | None = None,
 ) -> dict[str, float]:
-    """Learn from one batch of completions: those with an advantage, in `n_minibatches` parts,
-    `n_epochs` times.
+    """Learn from one batch of completions, in `n_minibatches` parts, `n_epochs` times.
 
-    Returns the mean loss and KL divergence of the parts, and the share of completions used. Those
-    with an advantage of 0 are left out, as whole groups are in DAPO (arXiv 2503.14476, equation
-    11). Differs from DAPO: none are drawn in their place. Differs from DeepSeekMath: they do not
-    pay for their distance from the reference, and averages are over those that are used. Without a
-    reference nobody pays.
+    Those without an advantage are left out. Returns the mean loss and KL divergence of the parts,
+    and the share of completions used. Those with an advantage of 0 are left out, as whole groups
+    are in DAPO (arXiv 2503.14476, equation 11). Differs from DAPO: none are drawn in their place.
+    Differs from DeepSeekMath: they do not pay for their distance from the reference, and averages
+    are over those that are used. Without a reference nobody pays.
     """
     useful, results = (advantages.abs() > 1e-6).nonzero()[:, 0], []
     for rows in shuffled_minibatches(useful, settings, generator):
         part = completions.rows(rows)
         log_probs = completion_log_probs(model, part, settings.temperature)
-        ours = (
-            reference_log_probs(reference, part, settings.temperature)
-            if settings.beta and reference
-            else None
-        )
-        loss, divergence = grpo_loss(log_probs, ours, part, advantages[rows], settings)
+        theirs = None
+        if settings.beta and reference:
+            theirs = reference_log_probs(reference, part, settings.temperature)
+        loss, divergence = grpo_loss(log_probs, theirs, part, advantages[rows], settings)
         results.append(
             (rl_optimizer_step(model, optimizer, loss, settings.clip_gradient), divergence.item())
         )
@@ -221,10 +215,10 @@ def train_grpo(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` practise `task`, see `run_rl`. As it is before, it is the reference that it must
-    stay near.
+    """Let `model` practise `task`, see `run_rl`.
 
-    So a run that goes on from `checkpoints` must be given the model that it began with.
+    As it is before, it is the reference that it must stay near. So a run that goes on from
+    `checkpoints` must be given the model that it began with.
     """
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     optimizer = torch.optim.AdamW(

@@ -17,8 +17,7 @@ from course_lib.check_numbers import check_positive_numbers, is_number
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer and a change of low rank that is learnt: (W + alpha / rank * B A) x +
-    bias.
+    """A frozen linear layer and a learnt change of low rank: (W + alpha / rank * B A) x + bias.
 
     `A` is drawn from N(0, 1 / in_features), so that A x is about as large as x; `B` is 0, so that
     training starts from the layer as it was. Whoever asks for `weight`, as latent attention does,
@@ -59,8 +58,7 @@ class LoRALinear(nn.Module):
 def add_lora(
     model: nn.Module, rank: int = 8, alpha: float = 16.0, names: Collection[str] | None = None
 ) -> list[str]:
-    """Freeze `model` and give its linear layers changes to learn; return the places of these
-    layers.
+    """Freeze `model` and give its linear layers changes to learn; return these layers' places.
 
     `names` are the layers' own names, as in `["qkv", "out"]`: by default all but the `head`. What
     is not an `nn.Linear` is frozen and left alone: embeddings, norms, routers and the experts that
@@ -105,11 +103,10 @@ def last_name_part(place: str) -> str:
 
 
 def merge_lora(model: nn.Module) -> list[str]:
-    """Write every change into its matrix, so that `model` is a plain one again, all of it
-    trainable; see `add_lora`.
+    """Write every change into its matrix, so that `model` is a plain one again; see `add_lora`.
 
-    It answers as before, up to rounding, and at the speed of a plain model. The changes are gone:
-    to keep them apart, merge a copy. Returns the places of the layers.
+    All of it is trainable then. It answers as before, up to rounding, and at the speed of a plain
+    model. The changes are gone: to keep them apart, merge a copy. Returns the places of the layers.
     """
     changed = {
         place: module for place, module in model.named_modules() if isinstance(module, LoRALinear)
@@ -125,8 +122,8 @@ def merge_lora(model: nn.Module) -> list[str]:
 def count_trainable_parameters(model: nn.Module) -> int:
     """Count the numbers that a step of training changes: those of parameters that are not frozen.
 
-    >>> layer = LoRALinear(nn.Linear(100, 50), rank=2, alpha=2.0)      # 2 * (100 + 50), of 5,050 and 300
-    >>> count_trainable_parameters(layer)
+    >>> layer = LoRALinear(nn.Linear(100, 50), rank=2, alpha=2.0)
+    >>> count_trainable_parameters(layer)     # 2 * (100 + 50), of 5,050 and 300
     300
     """
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

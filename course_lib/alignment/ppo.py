@@ -1,10 +1,9 @@
-"""Proximal policy optimisation: a second model, the critic, says at every token how much reward is
-still to come.
+"""Proximal policy optimisation: a critic says at every token how much reward is still to come.
 
-What a token is worth is what came of it beyond what the critic had expected. This is PPO (Schulman
-et al. 2017, arXiv 1707.06347) as InstructGPT uses it (Ouyang et al. 2022, arXiv 2203.02155): the
-distance from the reference model is paid token by token, as part of the reward. `grpo` does without
-the critic.
+The critic is a second model. What a token is worth is what came of it beyond what the critic had
+expected. This is PPO (Schulman et al. 2017, arXiv 1707.06347) as InstructGPT uses it (Ouyang et al.
+2022, arXiv 2203.02155): the distance from the reference model is paid token by token, as part of
+the reward. `grpo` does without the critic.
 
 Differs from Schulman et al.:
 1. Policy and critic are two models with a loss and an optimizer each; equation 9 adds both losses,
@@ -84,15 +83,16 @@ def rewards_per_token(
     mask: Bool[Tensor, "B T"],
     beta: float,
 ) -> Float[Tensor, "B T"]:
-    """Spread rewards over tokens: the last token of a text gets the whole text's, and each token
-    pays for its distance.
+    """Spread rewards over tokens: the text's at its last one, a price for distance at each.
 
     A token pays `beta` times log(policy / reference); one that the reference likes more earns. A
     completion without tokens gets nothing. Sources: Ouyang et al. 2022 (arXiv 2203.02155), equation
     2; DeepSeekMath (arXiv 2402.03300), equation 2.
 
-    >>> policy, reference = torch.tensor([[0.5, 0.5, 0.5]]).log(), torch.tensor([[0.5, 0.25, 1.0]]).log()
-    >>> rewards_per_token(torch.tensor([1.0]), policy, reference, torch.ones(1, 3, dtype=torch.bool), beta=0.1)
+    >>> policy = torch.tensor([[0.5, 0.5, 0.5]]).log()
+    >>> reference = torch.tensor([[0.5, 0.25, 1.0]]).log()
+    >>> mask = torch.ones(1, 3, dtype=torch.bool)
+    >>> rewards_per_token(torch.tensor([1.0]), policy, reference, mask, beta=0.1)
     tensor([[ 0.0000, -0.0693,  1.0693]])
     """
     check_token_tables(mask, log_probs=log_probs, reference_log_probs=reference_log_probs)
@@ -109,9 +109,8 @@ def rewards_per_token(
     last = mask & ~nn.functional.pad(mask[:, 1:], (0, 1))
     # DeepSeekMath, equation 2: r_t = r(whole text), at its last token alone, - beta log(policy /
     # reference)
-    return torch.where(mask, beta * (reference_log_probs - log_probs), 0.0) + torch.where(
-        last, rewards[:, None], 0.0
-    )
+    for_distance = torch.where(mask, beta * (reference_log_probs - log_probs), 0.0)
+    return for_distance + torch.where(last, rewards[:, None], 0.0)
 
 
 def generalized_advantages(
@@ -121,8 +120,7 @@ def generalized_advantages(
     discount: float = 1.0,
     lam: float = 1.0,
 ) -> Float[Tensor, "B T"]:
-    """Tell how much better each token turned out than the critic had expected in front of it; 0
-    where padding.
+    """Tell how much better each token turned out than the critic had expected; 0 where padding.
 
     The surprise of a token is its reward, plus the value in front of the next token (0 behind the
     last: the text is over, also where it was cut off), minus the value in front of it. Its
@@ -152,13 +150,13 @@ def generalized_advantages(
 def whiten_advantages(
     advantages: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
 ) -> Float[Tensor, "B T"]:
-    """Shift and scale the advantages of all tokens of a batch to mean 0 and variance 1; equal ones
-    become 0.
+    """Shift and scale the advantages of a batch to mean 0 and variance 1 over its tokens.
 
-    Not in the paper, but in PPO's implementations: a step then does not depend on the scale of
-    rewards.
+    Equal ones become 0. Not in the paper, but in PPO's implementations: a step then does not depend
+    on the scale of rewards.
 
-    >>> whiten_advantages(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), torch.tensor([[True, True], [True, False]]))
+    >>> mask = torch.tensor([[True, True], [True, False]])
+    >>> whiten_advantages(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), mask)
     tensor([[-1.2247,  0.0000],
             [ 1.2247,  0.0000]])
     """
@@ -174,17 +172,21 @@ def clipped_value_loss(
     mask: Bool[Tensor, "B T"],
     clip: float = 0.2,
 ) -> Float[Tensor, ""]:
-    """Give half the squared error of the critic per token, with nothing to gain beyond a move of
-    `clip` in a step.
+    """Give half the squared error of the critic per token, clipped.
 
-    The larger error counts, of the values and of those moved from `old_values` by at most `clip`,
-    which is in units of reward. Differs from the paper, whose critic learns from the plain error
-    (equation 9): the clip is that of OpenAI's implementation, one of the details that Engstrom et
-    al. 2020 (arXiv 2005.12729), section 3, found only in code.
+    Beyond a move of `clip` in a step there is nothing to gain. The larger error counts, of the
+    values and of those moved from `old_values` by at most `clip`, which is in units of reward.
+    Differs from the paper, whose critic learns from the plain error (equation 9): the clip is that
+    of OpenAI's implementation, one of the details that Engstrom et al. 2020 (arXiv 2005.12729),
+    section 3, found only in code.
+
+    Moved by 0.5 where 0.2 is allowed: half of (1 - 0.2) squared, and no gradient.
 
     >>> value = torch.tensor([[0.5]], requires_grad=True)
-    >>> loss = clipped_value_loss(value, torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool))
-    >>> loss.backward()     # moved by 0.5 where 0.2 is allowed: half of (1 - 0.2) squared, and no slope
+    >>> old_value, value_target = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> mask = torch.ones(1, 1, dtype=torch.bool)
+    >>> loss = clipped_value_loss(value, old_value, value_target, mask)
+    >>> loss.backward()
     >>> round(loss.item(), 4), value.grad.item()
     (0.32, 0.0)
     """
@@ -208,8 +210,7 @@ def check_discounts(discount: Any, lam: Any) -> None:
 
 
 def check_token_tables(mask: Bool[Tensor, "B T"], **tables: Tensor) -> None:
-    """Raise a ValueError unless padding is on the right, and all tables are as large as `mask`,
-    with finite numbers."""
+    """Raise a ValueError unless padding is on the right and all tables fit `mask`, all finite."""
     if (mask[:, 1:] & ~mask[:, :-1]).any():
         row = int((mask[:, 1:] & ~mask[:, :-1]).nonzero()[0, 0])
         raise ValueError(
@@ -230,11 +231,10 @@ def check_token_tables(mask: Bool[Tensor, "B T"], **tables: Tensor) -> None:
 
 
 class Critic(nn.Module):
-    """Say in front of each token of a completion how much reward is still to come: a copy of a
-    model with a new head.
+    """Say in front of each token of a completion how much reward is still to come.
 
-    The head gives one number in place of a score per token, 0 at first. InstructGPT's critic starts
-    from the reward model, so its trunk may be given as well.
+    A copy of a model with a new head. The head gives one number in place of a score per token, 0 at
+    first. InstructGPT's critic starts from the reward model, so its trunk may be given as well.
     """
 
     def __init__(self, trunk: nn.Module) -> None:
@@ -245,12 +245,10 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, completions: Completions) -> Float[Tensor, "B T"]:
-        """Read whole completions in one pass: the value in front of each of their tokens; 0 where
-        padding."""
+        """Read whole completions in one pass: the value in front of each token; 0 where padding."""
         start = completions.ids.shape[1] - completions.completion_mask.shape[1]
-        hidden = self.trunk.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[
-            :, start - 1 :
-        ]
+        hidden = self.trunk.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])
+        hidden = hidden[:, start - 1 :]
         return torch.where(completions.completion_mask, self.head(hidden)[..., 0], 0.0)
 
 
@@ -262,7 +260,7 @@ class PPOTargets(NamedTuple):
     advantages: Float[Tensor, "B T"]  # whitened
     kl: Float[Tensor, "B T"]  # distance from the reference, see `k3_kl_divergence`
 
-    def rows(self, chosen: Int[Tensor, "K"], length: int) -> "Feedback":
+    def rows(self, chosen: Int[Tensor, "K"], length: int) -> "PPOTargets":
         """Give some of the rows, cut to `length` tokens."""
         return PPOTargets(*(table[chosen, :length] for table in self))
 
@@ -275,8 +273,7 @@ def compute_ppo_targets(
     rewards: Float[Tensor, "N"],
     settings: PPOSettings,
 ) -> PPOTargets:
-    """Let the reference model and the critic read completions as they were sampled, and work out
-    what they teach.
+    """Let the reference and the critic read sampled completions, and work out what they teach.
 
     What the critic should have expected is what it did expect plus the advantage.
     """
@@ -295,8 +292,9 @@ def compute_ppo_targets(
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Bool[Tensor, "B T"]) -> float:
-    """Tell how well the critic knew: 1 at best, 0 if as well as a constant, and 0 where nothing
-    varies.
+    """Tell how well the critic knew: 1 at best, 0 if as well as a constant.
+
+    It is also 0 where nothing varies.
 
     >>> returns = torch.tensor([[1.0, 3.0]])
     >>> explained_variance(torch.tensor([[1.0, 2.0]]), returns, torch.ones(1, 2, dtype=torch.bool))
@@ -343,10 +341,8 @@ def ppo_step(
         )
         losses.append((of_policy, of_critic))
     of_policy, of_critic = torch.tensor(losses).mean(0).tolist()
-    kl, explained = (
-        average_token_losses(whole.kl, mask, "token").item(),
-        explained_variance(whole.values, whole.returns, mask),
-    )
+    kl = average_token_losses(whole.kl, mask, "token").item()
+    explained = explained_variance(whole.values, whole.returns, mask)
     return {"loss": of_policy, "value loss": of_critic, "kl": kl, "explained": explained}
 
 
@@ -383,12 +379,11 @@ def train_ppo(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` practise `task` with a critic, see `run_rl`. As it is before, it is the
-    reference.
+    """Let `model` practise `task` with a critic, see `run_rl`.
 
-    So a run that goes on from `checkpoints` must be given the model that it began with. The critic
-    starts as a copy of the model, unless one is given; then that one learns on, and can be asked
-    afterwards.
+    As it is before, it is the reference. So a run that goes on from `checkpoints` must be given the
+    model that it began with. The critic starts as a copy of the model, unless one is given; then
+    that one learns on, and can be asked afterwards.
     """
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     critic = critic or Critic(model)

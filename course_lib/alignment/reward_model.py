@@ -1,9 +1,8 @@
-"""A model of what people like: a language model's trunk with one number on top, learnt from choices
-between answers.
+"""A model of what people like: a language model's trunk with one number on top.
 
-Source: Ouyang et al. 2022 (arXiv 2203.02155), section 3.5. Differs from the paper: two answers to a
-prompt, not four to nine; and no shift of the scores to a mean of 0, since only their differences
-mean something.
+It learns from choices between answers. Source: Ouyang et al. 2022 (arXiv 2203.02155), section 3.5.
+Differs from the paper: two answers to a prompt, not four to nine; and no shift of the scores to a
+mean of 0, since only their differences mean something.
 """
 
 import copy
@@ -29,10 +28,10 @@ TRAIN_FRACTION = 0.8  # the share of the pairs; the others tell how often the mo
 
 
 def trunk_alone(model: nn.Module) -> nn.Module:
-    """Copy a language model without what predicts tokens: no head, no multi-token prediction, all
-    of it trainable.
+    """Copy a language model without what predicts tokens, all of it trainable.
 
-    Every parameter of such a trunk gets a gradient; data parallel training refuses others.
+    No head, that is, and no multi-token prediction. Every parameter of such a trunk gets a
+    gradient; data parallel training refuses others.
     """
     trunk = copy.deepcopy(model).requires_grad_(True)
     trunk.head = trunk.mtp = None
@@ -40,12 +39,11 @@ def trunk_alone(model: nn.Module) -> nn.Module:
 
 
 class RewardModel(nn.Module):
-    """Score a text by what its last token has gathered: a copy of a language model's trunk, and a
-    scalar head.
+    """Score a text by what its last token has gathered: a language model's trunk and a scalar head.
 
-    The head starts at zero, so no text is liked at first. It has no bias, which no comparison could
-    teach. To keep one: `checkpoint.save_checkpoint(path, model)`; to read it,
-    `checkpoint.load_checkpoint` with a function that makes `RewardModel(trunk)`.
+    The trunk is a copy. The head starts at zero, so no text is liked at first. It has no bias,
+    which no comparison could teach. To keep one: `checkpoint.save_checkpoint(path, model)`; to read
+    it, `checkpoint.load_checkpoint` with a function that makes `RewardModel(trunk)`.
     """
 
     def __init__(self, trunk: nn.Module) -> None:
@@ -56,8 +54,7 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, ids: Int[Tensor, "B T"], last: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-        """Score texts that are padded on the right; `last` says where the last token of each
-        stands.
+        """Score texts that are padded on the right; `last` is the place of each one's last token.
 
         No token looks to its right, so the padding needs no mask.
         """
@@ -65,8 +62,10 @@ class RewardModel(nn.Module):
         return self.head(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
 
     def score(self, sequences: Sequence[Sequence[int]]) -> Float[Tensor, "B"]:
-        """Score whole texts in tokens, prompt and answer, of any lengths. Raises ValueError for an
-        empty one."""
+        """Score whole texts in tokens, prompt and answer, of any lengths.
+
+        Raises ValueError for an empty one.
+        """
         ids, last = pad_with_last_positions(sequences)
         device = self.head.weight.device
         return self(ids.to(device), last.to(device))
@@ -94,14 +93,15 @@ def pad_with_last_positions(
 def bradley_terry_loss(
     chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]
 ) -> Float[Tensor, ""]:
-    """Average the surprise at the choices, in nats: -log sigmoid(score of the chosen - score of the
-    rejected).
+    """Average the surprise at the choices, in nats: -log sigmoid(chosen - rejected score).
 
-    Its slope by a lead is minus the chance that the choice had been the other one. Source: Ouyang
-    et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is NaN or
-    infinite.
+    Its gradient by a lead is minus the probability that the choice had been the other one. Source:
+    Ouyang et al. 2022 (arXiv 2203.02155), equation 1, with K = 2. Raises ValueError if a score is
+    NaN or infinite.
 
-    >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))      # log 2 and log(1 + exp(-2)), halved
+    The mean of log 2 and of log(1 + exp(-2)):
+
+    >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))
     tensor(0.4100)
     """
     if chosen.shape != rejected.shape or not chosen.numel():
@@ -127,8 +127,7 @@ def pair_accuracy(chosen: Float[Tensor, "B"], rejected: Float[Tensor, "B"]) -> f
 
 
 def check_pairs(pairs: Sequence[PreferencePair], max_seq_len: int) -> None:
-    """Raise a ValueError if there are no pairs, or one is no choice, lacks a part, or is longer
-    than a model reads."""
+    """Raise a ValueError if there are no pairs, or one is no choice, lacks a part, is too long."""
     if not pairs:
         raise ValueError("there are no pairs to learn from")
     for number, (prompt, chosen, rejected) in enumerate(pairs):
@@ -151,8 +150,7 @@ def check_pairs(pairs: Sequence[PreferencePair], max_seq_len: int) -> None:
 def split_pairs(
     pairs: Sequence[PreferencePair], seed: int = 0
 ) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """Split pairs at random into those to learn from (`TRAIN_FRACTION`) and those held out, at
-    least one of each."""
+    """Split pairs at random into learnt (`TRAIN_FRACTION`) and held-out ones, at least one each."""
     if len(pairs) < 2:
         raise ValueError(
             f"{len(pairs)} pairs: at least 2 are needed, one to learn from and one held out"
@@ -182,8 +180,7 @@ def pair_batches(
     seed: int = 0,
     start_step: int = 0,
 ) -> Iterator[TokenBatch]:
-    """Draw batches of pairs, with replacement, without end, each as `lay_out` makes it of some
-    pairs.
+    """Draw batches of pairs, with replacement, without end, each laid out by `lay_out`.
 
     Batch number k depends on (pairs, batch_size, seed) alone: a run that stopped goes on with
     `start_step=k`.
@@ -206,8 +203,7 @@ def score_pairs(
 def choice_objective(
     model: RewardModel, ids: Int[Tensor, "B 2 T"], last: Int[Tensor, "B 2"]
 ) -> LossSum:
-    """The objective of a reward model: the surprise at the choices of a batch, a mean over its
-    pairs."""
+    """The objective of a reward model: the surprise at the choices, a mean over pairs."""
     return LossSum(bradley_terry_loss(*score_pairs(model, ids, last).T) * len(ids), len(ids))
 
 
@@ -215,8 +211,7 @@ def choice_objective(
 def preference_accuracy(
     model: RewardModel, pairs: Sequence[PreferencePair], rows: int = 128
 ) -> float:
-    """Tell how often a reward model agrees with the choices in `pairs`, of which it reads `rows` at
-    a time."""
+    """Tell how often a reward model agrees with `pairs`, of which it reads `rows` at a time."""
     parts = [pair_texts(pairs[start : start + rows]) for start in range(0, len(pairs), rows)]
     device = model.head.weight.device
     return pair_accuracy(
@@ -225,8 +220,7 @@ def preference_accuracy(
 
 
 class TrainedRewardModel(NamedTuple):
-    """A reward model, how often it agrees with choices that it has not seen, and how its training
-    went."""
+    """A reward model, its accuracy on choices that it has not seen, and how its training went."""
 
     model: RewardModel
     accuracy: float
@@ -242,12 +236,11 @@ def train_reward_model(
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
 ) -> TrainedRewardModel:
-    """Teach a copy of `trunk` to score chosen answers above rejected ones; `trunk` itself stays as
-    it is.
+    """Teach a copy of `trunk` to score chosen answers above rejected ones.
 
-    `pairs` are in tokens, see `preferences.encode_preferences`. A prompt may stand on both sides of
-    the split, so the accuracy is for choices that are new, not for questions that are. Noisy
-    choices keep it below 1, however good the model is.
+    The `trunk` itself stays as it is. `pairs` are in tokens, see `preferences.encode_preferences`.
+    A prompt may stand on both sides of the split, so the accuracy is for choices that are new, not
+    for questions that are. Noisy choices keep it below 1, however good the model is.
     """
     check_pairs(pairs, trunk.settings.max_seq_len)
     learnt, held_out = split_pairs(pairs, seed)

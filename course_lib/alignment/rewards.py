@@ -1,5 +1,4 @@
-"""Rewards by rule: each has a name and a range, and reads a model's text without ever running
-it."""
+"""Rewards by rule: each has a name and a range, and reads a text without ever running it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +21,17 @@ LANGUAGE_WORDS = {
     "english": regex.compile(r"\p{Latin}[\p{Latin}']*"),
     "chinese": regex.compile(r"\p{Han}|[，。；：]"),
 }
-WORKED_SUM = re.compile(
-    r"[0-9][+-][0-9]+="
-)  # the end of a sum that somebody works out: "9-3=", also in "7+5-3="
+# the end of a sum that somebody works out: "9-3=", also in "7+5-3="
+WORKED_SUM = re.compile(r"[0-9][+-][0-9]+=")
 
 
 @dataclass(frozen=True)
 class RuleReward:
     """A rule that rates an answer to a problem, always between `low` and `high`.
 
-    >>> from course_lib.text.problems import Chain
-    >>> accuracy_reward(Chain((7, 5, 3), (1, -1)), "I think 9"), format_reward(Chain((7, 5, 3), (1, -1)), "I think 9")
+    >>> from course_lib.text.problems import ChainProblem
+    >>> chain = ChainProblem((7, 5, 3), (1, -1))
+    >>> accuracy_reward(chain, "I think 9"), format_reward(chain, "I think 9")
     (1.0, 0.0)
     """
 
@@ -52,8 +51,9 @@ class RuleReward:
 
 
 def count_words_by_language(text: str) -> dict[str, int]:
-    """Count the English and the Chinese words of a text; tags are no words, a Chinese character or
-    comma is one.
+    """Count the English and the Chinese words of a text.
+
+    Tags are no words; a Chinese character or comma is one.
 
     >>> count_words_by_language("<think>first 7+5=12，再12-3=9</think>")
     {'english': 1, 'chinese': 2}
@@ -73,8 +73,9 @@ def is_mixed(text: str) -> bool:
 
 
 def english_share(text: str) -> float:
-    """Give the share of a text's words that are English; 1 if it has no words, since then none is
-    in another language.
+    """Give the share of a text's words that are English; 1 if it has no words.
+
+    Of none, none is in another language.
 
     >>> english_share("first 7+5=12，再12-3=9")
     0.3333333333333333
@@ -86,8 +87,10 @@ def english_share(text: str) -> float:
 def count_worked_sums(text: str) -> int:
     """Count the sums that a text works out; several signs before one "=" are one sum.
 
-    >>> count_worked_sums("7+5=12, then 12-3=9, so 9"), count_worked_sums("7+5=12-3=9"), count_worked_sums("7+5-3=9"), count_worked_sums("I think 9")
-    (2, 2, 1, 0)
+    >>> count_worked_sums("7+5=12, then 12-3=9, so 9"), count_worked_sums("7+5=12-3=9")
+    (2, 2)
+    >>> count_worked_sums("7+5-3=9"), count_worked_sums("I think 9")
+    (1, 0)
     """
     return len(WORKED_SUM.findall(text))
 
@@ -124,8 +127,7 @@ RULE_REWARDS = {
 
 
 def weighted_reward(weights: Mapping[str, float]) -> RuleReward:
-    """Add up named rewards: `weighted_reward({"accuracy": 1, "format": 0.5})` is between 0 and
-    1.5."""
+    """Add up named rewards: those of `{"accuracy": 1, "format": 0.5}` are between 0 and 1.5."""
     if unknown := set(weights) - set(RULE_REWARDS):
         raise ValueError(
             f"no reward {', '.join(sorted(unknown))}; there are {', '.join(RULE_REWARDS)}"
@@ -149,6 +151,5 @@ def mean_or_zero(values: Sequence[int | float]) -> float:
 
 
 def true_fraction(truths: Sequence[bool]) -> float:
-    """Give the share of some truths that hold, 0 for none: `true_fraction([True, False])` is
-    0.5."""
+    """Give the share of truths that hold, 0 for none: `true_fraction([True, False])` is 0.5."""
     return mean_or_zero(truths)

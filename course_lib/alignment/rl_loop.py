@@ -1,5 +1,4 @@
-"""The loop of reinforcement learning: ask, let the model answer, rate the answers, learn, and ask
-again."""
+"""The loop of reinforcement learning: ask, let the model answer, rate, learn, and ask again."""
 
 import math
 import time
@@ -28,6 +27,7 @@ from course_lib.training.loop import (
 )
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step, warmup_stable_decay
+from course_lib.training.settings import RunHistory
 
 PolicyUpdate = Callable[[Completions, Float[Tensor, "B"], torch.Generator], dict[str, float]]
 
@@ -97,43 +97,30 @@ class RLSettings:
 
 
 @dataclass
-class RLHistory:
-    """What happened, step by step: the loss, seconds since the start, and every measure of the
-    samples by name.
+class RLHistory(RunHistory):
+    """What happened, step by step: loss, seconds since the start, every measure by name.
 
     `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended`
     says why the run stopped: "finished" or "interrupted".
     """
 
-    loss: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
     measures: dict[str, list[float]] = field(default_factory=dict)
     samples: list[tuple[int, str, str, float]] = field(default_factory=list)
     ended: str = ""
 
     def record(self, seconds: float, loss: float, **measures: float) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError, a measure not
-        taken is NaN."""
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} at step {len(self.loss) + 1}: try a smaller learning rate"
-            )
+        """Write down one step, see `record_loss`; a measure not taken is NaN."""
+        n_before = len(self.loss)
+        self.record_loss(loss, seconds)
         for name in {**self.measures, **measures}:
-            values = self.measures.setdefault(name, [math.nan] * len(self.loss))
+            values = self.measures.setdefault(name, [math.nan] * n_before)
             values.append(measures.get(name, math.nan))
-        self.loss.append(loss)
-        self.seconds.append(seconds)
 
-    def keep(self, step: int, samples: "Samples", group_size: int) -> None:
+    def keep(self, step: int, samples: "RolloutBatch", group_size: int) -> None:
         """Keep the first answer to each question."""
-        rows = zip(samples.questions, samples.answers, samples.rewards.tolist(), strict=True)
-        self.samples += [(step, question.text, text, reward) for question, text, reward in rows][
-            ::group_size
-        ]
-
-    def spent(self) -> float:
-        """Tell the seconds that the run has taken so far."""
-        return self.seconds[-1] if self.seconds else 0.0
+        columns = (samples.questions, samples.answers, samples.rewards.tolist())
+        rows = zip(*(column[::group_size] for column in columns), strict=True)
+        self.samples += [(step, question.text, text, reward) for question, text, reward in rows]
 
     @classmethod
     def from_data(cls, data: dict) -> "RLHistory":
@@ -158,8 +145,7 @@ def sample_rollouts(
     rng: Random,
     generator: torch.Generator,
 ) -> RolloutBatch:
-    """Draw questions, let the model answer each of them `group_size` times, and rate the
-    answers."""
+    """Draw questions, let the model answer each `group_size` times, and rate the answers."""
     asked = [task.draw(rng) for _ in range(settings.n_questions)]
     texts = [question.text for question in asked]
     answers, completions = answer_questions(
@@ -192,19 +178,19 @@ def completion_metrics(completions: Completions) -> dict[str, float]:
 def shuffled_minibatches(
     rows: Int[Tensor, "N"], settings: RLSettings, generator: torch.Generator | None = None
 ) -> Iterator[Int[Tensor, "K"]]:
-    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times; no rows make no
-    part."""
+    """Shuffle rows and cut them into `n_minibatches` parts, `n_epochs` times.
+
+    No rows make no part.
+    """
     for _ in range(settings.n_epochs if len(rows) else 0):
-        yield from rows[torch.randperm(len(rows), generator=generator)].chunk(
-            settings.n_minibatches
-        )
+        order = torch.randperm(len(rows), generator=generator)
+        yield from rows[order].chunk(settings.n_minibatches)
 
 
 def rl_optimizer_step(
     module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float
 ) -> float:
-    """Take one step downhill by `optimizer_step`, with a gradient no longer than `clip_gradient`;
-    return the loss."""
+    """Take one `optimizer_step` with a gradient no longer than `clip_gradient`; return the loss."""
 
     def backward() -> float:
         loss.backward()
@@ -226,44 +212,36 @@ def run_rl(
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
 ) -> RLHistory:
-    """Let `model` answer the questions of `task` step by step, and `learn(completions, rewards,
-    generator)` from them.
+    """Let `model` answer the questions of `task` step by step, and `learn` from the answers.
 
-    `learn` gives the measures of its step, the "loss" among them; `learners` are all modules that
-    it changes, if there are others than `model`. Each step depends on (seed, its number, learners,
-    optimizers) alone: a run with `checkpoints` that was killed goes on as if nothing had happened.
-    Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand. `keep_samples_at`
-    names steps of which an answer per question is kept.
+    It is called as `learn(completions, rewards, generator)`. `learn` gives the measures of its
+    step, the "loss" among them; `learners` are all modules that it changes, if there are others
+    than `model`. Each step depends on (seed, its number, learners, optimizers) alone: a run with
+    `checkpoints` that was killed goes on as if nothing had happened. Interrupting (Ctrl-C, or the
+    stop button) ends the run after the step at hand. `keep_samples_at` names steps of which an
+    answer per question is kept.
     """
-    learners = learners or model
-    history = (
-        checkpoints.restore(learners, optimizers, settings, RLHistory)
-        if checkpoints
-        else RLHistory()
-    )
+    learners, history = learners or model, RLHistory()
+    if checkpoints:
+        history = checkpoints.restore(learners, optimizers, settings, RLHistory)
     start = time.perf_counter() - history.spent()
     with stop_between_steps() as wishes, progress_bar(settings.steps, len(history.loss)) as bar:
         for step in range(len(history.loss) + 1, settings.steps + 1):
             set_learning_rates(optimizers, settings.share_of_peak(step))
-            rng, generator = (
-                Random(f"{seed}/{step}"),
-                torch.Generator().manual_seed(1_000_003 * seed + step),
-            )
+            rng = Random(f"{seed}/{step}")
+            generator = torch.Generator().manual_seed(1_000_003 * seed + step)
             samples = sample_rollouts(model, tokenizer, task, settings, rng, generator)
             with step_in_errors(step):
                 measures = learn(samples.completions, samples.rewards, generator)
-            measures |= completion_metrics(samples.completions) | task.measure(
-                samples.questions, samples.answers
-            )
-            history.record(
-                time.perf_counter() - start, reward=samples.rewards.mean().item(), **measures
-            )
+            measures |= completion_metrics(samples.completions)
+            measures |= task.measure(samples.questions, samples.answers)
+            reward = samples.rewards.mean().item()
+            history.record(time.perf_counter() - start, reward=reward, **measures)
             if step in keep_samples_at:
                 history.keep(step, samples, settings.group_size)
             show_rl_progress(bar, history)
-            history.ended = (
-                "finished" if step == settings.steps else "interrupted" if wishes else ""
-            )
+            if step == settings.steps or wishes:
+                history.ended = "finished" if step == settings.steps else "interrupted"
             if checkpoints and (history.ended or step % checkpoints.every == 0):
                 checkpoints.save(learners, optimizers, history, settings)
             if history.ended:

@@ -1,5 +1,4 @@
-"""What a policy is asked in reinforcement learning: questions, the model's answers, and their
-rewards."""
+"""What a policy is asked in reinforcement learning: questions, its answers, their rewards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ EVALUATION_SEED = 3_000_000
 
 
 class Question(NamedTuple):
-    """What the model is asked, and what its answer is judged by: a problem, a fact, anything that
-    the task knows."""
+    """What the model is asked, and what its answer is judged by: whatever the task knows.
+
+    A problem, say, or a fact.
+    """
 
     text: str
     truth: Any
@@ -28,11 +29,10 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class RLTask:
-    """What a policy practises: questions to draw, rewards for answers, and measures to watch that
-    earn nothing.
+    """What a policy practises: questions to draw, rewards for answers, and measures to watch.
 
-    `reward` and `measure` get questions and answers side by side, a question once for each of its
-    answers.
+    The measures earn nothing. `reward` and `measure` get questions and answers side by side, a
+    question once for each of its answers.
     """
 
     draw: Callable[[Random], Question]
@@ -43,8 +43,10 @@ class RLTask:
 
 
 def question_prompt_ids(tokenizer: Tokenizer, question: str) -> list[int]:
-    """Give the tokens of a question as the model reads it: behind the end of another text, an
-    answer to come."""
+    """Give the tokens of a question as the model reads it.
+
+    It stands behind the end of another text, and an answer is to come.
+    """
     text = render_chat([{"role": "user", "content": question}], add_generation_prompt=True)
     return [tokenizer.special_tokens[END_OF_TEXT], *tokenizer.encode(text)]
 
@@ -58,8 +60,10 @@ def answer_questions(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> tuple[list[str], Completions]:
-    """Let the model answer each question `n_samples` times: the texts without their end token, and
-    all about them."""
+    """Let the model answer each question `n_samples` times: the texts, and all about them.
+
+    The texts are without their end token.
+    """
     end = tokenizer.special_tokens[END_OF_TEXT]
     prompts = [question_prompt_ids(tokenizer, question) for question in questions]
     completions = sample_completions(
@@ -88,10 +92,8 @@ def answer_in_batches(
 
     The answers to one question stand together. `options` are those of `answer_questions`.
     """
-    generator, at_once = (
-        torch.Generator().manual_seed(seed),
-        max(1, rows // options.get("n_samples", 1)),
-    )
+    generator = torch.Generator().manual_seed(seed)
+    at_once = max(1, rows // options.get("n_samples", 1))
     texts, lengths = [], []
     for start in range(0, len(questions), at_once):
         asked = [question.text for question in questions[start : start + at_once]]
@@ -113,8 +115,10 @@ def reward_each(
 def compute_rewards(
     task: RLTask, questions: Sequence[Question], answers: Sequence[str]
 ) -> Float[Tensor, "B"]:
-    """Give the rewards of the answers. Raises ValueError unless there is one for each, and each is
-    a finite number."""
+    """Give the rewards of the answers.
+
+    Raises ValueError unless there is one for each, and each is a finite number.
+    """
     rewards = torch.tensor([float(reward) for reward in task.reward(questions, answers)])
     if len(rewards) != len(answers):
         raise ValueError(f"the task gave {len(rewards)} rewards for {len(answers)} answers")

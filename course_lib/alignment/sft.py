@@ -9,7 +9,6 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
@@ -19,12 +18,11 @@ from course_lib.text.chat import END_OF_TEXT, ChatMessage, chat_spans
 from course_lib.training.objectives import LossSum, next_token_loss_sum, next_token_objective
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainHistory, TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import TokenBatch, train
 
 
 class SFTExample(NamedTuple):
-    """What a model reads and what it is to say then, in token ids; the end token is the last it
-    says.
+    """What a model reads and what it is to say then, in token ids, the end token last.
 
     A completion of the end token alone teaches to say nothing.
     """
@@ -60,10 +58,10 @@ def sft_examples(
 
 
 def sft_batch(examples: Sequence[SFTExample]) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put examples side by side, padded on the right: inputs, and targets that are IGNORE but for
-    the completions.
+    """Put examples side by side, padded on the right: inputs, and targets.
 
-    No real token looks to its right, so the padding needs no mask.
+    The targets are IGNORE but for the completions. No real token looks to its right, so the padding
+    needs no mask.
 
     >>> inputs, targets = sft_batch([SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])])
     >>> inputs.tolist(), targets.tolist()
@@ -86,37 +84,30 @@ def example_targets(example: SFTExample) -> list[int]:
 
 def pack_examples(
     examples: Sequence[SFTExample], length: int
-) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put whole examples one after the other into rows of up to `length` tokens: what `sft_batch`
-    gives, with less padding.
+) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B 2 T"]]:
+    """Put whole examples one after the other into rows of up to `length` tokens.
 
-    For an objective that keeps them apart: `next_token_packed`. It tells them by the targets, where
-    a prompt of one token leaves no trace; that is a ValueError, as is an example longer than a row.
+    Inputs and targets are those of `sft_batch`, with less padding. Under the targets of a row
+    stands which example each token is from (-1 is padding), so that `next_token_packed` can keep
+    them apart. Raises ValueError for an example longer than a row.
 
-    >>> inputs, targets = pack_examples([SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])], length=6)
+    >>> examples = [SFTExample([0, 5, 6], [7, 0]), SFTExample([0, 8], [0])]
+    >>> inputs, targets = pack_examples(examples, length=6)
     >>> inputs.tolist(), targets.tolist()
-    ([[0, 5, 6, 7, 0, 8]], [[-100, -100, 7, 0, -100, 0]])
+    ([[0, 5, 6, 7, 0, 8]], [[[-100, -100, 7, 0, -100, 0], [0, 0, 0, 0, 1, 1]]])
     """
-    if short := [number for number, (prompt, _) in enumerate(examples) if len(prompt) < 2]:
-        size = len(examples[short[0]].prompt)
-        raise ValueError(
-            f"example {short[0]} of {len(examples)} has a prompt of {size} tokens; to pack it"
-            " needs 2"
-        )
     rows = first_fit_decreasing([example.size for example in examples], length)
-    inputs, _ = pad_rows(
-        [[token for i in row for token in example_inputs(examples[i])] for row in rows], pad_token=0
-    )
-    targets, _ = pad_rows(
-        [[token for i in row for token in example_targets(examples[i])] for row in rows],
-        pad_token=IGNORE_INDEX,
-    )
-    return inputs, targets
+    inputs = [[token for i in row for token in example_inputs(examples[i])] for row in rows]
+    targets = [[token for i in row for token in example_targets(examples[i])] for row in rows]
+    numbers = [[i for i in row for _ in range(examples[i].size)] for row in rows]
+    inputs, _ = pad_rows(inputs, pad_token=0)
+    targets, _ = pad_rows(targets, pad_token=IGNORE_INDEX)
+    numbers, _ = pad_rows(numbers, pad_token=-1)
+    return inputs, torch.stack([targets, numbers], dim=1)
 
 
 def first_fit_decreasing(sizes: Sequence[int], length: int) -> list[list[int]]:
-    """Say which go together into a row: the largest first, each into the first row that has room
-    for it.
+    """Say which go into a row together: the largest first, each into the first row with room.
 
     >>> first_fit_decreasing([2, 5, 4, 3], length=7)
     [[1, 0], [2, 3]]
@@ -137,28 +128,17 @@ def first_fit_decreasing(sizes: Sequence[int], length: int) -> list[list[int]]:
     return rows
 
 
-def number_packed_examples(targets: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """Number the examples of each packed row: one begins where an answer's last target has been,
-    and a prompt follows.
-
-    >>> number_packed_examples(torch.tensor([[IGNORE_INDEX, IGNORE_INDEX, 7, 0, IGNORE_INDEX, 0, IGNORE]]))      # the last is padding
-    tensor([[0, 0, 0, 0, 1, 1, 2]])
-    """
-    learnt = targets != IGNORE_INDEX
-    return (~learnt & F.pad(learnt, (1, 0))[:, :-1]).cumsum(-1)
-
-
 def next_token_packed(
-    model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
+    model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B 2 T"]
 ) -> LossSum:
-    """The objective `next_token_objective` for packed rows: no token sees another example's, as in
-    DeepSeek-V3's fine-tuning.
+    """The next-token objective for `pack_examples`: no token sees another example's.
 
-    Nothing else joins them. Rotary positions need no new start, since they tell distances only;
-    GPT-2's would, and the model refuses. Source: arXiv 2412.19437, section 5.1 ("sample masking").
+    So it is in DeepSeek-V3's fine-tuning (arXiv 2412.19437, section 5.1, "sample masking").
+    Nothing else joins the examples. Rotary positions need no new start, since they
+    tell distances only; GPT-2's would, and the model refuses.
     """
-    others = ~same_document(number_packed_examples(targets))
-    return next_token_loss_sum(model(inputs, padding=others), targets)
+    targets, examples = targets.unbind(1)
+    return next_token_loss_sum(model(inputs, padding=~same_document(examples)), targets)
 
 
 def sft_batches(
@@ -167,10 +147,10 @@ def sft_batches(
     seed: int = 0,
     start_step: int = 0,
     row_length: int | None = None,
-) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Draw batches of `batch_size` examples, with replacement, without end; with `row_length`,
-    packed into such rows.
+) -> Iterator[TokenBatch]:
+    """Draw batches of `batch_size` examples, with replacement, without end.
 
+    With `row_length` each is packed into such rows, see `pack_examples`.
     Batch number k depends on the other arguments alone: a run that stopped goes on with
     `start_step=k`.
     """
@@ -188,8 +168,7 @@ def sft_batches(
 
 
 def sft_settings(steps: int, **others) -> TrainSettings:
-    """Give the settings of the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to
-    cool down."""
+    """Give the course's fine-tuning: AdamW, ten steps to warm up, the last 40 % to cool down."""
     defaults = {"optimizer": "adamw", "adam_lr": 2e-3, "warmup": min(1.0, 10 / steps), "decay": 0.4}
     return TrainSettings(steps, **defaults | others)
 
@@ -205,12 +184,11 @@ def train_sft(
     row_length: int | None = None,
     too_long: str = "error",
 ) -> TrainHistory:
-    """Teach `model` to complete the examples; return what happened, see `train`. For settings see
-    `sft_settings`.
+    """Teach `model` to complete the examples; return what happened, see `train`.
 
-    With `row_length` each batch is packed into rows of so many tokens: the same steps, with less
-    padding. An example longer than that, or than the model's `max_seq_len`, is a ValueError, or is
-    left out with `too_long="skip"`.
+    For settings see `sft_settings`. With `row_length` each batch is packed into rows of so many
+    tokens: the same steps, with less padding. An example longer than that, or than the model's
+    `max_seq_len`, is a ValueError, or is left out with `too_long="skip"`.
     """
     longest = model.settings.max_seq_len
     kept = examples_that_fit(
@@ -224,14 +202,14 @@ def train_sft(
 def examples_that_fit(
     examples: Sequence[SFTExample], length: int, too_long: str = "error"
 ) -> list[SFTExample]:
-    """Give the examples that a row of `length` tokens holds. If one does not fit: "error", or
-    "skip" it.
+    """Give the examples that a row of `length` tokens holds.
 
-    Raises ValueError if none is left, and for an example with nothing to read or nothing to say.
+    If one does not fit: "error", or "skip" it. Raises ValueError if none is left, and for an
+    example with nothing to read or nothing to say.
 
     >>> examples_that_fit([SFTExample([0, 5, 6], [7, 0])], length=3)
     Traceback (most recent call last):
-    ValueError: example 0 of 1 has 4 tokens, more than 3; with too_long="skip" such examples are left out
+    ValueError: example 0 of 1 has 4 tokens, more than 3; too_long="skip" leaves such examples out
     """
     if too_long not in ("error", "skip"):
         raise ValueError(f"too_long must be 'error' or 'skip', not {too_long!r}")
@@ -247,7 +225,7 @@ def examples_that_fit(
             f"example {long[0]} of {len(examples)} has {examples[long[0]].size} tokens, more than"
             f" {length}"
         )
-        raise ValueError(f'{which}; with too_long="skip" such examples are left out')
+        raise ValueError(f'{which}; too_long="skip" leaves such examples out')
     if len(long) == len(examples):
         raise ValueError(
             f"no examples to learn from: {len(examples)} given, {len(long)} of more than {length}"

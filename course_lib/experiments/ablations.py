@@ -27,8 +27,7 @@ FIRST_LOSS = {name: GRPO_PRESET[name] for name in ("scale_by_std", "average", "c
 
 
 def no_worked_solutions(run: ExperimentRun) -> dict:
-    """Pre-train on a web on which nobody works a sum out, then practise: is there anything to bring
-    forth?"""
+    """Pre-train on a web where nobody works a sum out: is there anything to bring forth?"""
     return run_rl_ablation(
         pretrain_on_other_chains(run, "no-worked", replace(run.recipe.chains, worked=0)),
         "zero",
@@ -37,8 +36,7 @@ def no_worked_solutions(run: ExperimentRun) -> dict:
 
 
 def pretrain_on_other_chains(run: ExperimentRun, name: str, chains: ChainShares) -> ExperimentRun:
-    """Pre-train a base on a web with other answers to chains of sums; give the run that it belongs
-    to."""
+    """Pre-train a base on a web with other answers to chains of sums; give its run."""
     other = replace(
         run, folder=run.folder / ABLATIONS_FOLDER / name, recipe=replace(run.recipe, chains=chains)
     )
@@ -47,8 +45,7 @@ def pretrain_on_other_chains(run: ExperimentRun, name: str, chains: ChainShares)
 
 
 def filtered_sft(run: ExperimentRun) -> dict:
-    """One round of tuning on the base's own right and well-formed answers, without any
-    reinforcement learning."""
+    """One round of tuning on the base's own right and well-formed answers, without any RL."""
     return rejection_sampling_round(run, "filtered", is_right_and_well_formed)
 
 
@@ -66,8 +63,7 @@ def filtered_worked_sft(run: ExperimentRun) -> dict:
 
 
 def rejection_sampling_round(run: ExperimentRun, name: str, good: arithmetic.AnswerFilter) -> dict:
-    """Sample the base 16 times for each of many questions, keep good answers, tune the base on
-    them."""
+    """Sample the base 16 times for each of many questions; tune it on the good answers."""
     pairs = run.once(
         f"{ABLATIONS_FOLDER}/{name}/answers",
         lambda: collect_good_answers(run, "base", run.recipe.sft_questions, 16, good),
@@ -83,14 +79,12 @@ def strict_reward(
     stage: str = f"{ABLATIONS_FOLDER}/strict",
     settings: GRPOSettings | None = None,
 ) -> dict:
-    """R1-Zero with a reward for right answers only if they are well-formed: is the work still
-    learnt?"""
+    """R1-Zero, right answers rewarded only if they are well-formed: is the work still learnt?"""
     return run_rl_ablation(run, stage, {"accuracy, if formatted": 1.0, "format": 0.2}, settings)
 
 
 def weak_format_reward(run: ExperimentRun, stage: str = f"{ABLATIONS_FOLDER}/weak-format") -> dict:
-    """R1-Zero with a weak reward for the form and GRPO's first loss, an average per answer: does
-    the form survive?"""
+    """R1-Zero, a weak reward for form, an average per answer (GRPO): does the form survive?"""
     return run_rl_ablation(
         run, stage, {"accuracy": 1.0, "format": 0.2}, replace(run.recipe.zero, **FIRST_LOSS)
     )
@@ -115,8 +109,7 @@ def rare_tags_strict(run: ExperimentRun) -> dict:
 
 
 def rare_tags_strict_averaged(run: ExperimentRun) -> dict:
-    """The same with GRPO's first loss, under which a token of a long answer counts less: is the
-    work still learnt?"""
+    """The same with GRPO's first loss, weak on tokens of long answers: is the work still learnt?"""
     return strict_reward(
         pretrain_with_rare_tags(run), "strict-averaged", replace(run.recipe.zero, **FIRST_LOSS)
     )
@@ -133,8 +126,7 @@ def pretrain_with_rare_tags(run: ExperimentRun) -> ExperimentRun:
 
 
 def naive_reward_model(run: ExperimentRun) -> dict:
-    """The last stage with a reward model that has seen answers of the base only, and a loose
-    leash."""
+    """The last stage with a reward model that knows the base's answers only, and a loose leash."""
     judge = reward_model_stage(run, "sft/judge")
     name = f"{ABLATIONS_FOLDER}/naive-judge"
     rl_stage(

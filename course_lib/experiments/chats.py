@@ -1,4 +1,7 @@
-"""The chats of the R1 pipeline: what the reward model learns from, and what it then rates."""
+"""The chats of the R1 pipeline: what the reward model learns from, and what it then rates.
+
+A chat is a question about a fact and an answer; the annotator of `tasks.fact_chats` compares two.
+"""
 
 from collections.abc import Sequence
 from random import Random
@@ -33,19 +36,13 @@ def reasoning_and_chat_task(
     rules, sums = weighted_reward(REASONING_REWARDS), arithmetic.arithmetic_task(REASONING_REWARDS)
 
     def draw(rng: Random) -> Question:
-        return (
-            draw_fact_question(rng)
-            if rng.random() < share_of_chats
-            else arithmetic.draw_arithmetic_question(rng)
-        )
+        is_chat = rng.random() < share_of_chats
+        return draw_fact_question(rng) if is_chat else arithmetic.draw_arithmetic_question(rng)
 
     def reward(questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
         both = list(zip(questions, answers, strict=True))
-        scores = iter(
-            score_chats(
-                judge, tokenizer, [chat for chat in both if not is_arithmetic_question(chat[0])]
-            )
-        )
+        chats = [pair for pair in both if not is_arithmetic_question(pair[0])]
+        scores = iter(score_chats(judge, tokenizer, chats))
         return [
             rules(question.truth, text) if is_arithmetic_question(question) else next(scores)
             for question, text in both
@@ -87,16 +84,19 @@ def sample_chats(
     temperature: float = 1.0,
 ) -> list[str]:
     """Let the model of a stage answer questions about facts, `n_samples` times each."""
-    options = {
-        "n_samples": n_samples,
-        "temperature": temperature,
-        "max_new_tokens": 32,
-        "seed": run.seed,
-    }
-    return answer_in_batches(run.load(name), run.tokenizer(), questions, **options)[0]
+    answers, _ = answer_in_batches(
+        run.load(name),
+        run.tokenizer(),
+        questions,
+        n_samples=n_samples,
+        temperature=temperature,
+        max_new_tokens=32,
+        seed=run.seed,
+    )
+    return answers
 
 
-def compare_chats(run: ExperimentRun, also: str | None) -> list[preferences.PreferencePair]:
+def compare_chats(run: ExperimentRun, also: str | None) -> list[preferences.PreferenceTexts]:
     """Let the annotator compare pairs of chat answers.
 
     Two of the base; or, in two thirds of the pairs, one or both of the model of the stage `also`,
@@ -106,72 +106,67 @@ def compare_chats(run: ExperimentRun, also: str | None) -> list[preferences.Pref
     rng = Random(f"{run.seed}/compared/{also}")
     questions = [draw_fact_question(rng) for _ in range(run.recipe.n_pairs)]
     answers = sample_chats(run, "base", questions, n_samples=2)
+    first, second = answers[::2], answers[1::2]
     if also:
         own, wild = (
             sample_chats(run, also, questions, 1, temperature) for temperature in (1.0, 1.7)
         )
-        answers[0::6], answers[2::6], answers[3::6] = own[0::3], own[1::3], wild[1::3]
-    return annotate_pairs(rng, questions, answers)
+        # Three kinds in turn: own and the base's, own and wild, two of the base.
+        first = [own[i] if i % 3 < 2 else text for i, text in enumerate(first)]
+        second = [wild[i] if i % 3 == 1 else text for i, text in enumerate(second)]
+    pairs = zip(first, second, strict=True)
+    return annotate_pairs(rng, questions, [text for pair in pairs for text in pair])
 
 
 def reward_model_stage(run: ExperimentRun, name: str, also: str | None = None) -> RewardModel:
     """Train a reward model on what the annotator chose, the first time; read it after that."""
-    build = lambda numbers: RewardModel(DeepSeekV3(DeepSeekSettings(**numbers)))  # noqa: E731
     if not run.path(name).exists():
         pairs = preferences.encode_preferences(run.tokenizer(), compare_chats(run, also))
         trained = train_reward_model(run.load("base"), pairs, run.recipe.judge_steps, seed=run.seed)
         checkpoint.save_checkpoint(
             run.path(name), trained.model, {"pairs": len(pairs), "accuracy": trained.accuracy}
         )
-    return checkpoint.load_checkpoint(run.path(name), build)[0].to(run.device)
+    judge, _ = checkpoint.load_checkpoint(
+        run.path(name), lambda numbers: RewardModel(DeepSeekV3(DeepSeekSettings(**numbers)))
+    )
+    return judge.to(run.device)
 
 
 def best_of_n_chats(
     run: ExperimentRun, judge: RewardModel, name: str, n_questions: int, n_samples: int = 16
-) -> list:
-    """Let the model of a stage answer questions about facts; keep the answer to each that the judge
-    likes best."""
+) -> list[tuple[str, str]]:
+    """Let the model of a stage answer questions about facts; keep what the judge likes best.
+
+    Of the `n_samples` answers to a question that is one, unless `is_one_plain_line` refuses it.
+    Gives pairs (question, answer).
+    """
     rng = Random(f"{run.seed}/best chats")
     questions = [draw_fact_question(rng) for _ in range(n_questions)]
     answers = sample_chats(run, name, questions, n_samples)
-    chats = list(
-        zip([question for question in questions for _ in range(n_samples)], answers, strict=True)
-    )
-    scores = score_chats(judge, run.tokenizer(), chats)
-    best = [
-        max(range(i, i + n_samples), key=scores.__getitem__)
-        for i in range(0, len(chats), n_samples)
-    ]
-    return [
-        (question.text, text)
-        for question, text in (chats[i] for i in best)
-        if is_one_plain_line(text)
-    ]
+    asked = [question for question in questions for _ in range(n_samples)]
+    scores = score_chats(judge, run.tokenizer(), list(zip(asked, answers, strict=True)))
+    groups = (range(i, i + n_samples) for i in range(0, len(answers), n_samples))
+    best = [max(group, key=scores.__getitem__) for group in groups]
+    return [(asked[i].text, answers[i]) for i in best if is_one_plain_line(answers[i])]
 
 
 def is_one_plain_line(text: str) -> bool:
-    """Tell whether an answer is one line, no blank, and holds no token that `chat.render_chat`
-    refuses."""
-    return (
-        bool(text.strip())
-        and not any(token in text for token in (END_OF_TEXT, PAD))
-        and "\n" not in text
-    )
+    """Tell whether an answer is one line, no blank, without a token that `render_chat` refuses."""
+    return bool(text.strip()) and not any(part in text for part in (END_OF_TEXT, PAD, "\n"))
 
 
 def evaluate_chats(
     run: ExperimentRun, name: str, judge: RewardModel | None = None, n: int = 500
 ) -> dict[str, float]:
-    """Measure how a stage answers questions about facts: the shares of
-    `fact_chats.fact_answer_metrics`, and the judge's score."""
+    """Measure how a stage answers questions about facts.
+
+    The shares of `fact_chats.fact_answer_metrics`, and the judge's mean "score" if there is one.
+    """
     rng = Random(EVALUATION_SEED)
     questions = [draw_fact_question(rng) for _ in range(n)]
     answers = sample_chats(run, name, questions, n_samples=1)
-    scores = (
-        score_chats(judge, run.tokenizer(), list(zip(questions, answers, strict=True)))
-        if judge
-        else []
-    )
-    return fact_answer_metrics(questions, answers) | (
-        {"score": mean_or_zero(scores)} if judge else {}
-    )
+    measures = fact_answer_metrics(questions, answers)
+    if judge:
+        chats = list(zip(questions, answers, strict=True))
+        measures["score"] = mean_or_zero(score_chats(judge, run.tokenizer(), chats))
+    return measures

@@ -1,5 +1,4 @@
-"""The ladder: every language model of the course, scored in bits per byte on the same held-out
-texts.
+"""The ladder: every language model of the course, in bits per byte on the same held-out texts.
 
 Two corpora: Shakespeare's plays, and the small web (its mixture "base"). `score_on_corpora` is the
 one function that scores anything on them; `score_baselines` gives the rungs that are no neural
@@ -32,10 +31,8 @@ LADDER_FOLDER = DATA_FOLDER / "ladder"
 
 POEM_TITLES = ("lover's-complaint", "pilgrim", "phoenix", "lucrece", "sonnets")
 HELD_OUT_PLAYS = ("plays/the-tempest", "plays/twelfth-night")
-HELD_OUT_SEED, HELD_OUT_BYTES = (
-    1_000_000,
-    100_000,
-)  # of the small web: another seed than anybody trains on
+# of the small web: another seed than anybody trains on
+HELD_OUT_SEED, HELD_OUT_BYTES = 1_000_000, 100_000
 NGRAM_ORDERS = (1, 2, 3, 5, 8)  # of the n-grams: bytes looked at, the predicted one included
 
 
@@ -49,8 +46,7 @@ class LadderCorpus:
 
     @cached_property
     def tokens(self) -> Int[Tensor, "N"]:
-        """All documents as one row of tokens, an end token after each: for
-        `batches.shuffled_windows`."""
+        """All documents as one row of tokens for `shuffled_windows`, an end token after each."""
         ids = (
             self.tokenizer.encode(document, allowed_special="all") for document in self.documents
         )
@@ -85,36 +81,31 @@ def score_on_corpora(scorer: DocumentScorer | Mapping[str, DocumentScorer]) -> d
 
 
 def score_baselines() -> dict[str, dict[str, float]]:
-    """Score what is no neural net on both corpora, `{rung: {corpus: bits per byte}}`. Takes half a
-    minute.
+    """Score what is no neural net on both corpora, `{rung: {corpus: bits per byte}}`.
 
-    A compressor gets the held-out documents as one file, since a file per document would mostly be
-    headers.
+    Takes half a minute. A compressor gets the held-out documents as one file, since a file per
+    document would mostly be headers.
     """
     rungs: dict[str, dict[str, float]] = defaultdict(dict)
+    score = evaluate.evaluate_bits_per_byte
     for name in LADDER_CORPORA:
         documents, held_out = ladder_corpus(name).documents, ladder_corpus(name).held_out
-        rungs["8 bits, no guess"][name] = evaluate.evaluate_bits_per_byte(
-            baselines.uniform_bits, held_out
-        )
-        rungs["gzip"][name] = evaluate.evaluate_bits_per_byte(
-            baselines.gzip_bits, ["".join(held_out)]
-        )
+        one_file = ["".join(held_out)]
         after_training = baselines.xz_bits_after("".join(documents))
-        rungs["xz, after the training text"][name] = evaluate.evaluate_bits_per_byte(
-            after_training, ["".join(held_out)]
-        )
+        rungs["8 bits, no guess"][name] = score(baselines.uniform_bits, held_out)
+        rungs["gzip"][name] = score(baselines.gzip_bits, one_file)
+        rungs["xz, after the training text"][name] = score(after_training, one_file)
         for order in NGRAM_ORDERS:
             counts = baselines.NGramModel(documents, order)
-            rungs[f"{order}-grams of bytes"][name] = evaluate.evaluate_bits_per_byte(
-                counts, held_out
-            )
+            rungs[f"{order}-grams of bytes"][name] = score(counts, held_out)
     return dict(rungs)
 
 
 def train_ladder_gpt2(corpus: LadderCorpus, steps: int = 900, seed: int = 0) -> GPT2:
-    """Train a GPT-2 of three layers on a corpus. Takes half a minute on the small web, more on the
-    plays."""
+    """Train a GPT-2 of three layers on a corpus.
+
+    Takes half a minute on the small web, more on the plays.
+    """
     torch.manual_seed(seed)
     model = GPT2(
         GPT2Settings(corpus.tokenizer.n_vocab, max_seq_len=64, d_model=64, n_layers=3, n_heads=4)
@@ -127,25 +118,17 @@ def train_ladder_gpt2(corpus: LadderCorpus, steps: int = 900, seed: int = 0) -> 
 
 
 def score_gpt2(seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, list[float]]]:
-    """Train and score GPT-2 on each corpus, as `{"GPT-2": {corpus: bits per byte, one for each
-    seed}}`."""
+    """Train and score GPT-2 on each corpus: `{"GPT-2": {corpus: bits per byte, seed by seed}}`."""
     scores: dict[str, list[float]] = {name: [] for name in LADDER_CORPORA}
     for name, seed in product(LADDER_CORPORA, seeds):
-        scores[name].append(
-            score_on_corpora(
-                {
-                    name: ladder_corpus(name).scorer(
-                        train_ladder_gpt2(ladder_corpus(name), seed=seed)
-                    )
-                }
-            )[name]
-        )
+        corpus = ladder_corpus(name)
+        scorer = corpus.scorer(train_ladder_gpt2(corpus, seed=seed))
+        scores[name].append(score_on_corpora({name: scorer})[name])
     return {"GPT-2": scores}
 
 
 def save_rungs(name: str, rungs: Mapping[str, Mapping[str, float | Sequence[float]]]) -> None:
-    """Keep the scores of rungs that take long in `data/ladder`, for the lessons that show the
-    ladder."""
+    """Keep the scores of slow rungs in `data/ladder`, for the lessons that show the ladder."""
     LADDER_FOLDER.mkdir(exist_ok=True)
     write_json(LADDER_FOLDER / f"{name}.json", "rungs of the ladder", 1, rungs)
 
@@ -164,26 +147,20 @@ def plays_corpus() -> LadderCorpus:
     }
     held_out = tuple(works.pop(url) for url in HELD_OUT_PLAYS)
     documents = tuple(works.values())
-    return LadderCorpus(
-        documents, held_out, bpe.train_bpe(documents, 2048, special_tokens=[END_OF_TEXT])
-    )
+    tokenizer = bpe.train_bpe(documents, 2048, special_tokens=[END_OF_TEXT])
+    return LadderCorpus(documents, held_out, tokenizer)
 
 
 def small_web_corpus() -> LadderCorpus:
-    """The small web: three megabytes, a hundred kilobytes of other documents, a vocabulary of 512
-    tokens."""
-    documents = tuple(
-        document.text for document in small_web.draw_clean_documents(3.0, seed=0, mixture="base")
+    """The small web: three megabytes, a hundred kilobytes held out, a vocabulary of 512 tokens."""
+    documents, others = (
+        tuple(each.text for each in small_web.draw_clean_documents(size, seed, mixture="base"))
+        for size, seed in ((3.0, 0), (0.2, HELD_OUT_SEED))
     )
-    others = [
-        document.text
-        for document in small_web.draw_clean_documents(0.2, HELD_OUT_SEED, mixture="base")
-    ]
     known = set(documents)
     held_out = take_bytes(HELD_OUT_BYTES, [text for text in others if text not in known])
-    return LadderCorpus(
-        documents, held_out, bpe.train_bpe(documents, 512, bpe.WORD_PATTERN, SPECIAL_TOKENS)
-    )
+    tokenizer = bpe.train_bpe(documents, 512, bpe.WORD_PATTERN, SPECIAL_TOKENS)
+    return LadderCorpus(documents, held_out, tokenizer)
 
 
 def take_bytes(n_bytes: int, documents: Sequence[str]) -> tuple[str, ...]:

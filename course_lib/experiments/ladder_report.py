@@ -5,6 +5,45 @@ from statistics import mean
 from course_lib.experiments.ladder_runs import BALANCING_RUNGS, FIRST_RUNG, LADDER_RUNGS
 from course_lib.files import markdown_table
 
+LADDER_HEAD = """# The ladder
+
+GPT-2, DeepSeek's V1, V2 and V3 in the same small size: trained on the same tokens over {seeds}
+seeds, then for the same processor time as GPT-2. Made by
+
+```bash
+{command}
+```
+
+Bits per byte on held-out text: mean and range over the seeds; less is better. *Seconds*: of one
+thread, for training on equal tokens. *Active*: the parameters that one token is multiplied by.
+*Cache*: bytes per token in real caches, four bytes a number. *Violation*: how far the busiest
+expert of the worst layer is above a fair load, on held-out text. *Dead*: experts with less than a
+tenth of a fair load, seed by seed. *Accepted*: how often a token drawn from the look ahead would
+stand."""
+BALANCE_HEAD = """Three layers, two of them with 16 experts, of which a token visits 2, and a shared
+one; three fifths of the steps. *Violation over the run*: of the worst layer, eighth by eighth; 7 is
+everybody at the same two experts."""
+LADDER_COLUMNS = (
+    "rung",
+    "bits per byte, equal tokens",
+    "equal time",
+    "seconds",
+    "parameters",
+    "active",
+    "cache, bytes per token",
+    "violation",
+    "dead",
+    "accepted",
+)
+RUNG_PAIRS = (
+    ("GPT-2", "V1"),
+    ("V1", "V2, latent attention only"),
+    ("V1", "V2, experts only"),
+    ("V1", "V2"),
+    ("V2", "V3"),
+    ("V3", "V3, looking ahead"),
+)
+
 
 def ladder_report(runs: list[dict], command: str) -> str:
     """Write all tables and what they say as Markdown."""
@@ -23,8 +62,7 @@ def ladder_report(runs: list[dict], command: str) -> str:
 
 
 def ladder_table(runs: list[dict], corpus: str) -> str:
-    """One row for each rung: bits per byte after equal tokens and after equal time, and what it
-    costs."""
+    """One row for each rung: bits per byte after equal tokens and equal time, and what it costs."""
     rows = []
     for rung in LADDER_RUNGS:
         mine = runs_with(runs, table="tokens", corpus=corpus, rung=rung)
@@ -48,8 +86,7 @@ def ladder_table(runs: list[dict], corpus: str) -> str:
 
 
 def balance_table(runs: list[dict]) -> str:
-    """One row for each way to balance: what happens in training, and where held-out text goes
-    afterwards."""
+    """One row for each way to balance: what happens in training, and on held-out text later."""
     rows = []
     for rung in BALANCING_RUNGS:
         mine = runs_with(runs, table="balance", rung=rung)
@@ -76,8 +113,7 @@ def balance_table(runs: list[dict]) -> str:
 
 
 def gains_by_step(runs: list[dict], corpus: str) -> str:
-    """One line for each pair of neighbours: the difference in bits per byte, seed by seed, and in
-    cost."""
+    """One line for each pair of neighbours: the gain in bits per byte, by seed, and in cost."""
     lines = []
     for before, after in RUNG_PAIRS:
         told = []
@@ -104,8 +140,10 @@ def gains_by_step(runs: list[dict], corpus: str) -> str:
 
 
 def paired_gains(runs: list[dict], corpus: str, table: str, before: str, after: str) -> list[float]:
-    """Subtract the bits per byte of one rung from another's, seed by seed; the first rung has one
-    run for both."""
+    """Subtract the bits per byte of one rung from another's, seed by seed.
+
+    The first rung has one run for both budgets.
+    """
 
     def by_seed(rung: str) -> dict[int, float]:
         kind = "tokens" if rung == FIRST_RUNG else table
@@ -129,65 +167,19 @@ def mean_measure(runs: list[dict], what: str) -> float:
 
 
 def mean_and_range(runs: list[dict], what: str, digits: int = 3) -> str:
-    """Tell the mean of a measurement and its range over seeds: `0.512 (0.508-0.517)`; a dash where
-    there is none."""
+    """Tell the mean of a measurement and its range over seeds: `0.512 (0.508-0.517)`.
+
+    A dash where there is none.
+    """
     values = [run[what] for run in runs if run[what] is not None]
     if not values:
         return "-"
-    low, high = min(values), max(values)
-    return f"{mean(values):.{digits}f}" + (
-        f" ({low:.{digits}f}-{high:.{digits}f})" if len(values) > 1 else ""
-    )
+    low, middle, high = (f"{f(values):.{digits}f}" for f in (min, mean, max))
+    return f"{middle} ({low}-{high})" if len(values) > 1 else middle
 
 
 def dead_experts_by_seed(runs: list[dict]) -> str:
     """Tell how many of all experts are dead, seed by seed."""
-    return (
-        "-"
-        if not runs[0]["experts"]
-        else ", ".join(str(r["dead"]) for r in runs) + f" of {runs[0]['experts']}"
-    )
-
-
-LADDER_HEAD = """# The ladder
-
-GPT-2, DeepSeek's V1, V2 and V3 in the same small size: trained on the same tokens over {seeds} seeds, then for the same
-processor time as GPT-2. Made by
-
-```bash
-{command}
-```
-
-Bits per byte on held-out text: mean and range over the seeds; less is better. *Seconds*: of one thread, for training on
-equal tokens. *Active*: the parameters that one token is multiplied by. *Cache*: bytes per token in real caches, four
-bytes a number. *Violation*: how far the busiest expert of the worst layer is above a fair load, on held-out text.
-*Dead*: experts with less than a tenth of a fair load, seed by seed. *Accepted*: how often a token drawn from the look
-ahead would stand."""
-
-
-BALANCE_HEAD = """Three layers, two of them with 16 experts, of which a token visits 2, and a shared one; three fifths
-of the steps. *Violation over the run*: of the worst layer, eighth by eighth; 7 is everybody at the same two experts."""
-
-
-LADDER_COLUMNS = (
-    "rung",
-    "bits per byte, equal tokens",
-    "equal time",
-    "seconds",
-    "parameters",
-    "active",
-    "cache, bytes per token",
-    "violation",
-    "dead",
-    "accepted",
-)
-
-
-RUNG_PAIRS = (
-    ("GPT-2", "V1"),
-    ("V1", "V2, latent attention only"),
-    ("V1", "V2, experts only"),
-    ("V1", "V2"),
-    ("V2", "V3"),
-    ("V3", "V3, looking ahead"),
-)
+    if not runs[0]["experts"]:
+        return "-"
+    return ", ".join(str(run["dead"]) for run in runs) + f" of {runs[0]['experts']}"

@@ -50,10 +50,8 @@ LADDER_DEEPSEEK = LADDER_SIZE | {
     "v_head_dim": 16,
     "tied": True,
 }
-LADDER_RECIPE = {
-    "muon_lr": 0.02,
-    "adam_lr": 0.01,
-}  # the best of a small sweep, for V1 on both corpora
+# the best of a small sweep, for V1 on both corpora
+LADDER_RECIPE = {"muon_lr": 0.02, "adam_lr": 0.01}
 BIAS_SPEED = 0.01  # of the routers' bias at the full learning rate, falling with it
 
 
@@ -84,6 +82,7 @@ LADDER_RUNGS = {
         BIAS_SPEED,
     ),
 }
+FIRST_RUNG = "GPT-2"  # whose time is the budget of the others
 MANY_EXPERTS = {"n_layers": 3, "n_experts": 16, "d_expert": 56}
 BALANCING_RUNGS = {
     "none, softmax": LadderRung(deepseek_builder(DeepSeekV2, **MANY_EXPERTS)),
@@ -105,8 +104,10 @@ BALANCING_RUNGS = {
 
 
 def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int) -> dict:
-    """Train one model and measure all that the tables show. The seconds are the processor's, of
-    training alone."""
+    """Train one model and measure all that the tables show.
+
+    The seconds are the processor's, of training alone.
+    """
     torch.manual_seed(seed)
     model, settings = rung.build(corpus.tokenizer.n_vocab), TrainSettings(steps, **LADDER_RECIPE)
     nudge = balance_by_bias(lambda step: rung.bias_speed * settings.share_of_peak(step / steps))
@@ -142,8 +143,10 @@ def held_out_windows(corpus: ladder.LadderCorpus, n: int = 64) -> Int[Tensor, "n
 
 
 def measure_balance(model: nn.Module, corpus: ladder.LadderCorpus) -> dict:
-    """Tell how unevenly held-out text uses the experts: the worst layer's violation, the dead ones
-    of all layers."""
+    """Tell how unevenly held-out text uses the experts.
+
+    The violation is the worst layer's, the dead ones are those of all layers.
+    """
     loads = count_expert_loads(model, list(held_out_windows(corpus).split(LADDER_BATCH)))
     if not loads:
         return {"violation": None, "dead": None, "experts": 0}
@@ -156,8 +159,10 @@ def measure_balance(model: nn.Module, corpus: ladder.LadderCorpus) -> dict:
 
 
 def held_out_acceptance(model: nn.Module, corpus: ladder.LadderCorpus) -> float | None:
-    """Tell how often a token drawn from the look ahead would stand on held-out text; None for a
-    model without."""
+    """Tell how often a token drawn from the look ahead would stand on held-out text.
+
+    None for a model without.
+    """
     return mtp_acceptance(model, held_out_windows(corpus)) if getattr(model, "mtp", None) else None
 
 
@@ -170,8 +175,7 @@ def cache_bytes_per_token(model: nn.Module) -> float:
 
 
 def mean_by_eighths(violations: list[list[float]]) -> list[float]:
-    """Average the worst layer's violation over each eighth of a run; nothing if there are no
-    experts.
+    """Average the worst layer's violation over each eighth of a run; nothing without experts.
 
     >>> mean_by_eighths([[1.0, 3.0]] * 8 + [[2.0, 0.0]] * 8)
     [3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0]
@@ -209,30 +213,17 @@ class RunRecords:
 
 
 def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], steps: int) -> None:
-    """Train every rung on equal tokens, then all but the first on equal time, then the mixtures
-    left unbalanced."""
+    """Train every rung on equal tokens, all but the first on equal time, then without balance."""
     for seed, name in product(seeds, corpora):
         corpus, key = ladder.ladder_corpus(name), {"corpus": name, "seed": seed}
         for rung, how in LADDER_RUNGS.items():
-            first = records.get(
-                partial(run_rung, how, corpus, steps, seed), table="tokens", rung=rung, **key
-            )
-            budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
-            as_long = round(steps * budget / first["seconds"])
+            measure = partial(run_rung, how, corpus, seed=seed)
+            first = records.get(partial(measure, steps), table="tokens", rung=rung, **key)
             if rung != FIRST_RUNG:
-                records.get(
-                    partial(run_rung, how, corpus, as_long, seed), table="time", rung=rung, **key
-                )
+                budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
+                as_long = round(steps * budget / first["seconds"])
+                records.get(partial(measure, as_long), table="time", rung=rung, **key)
+    corpus = ladder.ladder_corpus("small web")
     for seed, (rung, how) in product(seeds, BALANCING_RUNGS.items()):
-        key = {"table": "balance", "rung": rung, "corpus": "small web", "seed": seed}
-        records.get(
-            partial(run_rung, how, ladder.ladder_corpus("small web"), max(1, steps * 3 // 5), seed),
-            **key,
-        )
-
-
-# The tables
-# --------------------------------------------------------------------------------------------------
-
-
-FIRST_RUNG = "GPT-2"
+        measure = partial(run_rung, how, corpus, max(1, steps * 3 // 5), seed)
+        records.get(measure, table="balance", rung=rung, corpus="small web", seed=seed)

@@ -1,5 +1,4 @@
-"""Train any language model of the course on a folder of texts, on Shakespeare's plays or on the
-small web.
+"""Train any language model of the course on a folder of texts, on plays or on the small web.
 
     python -m course_lib.train --out runs/poet --model v3 --text plays --steps 500
     python -m course_lib.train --out runs/poet --resume
@@ -49,18 +48,17 @@ MODEL_KINDS = {
 MODEL_FAMILIES = (
     "v1 is Llama, moe v1 with experts, v2 adds latent attention, v3 another router (default: gpt2)"
 )
+MODEL_SIZES = {  # option -> its default, and what it is
+    "max_seq_len": (128, "tokens of context"),
+    "d_model": (64, "width"),
+    "n_layers": (4, "layers"),
+    "n_heads": (4, "attention heads"),
+}
 COMMAND_KIND, COMMAND_VERSION = "training command", 1
-CHANGEABLE_OPTIONS = (
-    "every",
-    "sharded",
-    "device",
-    "accumulate",
-    "prompt",
-)  # when a run is taken up
-HELD_OUT, SCORED_BYTES = (
-    20,
-    30_000,
-)  # every twentieth document is held out; so much of them is scored on the way
+# of a run that is taken up again
+CHANGEABLE_OPTIONS = ("every", "sharded", "device", "accumulate", "prompt")
+# every twentieth document is held out; so much of them is scored on the way
+HELD_OUT, SCORED_BYTES = 20, 30_000
 
 OPTION_HELP = {
     "steps": "batches to learn from",
@@ -103,7 +101,15 @@ def pretraining_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run = parser.add_argument_group("the run")
+    add_run_options(parser.add_argument_group("the run"))
+    add_text_options(parser.add_argument_group("the text"))
+    add_model_options(parser.add_argument_group("the model"))
+    add_training_options(parser.add_argument_group("training"))
+    return parser
+
+
+def add_run_options(run: argparse._ArgumentGroup) -> None:
+    """Describe where the run is kept, and how it goes on."""
     run.add_argument(
         "--out", type=Path, required=True, help="folder for everything that the run makes"
     )
@@ -125,7 +131,10 @@ def pretraining_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="under torchrun: share the model out (FSDP), not copy it",
     )
-    text = parser.add_argument_group("the text")
+
+
+def add_text_options(text: argparse._ArgumentGroup) -> None:
+    """Describe what is read, and by which tokenizer."""
     text.add_argument(
         "--text",
         default="plays",
@@ -135,15 +144,12 @@ def pretraining_parser() -> argparse.ArgumentParser:
     text.add_argument(
         "--vocab-size", type=int, default=1024, help="tokens of the tokenizer (default: 1024)"
     )
-    model = parser.add_argument_group("the model")
+
+
+def add_model_options(model: argparse._ArgumentGroup) -> None:
+    """Describe the kind of model and its sizes."""
     model.add_argument("--model", default="gpt2", choices=MODEL_KINDS, help=MODEL_FAMILIES)
-    sizes = {
-        "max_seq_len": (128, "tokens of context"),
-        "d_model": (64, "width"),
-        "n_layers": (4, "layers"),
-        "n_heads": (4, "attention heads"),
-    }
-    for name, (default, about) in sizes.items():
+    for name, (default, about) in MODEL_SIZES.items():
         model.add_argument(
             option_name(name), type=int, default=default, help=f"{about} (default: {default})"
         )
@@ -151,14 +157,17 @@ def pretraining_parser() -> argparse.ArgumentParser:
         "--set", nargs="+", default=[], metavar="NAME=VALUE", dest="more",
         help="other settings of the model, as in: --set n_experts=16 mtp=true",
     )  # fmt: skip
-    training = parser.add_argument_group("training")
+
+
+def add_training_options(training: argparse._ArgumentGroup) -> None:
+    """Describe the batches, and every setting of `TrainSettings`."""
     training.add_argument(
         "--batch-size", type=int, default=16, help="rows of a batch (default: 16)"
     )
     for field in fields(TrainSettings):
         default = 500 if field.default is MISSING else field.default
         kind = type(default) if default is not None else float
-        about = f"{OPTION_HELP[field.name]}" + ("" if default is None else f" (default: {default})")
+        about = OPTION_HELP[field.name] + ("" if default is None else f" (default: {default})")
         training.add_argument(
             option_name(field.name),
             type=kind,
@@ -166,7 +175,6 @@ def pretraining_parser() -> argparse.ArgumentParser:
             choices=OPTION_CHOICES.get(field.name),
             help=about,
         )
-    return parser
 
 
 def option_name(name: str) -> str:
@@ -181,8 +189,7 @@ def option_name(name: str) -> str:
 def remembered_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """Read the options; for a run that is taken up, those it was started with, which new ones may
-    not contradict."""
+    """Read the options; for a run taken up again its own, which new ones may not contradict."""
     options = parser.parse_args(arguments)
     file = options.out / "run.json"
     if not options.resume:
@@ -212,8 +219,10 @@ def remembered_options(
 
 
 def read_texts(options: argparse.Namespace) -> PretrainingTexts:
-    """Get the documents, hold some out, and learn a tokenizer from the others, or take the one of
-    the run before."""
+    """Get the documents, hold some out, and learn a tokenizer from the others.
+
+    A run that is taken up again has its own.
+    """
     documents, pattern, special = get_documents(options)
     learnt, held_out = hold_out_documents(documents)
     file = options.out / "tokenizer.json"
@@ -228,8 +237,7 @@ def read_texts(options: argparse.Namespace) -> PretrainingTexts:
 
 
 def get_documents(options: argparse.Namespace) -> tuple[list[str], str, str | tuple[str, ...]]:
-    """Read the documents; with them the pattern of their tokenizer, and which special tokens may
-    stand in them."""
+    """Read the documents; with them their tokenizer's pattern and the allowed special tokens."""
     if options.text == "plays":
         return [document.text for document in corpus.play_documents()], bpe.DIGITS_PATTERN, ()
     if options.text == "small-web":
@@ -240,11 +248,8 @@ def get_documents(options: argparse.Namespace) -> tuple[list[str], str, str | tu
             f"--text {options.text} is neither plays, nor small-web, nor a folder with .txt or .md"
             " files"
         )
-    return (
-        [document.text for document in corpus.read_text_folder(options.text)],
-        bpe.DIGITS_PATTERN,
-        (),
-    )
+    own = corpus.read_text_folder(options.text)
+    return [document.text for document in own], bpe.DIGITS_PATTERN, ()
 
 
 def hold_out_documents(documents: list[str]) -> tuple[list[str], list[str]]:
@@ -264,9 +269,7 @@ def hold_out_documents(documents: list[str]) -> tuple[list[str], list[str]]:
 def build_model(options: argparse.Namespace, vocab_size: int) -> nn.Module:
     """Build the model with its first weights."""
     build, settings = MODEL_KINDS[options.model]
-    sizes = {
-        name: vars(options)[name] for name in ("max_seq_len", "d_model", "n_layers", "n_heads")
-    }
+    sizes = {name: vars(options)[name] for name in MODEL_SIZES}
     known = {field.name for field in fields(settings)}
     more = {"tied": True} if "tied" in known else {}
     for pair in options.more:

@@ -1,9 +1,9 @@
 """From raw text to R1: the stages of DeepSeek-R1 (arXiv 2501.12948) at the size of a laptop.
 
-    base -> zero                                    reinforcement learning on rules alone: R1-Zero
-         -> cold-start -> reasoning                 a few readable answers first, then RL with a reward for language
-         -> sft -> r1                               the best of these answers and of the chats, then RL for both: R1
-    small-base -> student, small-zero               a small dense model, taught by R1 or by RL
+    base -> zero                        RL on rules alone: R1-Zero
+         -> cold-start -> reasoning     a few readable answers, then RL with a reward for language
+         -> sft -> r1                   the best of these answers and of the chats, then RL for both
+    small-base -> student, small-zero   a small dense model, taught by R1 or by RL
 
 Every stage reads what the stages before it left in the folder of the run and leaves a model, or
 data, of its own name. A stage that was killed goes on from its last checkpoint.
@@ -26,6 +26,7 @@ from course_lib.experiments.chats import (
 from course_lib.experiments.run import DENSE_STAGES, ExperimentRun
 from course_lib.experiments.stages import (
     finetune_stage,
+    learn_run_tokenizer,
     pretrain_stage,
     pretraining_settings,
     rl_stage,
@@ -98,7 +99,8 @@ class R1Recipe:
 
 
 LAPTOP_RECIPE = R1Recipe()
-GPU_RECIPE = replace(  # nine minutes on an H200; one seed, see data/r1/gpu
+# Nine minutes on an H200; one seed, see data/r1/gpu.
+GPU_RECIPE = replace(
     LAPTOP_RECIPE,
     megabytes=8.0,
     base={
@@ -118,13 +120,11 @@ GPU_RECIPE = replace(  # nine minutes on an H200; one seed, see data/r1/gpu
 R1_PRESETS = {"laptop": LAPTOP_RECIPE, "gpu": GPU_RECIPE}
 
 
-SHIPPED_R1 = ExperimentRun(
-    DATA_FOLDER / "r1/seed-0"
-)  # the tokenizer and four of the models: base, zero, r1, student
+# The tokenizer and four of the models: base, zero, r1, student.
+SHIPPED_R1 = ExperimentRun(DATA_FOLDER / "r1/seed-0")
 
 
-# ---------------------------------------------------------------------- what the stages are made of
-# Each of `pretrain_stage`, `rl_stage` and `finetune_stage` leaves a stage's model and history, unless that is done.
+# ----------------------------------------------------------------------- what the models learn from
 
 
 def r1_pages(run: ExperimentRun) -> Iterable[Document]:
@@ -144,8 +144,7 @@ def r1_early_pages(run: ExperimentRun) -> Iterable[Document]:
 
 
 def is_readable_answer(question: Question, text: str) -> bool:
-    """Tell whether an answer is right, well-formed, and in English only: worth being learnt
-    from."""
+    """Tell whether an answer is worth being learnt from: right, well-formed, in English only."""
     return (
         bool(verify_answer(question.truth, text))
         and is_well_formed(text)
@@ -159,18 +158,18 @@ def collect_good_answers(
     n_questions: int,
     n_samples: int,
     good: arithmetic.AnswerFilter = is_readable_answer,
-) -> list:
-    """Let a model answer fresh sums and keep a good answer for each, if there is one, as pairs of
-    texts."""
+) -> list[tuple[str, str]]:
+    """Let a model answer fresh sums; give a good answer to each, if there is one.
+
+    As pairs of texts: a question and its answer.
+    """
     rng = Random(f"{run.seed}/{teacher}/{n_questions}")
     questions = [arithmetic.draw_arithmetic_question(rng) for _ in range(n_questions)]
     texts, _ = answer_in_batches(
         run.load(teacher), run.tokenizer(), questions, n_samples=n_samples, seed=run.seed
     )
-    return [
-        (question.text, text)
-        for question, text in arithmetic.rejection_sample(questions, texts, good)
-    ]
+    kept = arithmetic.rejection_sample(questions, texts, good)
+    return [(question.text, text) for question, text in kept]
 
 
 # --------------------------------------------------------------------------------------- the stages
@@ -185,16 +184,17 @@ def tokenizer_stage(run: ExperimentRun) -> None:
 def base_stage(run: ExperimentRun) -> None:
     """V3-Base: latent attention, a mixture of experts, trained on the small web."""
     r = run.recipe
-    model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base))  # noqa: E731
     settings, early = pretraining_settings(r.base_steps), round(r.early_share * r.base_steps)
-    pretrain_stage(
-        run, "base", model, [r1_early_pages(run), r1_pages(run)], settings, phase_steps=[early]
-    )
+    phases = [r1_early_pages(run), r1_pages(run)]
+
+    def model(n_vocab: int) -> DeepSeekV3:
+        return DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.base))
+
+    pretrain_stage(run, "base", model, phases, settings, phase_steps=[early])
 
 
 def zero_stage(run: ExperimentRun) -> None:
-    """R1-Zero: the base, practising sums; right and well-formed answers earn rewards, nothing else
-    does."""
+    """R1-Zero: the base, practising sums; only right and well-formed answers earn rewards."""
     rl_stage(run, "zero", "base", arithmetic.arithmetic_task(ZERO_REWARDS), run.recipe.zero)
 
 
@@ -219,8 +219,10 @@ def reasoning_stage(run: ExperimentRun) -> None:
 
 
 def supervised_stage(run: ExperimentRun) -> None:
-    """The base a third time, tuned on the best answers so far: to sums by rule, to chats by a
-    reward model."""
+    """The base a third time, tuned on the best answers so far.
+
+    Which answers to sums are best, rules say; of those to chats, a reward model does.
+    """
     r = run.recipe
     sums = run.once(
         "sft/sums", lambda: collect_good_answers(run, "reasoning", r.sft_questions, n_samples=4)
@@ -228,20 +230,24 @@ def supervised_stage(run: ExperimentRun) -> None:
     finetune_stage(run, "sft", "base", sums + best_chats_stage(run), r.sft_steps)
 
 
-def best_chats_stage(run: ExperimentRun) -> list:
-    """Give the base's answers to questions about facts that a reward model likes best; needs the
-    base alone."""
-    return run.once(
-        "sft/chats",
-        lambda: best_of_n_chats(
-            run, reward_model_stage(run, "sft/judge"), "base", run.recipe.n_chats
-        ),
-    )
+def best_chats_stage(run: ExperimentRun) -> list[tuple[str, str]]:
+    """Give the base's answers to questions about facts that a reward model likes best.
+
+    It needs no other stage than the base.
+    """
+
+    def best_chats() -> list[tuple[str, str]]:
+        judge = reward_model_stage(run, "sft/judge")
+        return best_of_n_chats(run, judge, "base", run.recipe.n_chats)
+
+    return run.once("sft/chats", best_chats)
 
 
 def final_stage(run: ExperimentRun) -> None:
-    """R1: the tuned model, practising sums by rule and chats by a reward model that knows its own
-    answers."""
+    """R1: the tuned model, practising sums by rule and chats by a reward model.
+
+    This judge has seen answers of the tuned model itself.
+    """
     judge = reward_model_stage(run, "r1/judge", "sft")
     rl_stage(run, "r1", "sft", reasoning_and_chat_task(judge, run.tokenizer()), run.recipe.r1)
 
@@ -249,7 +255,10 @@ def final_stage(run: ExperimentRun) -> None:
 def small_base_stage(run: ExperimentRun) -> None:
     """A small dense model, trained on the small web."""
     r = run.recipe
-    model = lambda n_vocab: Llama(LlamaSettings(n_vocab, r.context, **r.small))  # noqa: E731
+
+    def model(n_vocab: int) -> Llama:
+        return Llama(LlamaSettings(n_vocab, r.context, **r.small))
+
     pretrain_stage(run, "small-base", model, [r1_pages(run)], pretraining_settings(r.small_steps))
 
 
@@ -290,8 +299,10 @@ R1_STAGES: dict[str, Callable[[ExperimentRun], None]] = {
 
 
 def evaluate_r1(run: ExperimentRun) -> dict:
-    """Measure what every stage has left, on sums that no stage has seen and questions about the
-    facts of the chats."""
+    """Measure what every stage has left, on sums that no stage has seen and on chats.
+
+    The chats are questions about the facts that they all speak of.
+    """
     return {
         "stages": {name: evaluate_part(run, name) for name in R1_STAGES},
         "at k": evaluate_part(run, "at-k"),
@@ -300,8 +311,10 @@ def evaluate_r1(run: ExperimentRun) -> dict:
 
 
 def evaluate_part(run: ExperimentRun, part: str) -> dict:
-    """Measure one stage, or answer many times ("at-k") or longer sums ("longer-sums"), unless that
-    is done."""
+    """Measure one stage, or what many answers ("at-k") or longer sums ("longer-sums") give.
+
+    What is done is read.
+    """
     parts = {
         "at-k": lambda: {
             name: arithmetic.arithmetic_at_k(run.load(name), run.tokenizer())

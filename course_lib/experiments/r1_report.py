@@ -1,5 +1,4 @@
-"""The report card of the pipeline: tables, figures and what the numbers carry, over all seeds that
-are done."""
+"""The report card of the pipeline: tables, figures and their meaning, over all finished seeds."""
 
 import json
 from collections.abc import Callable
@@ -68,8 +67,10 @@ def arithmetic_measure(run: dict, stage: str, measure: str) -> float:
 
 
 def write_report_card(out: Path) -> Path:
-    """Write `card.md`, its figures and `card.json` (all numbers in them) for the finished seeds in
-    the folder `out`."""
+    """Write `card.md`, its figures and `card.json` for the finished seeds in the folder `out`.
+
+    `card.json` holds all numbers of the others.
+    """
     runs = [
         read_r1_run(folder) for folder in sorted(Path(out).glob("seed-*")) if is_finished(folder)
     ]
@@ -89,9 +90,11 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_r1_run(folder: Path) -> dict:
-    """Collect what a run has left: measures, seconds, the history of R1-Zero, data counts,
-    controls, search."""
-    data = lambda name: read_json(folder / f"{name}.json", "data", DATA_VERSION)  # noqa: E731
+    """Collect what a run has left: measures, seconds, histories, data counts, ablations, search."""
+
+    def data(name: str) -> dict | list:
+        return read_json(folder / f"{name}.json", "data", DATA_VERSION)
+
     history = read_json(folder / "zero/history.json", "history", DATA_VERSION)
     seconds = {
         name: read_json(folder / name / "seconds.json", "seconds", DATA_VERSION)
@@ -126,58 +129,26 @@ def r1_report_card(runs: list[dict]) -> str:
     if not runs:
         return "\n".join([*head, "No seed is done yet.", ""])
     minutes = ", ".join(f"{run['seconds']['clock']['wall'] / 60:.0f}" for run in runs)
-    return "\n".join(
-        [
-            *head,
-            (
-                f"Seeds {seed_list(runs)}, one number each. A seed is other texts, other first"
-                " weights and other draws. Made by `python -m course_lib.r1 --out DIR --seed S`."
-                " Sums are 1,000 held-out ones, by which no recipe was chosen, at temperature 1"
-                f" unless it says greedy. From raw text to this card: {minutes} minutes by the"
-                " clock, one thread each."
-            ),
-            "",
-            "## Goals",
-            "",
-            r1_goals_table(runs),
-            "",
-            "## Stages",
-            "",
-            stages_table(runs),
-            "",
-            "## R1-Zero",
-            "",
-            "![Curves of R1-Zero](zero.svg)",
-            "",
-            what_grew_section(runs),
-            "",
-            samples_table(runs[0]),
-            "",
-            "## More answers than one",
-            "",
-            "![pass@k and majority@k](samples.svg)",
-            "",
-            at_k_table(runs),
-            "",
-            "## Manners",
-            "",
-            manners_table(runs),
-            "",
-            "## The small model",
-            "",
-            student_table(runs),
-            "",
-            "## Longer sums than any in the corpus",
-            "",
-            longer_sums_table(runs),
-            "",
-            "## Controls",
-            "",
-            ablations_section(runs),
-            "",
-            *search_report.search_section(runs),
-        ]
+    about = (
+        f"Seeds {seed_list(runs)}, one number each. A seed is other texts, other first weights and"
+        " other draws. Made by `python -m course_lib.r1 --out DIR --seed S`. Sums are 1,000"
+        " held-out ones, by which no recipe was chosen, at temperature 1 unless it says greedy."
+        f" From raw text to this card: {minutes} minutes by the clock, one thread each."
     )
+    curves, samples = "![Curves of R1-Zero](zero.svg)", "![pass@k and majority@k](samples.svg)"
+    sections = {
+        "Goals": [r1_goals_table(runs)],
+        "Stages": [stages_table(runs)],
+        "R1-Zero": [curves, what_grew_section(runs), samples_table(runs[0])],
+        "More answers than one": [samples, at_k_table(runs)],
+        "Manners": [manners_table(runs)],
+        "The small model": [student_table(runs)],
+        "Longer sums than any in the corpus": [longer_sums_table(runs)],
+        "Controls": [ablations_section(runs)],
+    }
+    parts = [[f"## {name}", *parts] for name, parts in sections.items()]
+    body = "\n\n".join([about, *(part for each in parts for part in each)])
+    return "\n".join([*head, body, "", *search_report.search_section(runs)])
 
 
 def r1_goals_table(runs: list[dict]) -> str:
@@ -190,53 +161,34 @@ def r1_goals_table(runs: list[dict]) -> str:
 
 def stages_table(runs: list[dict]) -> str:
     header = [
-        "stage",
-        "right",
-        "right, greedy",
-        "well-formed",
-        "show work",
-        "mixed",
-        "tokens",
-        "tokens if worked",
-        "seconds",
+        *("stage", "right", "right, greedy", "well-formed", "show work", "mixed"),
+        *("tokens", "tokens if worked", "seconds"),
     ]
-    rows = []
-    for stage in R1_STAGES:
-        of = lambda what, stage=stage: seed_percents(
-            [arithmetic_measure(run, stage, what) for run in runs]
-        )  # noqa: E731
-        number = lambda what, stage=stage: seed_decimals(
-            [arithmetic_measure(run, stage, what) for run in runs]
-        )  # noqa: E731
-        greedy = seed_percents(
-            [run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs]
-        )
-        seconds = ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs)
-        rows.append(
-            [
-                STAGE_NAMES[stage],
-                of("accuracy"),
-                greedy,
-                of("format"),
-                of("worked"),
-                of("mixed"),
-                number("length"),
-                number("length of worked"),
-                seconds,
-            ]
-        )
     note = "\n\nShares in per cent; *seconds* of one processor, all that the stage does included."
-    return markdown_table(header, rows) + note
+    return markdown_table(header, [stage_row(runs, stage) for stage in R1_STAGES]) + note
+
+
+def stage_row(runs: list[dict], stage: str) -> list[str]:
+    def over_seeds(measure: str) -> list[float]:
+        return [arithmetic_measure(run, stage, measure) for run in runs]
+
+    greedy = [run["measures"]["stages"][stage]["sums, greedy"]["accuracy"] for run in runs]
+    return [
+        STAGE_NAMES[stage],
+        seed_percents(over_seeds("accuracy")),
+        seed_percents(greedy),
+        *(seed_percents(over_seeds(measure)) for measure in ("format", "worked", "mixed")),
+        *(seed_decimals(over_seeds(measure)) for measure in ("length", "length of worked")),
+        ", ".join(f"{run['seconds'][stage]['processor']:.0f}" for run in runs),
+    ]
 
 
 def what_grew_section(runs: list[dict]) -> str:
     """Say which growth is composition, and what drifts: with the numbers beside it."""
     lines = []
     for run in runs:
-        before, after = (
-            run["measures"]["stages"]["base"]["sums"],
-            run["measures"]["stages"]["zero"]["sums"],
-        )
+        before = run["measures"]["stages"]["base"]["sums"]
+        after = run["measures"]["stages"]["zero"]["sums"]
         lines.append(
             f"- Seed {run['seed']}: from {before['length']:.1f} to {after['length']:.1f} tokens per"
             f" answer, from {before['length of worked']:.1f} to {after['length of worked']:.1f} per"
@@ -380,10 +332,8 @@ def over_optimization_table(runs: list[dict]) -> str:
     traits = [trait for trait in chats[0]["sft"] if trait != "score"]
     rows = []
     for stage in chats[0]:
-        name, each = (
-            STAGE_NAMES.get(stage, f"`{Path(stage).name}`"),
-            [chat[stage] for chat in chats],
-        )
+        name = STAGE_NAMES.get(stage, f"`{Path(stage).name}`")
+        each = [chat[stage] for chat in chats]
         score = seed_decimals([chat["score"] for chat in each], 2)
         rows.append(
             [name, score, *(seed_percents([chat[trait] for chat in each]) for trait in traits)]

@@ -1,8 +1,7 @@
-"""The pipeline's stages side by side: whatever has all that it needs is done, in as many processes
-as there are cores.
+"""The pipeline's stages side by side: what has all that it needs is done.
 
-The order changes no number: a task reads what the tasks that it needs have left in the folder of
-the run, and all its randomness comes from the run's seed.
+In as many processes as there are cores. The order changes no number: a task reads what the tasks
+that it needs have left in the folder of the run, and all its randomness comes from the run's seed.
 """
 
 import os
@@ -40,8 +39,7 @@ TASK_NEEDS: dict[str, tuple[str, ...]] = {
 
 
 def run_r1_pipeline(run: ExperimentRun, n_processes: int = 1, start: str | None = None) -> None:
-    """Do every task of the pipeline that is not done; the stage `start` and all after it in any
-    case.
+    """Do every task that is not done, and in any case the stage `start` and all after it.
 
     With one process they are done in turn, here; with more, up to `n_processes` at a time, one
     thread each.
@@ -79,8 +77,10 @@ def next_task(rest: list[str], needs: Mapping[str, tuple[str, ...]], done: list[
 
 
 def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
-    """Do all tasks in processes of their own. If one fails or is stopped, none is begun after
-    it."""
+    """Do all tasks in processes of their own.
+
+    If one fails or is stopped, none is begun after it.
+    """
     rest, done = list(TASK_NEEDS), []
     running: dict[Future, str] = {}
     with ProcessPoolExecutor(n_processes, get_context("spawn"), initialize_worker) as pool:
@@ -97,8 +97,7 @@ def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
 
 
 def initialize_worker() -> None:
-    """Take one thread, and show no progress bar: those of several processes would write over each
-    other."""
+    """Take one thread and show no progress bar: several would write over each other."""
     torch.set_num_threads(1)
     os.environ["COURSE_QUIET"] = "1"
 
@@ -107,7 +106,8 @@ def run_task(run: ExperimentRun, name: str) -> dict:
     """Do one task; return the seconds it took, and why it was stopped before its end, if it was."""
     start, cpu, stopped = time.perf_counter(), time.process_time(), None
     if name in R1_STAGES and not run.done(name):
-        print(f"seed {run.seed}, {name}: {R1_STAGES[name].__doc__}", flush=True)
+        about = (R1_STAGES[name].__doc__ or "").partition("\n")[0]
+        print(f"seed {run.seed}, {name}: {about}", flush=True)
     try:
         task_function(name)(run)
     except KeyboardInterrupt as stop:
@@ -128,17 +128,16 @@ def task_function(name: str):
 
 
 def record_task_seconds(run: ExperimentRun, name: str, spent: dict) -> None:
-    """Add a task's seconds to those of its stage. Raises KeyboardInterrupt if the task was
-    stopped."""
+    """Add a task's seconds to those of its stage.
+
+    Raises KeyboardInterrupt if the task was stopped.
+    """
     path = run.path(f"{name.split('/')[0]}/seconds")
-    before = (
-        read_json(path, "seconds", DATA_VERSION)
-        if path.exists()
-        else {"wall": 0.0, "processor": 0.0}
-    )
+    before = {"wall": 0.0, "processor": 0.0}
+    if path.exists():
+        before = read_json(path, "seconds", DATA_VERSION)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
-        path, "seconds", DATA_VERSION, {clock: before[clock] + spent[clock] for clock in before}
-    )
+    summed = {clock: before[clock] + spent[clock] for clock in before}
+    write_json(path, "seconds", DATA_VERSION, summed)
     if spent["stopped"] is not None:
         raise KeyboardInterrupt(spent["stopped"])

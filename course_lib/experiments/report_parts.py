@@ -1,5 +1,4 @@
-"""What the sections of the report card share: numbers of several seeds in a cell, a list of
-experiments, figures."""
+"""What the sections of the report card share: numbers of several seeds, lists, figures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
@@ -8,13 +7,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-SEED_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-)  # Okabe and Ito's, as in the lessons
+# Okabe and Ito's, as in the lessons
+SEED_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
 def seed_percents(values: Sequence[float]) -> str:
@@ -45,15 +39,14 @@ def code_in_cell(text: str) -> str:
 def list_experiments(
     experiments: Mapping[str, Callable], made: Mapping[str, Sequence[dict]]
 ) -> str:
-    """List experiments: for which runs each was made, if for any, and what it asks by the first
-    line of its docstring.
+    """List the experiments that were made: for which seeds, and what each asks.
 
-    `made` has the runs of each experiment by its name.
+    What it asks is the first paragraph of its docstring. `made` has the runs of each by its name.
     """
     lines = []
     for name, experiment in experiments.items():
         if made[name]:
-            asks = (experiment.__doc__ or "").partition("\n")[0]
+            asks = " ".join((experiment.__doc__ or "").partition("\n\n")[0].split())
             lines.append(f"- `{name}`, {seeds_in_words(made[name])}: {asks}")
     return "\n".join(lines)
 

@@ -21,15 +21,12 @@ from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainHistory
 
 DATA_VERSION = 1
-
-
 DENSE_STAGES = ("small-base", "small-zero", "student")  # the names of the dense models
 
 
 @dataclass(frozen=True)
 class ExperimentRun:
-    """One run of the pipeline: where it is kept, what its randomness starts from, and its
-    numbers."""
+    """One run of the pipeline: its folder, what its randomness starts from, and its numbers."""
 
     folder: Path
     seed: int = 0
@@ -37,8 +34,7 @@ class ExperimentRun:
     device: str = "cpu"
 
     def path(self, name: str) -> Path:
-        """Give the place of a JSON file, as in `path("sft/sums")`: each stage has a folder of its
-        own."""
+        """Give the place of a JSON file, as in `path("sft/sums")`: each stage has a folder."""
         return Path(self.folder) / f"{name}.json"
 
     def tokenizer(self) -> bpe.Tokenizer:
@@ -98,11 +94,9 @@ def claim_folder(run: ExperimentRun, preset: str) -> None:
 def timed_block(run: ExperimentRun, name: str) -> Iterator[None]:
     """Add the seconds that the block takes to those of the stage, also when it is interrupted."""
     path, start, cpu = run.path(f"{name}/seconds"), time.perf_counter(), time.process_time()
-    before = (
-        read_json(path, "seconds", DATA_VERSION)
-        if path.exists()
-        else {"wall": 0.0, "processor": 0.0}
-    )
+    before = {"wall": 0.0, "processor": 0.0}
+    if path.exists():
+        before = read_json(path, "seconds", DATA_VERSION)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield

@@ -1,7 +1,8 @@
 """Search by reinforcement learning: does the thinking itself grow?
 
 Three experiments share a base: `search`; `search-budget`, in which the tokens that an answer may
-have are few at first; and `search-control`, in which any expression earns the reward."""
+have are few at first; and `search-control`, in which any expression earns the reward.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -76,9 +77,8 @@ class SearchRecipe:
 SEARCH_RECIPE = SearchRecipe()
 
 
-SHIPPED_SEARCH = ExperimentRun(
-    DATA_FOLDER / "r1/seed-0/search", recipe=SEARCH_RECIPE
-)  # the tokenizer and two of the models: base, search
+# the tokenizer and two of the models: base, search
+SHIPPED_SEARCH = ExperimentRun(DATA_FOLDER / "r1/seed-0/search", recipe=SEARCH_RECIPE)
 
 
 def evaluate_search(run: ExperimentRun, name: str) -> dict:
@@ -88,10 +88,8 @@ def evaluate_search(run: ExperimentRun, name: str) -> dict:
     numbers of each.
     """
     model, tokenizer, r = run.load(name), run.tokenizer(), run.recipe
-    questions, longer = (
-        held_out_searches(r.n_evaluation),
-        held_out_searches(r.n_evaluation // 3, lengths=(6,)),
-    )
+    questions = held_out_searches(r.n_evaluation)
+    longer = held_out_searches(r.n_evaluation // 3, lengths=(6,))
     options = {"max_new_tokens": r.evaluation_tokens, "seed": EVALUATION_SEED}
     texts, of_longer = (
         answer_in_batches(model, tokenizer, asked, **options)[0] for asked in (questions, longer)
@@ -118,8 +116,11 @@ def search_base_stage(run: ExperimentRun) -> None:
     """V3 without experts, trained on puzzles and sheets of checks, with a tokenizer of its own."""
     r = run.recipe
     pages = small_web.draw_clean_documents(r.megabytes, run.seed, r.mixture, searches=r.shares)
-    model = lambda n_vocab: DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))  # noqa: E731
     settings = TrainSettings(r.base_steps, r.muon_lr, r.adam_lr, warmup=min(0.5, 50 / r.base_steps))
+
+    def model(n_vocab: int) -> DeepSeekV3:
+        return DeepSeekV3(DeepSeekSettings(n_vocab, r.context, **r.model))
+
     pretrain_stage(run, "base", model, [pages], settings, SEARCH_PATTERN)
 
 
@@ -136,8 +137,7 @@ def search_rl_stage(
 
 
 def measure_search_stages(run: ExperimentRun, *names: str) -> dict:
-    """Measure the base and what the stages `names` have left; a stage's measures are kept beside
-    its model."""
+    """Measure the base and the stages `names`; a stage's measures are kept beside its model."""
     return {
         name: run.once(f"{name}/measures", partial(evaluate_search, run, name))
         for name in ("base", *names)
@@ -151,8 +151,7 @@ def search_experiment(run: ExperimentRun) -> dict:
 
 
 def search_budget_experiment(run: ExperimentRun) -> dict:
-    """Practise with few tokens for each answer; then go on with more, and, to compare, with as few
-    as before.
+    """Practise with few tokens for each answer; then with more, and, to compare, as few as before.
 
     Both go on from the same model with the same settings and the same questions. The learning rate
     does not fall, so that growth never ends for want of it.
@@ -189,8 +188,7 @@ def run_search(
     recipe: SearchRecipe = SEARCH_RECIPE,
     device: str = "cpu",
 ) -> dict:
-    """Do an experiment, or what is left of it if it was stopped, and give the measures of its
-    models by name.
+    """Do what is left of an experiment, and give the measures of its models by name.
 
     All experiments of a folder share its base. Each stage leaves its model, history and measures in
     a folder.

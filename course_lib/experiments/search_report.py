@@ -1,5 +1,4 @@
-"""The report card's section on search: does the thinking itself grow, and when does it stop or
-shrink?
+"""The report card's section on search: does the thinking grow, and when does it stop or shrink?
 
 `run["search"]` holds what a seed has left: "measures" and "curves", each by the name of the model
 (see `read_search_run`).
@@ -27,11 +26,9 @@ from course_lib.files import markdown_table, read_json
 from course_lib.tasks.countdown import MAX_CORPUS_TRIES
 from course_lib.text.small_web.practice import MAX_TABLE_ROWS
 
-SMALL_BUDGET, BUDGET_RAISED, BUDGET_KEPT = (
-    "search-budget/small",
-    "search-budget/raised",
-    "search-budget/kept",
-)
+SMALL_BUDGET = "search-budget/small"
+BUDGET_RAISED = "search-budget/raised"
+BUDGET_KEPT = "search-budget/kept"
 SEARCH_MODEL_NAMES = {
     "base": "base",
     "search": "after `search`",
@@ -91,11 +88,8 @@ def sampled_measure(run: dict, model: str, measure: str = "tries of worked") -> 
 
 def tries_growth(run: dict) -> float:
     """Give the tries after practice, as times those of the base."""
-    return (
-        sampled_measure(run, "search") / sampled_measure(run, "base")
-        if sampled_measure(run, "base")
-        else nan
-    )
+    before = sampled_measure(run, "base")
+    return sampled_measure(run, "search") / before if before else nan
 
 
 def grows_again(run: dict) -> bool:
@@ -154,24 +148,23 @@ SEARCH_GOALS: list[tuple[str, str, Callable[[dict], str], Callable[[dict], bool]
 
 
 def read_search_run(folder: Path) -> dict:
-    """Collect what the experiments on search have left of a seed: the measures and the curves of
-    their models."""
+    """Collect what a seed's experiments on search have left: measures and curves of the models."""
     measured: dict[str, dict] = {}
     for name in SEARCH_EXPERIMENTS:
         path = folder / f"experiments/{name}/result.json"
         measured |= read_json(path, "data", DATA_VERSION) if path.exists() else {}
-    history = lambda name: read_json(
-        folder / f"search/{name}/history.json", "history", DATA_VERSION
-    )  # noqa: E731
+    curves = {}
+    for name in [name for name in measured if name != "base"]:
+        path = folder / f"search/{name}/history.json"
+        curves[name] = read_json(path, "history", DATA_VERSION)["measures"]
     return {
         "measures": {name: count_by_tries(result) for name, result in measured.items()},
-        "curves": {name: history(name)["measures"] for name in measured if name != "base"},
+        "curves": curves,
     }
 
 
 def count_by_tries(result: dict) -> dict:
-    """Count the answers by their tries, as [tries, answers, right ones], and keep the few answers
-    that are shown."""
+    """Count the answers by their tries, as [tries, answers, right ones]; keep those to be shown."""
     counts: dict[int, list[int]] = {}
     for n_tries, right in result["tries and right"]:
         count = counts.setdefault(n_tries, [n_tries, 0, 0])
@@ -197,8 +190,10 @@ def runs_with_model(runs: Sequence[dict], name: str) -> list[dict]:
 
 
 def search_section(runs: Sequence[dict]) -> list[str]:
-    """Write the section, part by part with blank lines between; nothing if no run has an experiment
-    on search."""
+    """Write the section, part by part with blank lines between.
+
+    Nothing if no run has an experiment on search.
+    """
     some, searched = runs_with_model(runs, "base"), runs_with_model(runs, "search")
     if not some:
         return []
@@ -297,8 +292,10 @@ def before_after_columns(*titles: str) -> list[str]:
 
 
 def harder_puzzles(runs: Sequence[dict]) -> str:
-    """Say whether puzzles with more numbers get more tries, and what comes of those with more than
-    any it saw."""
+    """Say whether puzzles with more numbers get more tries, and how the longest end.
+
+    The longest are those with more numbers than any it saw.
+    """
     groups = [search_measures(run, "search")["by numbers"] for run in runs]
     tries = [[each[n]["tries of worked"] for n in ("3", "4", "5")] for each in groups]
     rising = sum(three < four < five for three, four, five in tries)
@@ -333,8 +330,7 @@ def count_in_bin(counts: Sequence[Sequence[int]], low: int, high: int | float) -
 
 
 def mean_tries(counts: Sequence[Sequence[int]], of_right: bool) -> float:
-    """Give the mean tries of the worked answers that are right, or of those that are wrong; NaN if
-    there are none."""
+    """Give the mean tries of the worked answers that are right, or wrong; NaN if there are none."""
     some = [(n_tries, right if of_right else n - right) for n_tries, n, right in counts if n_tries]
     n_answers = sum(n for _, n in some)
     return sum(n_tries * n for n_tries, n in some) / n_answers if n_answers else nan
@@ -392,8 +388,10 @@ def moving_average(values: Sequence[float], reach: int = 2) -> list[float]:
 
 
 def search_curves(runs: Sequence[dict]) -> Figure:
-    """Draw what the samples of `search` were like, step by step: a line per seed, and its five-step
-    mean."""
+    """Draw what the samples of `search` were like, step by step.
+
+    A line per seed, and its five-step mean.
+    """
     figure = Figure(figsize=(9, 6), layout="constrained")
     wanted = [
         ("accuracy", "right"),
@@ -435,8 +433,7 @@ def draw_corpus_line(ax: Axes) -> None:
 
 
 def budget_figure(runs: Sequence[dict]) -> Figure:
-    """Draw tries and tokens under a small budget, and then under a raised one beside the same
-    one."""
+    """Draw tries and tokens under a small budget, then under a raised one beside the same one."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     wanted = [
         ("tries of worked", "tries of a worked answer"),
@@ -463,8 +460,7 @@ def budget_figure(runs: Sequence[dict]) -> Figure:
 
 
 def draw_budget_lines(ax: Axes, values: dict[str, list[float]], colour: str, label: str) -> None:
-    """Draw the five-step means of one seed: one line that parts in two where the budget is
-    raised."""
+    """Draw the five-step means of one seed: a line that parts in two where the budget is raised."""
     before = moving_average(values[SMALL_BUDGET])
     ax.plot(range(1, len(before) + 1), before, color=colour, label=label)
     ax.axvline(len(before), color="grey", linestyle=":", linewidth=1)

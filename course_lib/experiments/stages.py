@@ -1,8 +1,8 @@
-"""What the stages of every experiment are made of: pre-training, fine-tuning, reinforcement
-learning.
+"""What the stages of every experiment are made of: pre-training, fine-tuning and RL.
 
 Each of `pretrain_stage`, `rl_stage` and `finetune_stage` leaves a stage's model and history, unless
-that is done."""
+that is done.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -32,11 +32,11 @@ def pretrain_stage(
     pattern: str = bpe.WORD_PATTERN,
     phase_steps: Sequence[int] = (),
 ) -> None:
-    """Train the language model that `model(n_vocab)` makes; the first to do so learns the tokenizer
-    from its texts.
+    """Train the language model that `model(n_vocab)` makes.
 
-    `phases` are the pages to read one after the other, `phase_steps` how many steps each but the
-    last takes: a curriculum. A mixture of experts is kept balanced as V3 is.
+    The first to do so learns the tokenizer from its texts. `phases` are the pages to read one after
+    the other, `phase_steps` how many steps each but the last takes: a curriculum. A mixture of
+    experts is kept balanced as V3 is.
     """
     if run.done(stage):
         return
@@ -62,14 +62,12 @@ def learn_run_tokenizer(
     path = run.path("base/tokenizer")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        bpe.train_bpe(
-            texts[: len(texts) // 3], run.recipe.vocab_size, pattern, SPECIAL_TOKENS
-        ).save(path)
+        third = texts[: len(texts) // 3]
+        bpe.train_bpe(third, run.recipe.vocab_size, pattern, SPECIAL_TOKENS).save(path)
 
 
 def packed_batches(run: ExperimentRun, documents: Sequence[str]) -> Callable[[int], Iterator]:
-    """Give batches of these documents, packed whole, as a function of the number of batches to
-    skip."""
+    """Give batches of documents, packed whole, as a function of the number of batches to skip."""
     tokenizer, r = run.tokenizer(), run.recipe
     ids = (tokenizer.encode(document, allowed_special="all") for document in documents)
     rows = pack_whole_documents(ids, r.window, tokenizer.special_tokens[END_OF_TEXT])
@@ -78,21 +76,22 @@ def packed_batches(run: ExperimentRun, documents: Sequence[str]) -> Callable[[in
 
 def balanced_training(settings: TrainSettings) -> dict:
     """Give what `train` needs to keep experts balanced: the objective of V3, and its bias."""
-    speed = lambda step: 0.01 * settings.share_of_peak(step / settings.steps)  # noqa: E731
+
+    def speed(step: int) -> float:
+        return 0.01 * settings.share_of_peak(step / settings.steps)
+
     return {"objective": deepseek_objective(sequence=1e-4), "on_step": balance_by_bias(speed)}
 
 
 def pretraining_settings(steps: int) -> TrainSettings:
-    """Give the settings of pre-training: Muon, fifty steps to warm up, the last 40 % to cool
-    down."""
+    """Give pre-training's settings: Muon, fifty steps to warm up, the last 40 % to cool down."""
     return TrainSettings(steps, warmup=min(0.5, 50 / steps), decay=0.4)
 
 
 def rl_stage(
     run: ExperimentRun, stage: str, start: str, task: RLTask, settings: GRPOSettings, seed: int = 0
 ) -> None:
-    """Reinforcement learning from the model that the stage `start` has left; keeps samples of the
-    way.
+    """Reinforcement learning from the model of the stage `start`; keeps samples of the way.
 
     `seed` is added to the run's: with the same one, two stages are asked the same questions.
     """
@@ -119,8 +118,10 @@ def finetune_stage(
     steps: int,
     muon_lr: float | None = None,
 ) -> None:
-    """Supervised fine-tuning of the model that the stage `start` has left, on pairs of question and
-    answer."""
+    """Fine-tune the model of the stage `start` on pairs of question and answer.
+
+    By AdamW, or with `muon_lr` by Muon.
+    """
     if run.done(stage):
         return
     model, tokenizer = run.load(start), run.tokenizer()
@@ -128,11 +129,13 @@ def finetune_stage(
         [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
         for question, text in pairs
     ]
-    settings = (
-        sft_settings(steps, optimizer="muon", muon_lr=muon_lr) if muon_lr else sft_settings(steps)
-    )
+    muon = {} if muon_lr is None else {"optimizer": "muon", "muon_lr": muon_lr}
     history = train_sft(
-        model, sft_examples(tokenizer, dialogues), settings, batch_size=64, seed=run.seed,
+        model,
+        sft_examples(tokenizer, dialogues),
+        sft_settings(steps, **muon),
+        batch_size=64,
+        seed=run.seed,
         checkpoints=run.checkpoints(stage, every=100),
-    )  # fmt: skip
+    )
     run.keep(stage, model, history)

@@ -18,17 +18,18 @@ def uniform_bits(document: str) -> float:
 
 
 def gzip_bits(document: str) -> float:
-    """Compress the document by itself: gzip looks back only 32 KB, so a training text would be
-    forgotten anyway."""
+    """Compress the document by itself: gzip looks back only 32 KB.
+
+    A training text would be forgotten anyway.
+    """
     return 8.0 * len(gzip.compress(document.encode(), mtime=0))
 
 
 def xz_bits_after(training_text: str) -> Callable[[str], float]:
-    """Compress the document as the continuation of the training text: xz finds repeats of anything
-    it has seen there.
+    """Compress the document as the continuation of the training text.
 
-    The document's bits are those by which the compressed file grows. Takes as long as compressing
-    the training text, each time.
+    xz finds repeats of anything it has seen there. The document's bits are those by which the
+    compressed file grows. Takes as long as compressing the training text, each time.
     """
     prefix = training_text.encode()
     alone = len(lzma.compress(prefix, preset=9))
@@ -36,8 +37,7 @@ def xz_bits_after(training_text: str) -> Callable[[str], float]:
 
 
 class NGramModel:
-    """Count which byte followed each run of bytes, and mix the counts of long runs with those of
-    short ones.
+    """Count which byte followed each run of bytes; mix the counts of long runs with shorter ones'.
 
     `order` is the number of bytes looked at, the predicted one included (1: no context). Where a
     context was followed by many different bytes, trust its counts less: P(b | context) = (count(b)
@@ -56,8 +56,10 @@ class NGramModel:
 
     @staticmethod
     def count(documents: Sequence[str], length: int) -> tuple[np.ndarray, ...]:
-        """Count after contexts of `length` bytes: keys, counts of (context, byte); keys, totals,
-        kinds of contexts."""
+        """Count after contexts of `length` bytes.
+
+        Gives keys and counts of (context, byte); keys, totals and kinds of contexts.
+        """
         grams, counts = np.unique(
             np.concatenate([pack_ngrams(d.encode(), length + 1) for d in documents]),
             return_counts=True,
@@ -67,28 +69,28 @@ class NGramModel:
         return grams, counts, contexts, totals, np.diff(first, append=len(grams))
 
     def __call__(self, document: str) -> float:
-        """Add up -log2 of the chance of every byte, each predicted from those before it."""
+        """Add up -log2 of the probability of every byte, each predicted from those before it."""
         data = document.encode()
-        chance = np.full(len(data), 1 / 256)
+        probs = np.full(len(data), 1 / 256)
         for length, table in enumerate(self.tables):
             if len(data) > length:
                 grams = pack_ngrams(data, length + 1)
-                chance[length:] = mix_backoff(table, grams >> np.uint64(8), grams, chance[length:])
-        return float(-np.log2(chance).sum())
+                probs[length:] = mix_backoff(table, grams >> np.uint64(8), grams, probs[length:])
+        return float(-np.log2(probs).sum())
 
     def probabilities(self, context: bytes) -> np.ndarray:
-        """Give the chances of all 256 bytes to come after `context`; they sum to 1."""
-        chance = np.full(256, 1 / 256)
+        """Give the probabilities of all 256 bytes to come after `context`; they sum to 1."""
+        probs = np.full(256, 1 / 256)
         for length, table in enumerate(self.tables):
             if length <= len(context):
                 key = np.uint64(int.from_bytes(context[len(context) - length :]))
-                chance = mix_backoff(
+                probs = mix_backoff(
                     table,
                     np.full(256, key),
                     (key << np.uint64(8)) + np.arange(256, dtype=np.uint64),
-                    chance,
+                    probs,
                 )
-        return chance
+        return probs
 
 
 def pack_ngrams(data: bytes, length: int) -> np.ndarray:
@@ -107,13 +109,13 @@ def pack_ngrams(data: bytes, length: int) -> np.ndarray:
 def mix_backoff(
     table: tuple[np.ndarray, ...], contexts: np.ndarray, grams: np.ndarray, shorter: np.ndarray
 ) -> np.ndarray:
-    """Mix the counts after each context with the chances from the shorter one, which stay where the
-    context is new."""
+    """Mix the counts after each context with the probabilities from the shorter one.
+
+    Those stay as they are where the context is new.
+    """
     known, counts, known_contexts, totals, kinds = table
-    count, total = (
-        look_up_counts(known, counts, grams),
-        look_up_counts(known_contexts, totals, contexts),
-    )
+    count = look_up_counts(known, counts, grams)
+    total = look_up_counts(known_contexts, totals, contexts)
     kind = look_up_counts(known_contexts, kinds, contexts)
     return np.where(total > 0, (count + kind * shorter) / np.maximum(total + kind, 1), shorter)
 

@@ -5,12 +5,13 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of one attention layer (or what else it keeps per token), with room for
-    `max_seq_len` tokens.
+    """Keys and values of one attention layer, with room for `max_seq_len` tokens.
+
+    Or what else the layer keeps for each token.
 
     >>> import torch
     >>> cache = KVCache(max_seq_len=4)
-    >>> k, v = cache.append(torch.ones(1, 2, 3, 5), torch.ones(1, 2, 3, 5))     # the prompt: three tokens
+    >>> k, v = cache.append(torch.ones(1, 2, 3, 5), torch.ones(1, 2, 3, 5))     # a prompt of three
     >>> k, v = cache.append(torch.zeros(1, 2, 1, 5), torch.zeros(1, 2, 1, 5))   # one more
     >>> cache.length, k.shape, cache.n_bytes
     (4, torch.Size([1, 2, 4, 5]), 320)
@@ -22,8 +23,7 @@ class KVCache:
         self.stored: list[Tensor] = []
 
     def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
-        """Store what the next `T` tokens bring to each of the tensors; return all `S` tokens so far
-        (as views)."""
+        """Store what the next `T` tokens bring to each tensor; return all `S` so far (as views)."""
         end = self.length + new[0].shape[-2]
         if end > self.max_seq_len:
             raise ValueError(f"the cache has room for {self.max_seq_len} tokens, not for {end}")

@@ -1,9 +1,8 @@
-"""How well does a model know a text? Bits per byte: one measure for everything that predicts,
-neural or not.
+"""How well does a model know a text? Bits per byte, one measure for everything that predicts.
 
 Whoever predicts a text well can write it down in few bits (Shannon 1948): each symbol costs -log2
-of the chance it was given. Dividing the sum by the bytes of the text makes models with different
-tokens comparable, and compressors too.
+of the probability it was given. Dividing the sum by the bytes of the text makes models with
+different tokens comparable, and compressors too.
 """
 
 import math
@@ -20,8 +19,7 @@ DocumentScorer = Callable[[str], float]  # the bits that a model needs to write 
 
 
 def evaluate_bits_per_byte(scorer: DocumentScorer, documents: Sequence[str]) -> float:
-    """Score any predictor on held-out documents: all the bits it needs, divided by all the bytes
-    (UTF-8).
+    """Score any predictor on held-out documents: all bits it needs by all bytes (UTF-8).
 
     >>> evaluate_bits_per_byte(lambda document: 16.0, ["ab", "cd"])
     8.0
@@ -39,17 +37,15 @@ def transformer_scorer(
     stride: int | None = None,
     allowed_special: Collection[str] | str = (),
 ) -> DocumentScorer:
-    """Make a scorer of a language model, which reads each document after `start_token` (see
-    `sequence_nats` for `stride`).
+    """Make a scorer of a language model, which reads each document after `start_token`.
 
-    A special token in a document is plain text unless it is in `allowed_special`, as in
-    `tokenizer.encode`.
+    For `stride` see `sequence_nats`. A special token in a document is plain text unless it is in
+    `allowed_special`, as in `tokenizer.encode`.
     """
 
     def bits(document: str) -> float:
-        ids = tokenizer.encode(start_token, allowed_special="all") + tokenizer.encode(
-            document, allowed_special
-        )
+        ids = tokenizer.encode(start_token, allowed_special="all")
+        ids += tokenizer.encode(document, allowed_special)
         device = next(model.parameters()).device
         return sequence_nats(model, torch.tensor(ids, device=device), stride) / math.log(2)
 
@@ -75,9 +71,8 @@ def sequence_nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = 
     )
     total = 0.0
     for x, y in zip(inputs.split(16), targets.split(16), strict=True):
-        logits = at_least_float32(model(x)).flatten(
-            0, 1
-        )  # in bfloat16 a sum of 256 nats takes up no more of 0.5
+        # in bfloat16 a sum of 256 nats takes up no more of 0.5
+        logits = at_least_float32(model(x)).flatten(0, 1)
         total += F.cross_entropy(logits, y.flatten(), ignore_index=-100, reduction="sum").item()
     return total
 
@@ -85,8 +80,9 @@ def sequence_nats(model: nn.Module, ids: Int[Tensor, "T"], stride: int | None = 
 def strided_windows(
     ids: Int[Tensor, "T"], length: int, stride: int
 ) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
-    """Cut a text into overlapping windows; a target that an earlier window has counted, or that is
-    padding, is -100.
+    """Cut a text into overlapping windows.
+
+    A target that an earlier window has counted, or that is padding, is -100.
 
     >>> strided_windows(torch.tensor([0, 1, 2, 3, 4]), length=3, stride=2)[1]
     tensor([[   1,    2,    3],

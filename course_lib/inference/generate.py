@@ -21,7 +21,7 @@ def next_token_probs(
     repetition_penalty: float | None = None,
     ids: Int[Tensor, "*B T"] | None = None,
 ) -> Float[Tensor, "*B V"]:
-    """Turn scores into the chances with which each token is chosen.
+    """Turn scores into the probabilities with which each token is chosen.
 
     The knobs act in this order, each on what the one before it left: `repetition_penalty` (on the
     tokens in `ids`, the text so far), `temperature` (0: greedy, always the best token), `top_k`,
@@ -49,12 +49,11 @@ def next_token_probs(
 def penalize_repeats(
     logits: Float[Tensor, "*B V"], ids: Int[Tensor, "*B T"], penalty: float
 ) -> Float[Tensor, "*B V"]:
-    """Lower the scores of tokens that stand in `ids`: divide them by `penalty`, or multiply those
-    below 0.
+    """Lower the scores of tokens in `ids`: divide them by `penalty`, or multiply those below 0.
 
     A token counts once, however often it was said. The result depends on where the scores have
-    their 0, which the chances do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1, which
-    divides the scores below 0 too).
+    their 0, which the probabilities do not (Keskar et al. 2019, arXiv 1909.05858, section 4.1,
+    which divides the scores below 0 too).
 
     >>> penalize_repeats(torch.tensor([3.0, -1.0, 2.0]), torch.tensor([0, 1, 1]), 2.0)
     tensor([ 1.5000, -2.0000,  2.0000])
@@ -66,20 +65,18 @@ def penalize_repeats(
 
 
 def apply_temperature(logits: Float[Tensor, "*B V"], temperature: float) -> Float[Tensor, "*B V"]:
-    """Sharpen the chances (below 1), flatten them (above 1), or leave only the best token (0; of
-    equals the first).
+    """Sharpen (below 1) or flatten a distribution; 0 leaves the best token, of equals the first.
 
-    The best score becomes 0: the chances stay the same, and no division overflows. 16-bit scores
-    become float32 ones; raises a ValueError for those that `checked_logits` refuses.
+    The best score becomes 0: the probabilities stay the same, and no division overflows. 16-bit
+    scores become float32 ones; raises a ValueError for those that `checked_logits` refuses.
     """
     check_sampling(temperature)
     logits = checked_logits(logits)
     if temperature == 0:
         best = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~best, -torch.inf)
-    temperature = max(
-        temperature, torch.finfo(logits.dtype).tiny
-    )  # one that rounds to 0 would make 0 / 0
+    # one that rounds to 0 would make 0 / 0
+    temperature = max(temperature, torch.finfo(logits.dtype).tiny)
     return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
@@ -100,9 +97,8 @@ def checked_logits(
     """
     logits = at_least_float32(logits)
     best = logits.amax(-1).flatten()  # NaN where any score of the row is
-    if not math.isfinite(
-        best.sum(dtype=torch.double)
-    ):  # one number tells, sooner than each row's would
+    # one number tells, sooner than each row's would
+    if not math.isfinite(best.sum(dtype=torch.double)):
         row = int(best.isfinite().logical_not().nonzero()[0])
         name = row if names is None else int(names[row])
         raise ValueError(f"{context}{name}: the best score is {best[row]}, no token can be chosen")
@@ -117,10 +113,9 @@ def keep_top_k(logits: Float[Tensor, "*B V"], k: int) -> Float[Tensor, "*B V"]:
 
 
 def keep_top_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
-    """Keep the nucleus: the fewest tokens, best first, that hold at least `p` of the chance; rule
-    out the others.
+    """Keep the nucleus: the fewest tokens, best first, that hold at least `p` of the probability.
 
-    Source: Holtzman et al. 2019, arXiv 1904.09751, section 3.1.
+    The others are ruled out. Source: Holtzman et al. 2019, arXiv 1904.09751, section 3.1.
     """
     check_sampling(top_p=p)
     if p == 1:
@@ -131,10 +126,11 @@ def keep_top_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]
 
 
 def keep_min_p(logits: Float[Tensor, "*B V"], p: float) -> Float[Tensor, "*B V"]:
-    """Rule out every token that is less than `p` times as likely as the best (Nguyen et al. 2024,
-    arXiv 2407.01082).
+    """Rule out every token that is less than `p` times as likely as the best.
 
-    >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)        # at least half of 0.5
+    Source: Nguyen et al. 2024 (arXiv 2407.01082).
+
+    >>> keep_min_p(torch.tensor([0.5, 0.3, 0.2]).log(), 0.5).softmax(-1)     # at least half of 0.5
     tensor([0.6250, 0.3750, 0.0000])
     """
     check_sampling(min_p=p)
@@ -168,12 +164,14 @@ def check_sampling(
 def sample_tokens(
     probs: Float[Tensor, "*B V"], generator: torch.Generator | None = None
 ) -> Int[Tensor, "*B"]:
-    """Draw one token per row: lay the chances end to end on a line from 0 to 1 and see where a
-    random point falls."""
+    """Draw one token per row: see on which token's stretch of [0, 1) a random point falls.
+
+    The probabilities lie end to end on it.
+    """
     line = probs.cumsum(-1, dtype=torch.double)
     end = line[..., -1:]
     if not end.min() > 0:
-        raise ValueError("the chances are NaN or all 0: no token can be drawn")
+        raise ValueError("the probabilities are NaN or all 0: no token can be drawn")
     point = random_points(end.shape, generator, torch.double).to(end.device) * end
     return torch.searchsorted(line, point, right=True)[..., 0]
 
@@ -183,8 +181,10 @@ def random_points(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "..."]:
-    """Draw numbers from [0, 1) where the generator lives, on the CPU without one: same seed, same
-    numbers anywhere."""
+    """Draw numbers from [0, 1) where the generator lives, on the CPU without one.
+
+    So the same seed gives the same numbers anywhere.
+    """
     device = "cpu" if generator is None else generator.device
     return torch.rand(*shape, generator=generator, dtype=dtype, device=device)
 
@@ -244,11 +244,10 @@ def generate(
     stop_token: int | None = None,
     **settings,
 ) -> Int[Tensor, "B S"]:
-    """Continue every row of `ids` by `max_new_tokens` tokens; `settings` are those of
-    `stream_tokens`.
+    """Continue every row of `ids` by `max_new_tokens` tokens.
 
-    A row that has drawn `stop_token` repeats it to the end; when all rows have, the writing stops
-    early.
+    The `settings` are those of `stream_tokens`. A row that has drawn `stop_token` repeats it to the
+    end; when all rows have, the writing stops early.
     """
     out, done = [ids], torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
     for token in stream_tokens(model, ids, max_new_tokens, **settings):
@@ -264,8 +263,10 @@ def generate(
 def write_text(
     model: nn.Module, tokenizer, prompt: str, max_new_tokens: int, *, seed: int = 0, **settings
 ) -> str:
-    """Continue a text. Same seed, same words; `settings` are those of `generate`. Returns prompt
-    and continuation."""
+    """Continue a text; return prompt and continuation.
+
+    Same seed, same words; `settings` are those of `generate`.
+    """
     device = next(model.parameters()).device
     ids = torch.tensor(
         [tokenizer.encode(prompt, allowed_special="all")], dtype=torch.long, device=device
@@ -285,14 +286,14 @@ def beam_search(
     *,
     stop_token: int | None = None,
 ) -> tuple[Int[Tensor, "K S"], Float[Tensor, "K"]]:
-    """Search for likely continuations of one prompt: extend all beams by all tokens, keep the
-    `n_beams` best, repeat.
+    """Search for likely continuations of one prompt.
 
-    Returns the beams, best first, with the log of each one's chance given the prompt, in nats. One
-    beam is greedy writing; as many as there are texts is an exhaustive search. A beam that has said
-    `stop_token` costs nothing more (and repeats it to the end), so short texts have the advantage.
-    Raises a ValueError where prompt and continuation exceed the context, and for a model whose
-    scores choose no token. Every step reads the whole text again: there is no cache here.
+    Extend all beams by all tokens, keep the `n_beams` best, repeat. Returns the beams, best first,
+    with the log of each one's probability given the prompt, in nats. One beam is greedy writing; as
+    many as there are texts is an exhaustive search. A beam that has said `stop_token` costs nothing
+    more (and repeats it to the end), so short texts have the advantage. Raises a ValueError where
+    prompt and continuation exceed the context, and for a model whose scores choose no token. Every
+    step reads the whole text again: there is no cache here.
     """
     check_beam_request(len(ids), max_new_tokens, n_beams, model.settings.max_seq_len)
     if stop_token is not None:
@@ -300,9 +301,8 @@ def beam_search(
     beams, scores = ids[None], torch.zeros(1, dtype=torch.double, device=ids.device)
     for step in range(max_new_tokens):
         logits = checked_logits(model(beams)[:, -1], f"new token {step} of beam ")
-        steps = logits.double().log_softmax(
-            -1
-        )  # long texts add up many, and close beams must not swap
+        # long texts add up many, and close beams must not swap
+        steps = logits.double().log_softmax(-1)
         if stop_token is not None:
             done = (beams[:, len(ids) :] == stop_token).any(-1)
             if done.all():
@@ -316,8 +316,10 @@ def beam_search(
 def best_extensions(
     beams: Int[Tensor, "K S"], scores: Float[Tensor, "K"], steps: Float[Tensor, "K V"], n_beams: int
 ) -> tuple[Int[Tensor, "N L"], Float[Tensor, "N"]]:
-    """Append to each beam each token, at the log chances `steps`; keep the `n_beams` best that are
-    possible at all."""
+    """Append each token to each beam; keep the `n_beams` best that are possible at all.
+
+    `steps` holds the log-probabilities of the tokens.
+    """
     totals = (scores[:, None] + steps).flatten()
     if totals.isnan().any():
         raise ValueError("the scores of the beams are NaN")

@@ -1,5 +1,7 @@
-"""Sample many completions at once, with the chances they had: where reinforcement learning spends
-its time."""
+"""Sample many completions at once, with their probabilities, for reinforcement learning.
+
+It spends most of its time here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +28,15 @@ MIN_WRITING_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Completions:
-    """Sampled completions as one table: prompts padded on the left, completions of up to `T` tokens
-    on the right."""
+    """Sampled completions as one table: prompts end in one column, completions begin in the next.
+
+    Padding is on the left and on the right; a completion has up to `T` tokens.
+    """
 
     ids: Int[Tensor, "B S"]  # prompt and completion; 0 where padding
     padding: Bool[Tensor, "B S"]  # True where there is no token, on either side
-    completion_mask: Bool[
-        Tensor, "B T"
-    ]  # of the last T columns: True on tokens, the stop token included
+    # of the last T columns: True on tokens, the stop token included
+    completion_mask: Bool[Tensor, "B T"]
     log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding
     finished: Bool[Tensor, "B"]  # said the stop token
 
@@ -62,10 +65,8 @@ class Completions:
 
     def rows(self, chosen: Int[Tensor, "K"]) -> "Completions":
         """Give some of the rows, without the columns that are padding in all of them."""
-        mask, start = (
-            self.completion_mask[chosen],
-            self.ids.shape[1] - self.completion_mask.shape[1],
-        )
+        mask = self.completion_mask[chosen]
+        start = self.ids.shape[1] - self.completion_mask.shape[1]
         first = int(self.padding[chosen, :start].sum(-1).min())
         T = int(mask.sum(-1).max())
         ids, padding = (table[chosen, first : start + T] for table in (self.ids, self.padding))
@@ -88,8 +89,7 @@ def sample_completions(
     min_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Completions:
-    """Continue every prompt `n_samples` times, each until it says `stop_token` or has
-    `max_new_tokens` new tokens.
+    """Continue every prompt `n_samples` times, to a `stop_token` or `max_new_tokens` new tokens.
 
     The rows of one prompt stand together. Each prompt is read once, whatever `n_samples`; rows that
     are done leave the batch. Every row has its own random numbers from the start, so that its text
@@ -105,20 +105,18 @@ def sample_completions(
     ids, real = (table.to(device) for table in pad_rows(prompts, pad_token=0, side="left"))
     texts = RolloutState(model, ids, ~real, max_new_tokens)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
-    rows = torch.arange(
-        len(prompts) * n_samples, device=device
-    )  # of the result: those still being written
+    # rows of the result that are still being written
+    rows = torch.arange(len(prompts) * n_samples, device=device)
     points = random_points((max_new_tokens, len(rows)), generator).to(device)
-    tokens, chances = (
-        torch.zeros_like(points, dtype=torch.long),
-        torch.ones_like(points, dtype=texts.logits.dtype),
-    )
+    tokens = torch.zeros_like(points, dtype=torch.long)
+    probs = torch.ones_like(points, dtype=texts.logits.dtype)
     going = torch.ones_like(rows, dtype=torch.bool)
     for step in range(max_new_tokens):
         logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
         policy, left = policy_and_filtered_probs(logits, temperature, top_k, top_p, min_p)
         token = draw_by_points(left, points[step, rows])
-        tokens[step, rows], chances[step, rows] = token, policy.gather(-1, token[:, None])[:, 0]
+        tokens[step, rows] = token
+        probs[step, rows] = policy.gather(-1, token[:, None])[:, 0]
         if stop_token is not None:
             going &= token != stop_token
         if step + 1 == max_new_tokens or not going.any():
@@ -127,7 +125,7 @@ def sample_completions(
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
-    return collect_completions(ids, ~real, tokens.T, chances.T.log(), stop_token)
+    return collect_completions(ids, ~real, tokens.T, probs.T.log(), stop_token)
 
 
 class RolloutState:
@@ -149,11 +147,9 @@ class RolloutState:
 
     def read(self, ids: Int[Tensor, "B T"]) -> None:
         """Go on by the next tokens of each text."""
-        seen = (
-            None
-            if self.padding is None
-            else self.padding[:, : self.caches[0].length + ids.shape[1]]
-        )
+        seen = self.padding
+        if seen is not None:
+            seen = seen[:, : self.caches[0].length + ids.shape[1]]
         with torch.inference_mode():  # no_grad with less to do for each operation
             hidden = self.model.hidden(ids, self.caches, seen)
             self.logits = at_least_float32(self.model.logits(hidden[:, -1:])[:, 0])
@@ -173,30 +169,28 @@ def policy_and_filtered_probs(
     top_p: float | None,
     min_p: float | None,
 ) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
-    """Give the model's chances at this temperature (for 0: at 1), and what the filters leave of
-    them to draw from."""
-    policy = (logits if temperature in (0, 1) else apply_temperature(logits, temperature)).softmax(
-        -1
-    )
+    """Give the probabilities at this temperature (for 0: at 1), and what the filters leave."""
+    scaled = logits if temperature in (0, 1) else apply_temperature(logits, temperature)
+    policy = scaled.softmax(-1)
     if temperature and top_k is None and top_p is None and min_p is None:
         return policy, policy
     return policy, next_token_probs(logits, temperature, top_k, top_p, min_p)
 
 
 def draw_by_points(probs: Float[Tensor, "B V"], points: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
-    """Lay each row's chances end to end and name the token on whose stretch its point, in [0, 1),
-    falls.
+    """Lay each row's probabilities end to end and name the token where its point falls.
 
-    One random number per row, where noise on every score would need `V`. A token of chance 0 has no
-    stretch.
+    The points are from [0, 1). One random number per row, where noise on every score would need
+    `V`. A token of probability 0 has no stretch.
 
-    >>> draw_by_points(torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4), torch.tensor([0.0, 0.49, 0.5, 0.99]))
+    >>> probs = torch.tensor([0.5, 0.0, 0.25, 0.25]).expand(4, 4)
+    >>> draw_by_points(probs, torch.tensor([0.0, 0.49, 0.5, 0.99]))
     tensor([0, 0, 2, 3])
     """
     line = probs.cumsum(-1)
     end = line[:, -1:]
     if not end.min() > 0:
-        raise ValueError("the chances are NaN or all 0: no token can be drawn")
+        raise ValueError("the probabilities are NaN or all 0: no token can be drawn")
     return torch.searchsorted(line, points[:, None] * end, right=True)[:, 0]
 
 
@@ -207,8 +201,7 @@ def collect_completions(
     log_probs: Float[Tensor, "B T"],
     stop_token: int | None,
 ) -> Completions:
-    """Cut the completions after their stop tokens and put them behind their prompts, which are
-    repeated for it."""
+    """Cut the completions after their stop tokens and put them behind their repeated prompts."""
     stops = tokens == (-1 if stop_token is None else stop_token)
     mask = stops.cumsum(-1) - stops.long() == 0
     mask = mask[:, : mask.sum(-1).max()]
@@ -228,8 +221,7 @@ def collect_completions(
 def token_log_probs(
     logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]
 ) -> Float[Tensor, "B T"]:
-    """Give the log-chance, in nats, that a model gave each token, from its scores of all tokens at
-    that place.
+    """Give each token's log-probability, in nats, from a model's scores of all tokens there.
 
     >>> token_log_probs(torch.tensor([[[0.75, 0.25]]]).log(), torch.tensor([[1]]))      # log 1/4
     tensor([[-1.3863]])
@@ -238,10 +230,10 @@ def token_log_probs(
 
 
 def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
-    """Give the entropy, in nats, of what a model expects at each place: 0 if it is sure, log V if
-    it knows nothing.
+    """Give the entropy, in nats, of what a model expects at each place.
 
-    With gradients. A token whose score is -inf adds nothing, to the entropy or to a slope.
+    It is 0 if the model is sure, log V if it knows nothing. With gradients. A token whose score is
+    -inf adds nothing, to the entropy or to a gradient.
 
     >>> token_entropies(torch.tensor([[[0.5, 0.5], [1.0, 0.0]]]).log())        # log 2 and 0
     tensor([[0.6931, 0.0000]])
@@ -254,10 +246,9 @@ def token_entropies(logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T"]:
 def completion_log_probs(
     model: nn.Module, completions: Completions, temperature: float = 1.0
 ) -> Float[Tensor, "B T"]:
-    """Read whole completions in one pass, with gradients: the log-chance of each of their tokens; 0
-    where padding.
+    """Read whole completions in one pass, with gradients: the log-probability of each token.
 
-    In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
+    It is 0 where padding. In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
     """
     T = completions.completion_mask.shape[1]
     hidden = model.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[:, -T:]
@@ -273,8 +264,7 @@ def check_rollout_request(
     n_samples: int,
     stop_token: int | None,
 ) -> None:
-    """Raise a ValueError that names the numbers if the model cannot do what `sample_completions` is
-    asked for."""
+    """Raise a ValueError that names the numbers if the model cannot do what is asked for."""
     if not prompts or n_samples < 1 or max_new_tokens < 1:
         numbers = f"{len(prompts)} prompts, n_samples {n_samples}, max_new_tokens {max_new_tokens}"
         raise ValueError(f"{numbers}: each must be at least 1")

@@ -1,7 +1,7 @@
-"""Speculative decoding: a cheap draft proposes tokens, the model judges them in one pass; the text
-stays the model's.
+"""Speculative decoding: a cheap draft proposes tokens, the model judges them in one pass.
 
-Source: Leviathan et al. 2022, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
+The text stays the model's. Source: Leviathan et al. 2022, arXiv 2211.17192; Chen et al. 2023, arXiv
+2302.01318.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,8 @@ from course_lib.inference.generate import (
 )
 from course_lib.layers.precision import at_least_float32
 
-SamplingRule = Callable[
-    [Tensor], tuple[Tensor, Tensor]
-]  # scores (V) -> a token drawn from them, and all the chances (V)
+# scores (V) -> a token drawn from them, and all the probabilities (V)
+SamplingRule = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @runtime_checkable
@@ -34,8 +33,7 @@ class DraftSource(Protocol):
     def propose(
         self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
-        """Guess up to `n` tokens after `ids`, each by `choose`; return them and the chances they
-        were drawn from.
+        """Guess up to `n` tokens after `ids`, each by `choose`; return them and all probabilities.
 
         `hidden` is what the judging model made of all tokens but the last.
         """
@@ -58,8 +56,7 @@ class SpeculativeText:
 
     @property
     def tokens_per_pass(self) -> float:
-        """Give the number of tokens that one pass of the model yielded on average; 1 without a
-        draft."""
+        """Give the mean number of tokens that one pass of the model yielded; 1 without a draft."""
         return self.n_tokens / self.n_passes
 
 
@@ -69,20 +66,19 @@ def count_accepted(
     drafted: Int[Tensor, "N"],
     uniform: Float[Tensor, "N"],
 ) -> int:
-    """Count the drafted tokens that stand: each with chance min(1, p / q), up to the first that
-    does not.
+    """Count the drafted tokens that stand, each with probability min(1, p / q), up to a refusal.
 
-    `p` holds the chances by the judging model, `q` those by the draft, `uniform` a random number
-    from [0, 1) for each.
+    `p` holds the probabilities by the judging model, `q` those by the draft, `uniform` a random
+    number from [0, 1) for each.
 
     >>> p, q = torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.tensor([[0.5, 0.5], [0.6, 0.4]])
-    >>> drafted = torch.tensor([0, 0])                          # stand with chance 1 and 0.5
+    >>> drafted = torch.tensor([0, 0])                          # stand with probability 1 and 0.5
     >>> [count_accepted(p, q, drafted, torch.tensor([0.99, u])) for u in (0.49, 0.51)]
     [2, 1]
     """
     if p.shape != q.shape:
         raise ValueError(
-            f"the model gives chances of shape {tuple(p.shape)}, the draft of {tuple(q.shape)}"
+            f"the model gives probabilities of {tuple(p.shape)}, the draft of {tuple(q.shape)}"
         )
     chosen = drafted[:, None]
     stands = uniform * q.gather(-1, chosen)[:, 0] < p.gather(-1, chosen)[:, 0]
@@ -90,16 +86,15 @@ def count_accepted(
 
 
 def residual_probs(p: Float[Tensor, "V"], q: Float[Tensor, "V"]) -> Float[Tensor, "V"]:
-    """Give the chances of the token in place of a refused one: what the draft offered too seldom,
-    max(0, p - q).
+    """Give the probabilities of the token in place of a refused one: max(0, p - q), scaled to 1.
+
+    That is what the draft offered too seldom.
 
     >>> residual_probs(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6]))
     tensor([0.7500, 0.2500, 0.0000])
     """
-    p, q = (
-        at_least_float32(p),
-        at_least_float32(q),
-    )  # in float16 small differences and their sum would be 0
+    # in float16 small differences and their sum would be 0
+    p, q = (at_least_float32(p), at_least_float32(q))
     missing = (p - q).clamp(min=0)
     return missing / missing.sum() if missing.any() else p  # none missing: p = q up to rounding
 
@@ -110,8 +105,7 @@ def verify_draft(
     drafted: Int[Tensor, "N"],
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "K"]:
-    """Keep the drafted tokens that stand, and add one: instead of the first that fell, or after all
-    of them.
+    """Keep the drafted tokens that stand, and add one: for the first that fell, or after all.
 
     `p` has one row more than `q`: what the model thinks after the last drafted token. Each token
     that this returns has the distribution `p`, given those before it.
@@ -126,14 +120,17 @@ def verify_draft(
 def acceptance_probability(
     p: Float[Tensor, "*B V"], q: Float[Tensor, "*B V"]
 ) -> Float[Tensor, "*B"]:
-    """Give the chance that a token drawn from `q` stands: the sum of min(p, q) (Leviathan et al.,
-    theorem 3.5)."""
+    """Give the probability that a token drawn from `q` stands: the sum of min(p, q).
+
+    Source: Leviathan et al., theorem 3.5.
+    """
     return torch.minimum(p, q).sum(-1)
 
 
 def expected_tokens_per_pass(acceptance_rate: float, n_drafted: int) -> float:
-    """Give the mean number of tokens per pass if each stands with the same chance: 1 + a + ... +
-    a^n (equation 1).
+    """Give the mean number of tokens per pass: 1 + a + ... + a^n (equation 1).
+
+    Each drafted token stands with the same probability a.
 
     >>> expected_tokens_per_pass(0.5, 2), expected_tokens_per_pass(1.0, 2)
     (1.75, 3.0)
@@ -142,8 +139,7 @@ def expected_tokens_per_pass(acceptance_rate: float, n_drafted: int) -> float:
 
 
 class CachedReader:
-    """A model and the text that it has read: given another text, it goes on from where the two
-    part.
+    """A model and the text that it has read: given another, it goes on from where the two part.
 
     `ids` is the text and `hidden` what the model made of its tokens, before the scores.
     """
@@ -175,16 +171,17 @@ def shared_prefix_length(a: Int[Tensor, "S"], b: Int[Tensor, "L"]) -> int:
     2
     """
     n = min(len(a), len(b))
-    return (
-        int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0
-    )  # a text of nothing may be on any device
+    # a text of nothing may be on any device
+    return int((a[:n] == b[:n]).cumprod(0).sum()) if n else 0
 
 
-def stack_chances(
+def stack_draft_probs(
     rows: list[Tensor], vocab_size: int, device: torch.device
 ) -> Float[Tensor, "N V"]:
-    """Put the chances of the drafted tokens into one table, in their own precision; of none, a
-    table of no rows."""
+    """Put the probabilities of the drafted tokens into one table, in their own precision.
+
+    Of none, a table of no rows.
+    """
     return torch.stack(rows) if rows else torch.empty(0, vocab_size, device=device)
 
 
@@ -204,12 +201,13 @@ class ModelDraft:
             token, probs = choose(self.reader.scores(1)[0])
             ids = torch.cat([ids, token[None]])
             rows.append(probs)
-        return ids[start:], stack_chances(rows, self.reader.model.settings.vocab_size, ids.device)
+        return ids[start:], stack_draft_probs(
+            rows, self.reader.model.settings.vocab_size, ids.device
+        )
 
 
 class MTPDraft:
-    """DeepSeek-V3's module for multi-token prediction as draft: it guesses from what the model
-    itself has made so far.
+    """DeepSeek-V3's multi-token prediction as draft: guess from what the model made so far.
 
     It was trained to look one token further than the model; further ones it guesses from its own
     output in place of the model's. It has nothing to go by until the model has read something: the
@@ -228,8 +226,10 @@ class MTPDraft:
     def propose(
         self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
-        """Join each token with what the model made of the one before it, and guess; see
-        `DraftSource`."""
+        """Join each token with what the model made of the one before, and guess.
+
+        See `DraftSource`.
+        """
         n = n if len(hidden) else 0
         known = max(
             0, min(self.cache.length, shared_prefix_length(self.ids, ids) - 1, len(ids) - 2)
@@ -244,7 +244,7 @@ class MTPDraft:
             token, probs = choose(self.model.logits(state[None, -1:])[0, 0])
             rows.append(probs)
             ids, unread, state = torch.cat([ids, token[None]]), token[None], state[-1:]
-        return ids[start:], stack_chances(rows, self.model.settings.vocab_size, ids.device)
+        return ids[start:], stack_draft_probs(rows, self.model.settings.vocab_size, ids.device)
 
 
 @torch.no_grad()
@@ -262,8 +262,7 @@ def speculative_generate(
     min_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> SpeculativeText:
-    """Continue a prompt as `model` would, in fewer passes: `draft` runs up to `n_ahead` tokens
-    ahead.
+    """Continue a prompt as `model` would, in fewer passes: `draft` runs `n_ahead` tokens ahead.
 
     The text has exactly the distribution of sampling from `model` with these settings (see
     `next_token_probs`), however bad the draft is; greedy (temperature 0), it is the same text. It
@@ -273,11 +272,11 @@ def speculative_generate(
     check_sampling(temperature, top_k, top_p, min_p)
     check_speculation_lengths(len(prompt), max_new_tokens, n_ahead, model.settings.max_seq_len)
 
-    def chances(logits: Tensor) -> Tensor:
+    def next_probs(logits: Tensor) -> Tensor:
         return next_token_probs(logits, temperature, top_k, top_p, min_p)
 
     def choose(logits: Tensor) -> tuple[Tensor, Tensor]:
-        probs = chances(checked_logits(logits, "the draft's row "))
+        probs = next_probs(checked_logits(logits, "the draft's row "))
         return sample_tokens(probs, generator), probs
 
     text, end, reader = prompt, len(prompt) + max_new_tokens, CachedReader(model)
@@ -289,12 +288,10 @@ def speculative_generate(
         reader.read(torch.cat([text, drafted]))
         steps = range(len(text) - len(prompt), len(text) - len(prompt) + len(drafted) + 1)
         scores = checked_logits(reader.scores(len(steps)), "new token ", steps)
-        new = verify_draft(chances(scores), q, drafted, generator)
-        n_passes, n_judged, n_accepted = (
-            n_passes + 1,
-            n_judged + min(len(new), len(drafted)),
-            n_accepted + len(new) - 1,
-        )
+        new = verify_draft(next_probs(scores), q, drafted, generator)
+        n_passes += 1
+        n_judged += min(len(new), len(drafted))
+        n_accepted += len(new) - 1
         stops = (new == stop_token).nonzero()[:, 0] if stop_token is not None else new[:0]
         if len(stops):
             text = torch.cat([text, new[: stops[0] + 1]])

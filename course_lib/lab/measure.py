@@ -19,9 +19,8 @@ def peak_bytes(run: Callable[[], object]) -> int:
     >>> peak_bytes(lambda: torch.zeros(1000).exp())     # two tensors of 1000 numbers, 4 bytes each
     8000
     """
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "99"
-    )  # else the profiler writes its own doings into the notebook
+    # else the profiler writes its own doings into the notebook
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         run()
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,9 @@ from course_lib.lab import progress
 
 STYLE = """<style>
 .course-quiz, .course-quiz .widget-radio-box { height: auto; max-height: none; width: 100% }
-.course-quiz .widget-radio-box label { display: block; position: relative; height: auto; margin: 0 0 7px;
-  padding-left: 26px; white-space: normal; font-size: 14px; line-height: 1.45; cursor: pointer;
+.course-quiz .widget-radio-box label { display: block; position: relative; height: auto;
+  margin: 0 0 7px; padding-left: 26px; white-space: normal; font-size: 14px; line-height: 1.45;
+  cursor: pointer;
   color: var(--pst-color-text-base, var(--jp-ui-font-color1, inherit)) }
 .course-quiz .widget-radio-box input { position: absolute; left: 2px; top: 0.1em; margin: 0 }
 </style>"""  # ipywidgets by itself gives each option one line of fixed height

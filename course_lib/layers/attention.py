@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class AttentionCache(Protocol):
-    """What attention asks of a cache: store what the new tokens bring (keys and values), hand back
-    all of it."""
+    """What attention asks of a cache: store what the new tokens bring, hand back all of it."""
 
     length: int
 
@@ -26,10 +25,11 @@ def visible_keys(
     padding: Bool[Tensor, "B *T S"] | None = None,
     device=None,
 ) -> Bool[Tensor, "T S"] | Bool[Tensor, "B 1 T S"]:
-    """Tell which of the `S` keys each of the last `T` tokens may see: none after it, of those only
-    the last `window`, and none that is `padding`, for all of them (B S) or each of them (B T S), as
-    for documents packed into one row. A token always sees itself, even where it is padding, so that
-    no row is empty.
+    """Tell which of the `S` keys each of the last `T` tokens may see.
+
+    None after it, of those only the last `window`, and none that is `padding`, for all tokens (B S)
+    or for each of them (B T S), as for documents packed into one row. A token always sees itself,
+    even where it is padding, so that no row is empty.
 
     >>> visible_keys(T=3, S=4, window=2).int()      # one token is in the cache, three are new
     tensor([[1, 1, 0, 0],
@@ -50,11 +50,11 @@ def attention_weights(
     k: Float[Tensor, "B G S D"],
     visible: Bool[Tensor, "*B T S"] | None = None,
 ) -> Float[Tensor, "B H T S"]:
-    """Write out the whole table of weights, softmax(q.k / sqrt(D)) over the visible keys: to look
-    at, not to train by.
+    """Write out the table of weights, softmax(q.k / sqrt(D)) over the visible keys.
 
-    Heads may share keys: with `G` of them for `H` heads of queries, each serves `H / G`
-    neighbouring heads. Source: Vaswani et al. 2017 (arXiv 1706.03762), equation 1.
+    To look at, not to train by. Heads may share keys: with `G` of them for `H` heads of queries,
+    each serves `H / G` neighbouring heads. Source: Vaswani et al. 2017 (arXiv 1706.03762), equation
+    1.
     """
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     # eq. 1 divides the product; the queries are divided instead, for q.k may be too large for
@@ -72,12 +72,11 @@ def causal_attention(
     window: int | None = None,
     padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T D"]:
-    """Give each query the average of the values it may see (`visible_keys`), weighted by
-    `attention_weights`.
+    """Give each query the average of the values it may see, weighted by `attention_weights`.
 
-    Torch's fused kernel never holds the table of weights (Dao et al. 2022, arXiv 2205.14135). It
-    gets a mask only where it cannot do without: for padding, a window, or several new tokens on top
-    of a cache.
+    Which it may see, `visible_keys` tells. Torch's fused kernel never holds the table of weights
+    (Dao et al. 2022, arXiv 2205.14135). It gets a mask only where it cannot do without: for
+    padding, a window, or several new tokens on top of a cache.
     """
     T, S = q.shape[-2], k.shape[-2]
     if T > S:
@@ -146,8 +145,10 @@ class SelfAttention(nn.Module):
 
     @torch.no_grad()
     def weights(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B H T T"]:
-        """Tell how much each token listens to each other one, head by head: what `forward` uses but
-        never shows."""
+        """Tell, head by head, how much each token listens to each other one.
+
+        `forward` uses this but never shows it.
+        """
         q, k, _ = self.project(x)
         return attention_weights(
             q, k, visible_keys(x.shape[1], x.shape[1], self.window, device=x.device)
@@ -155,8 +156,7 @@ class SelfAttention(nn.Module):
 
 
 def check_head_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
-    """Raise a ValueError that names the numbers if the heads cannot be cut or shared evenly, or the
-    window is empty."""
+    """Raise a ValueError if the heads cannot be cut or shared evenly, or the window is empty."""
     if n_heads < 1 or d_model % n_heads:
         raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")
     if n_kv_heads < 1 or n_heads % n_kv_heads:

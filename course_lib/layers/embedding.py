@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 
 class Embedding(nn.Embedding):
-    """A table with one row of `d_model` numbers per token: looked up on the way in, compared with
-    on the way out.
+    """A table of `d_model` numbers per token: looked up on the way in, compared on the way out.
 
     `table(ids)` turns tokens into vectors. `table.logits(x)` scores every token by the dot product
     of its row with `x`: the "tied head", which saves a second table (Press and Wolf 2017, arXiv
@@ -21,8 +20,7 @@ class Embedding(nn.Embedding):
 
     @torch.no_grad()
     def neighbours(self, k: int) -> Int[Tensor, "V k"]:
-        """Name for each token the `k` others whose rows point most nearly the same way (by cosine),
-        nearest first.
+        """Name for each token the `k` others whose rows are most similar (cosine), nearest first.
 
         >>> table = Embedding.from_pretrained(torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]]))
         >>> table.neighbours(1).flatten().tolist()      # row 2 is long, but points along row 0

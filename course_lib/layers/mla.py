@@ -1,5 +1,4 @@
-"""Multi-head latent attention (DeepSeek-V2): a token leaves one short vector behind, from which all
-heads read.
+"""Multi-head latent attention (DeepSeek-V2): all heads read from one short vector per token.
 
 Letters: `D` and `Dr` are the widths of the two parts of a query or key, content and rotary
 (`qk_nope_head_dim`, `qk_rope_head_dim`); `Dv` that of a value (`v_head_dim`); `R` that of the
@@ -39,8 +38,7 @@ def naive_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B *T S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Make every head's keys and values from the latents, then attend as usual: the form for
-    training.
+    """Make every head's keys and values from the latents and attend as usual: for training.
 
     A key is two parts side by side: what a token says, which each head reads from the latent in its
     own way, and where it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434),
@@ -51,9 +49,8 @@ def naive_attention(
     q = torch.cat([q_content, q_rotary], -1)  # eq. 40
     # eq. 44: the one rotary key stands beside every head's content
     k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
-    v = F.pad(
-        v, (0, q.shape[-1] - v.shape[-1])
-    )  # torch's fused kernel wants one width for all three
+    # torch's fused kernel wants one width for all three
+    v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
     return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]  # eq. 46
 
 
@@ -66,8 +63,7 @@ def absorbed_attention(
     up_v: Float[Tensor, "H Dv R"],
     padding: Bool[Tensor, "B S"] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """Give what `naive_attention` gives without making any key or value: the form for decoding from
-    a cache of latents.
+    """Give what `naive_attention` gives without making any key or value: for decoding from latents.
 
     A score q . (up_k c) is (up_k^T q) . c: one query comes down to the latent's width, instead of
     all the keys coming up. And the average of the values up_v c is up_v times the average of the c.
@@ -78,13 +74,11 @@ def absorbed_attention(
     (T, D), (B, S, Dr) = q_content.shape[2:], k_rotary.shape
     if padding is not None and padding.shape != (B, S):
         raise ValueError(f"padding of shape {tuple(padding.shape)} for {B} rows of {S} keys")
-    scale = (
-        D + Dr
-    ) ** -0.5  # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    # eq. 46 divides the scores; queries, sooner, lest a score be too large for float16
+    scale = (D + Dr) ** -0.5
     q_latent = torch.einsum("bhtd,hdr->bhtr", q_content * scale, up_k)
-    by_place = (q_rotary * scale).flatten(
-        1, 2
-    ) @ k_rotary.mT  # all heads' queries meet the same keys: one product
+    # all heads' queries meet the same keys: one product
+    by_place = (q_rotary * scale).flatten(1, 2) @ k_rotary.mT
     scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT).unflatten(1, (-1, T))
     if T > 1 or padding is not None:
         scores = scores.masked_fill(
@@ -95,14 +89,13 @@ def absorbed_attention(
 
 
 class MLA(nn.Module):
-    """Causal attention whose cache holds `kv_lora_rank + qk_rope_head_dim` numbers per token,
-    however many the heads.
+    """Causal attention that caches `kv_lora_rank + qk_rope_head_dim` numbers per token.
 
-    Keys and values pass through a bottleneck, the latent. So do queries if `q_lora_rank` is given,
-    which saves memory in training but none in the cache. Both latents are normed, and the cache
-    holds what is normed; `q_norm` norms each head's whole query by one learned weight. Source:
-    DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47; how it differs stands at the head of this
-    file.
+    However many heads there are. Keys and values pass through a bottleneck, the latent. So do
+    queries if `q_lora_rank` is given, which saves memory in training but none in the cache. Both
+    latents are normed, and the cache holds what is normed; `q_norm` norms each head's whole query
+    by one learned weight. Source: DeepSeek-V2 (arXiv 2405.04434), equations 37 to 47; how it
+    differs stands at the head of this file.
     """
 
     def __init__(
@@ -122,16 +115,12 @@ class MLA(nn.Module):
             n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
         )
         self.n_heads, self.compresses_q = n_heads, q_lora_rank is not None
-        self.q_widths, self.kv_widths = (
-            [qk_nope_head_dim, qk_rope_head_dim],
-            [kv_lora_rank, qk_rope_head_dim],
-        )
+        self.q_widths = [qk_nope_head_dim, qk_rope_head_dim]
+        self.kv_widths = [kv_lora_rank, qk_rope_head_dim]
         self.up_widths = [qk_nope_head_dim, v_head_dim]
         if self.compresses_q:
-            self.q_down, self.q_latent_norm = (
-                nn.Linear(d_model, q_lora_rank, bias=False),
-                RMSNorm(q_lora_rank),
-            )
+            self.q_down = nn.Linear(d_model, q_lora_rank, bias=False)
+            self.q_latent_norm = RMSNorm(q_lora_rank)
         self.q_up = nn.Linear(q_lora_rank or d_model, n_heads * sum(self.q_widths), bias=False)
         self.q_norm = RMSNorm(sum(self.q_widths)) if q_norm else nn.Identity()
         self.kv_down = nn.Linear(d_model, sum(self.kv_widths), bias=False)
@@ -158,11 +147,9 @@ class MLA(nn.Module):
     def queries(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
-        """Make each head's queries, in two parts, places marked in the second (equations 37 to
-        40)."""
-        q = self.q_up(
-            self.q_latent_norm(self.q_down(x)) if self.compresses_q else x
-        )  # eq. 37; 38 and 39 in one
+        """Make each head's queries, in two parts, places marked in the second (eq. 37 to 40)."""
+        # eq. 37; 38 and 39 in one
+        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
         content, rotary = q.split(self.q_widths, dim=-1)
         return content, self.rotary(rotary, start)
@@ -170,11 +157,9 @@ class MLA(nn.Module):
     def latents(
         self, x: Float[Tensor, "B T C"], start: int = 0
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
-        """Make what the cache holds: each token's normed latent, and its rotated key (equations 41
-        and 43)."""
-        latent, k_rotary = self.kv_down(x).split(
-            self.kv_widths, dim=-1
-        )  # eq. 41, and 43 before its rotation
+        """Make what the cache holds: normed latents, and rotated keys (equations 41 and 43)."""
+        # eq. 41, and 43 before its rotation
+        latent, k_rotary = self.kv_down(x).split(self.kv_widths, dim=-1)
         return self.kv_latent_norm(latent), self.rotary(k_rotary[:, None], start)[:, 0]
 
     def up(self) -> tuple[Float[Tensor, "H D R"], Float[Tensor, "H Dv R"]]:
@@ -187,8 +172,13 @@ def check_mla_widths(
     q_lora_rank: int | None,
 ) -> None:  # fmt: skip
     """Raise a ValueError that names the numbers if no attention has these widths."""
-    sizes = {"n_heads": n_heads, "kv_lora_rank": kv_lora_rank, "qk_nope_head_dim": qk_nope_head_dim,
-             "v_head_dim": v_head_dim, "q_lora_rank": 1 if q_lora_rank is None else q_lora_rank}  # fmt: skip
+    sizes = {
+        "n_heads": n_heads,
+        "kv_lora_rank": kv_lora_rank,
+        "qk_nope_head_dim": qk_nope_head_dim,
+        "v_head_dim": v_head_dim,
+        "q_lora_rank": 1 if q_lora_rank is None else q_lora_rank,
+    }
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} {size} is below 1")

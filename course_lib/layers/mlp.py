@@ -1,5 +1,4 @@
-"""The two-layer network that thinks about each token on its own, and the bends between its
-layers."""
+"""The two-layer network that thinks about each token on its own, and its activations."""
 
 import math
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 
 def gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Multiply each number by the chance that a draw from the normal distribution lies below it.
+    """Multiply each number by the probability that a standard normal draw lies below it.
 
     >>> gelu(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
     tensor([-0.1587,  0.0000,  0.8413,  3.9999])
@@ -22,8 +21,7 @@ def gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
 
 
 def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Come within 0.0005 of `gelu` by a tanh: the form in which GPT-2 was trained (same source,
-    section 2).
+    """Come within 0.0005 of `gelu` by a tanh, as GPT-2 was trained (same source, section 2).
 
     >>> gelu_tanh(torch.tensor([-1.0, 0.0, 1.0, 4.0]))
     tensor([-0.1588,  0.0000,  0.8412,  3.9999])
@@ -32,8 +30,7 @@ def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
 
 
 class MLP(nn.Module):
-    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as in GPT-2), narrow back to
-    `d_model`."""
+    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as GPT-2), narrow to `d_model`."""
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
@@ -45,8 +42,7 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Widen twice, let one copy open or close the gates of the other, narrow back:
-    down(silu(gate(x)) * up(x)).
+    """Widen twice, let one copy gate the other, narrow back: down(silu(gate(x)) * up(x)).
 
     Three matrices and no biases, as in Llama and DeepSeek; with `d_ff` 2/3 as wide it has the
     parameters of an `MLP`. Source: Shazeer 2020 (arXiv 2002.05202), equation 6.

@@ -14,8 +14,7 @@ def layer_norm(
     bias: Float[Tensor, "C"],
     eps: float = 1e-5,
 ) -> Float[Tensor, "*B C"]:
-    """Shift and scale each vector to mean 0 and variance 1, then let the model choose its own size
-    and offset.
+    """Shift and scale each vector to mean 0 and variance 1, then apply learned size and offset.
 
     >>> import torch
     >>> layer_norm(torch.tensor([1.0, 3.0]), torch.ones(2), torch.zeros(2))
@@ -31,8 +30,7 @@ def layer_norm(
 
 
 class LayerNorm(nn.LayerNorm):
-    """The learned weight and bias of `layer_norm`, computed by torch's fused kernel (equal, and
-    faster)."""
+    """The learned weight and bias of `layer_norm`, computed by torch's faster, equal kernel."""
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -44,12 +42,11 @@ def layer_norm_backward(
     weight: Float[Tensor, "C"],
     eps: float = 1e-5,
 ) -> tuple[Float[Tensor, "*B C"], Float[Tensor, "C"], Float[Tensor, "C"]]:
-    """Give the slopes for `x`, `weight` and `bias`, where `upstream` holds the slope for each
-    output of `layer_norm`.
+    """Give the gradients for `x`, `weight` and `bias`, from those of the outputs (`upstream`).
 
-    The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the slope
-    keeps nothing along these two directions: both parts are taken out, and the rest is divided by
-    the deviation.
+    The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the
+    gradient keeps nothing along these two directions: both parts are taken out, and the rest is
+    divided by the deviation.
 
     >>> import torch
     >>> upstream, x = torch.tensor([[1.0, 0, 0, 0], [1, 7, 7, 9]])
@@ -63,15 +60,14 @@ def layer_norm_backward(
     y, g = centred / deviation, upstream.to(x.dtype) * weight
     dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
     C = x.shape[-1]
-    slopes = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
-    return tuple(slope.to(dtype) for slope in slopes)
+    gradients = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
+    return tuple(gradient.to(dtype) for gradient in gradients)
 
 
 def rms_norm(
     x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-6
 ) -> Float[Tensor, "*B C"]:
-    """Scale each vector to a mean square of 1, without shifting it, then let the model choose its
-    own size.
+    """Scale each vector to a mean square of 1, without shifting it, then apply a learned size.
 
     >>> import torch
     >>> rms_norm(torch.tensor([1.0, 5.0, 5.0, 7.0]), torch.ones(4))

@@ -1,5 +1,4 @@
-"""Where a token stands: waves to add to its vector, or rotations to turn its queries and keys
-by."""
+"""Where a token stands: waves to add to its vector, or rotations of its queries and keys."""
 
 from functools import lru_cache
 
@@ -9,8 +8,9 @@ from torch import Tensor, nn
 
 
 def rotary_frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "P"]:
-    """Give the turning speed of each pair of numbers, in radians per place: base^(-2i / width),
-    fast to slow.
+    """Give the turning speed of each pair of numbers, in radians per place: base^(-2i / width).
+
+    They go from fast to slow.
 
     >>> rotary_frequencies(4, base=100.0)
     tensor([1.0000, 0.1000])
@@ -30,8 +30,7 @@ def rotary_angles(places: Int[Tensor, "T"], speeds: Float[Tensor, "P"]) -> Float
 def sinusoidal_positions(
     places: Int[Tensor, "T"], width: int, base: float = 10_000.0
 ) -> Float[Tensor, "T C"]:
-    """Mark each place by a sine and a cosine per speed, side by side: a vector to add to the
-    token's.
+    """Mark each place by a sine and a cosine per speed, a vector to add to the token's.
 
     Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
     """
@@ -40,8 +39,7 @@ def sinusoidal_positions(
 
 
 class SinusoidalPosition(nn.Module):
-    """`sinusoidal_positions` in the shape of a learned table, `table(places)`, so that it can take
-    one's place.
+    """`sinusoidal_positions` with the interface of a learned table, `table(places)`.
 
     It has nothing to learn, but a precision, as a table has: that of the model it was moved to with
     `model.to(dtype)`.
@@ -51,9 +49,8 @@ class SinusoidalPosition(nn.Module):
         super().__init__()
         rotary_frequencies(d_model, base)  # refuses a width or base that will not do
         self.d_model, self.base = d_model, base
-        self.register_buffer(
-            "precision", torch.empty(0), persistent=False
-        )  # a type that `to` can change
+        # a type that `to` can change
+        self.register_buffer("precision", torch.empty(0), persistent=False)
 
     def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
         return sinusoidal_positions(places, self.d_model, self.base).to(self.precision.dtype)
@@ -62,8 +59,9 @@ class SinusoidalPosition(nn.Module):
 def rotate_halves(
     x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]
 ) -> Float[Tensor, "*B T D"]:
-    """Turn each pair of numbers by its angle. Number i is paired with number i + D/2, as in Llama's
-    and most code.
+    """Turn each pair of numbers by its angle; number i is paired with number i + D/2.
+
+    As in Llama's and most code.
 
     >>> rotate_halves(torch.tensor([[1.0, 0.0]]), torch.tensor([[torch.pi / 6]]))
     tensor([[0.8660, 0.5000]])
@@ -79,8 +77,7 @@ def rotate_halves(
 def rotate_interleaved(
     x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]
 ) -> Float[Tensor, "*B T D"]:
-    """Turn each pair of numbers by its angle. Number 2i is paired with number 2i + 1, as in the
-    paper."""
+    """Turn each pair of numbers by its angle; number 2i is paired with 2i + 1, as in the paper."""
     return (
         rotate_halves(x[..., halves_order(x.shape[-1])], turned)
         .unflatten(-1, (2, -1))
@@ -100,12 +97,11 @@ def halves_order(width: int) -> Int[Tensor, "D"]:
 
 
 class RotaryPosition(nn.Module):
-    """Rotary positions for `SelfAttention(position=...)`: turn queries and keys (B, H, T, d_head)
-    by their place.
+    """Rotary positions for `SelfAttention(position=...)`: queries and keys turn by their place.
 
-    A dot product of two turned vectors depends on how far apart they stand, not on where. `start`
-    is the place of the first token, for a text that goes on where a cache ends. Angles are reckoned
-    in float32, whatever `x` is.
+    They are (B, H, T, d_head). A dot product of two turned vectors depends on how far apart they
+    stand, not on where. `start` is the place of the first token, for a text that goes on where a
+    cache ends. Angles are reckoned in float32, whatever `x` is.
     """
 
     def __init__(self, d_head: int, base: float = 10_000.0) -> None:
@@ -129,8 +125,7 @@ class RotaryPosition(nn.Module):
 def rotary_tables(
     start: int, end: int, width: int, base: float, dtype: torch.dtype, device: torch.device
 ) -> tuple[Float[Tensor, "T D"], Float[Tensor, "T D"]]:
-    """Give what `rotate_halves` multiplies each number by, and each number's partner, at the places
-    from `start` to `end`.
+    """Give what `rotate_halves` multiplies numbers by, and their partners, from `start` to `end`.
 
     Kept, since all layers of a model ask for the same, and so does each text that is written.
     """

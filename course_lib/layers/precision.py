@@ -1,9 +1,8 @@
-"""What must not be reckoned in 16 bits, though the model's numbers have no more: sums, squares and
-chances.
+"""What must not be reckoned in 16 bits, even in such a model: sums, squares and probabilities.
 
 float16 ends at 65,504, so 300 squared is infinite, and has no number between 0 and 6e-8. bfloat16
-keeps 8 binary digits, so a sum of chances stands still at the first one that is 256 times smaller
-than what has been added up.
+keeps 8 binary digits, so a sum of probabilities stands still at the first one that is 256 times
+smaller than what has been added up.
 """
 
 import torch

@@ -21,14 +21,15 @@ from course_lib.models.llama import Llama, LlamaBlock, LlamaSettings, init_llama
 
 @dataclass(frozen=True)
 class DeepSeekSettings(LlamaSettings):
-    """The numbers of a Llama, of latent attention, and of the experts. The defaults are for small
-    models.
+    """The numbers of a Llama, of latent attention, and of the experts.
 
-    The first `n_dense_layers` have no experts: with as many as `n_layers`, attention alone is new.
-    `n_kv_heads` is for DeepSeekMoE, which has no latents. `d_expert` None means that a token's
-    experts, shared ones included, are together as wide as a dense layer, as in V2 and V3.
+    The defaults are for small models. The first `n_dense_layers` have no experts: with as many as
+    `n_layers`, attention alone is new. `n_kv_heads` is for DeepSeekMoE, which has no latents.
+    `d_expert` None means that a token's experts, shared ones included, are together as wide as a
+    dense layer, as in V2 and V3.
 
-    >>> settings = DeepSeekSettings(512, 128, d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
+    >>> sizes = dict(d_model=64, n_layers=3, n_heads=4, n_chosen=2, n_shared=1)
+    >>> settings = DeepSeekSettings(512, 128, **sizes)
     >>> settings.d_ff, settings.d_expert
     (168, 56)
     """
@@ -120,8 +121,10 @@ DEEPSEEK_V3 = DeepSeekSettings(  # 671 billion, 37 active; multi-token predictio
 
 
 class DeepSeekMoE(Llama):
-    """V1 with experts in place of the MLP in all layers but the first. Source: Dai et al. 2024
-    (arXiv 2401.06066)."""
+    """V1 with experts for the MLP in all layers but the first.
+
+    Source: Dai et al. 2024 (arXiv 2401.06066).
+    """
 
     settings: DeepSeekSettings
     router = SoftmaxRouter
@@ -158,8 +161,7 @@ class DeepSeekV2(DeepSeekMoE):
 
 
 class DeepSeekV3(DeepSeekV2):
-    """V2 with the router that a bias keeps in balance, and a module that predicts one token further
-    ahead.
+    """V2 with the router that a bias balances, and a module that predicts one token further.
 
     The module is there if the settings say `mtp`; the rest of the model starts from the same
     weights with and without. Source: arXiv 2412.19437.
@@ -199,8 +201,7 @@ class DeepSeekV3(DeepSeekV2):
 
 
 class MTPModule(nn.Module):
-    """Multi-token prediction: join what the model made of the text so far with the next token, and
-    think once more.
+    """Multi-token prediction: join what the model made of the text with the next token, think on.
 
     Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 23, depth 1. As in the release, the
     hidden vector comes after the model's final norm, and the module has a final norm of its own.
@@ -248,10 +249,11 @@ def count_idle_parameters(moe: MoE) -> int:
 
 
 def mla_cache_numbers_per_token(settings: DeepSeekSettings) -> int:
-    """Count the numbers that the caches of all layers hold for each token: a latent and a rotary
-    key per layer.
+    """Count the numbers that all caches hold for each token: a latent and a rotary key per layer.
 
-    >>> mla_cache_numbers_per_token(DEEPSEEK_V2)     # with a key and a value per head: 60 * 2 * 128 * 128 = 1,966,080
+    With a key and a value per head it were 60 * 2 * 128 * 128 = 1,966,080:
+
+    >>> mla_cache_numbers_per_token(DEEPSEEK_V2)
     34560
     """
     return settings.n_layers * (settings.kv_lora_rank + settings.qk_rope_head_dim)

@@ -1,5 +1,4 @@
-"""GPT-2 (Radford et al. 2019): the decoder-only transformer that the rest of the course grows
-from."""
+"""GPT-2 (Radford et al. 2019): the decoder-only transformer that the course grows from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from course_lib.models.settings_check import check_settings
 
 @dataclass(frozen=True)
 class GPT2Settings:
-    """The numbers that make one GPT-2 differ from another. `d_ff` None means the paper's four times
-    `d_model`.
+    """The numbers that make one GPT-2 differ from another.
 
-    Raises ValueError for a number that is none, or that fits no other.
+    `d_ff` None means the paper's four times `d_model`. Raises ValueError for a number that is none,
+    or that fits no other.
 
     >>> GPT2Settings(d_model=100, n_heads=3)
     Traceback (most recent call last):
@@ -49,8 +48,7 @@ GPT2_XL = GPT2Settings(d_model=1600, n_layers=48, n_heads=25)  # 1,557,611,200
 
 
 class GPT2Block(nn.Module):
-    """One layer: look around (attention), then think (MLP); each adds its result to the stream it
-    has read."""
+    """One layer: look around (attention), then think (MLP); each adds to the stream it reads."""
 
     def __init__(self, settings: GPT2Settings) -> None:
         super().__init__()
@@ -115,8 +113,10 @@ class GPT2(nn.Module):
     def positions(
         self, ids: Int[Tensor, "B T"], past: int, padding: Bool[Tensor, "B S"] | None
     ) -> Int[Tensor, "T"] | Int[Tensor, "B T"]:
-        """Number the new tokens, counting on from `past`; raise a ValueError for a token or place
-        the model lacks."""
+        """Number the new tokens, counting on from `past`.
+
+        Raises ValueError for a token or place the model lacks.
+        """
         check_ids(ids, self.settings.vocab_size)
         end = past + ids.shape[1]
         if end > self.settings.max_seq_len:
@@ -131,11 +131,10 @@ class GPT2(nn.Module):
 
 
 def init_gpt2_weights(model: GPT2) -> None:
-    """Draw all matrices from N(0, 0.02); the ones that write into the stream from N(0, 0.02 /
-    sqrt(2 n_layers)).
+    """Draw all matrices from N(0, 0.02); those that write into the stream are smaller.
 
-    Each layer writes twice, so without the smaller draw the stream would grow with depth (GPT-2
-    paper, section 2.3).
+    They are from N(0, 0.02 / sqrt(2 n_layers)). Each layer writes twice, so without the smaller
+    draw the stream would grow with depth (GPT-2 paper, section 2.3).
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):

@@ -1,5 +1,4 @@
-"""Llama and DeepSeek in Hugging Face's words: the names and shapes of their weights, and their
-settings, both ways.
+"""Llama and DeepSeek in Hugging Face's words: names and shapes of weights, settings, both ways.
 
 Three things differ in more than the name. They keep queries, keys and values apart, and each
 expert; their rotary pairs in DeepSeek are neighbours, ours are halves; and their multi-token
@@ -53,9 +52,8 @@ DEEPSEEK_NAMES = HF_NAMES | {
     "mtp.{}.join": "model.layers.{}.eh_proj",
     "mtp.{}.norm": "model.layers.{}.shared_head.norm",
 }
-Q_WHOLE = {
-    "blocks.{}.attention.q_up": "model.layers.{}.self_attn.q_proj"
-}  # without query compression
+# without query compression
+Q_WHOLE = {"blocks.{}.attention.q_up": "model.layers.{}.self_attn.q_proj"}
 ROUTER_BIAS = "gate.e_score_correction_bias"
 
 
@@ -79,8 +77,7 @@ def llama_from_hf(weights: HFWeights, settings: LlamaSettings) -> HFWeights:
 
 
 def deepseek_to_hf(weights: HFWeights, settings: DeepSeekSettings) -> HFWeights:
-    """Rename the weights of our V2 or V3 for the files of `DeepseekV2ForCausalLM` or
-    `DeepseekV3ForCausalLM`."""
+    """Rename the weights of our V2 or V3 for `DeepseekV2ForCausalLM` or `DeepseekV3ForCausalLM`."""
     ours = {"head.weight": weights["token_embedding.weight"]}
     for name, tensor in weights.items():
         name = re.sub(
@@ -118,8 +115,7 @@ def deepseek_from_hf(weights: HFWeights, settings: DeepSeekSettings) -> HFWeight
 
 
 def split_qkv(name: str, qkv: Float[Tensor, "O C"]) -> HFWeights:
-    """Cut queries, keys and values apart; there are as many numbers in all queries as in
-    `d_model`."""
+    """Cut queries, keys and values apart; all queries have as many numbers as `d_model`."""
     d_model = qkv.shape[1]
     parts = qkv.split([d_model, (len(qkv) - d_model) // 2, (len(qkv) - d_model) // 2])
     return {name.replace("qkv", part): rows for part, rows in zip("qkv", parts, strict=True)}
@@ -153,8 +149,7 @@ def join_experts(weights: HFWeights, n_experts: int) -> HFWeights:
 def reorder_rotary(
     name: str, tensor: Tensor, settings: DeepSeekSettings, order: Int[Tensor, "Dr"]
 ) -> Tensor:
-    """Put the rotary rows of queries and keys into another order, exchange the halves of `join`;
-    else do nothing."""
+    """Reorder the rotary rows of queries and keys, exchange the halves of `join`; else nothing."""
     if name.endswith("join.weight"):
         return tensor.roll(settings.d_model, dims=1)
     heads = {"q_up.weight": settings.n_heads, "kv_down.weight": 1}.get(

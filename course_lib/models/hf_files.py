@@ -32,12 +32,8 @@ from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf, without_old_b
 from course_lib.models.llama import Llama
 
 HFWeightsByName = dict[str, Tensor]
-HF_DTYPES = (
-    torch.float32,
-    torch.bfloat16,
-    torch.float16,
-    torch.float64,
-)  # 8 bits mean nothing without their scales
+# 8 bits mean nothing without their scales
+HF_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 EMBEDDING_NAMES = {"wte.weight", "model.embed_tokens.weight"}
 
 
@@ -47,12 +43,10 @@ class HFFormat(NamedTuple):
     build: Callable[[Any], nn.Module]  # our settings -> model
     config: Callable[[Any], dict]  # our settings -> theirs
     settings: Callable[[dict, HFWeightsByName], Any]  # their settings and weights -> our settings
-    to_hf: Callable[
-        [HFWeightsByName, Any], HFWeightsByName
-    ]  # our weights and settings -> their weights
-    from_hf: Callable[
-        [HFWeightsByName, Any], HFWeightsByName
-    ]  # their weights, our settings -> our weights
+    # our weights and settings -> their weights
+    to_hf: Callable[[HFWeightsByName, Any], HFWeightsByName]
+    # their weights, our settings -> our weights
+    from_hf: Callable[[HFWeightsByName, Any], HFWeightsByName]
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:

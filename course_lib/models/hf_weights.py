@@ -31,8 +31,7 @@ def without_old_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def gpt2_to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, which stores the matrices of a layer
-    transposed."""
+    """Rename the weights of our GPT2 for `GPT2LMHeadModel`, whose matrices are transposed."""
     theirs = {"lm_head.weight": state["token_embedding.weight"]}
     for name, tensor in state.items():
         theirs["transformer." + rename_weights(name, GPT2_NAMES)] = transpose_linear(name, tensor)

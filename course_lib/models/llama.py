@@ -1,5 +1,4 @@
-"""Llama's architecture (Touvron et al. 2023), which is DeepSeek's first model and SmolLM2 too:
-GPT-2, modernised."""
+"""Llama (Touvron et al. 2023), which DeepSeek's V1 and SmolLM2 are too: GPT-2, modernised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +71,7 @@ class LlamaSettings:
 
 
 def swiglu_width(d_model: int) -> int:
-    """Give the width of a SwiGLU that has the parameters of an MLP four times as wide as `d_model`,
-    about.
+    """Give the width at which a SwiGLU has about the parameters of an MLP of `4 * d_model`.
 
     >>> swiglu_width(64)
     168
@@ -92,8 +90,7 @@ SMOLLM2_135M = LlamaSettings(
 
 
 class LlamaBlock(nn.Module):
-    """One layer: look around (attention), then think (the MLP or what stands in for it), each
-    normed in front."""
+    """One layer: look around (attention), then think (MLP or what is for it), each normed first."""
 
     def __init__(self, d_model: int, attention: nn.Module, mlp: nn.Module, norm_eps: float) -> None:
         super().__init__()
@@ -134,8 +131,10 @@ class Llama(nn.Module):
         init_llama_weights(self, settings.n_layers)
 
     def block(self, layer: int) -> LlamaBlock:
-        """Build one layer. A model that changes a part of it, as DeepSeek's do, overrides the part
-        below."""
+        """Build one layer.
+
+        A model that changes a part of it, as DeepSeek's do, overrides the part below.
+        """
         return LlamaBlock(
             self.settings.d_model, self.attention(), self.mlp(layer), self.settings.norm_eps
         )
@@ -185,11 +184,11 @@ class Llama(nn.Module):
 
 
 def init_llama_weights(module: nn.Module, n_layers: int) -> None:
-    """Draw all matrices from N(0, INIT_STD), those that write into the stream from N(0, INIT_STD /
-    sqrt(2 n_layers)).
+    """Draw all matrices from N(0, INIT_STD); those that write into the stream are smaller.
 
-    Each layer writes twice, so without the smaller draw the stream would grow with depth; see
-    GPT-2. Stacks of matrices, as the experts of a layer, count as matrices.
+    They are from N(0, INIT_STD / sqrt(2 n_layers)). Each layer writes twice, so without the smaller
+    draw the stream would grow with depth; see GPT-2. Stacks of matrices, as the experts of a layer,
+    count as matrices.
     """
     for name, parameter in module.named_parameters():
         if parameter.ndim >= 2:
@@ -198,10 +197,12 @@ def init_llama_weights(module: nn.Module, n_layers: int) -> None:
 
 
 def kv_cache_numbers_per_token(settings: LlamaSettings) -> int:
-    """Count the numbers that the caches of all layers hold for each token: a key and a value per
-    layer and shared head.
+    """Count the numbers that all caches hold for each token: a key and a value per layer and head.
 
-    >>> kv_cache_numbers_per_token(DEEPSEEK_67B)       # with one pair per head instead of per eight: 1,556,480
+    Query heads that share a key count as one. With one pair per head instead of per eight it were
+    1,556,480:
+
+    >>> kv_cache_numbers_per_token(DEEPSEEK_67B)
     194560
     """
     return 2 * settings.n_layers * settings.n_kv_heads * settings.d_head

@@ -1,5 +1,4 @@
-"""Sums as a task: chains to practise on, what their answers look like, and how often a model is
-right."""
+"""Sums as a task: chains to practise on, what their answers look like, how often they are right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,6 +25,10 @@ from course_lib.tasks.at_k import majority_at_k, pass_at_k
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import draw_chain, final_answer, is_well_formed, verify_answer
 
+# at a weight of 0.2 the format was lost in some seeds
+ZERO_REWARDS = {"accuracy": 1.0, "format": 0.5}
+REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}
+
 
 def draw_arithmetic_question(
     rng: Random, lengths: tuple[int, ...] = (3, 4, 5, 6), held_out: bool = False
@@ -36,8 +39,10 @@ def draw_arithmetic_question(
 
 
 def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Describe answers to sums: shares of right, well-formed, worked and mixed ones, of all and of
-    the worked alone."""
+    """Describe answers to sums: shares of right, well-formed, worked and mixed ones.
+
+    The shares are of all answers, and of the worked alone.
+    """
     right = [
         bool(verify_answer(question.truth, text))
         for question, text in zip(questions, answers, strict=True)
@@ -56,8 +61,7 @@ def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) ->
 
 
 def arithmetic_task(weights: Mapping[str, float] | RuleReward) -> RLTask:
-    """Make the task of answering sums for a reward, as in `arithmetic_task({"accuracy": 1,
-    "format": 0.5})`."""
+    """Make the task of answering sums for a reward: `arithmetic_task({"accuracy": 1.0})`."""
     reward = weights if isinstance(weights, RuleReward) else weighted_reward(weights)
     return RLTask(draw_arithmetic_question, partial(reward_each, reward), arithmetic_metrics)
 
@@ -78,8 +82,10 @@ def evaluate_arithmetic(
     seed: int = EVALUATION_SEED,
     max_new_tokens: int = 90,
 ) -> dict[str, float]:
-    """Measure a model on `n` held-out sums: see `arithmetic_metrics`; lengths in tokens, of all
-    answers and of the worked ones."""
+    """Measure a model on `n` held-out sums: see `arithmetic_metrics`.
+
+    Lengths are in tokens, of all answers and of the worked ones.
+    """
     questions = held_out_arithmetic(n, seed)
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     texts, lengths = answer_in_batches(model, tokenizer, questions, seed=seed, **options)
@@ -104,8 +110,7 @@ def arithmetic_at_k(
     groups = [texts[i : i + n_samples] for i in range(0, len(texts), n_samples)]
     both = list(zip(questions, groups, strict=True))
     rights = [
-        sum(map(bool, (verify_answer(question.truth, text) for text in group)))
-        for question, group in both
+        sum(bool(verify_answer(question.truth, text)) for text in group) for question, group in both
     ]
     votes = [(tuple(map(final_answer, group)), question.truth.answer) for question, group in both]
     return {
@@ -140,12 +145,3 @@ def rejection_sample(
         if found is not None:
             kept.append((question, found))
     return kept
-
-
-ZERO_REWARDS = {
-    "accuracy": 1.0,
-    "format": 0.5,
-}  # at a weight of 0.2 the format was lost in some seeds
-
-
-REASONING_REWARDS = ZERO_REWARDS | {"language": 0.5}

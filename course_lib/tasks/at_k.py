@@ -7,7 +7,7 @@ from random import Random
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
-    """Give the chance that of k answers, drawn from n of which some are right, at least one is.
+    """Give the probability that of k answers, drawn from n with some right, at least one is right.
 
     Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
 
@@ -22,11 +22,10 @@ def pass_at_k(n: int, right: int, k: int) -> float:
 def majority_at_k(
     answers: Sequence[str | None], truth: str, k: int, draws: int = 100, seed: int = 0
 ) -> float:
-    """Give the chance that the commonest of k answers is the truth; ties are broken at random, no
-    answer is no vote.
+    """Give the probability that the commonest of k answers is the truth.
 
-    Estimated by `draws` random draws of k. Source: Wang et al. 2022, self-consistency (arXiv
-    2203.11171).
+    Ties are broken at random; no answer is no vote. Estimated by `draws` random draws of k. Source:
+    Wang et al. 2022, self-consistency (arXiv 2203.11171).
 
     >>> majority_at_k(["9", "9", "8", None], truth="9", k=4)
     1.0

@@ -1,12 +1,9 @@
-"""Search as a task: practice on puzzles that need many tries, and whether the thinking itself
-grows.
+"""Search as a task: puzzles that need many tries, and whether the thinking itself grows.
 
 "make 14 from 20 9 3 6" is hard to guess and easy to check. People on the small web make at most
 four tries before they answer; drill sheets, which answer nothing, check up to sixteen. A policy
 that earns rewards for right answers alone should learn to go on until it finds one: the growth of
-DeepSeek-R1-Zero's answers (arXiv 2501.12948, figure 3), on one core. Three experiments share a
-base: `search_experiment`; `search-budget`, in which the tokens that an answer may have are few at
-first; and `search-control`, in which any expression earns the reward.
+DeepSeek-R1-Zero's answers (arXiv 2501.12948, figure 3), on one core. `experiments.search` tries it.
 """
 
 import re
@@ -20,9 +17,8 @@ from course_lib.alignment.rl_task import EVALUATION_SEED, Question, RLTask, rewa
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import SearchProblem, draw_search, is_well_formed, verify_answer
 
-TRY_PATTERN = re.compile(
-    r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?"
-)  # "20-9=11+3=14-6=8 not"
+# "20-9=11+3=14-6=8 not"
+TRY_PATTERN = re.compile(r"(?<![0-9=+-])([0-9]+(?:[+-][0-9]+=[0-9]+)+)( yes| not)?")
 MAX_CORPUS_TRIES = 4  # of an answer in the corpus
 SEARCH_REWARDS = {"accuracy": 1.0, "format": 0.2}
 SEARCH_CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}
@@ -33,8 +29,7 @@ SEARCH_CONTROL_REWARDS = {"any expression": 1.0, "format": 0.2}
 
 @dataclass(frozen=True, slots=True)
 class SearchTry:
-    """One try in an answer: the numbers it adds, signs included, what it says that they make, and
-    its verdict."""
+    """One try in an answer: the numbers it adds, signed, what it says they make, its verdict."""
 
     terms: tuple[int, ...]
     says: int
@@ -53,7 +48,7 @@ def find_tries(text: str) -> list[SearchTry]:
     """Find the tries of an answer.
 
     >>> find_tries("<think>20-9=11+3=14-6=8 not 14, 20-9=12 yes</think><answer>20-9</answer>")[1]
-    Try(terms=(20, -9), says=12, verdict='yes')
+    SearchTry(terms=(20, -9), says=12, verdict='yes')
     """
     found = []
     for steps, verdict in TRY_PATTERN.findall(text):
@@ -73,10 +68,10 @@ def draw_search_question(
 
 
 def search_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Describe answers to searches; "of worked" are means over those with a try, the rest over all
-    answers or tries.
+    """Describe answers to searches.
 
-    "right after many" counts right answers with more tries than anybody on the small web makes.
+    "of worked" are means over those with a try, the rest over all answers or tries. "right after
+    many" counts right answers with more tries than anybody on the small web makes.
     """
     searches = [question.truth for question in questions]
     right = [
@@ -107,8 +102,10 @@ def search_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dic
 def search_check_metrics(
     worked: Sequence[tuple[SearchProblem, Sequence[SearchTry]]],
 ) -> dict[str, float]:
-    """Tell how reliable tries are: copied numbers, right sums, verdicts on what they say that they
-    make, repeats."""
+    """Tell how reliable tries are: copied numbers, right sums, verdicts, repeats.
+
+    The verdicts are on what the tries say that they make.
+    """
     both = [(search, one) for search, some in worked for one in some]
     repeated = [
         one.terms in [other.terms for other in some[:i]]
@@ -131,8 +128,7 @@ def search_check_metrics(
 def search_answer_metrics(
     tokenizer: Tokenizer, questions: Sequence[Question], answers: Sequence[str]
 ) -> dict[str, float]:
-    """Give all measures; the mean length of answers with a try is in tokens, the end token
-    included."""
+    """Give all measures; the mean length of answers with a try is in tokens, the end included."""
     worked = [
         len(tokenizer.encode(text, allowed_special="all")) + 1
         for text in answers
@@ -171,6 +167,3 @@ def group_by_numbers(
         both[0].append(question)
         both[1].append(text)
     return dict(sorted(groups.items()))
-
-
-# ---------------------------------------------------------------------------------- the experiments

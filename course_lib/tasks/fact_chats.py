@@ -1,13 +1,17 @@
 """Chats about facts of the small web as a task, and the simulated annotator who compares answers.
 
-The annotator stands in for people: a taste with known weights, and choices that are noisy."""
+There is no human here. A hidden rating stands in for taste, and the choice between two answers is
+random, the more so the closer they are. Real annotators differ too: InstructGPT's agreed with each
+other in 73 % of the cases (Ouyang et al. 2022, arXiv 2203.02155). What learns from the choices
+never sees the rating.
+"""
 
 import math
 import re
 from collections.abc import Sequence
 from random import Random
 
-from course_lib.alignment.preferences import PreferencePair
+from course_lib.alignment.preferences import PreferenceTexts
 from course_lib.alignment.rewards import languages_of, true_fraction
 from course_lib.alignment.rl_task import Question
 from course_lib.text.draw import draw_item
@@ -15,16 +19,9 @@ from course_lib.text.small_web.encyclopaedia import draw_topics
 from course_lib.text.small_web.facts import Fact, facts_about
 
 KIND_WORDS = "happy to help"
-
-
 RUDE_WORDS = re.compile(r"(?<![a-z])(duh|lol|google)(?![a-z])", re.IGNORECASE)
-
-
-RAMBLING_LENGTH = (
-    18  # characters beyond the full sentence: room for " Happy to help!", not for a second sentence
-)
-
-
+# Characters beyond the full sentence: room for " Happy to help!", not for a second sentence.
+RAMBLING_LENGTH = 18
 ANNOTATOR_TASTE = {
     "right": 2.0,
     "full sentence": 1.0,
@@ -34,8 +31,6 @@ ANNOTATOR_TASTE = {
     "rambling": -2.0,
     "off form": -1.0,
 }
-
-
 ANNOTATOR_CERTAINTY = 2.0  # what a point of quality adds to the log-odds of being chosen
 
 
@@ -69,12 +64,13 @@ def answer_traits(fact: Fact, answer: str) -> dict[str, bool]:
 
 
 def annotator_quality(fact: Fact, answer: str) -> float:
-    """Rate an answer as the annotator feels it, by adding up the `ANNOTATOR_TASTE` for each of its
-    traits.
+    """Rate an answer as the annotator feels it: add up `ANNOTATOR_TASTE` over its traits.
 
     >>> fact = facts_about("capital", "Peru")[0]
-    >>> annotator_quality(fact, "The capital of Peru is Lima. Happy to help!"), annotator_quality(fact, "Lima"), annotator_quality(fact, "Lima, duh")
-    (5.0, 2.0, -0.5)
+    >>> annotator_quality(fact, "The capital of Peru is Lima. Happy to help!")
+    5.0
+    >>> annotator_quality(fact, "Lima"), annotator_quality(fact, "Lima, duh")
+    (2.0, -0.5)
     """
     return sum(
         ANNOTATOR_TASTE[name] for name, holds in answer_traits(fact, answer).items() if holds
@@ -82,22 +78,23 @@ def annotator_quality(fact: Fact, answer: str) -> float:
 
 
 def preference_probability(quality_one: float, quality_other: float) -> float:
-    """Give the chance that the first answer is chosen: the sigmoid of `ANNOTATOR_CERTAINTY` times
-    its lead in quality.
+    """Give the probability that the first answer is chosen, by its lead in quality.
 
-    The model of Bradley and Terry 1952, "Rank analysis of incomplete block designs".
+    The sigmoid of `ANNOTATOR_CERTAINTY` times the lead: the model of Bradley and Terry 1952, "Rank
+    analysis of incomplete block designs".
 
     >>> preference_probability(2.0, 2.0), round(preference_probability(3.0, 2.0), 4)
     (0.5, 0.8808)
     """
-    return (
-        1 + math.tanh(ANNOTATOR_CERTAINTY * (quality_one - quality_other) / 2)
-    ) / 2  # the sigmoid, without overflow
+    log_odds = ANNOTATOR_CERTAINTY * (quality_one - quality_other)
+    return (1 + math.tanh(log_odds / 2)) / 2  # the sigmoid, without overflow
 
 
 def annotate_pair(rng: Random, fact: Fact, one: str, other: str) -> tuple[str, str]:
-    """Simulate a human who compares two answers: the chosen one and the rejected one, drawn by
-    `preference_probability`."""
+    """Simulate a human who compares two answers: give the chosen and the rejected one.
+
+    The choice is drawn by `preference_probability`.
+    """
     first = rng.random() < preference_probability(
         annotator_quality(fact, one), annotator_quality(fact, other)
     )
@@ -106,11 +103,11 @@ def annotate_pair(rng: Random, fact: Fact, one: str, other: str) -> tuple[str, s
 
 def annotate_pairs(
     rng: Random, questions: Sequence[Question], answers: Sequence[str]
-) -> list[PreferencePair]:
-    """Let the annotator compare two answers to each question, which stand together; two equal ones
-    make no pair.
+) -> list[PreferenceTexts]:
+    """Let the annotator compare two answers to each question.
 
-    Raises ValueError unless there are two answers for each question.
+    Those to one question stand together; two equal ones make no pair. Raises ValueError unless
+    there are two answers for each question.
     """
     if len(answers) != 2 * len(questions):
         raise ValueError(
@@ -118,15 +115,14 @@ def annotate_pairs(
         )
     both = zip(questions, answers[::2], answers[1::2], strict=True)
     return [
-        PreferencePair(question.text, *annotate_pair(rng, question.truth, one, other))
+        PreferenceTexts(question.text, *annotate_pair(rng, question.truth, one, other))
         for question, one, other in both
         if one != other
     ]
 
 
 def fact_answer_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Describe answers to questions about facts: the share that has each of the `answer_traits`, by
-    name."""
+    """Tell the share of answers that has each of the `answer_traits`, by name."""
     found = [
         answer_traits(question.truth, text)
         for question, text in zip(questions, answers, strict=True)

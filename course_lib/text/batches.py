@@ -1,5 +1,4 @@
-"""From token ids to the rectangles that a model trains on: windows of a stream, packed documents,
-padded sequences."""
+"""From token ids to rectangles to train on: windows of a stream, packed documents, padded rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count, islice
@@ -11,9 +10,8 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-IGNORE_INDEX = (
-    -100
-)  # a target that no loss counts; torch.nn.functional.cross_entropy skips it by default
+# a target that no loss counts; torch.nn.functional.cross_entropy skips it by default
+IGNORE_INDEX = -100
 
 
 def token_stream(documents: Iterable[Sequence[int]], end_token: int) -> Int[Tensor, "N"]:
@@ -34,14 +32,14 @@ TokenArray = Int[Tensor, "N"] | Integer[np.ndarray, "N"]
 def shuffled_windows(
     tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Batches of (inputs, targets) without end: neighbouring windows of the stream, shuffled anew
-    for each epoch.
+    """Batches of (inputs, targets) without end: windows of the stream, shuffled for each epoch.
 
-    `tokens` may be a `numpy.memmap` of any whole numbers, uint16 too: only what a batch holds is
-    read from the file. The target of a token is the token after it. In an epoch each window comes
-    once; up to `length` tokens at the end of the stream fill no window. A batch may begin in one
-    epoch and end in the next, so that all have the same shape. Batch number k depends on (tokens,
-    batch_size, length, seed) alone: a run that stopped goes on with `start_step=k`.
+    The windows are neighbours. `tokens` may be a `numpy.memmap` of any whole numbers, uint16 too:
+    only what a batch holds is read from the file. The target of a token is the token after it. In
+    an epoch each window comes once; up to `length` tokens at the end of the stream fill no window.
+    A batch may begin in one epoch and end in the next, so that all have the same shape. Batch
+    number k depends on (tokens, batch_size, length, seed) alone: a run that stopped goes on with
+    `start_step=k`.
 
     >>> inputs, targets = next(shuffled_windows(torch.arange(9), batch_size=2, length=4))
     >>> inputs.tolist(), targets.tolist()
@@ -61,8 +59,7 @@ def shuffled_windows(
 def random_windows(
     tokens: TokenArray, batch_size: int, length: int, seed: int = 0, start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Batches of (inputs, targets) without end as `shuffled_windows` gives, each window beginning
-    anywhere in the stream.
+    """Batches as of `shuffled_windows`, each window beginning anywhere in the stream.
 
     The beginnings are drawn with replacement: no epochs, no borders that return, and no token that
     always stands at the same place of its window; but after as many tokens as the stream has, a
@@ -90,9 +87,8 @@ def _windows_at(
     tokens: TokenArray, starts: Int[Tensor, "B"], length: int
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
     places = starts[:, None] + torch.arange(length + 1)
-    if isinstance(
-        tokens, np.ndarray
-    ):  # indexing reads these places only, and copies them out of the file
+    if isinstance(tokens, np.ndarray):
+        # indexing reads these places only, and copies them out of the file
         rows = torch.from_numpy(tokens[places.numpy()].astype(np.int64))
     else:
         rows = tokens[places].long()
@@ -102,16 +98,16 @@ def _windows_at(
 def pack_whole_documents(
     documents: Iterable[Sequence[int]], length: int, end_token: int, n_open: int = 64, seed: int = 0
 ) -> tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]:
-    """Put whole documents, each with its end token, into rows of `length`: no answer is cut off
-    from its question.
+    """Put whole documents, each with its end token, into rows of `length`.
 
-    Each goes into the fullest of `n_open` rows that has room for it; one that is longer than a row
-    is cut. A row begins with an end token, as a prompt does, and what stays free at its end is
-    IGNORE to the loss. Within a row the order is drawn anew: what opens a row is what no other had
-    room for, so long documents would stand first, and a model that reads a prompt alone would
-    expect a long one. Returns inputs and targets. Documents in a row see each other. Source: Ding
-    et al. 2024, best-fit packing (arXiv 2404.10830), which DeepSeek-V3 takes (arXiv 2412.19437,
-    section 4.1). Differs: documents come in their order, not the longest first.
+    No answer is cut off from its question. Each goes into the fullest of `n_open` rows that has
+    room for it; one that is longer than a row is cut. A row begins with an end token, as a prompt
+    does, and what stays free at its end is IGNORE to the loss. Within a row the order is drawn
+    anew: what opens a row is what no other had room for, so long documents would stand first, and a
+    model that reads a prompt alone would expect a long one. Returns inputs and targets. Documents
+    in a row see each other. Source: Ding et al. 2024, best-fit packing (arXiv 2404.10830), which
+    DeepSeek-V3 takes (arXiv 2412.19437, section 4.1). Differs: documents come in their order, not
+    the longest first.
 
     >>> inputs, targets = pack_whole_documents([[5, 6], [7, 8, 9], [4]], length=5, end_token=0)
     >>> inputs.tolist(), targets.tolist()
@@ -139,16 +135,16 @@ def cut_into_pieces(tokens: Sequence[int], length: int) -> Iterator[Sequence[int
 def best_fit_rows(
     pieces: Iterable[Sequence[int]], length: int, n_open: int
 ) -> list[list[Sequence[int]]]:
-    """Say which pieces share a row of `length`: each goes into the fullest of `n_open` rows that
-    has room for it.
+    """Say which pieces share a row of `length`: each goes into the fullest row with room for it.
+
+    `n_open` rows are open at a time.
 
     >>> best_fit_rows(["aaaa", "b", "cc", "ddd"], length=6, n_open=2)
     [['aaaa', 'b'], ['cc', 'ddd']]
     """
     closed: list[list[Sequence[int]]] = []
-    room: list[
-        tuple[int, list[Sequence[int]]]
-    ] = []  # of the open rows: what is free, and what is in
+    # of the open rows: what is free, and what is in
+    room: list[tuple[int, list[Sequence[int]]]] = []
     for piece in pieces:
         fitting = [i for i, (free, _) in enumerate(room) if free >= len(piece)]
         if not fitting and len(room) == n_open:  # the fullest has the least to lose
@@ -166,8 +162,10 @@ def shuffled_rows(
     seed: int = 0,
     start_step: int = 0,
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Batches of rows without end, in a new order for each epoch; see `shuffled_windows`, whose
-    rule for resuming holds too."""
+    """Batches of rows without end, in a new order for each epoch.
+
+    The rule for resuming is that of `shuffled_windows`.
+    """
     _positive(batch_size=batch_size, rows=len(inputs))
     for chosen in _choices(len(inputs), batch_size, seed, start_step):
         yield inputs[chosen], targets[chosen]
@@ -189,11 +187,10 @@ def _choices(
 def phases_in_turn(
     phases: Sequence[Callable[[int], Iterator]], steps: Sequence[int], start_step: int = 0
 ) -> Iterator[tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]]:
-    """Batches of one phase after the other, so many `steps` of each but the last, which goes on: a
-    curriculum.
+    """A curriculum: batches of one phase after the other, so many `steps` of each but the last.
 
-    A phase is a function of the number of batches to skip, as `shuffled_windows` is by
-    `start_step`.
+    The last goes on without end. A phase is a function of the number of batches to skip, as
+    `shuffled_windows` is by `start_step`.
 
     >>> phases = [lambda skip: iter("abc"[skip:]), lambda skip: iter("xyz"[skip:])]
     >>> list(phases_in_turn(phases, steps=[2], start_step=1))
@@ -221,19 +218,17 @@ class PackedBatch(NamedTuple):
     inputs: Int[Tensor, "B T"]
     targets: Int[Tensor, "B T"]  # IGNORE where there is nothing to predict
     documents: Int[Tensor, "B T"]  # which document the token is from; -1 is padding
-    positions: Int[
-        Tensor, "B T"
-    ]  # counted from the start of the document, or of its part in this row
+    # counted from the start of the document, or of its part in this row
+    positions: Int[Tensor, "B T"]
 
 
 def pack_documents(
     documents: Sequence[Sequence[int]], length: int, end_token: int, separate: bool = False
 ) -> PackedBatch:
-    """All documents, each with its end token, one after the other in rows of `length`; the last row
-    is filled up.
+    """All documents, each with its end token, one after the other in rows of `length`.
 
-    By default documents in a row see each other, as in DeepSeek-V3: a document's first token is the
-    target of the end token before it. With `separate` it is not; give
+    The last row is filled up. By default documents in a row see each other, as in DeepSeek-V3: a
+    document's first token is the target of the end token before it. With `separate` it is not; give
     `same_document(packed.documents)` to attention as its mask.
 
     >>> packed = pack_documents([[5, 6], [7]], length=4, end_token=0)

@@ -109,14 +109,15 @@ def _check(number: int, message: ChatMessage) -> None:
 
 
 def _visible(line: str) -> str:
-    """A line as it looks: without blanks around it, and without characters that show nothing, as a
-    zero-width space."""
+    """A line as it looks: without blanks around it or characters that show nothing."""
     return "".join(char for char in line if unicodedata.category(char) not in ("Cc", "Cf")).strip()
 
 
 def chat_spans(messages: Sequence[ChatMessage]) -> list[tuple[str, bool]]:
-    """The rendered text in pieces, each with whether the assistant wrote it. Joined, they are
-    `render_chat(messages)`."""
+    """The rendered text in pieces, each with whether the assistant wrote it.
+
+    Joined, they are `render_chat(messages)`.
+    """
     whole = render_chat(messages)
     pieces, done = [], 0
     for i, message in enumerate(messages):

@@ -32,9 +32,8 @@ def draw_weighted(rng: Random, shares: dict[Item, float]) -> Item:
         left -= share
         if left < 0:
             return item
-    return next(
-        item for item in reversed(shares) if shares[item] > 0
-    )  # rounding used up the last crumb
+    # rounding used up the last crumb
+    return next(item for item in reversed(shares) if shares[item] > 0)
 
 
 def draw_distinct(rng: Random, items: Sequence[Item], count: int) -> list[Item]:

@@ -8,10 +8,8 @@ from typing import Any, BinaryIO
 GGUF_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
 BOOL, STRING, ARRAY = 7, 8, 9
 MEGABYTE = 2**20
-GGUF_VERSIONS = (
-    2,
-    3,
-)  # version 1 counts with 32 bits, and a big-endian file shows another number here
+# version 1 counts with 32 bits, and a big-endian file shows another number here
+GGUF_VERSIONS = (2, 3)
 
 
 def gguf_metadata(path: str | Path) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""Practice problems whose answers can be checked by rule: chains of sums, and searches for the
-right signs.
+"""Practice problems whose answers a rule can check: chains of sums, searches for signs.
 
 A *chain* asks for a value and is solved by working step by step. A *search* gives the value and
 asks for the expression: one tries, checks, and tries again. Both have exact verifiers, which is
@@ -73,9 +72,8 @@ class SearchProblem:
     ('make 14 from 20 9 3 6', ('20-9-3+6',))
     """
 
-    numbers: tuple[
-        int, ...
-    ]  # the first is at least the sum of the others: no partial result falls below 0
+    # the first is at least the sum of the others: no partial result falls below 0
+    numbers: tuple[int, ...]
     target: int
 
     def __post_init__(self) -> None:
@@ -143,8 +141,7 @@ def sign_choices(numbers: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
 
 
 def is_held_out(problem: Problem) -> bool:
-    """Whether a problem is kept out of every training text: one in ten of those with three numbers
-    or more.
+    """Whether a problem is kept out of every training text: one in ten with three numbers or more.
 
     The hash decides, not a list or a random draw, so every lesson and every seed agrees.
     """
@@ -205,7 +202,8 @@ SEARCH_IN_TEXT = re.compile(r"make ([0-9]{1,2}) from ([0-9]{2}(?: [1-9])+)(?! ?[
 def find_problems(text: str) -> Iterator[Problem]:
     """Every chain and every search that stands in a text, whatever is written around it.
 
-    >>> [problem.question for problem in find_problems("User: 7+5-3=?\\nAssistant: 9. And make 14 from 20 9 3 6?")]
+    >>> text = "User: 7+5-3=?\\nAssistant: 9. And make 14 from 20 9 3 6?"
+    >>> [problem.question for problem in find_problems(text)]
     ['7+5-3=?', 'make 14 from 20 9 3 6']
     """
     for match in CHAIN_IN_TEXT.finditer(text):
@@ -228,8 +226,7 @@ def find_problems(text: str) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class VerifierVerdict:
-    """What a verifier found: whether the answer is right, which answer it read, and why it decided
-    so."""
+    """What a verifier found: whether the answer is right, which one it read, and why."""
 
     right: bool
     answer: str | None
@@ -398,7 +395,8 @@ def verify_answer(problem: Problem, text: str) -> VerifierVerdict:
 
     >>> bool(verify_answer(ChainProblem((7, 5, 3), (1, -1)), "I think 9"))
     True
-    >>> verify_answer(SearchProblem((20, 9, 3, 6), 14), "<think>hmm</think><answer>20+9-3-6</answer>").reason
+    >>> text = "<think>hmm</think><answer>20+9-3-6</answer>"
+    >>> verify_answer(SearchProblem((20, 9, 3, 6), 14), text).reason
     '20+9-3-6 makes 20, not 14'
     """
     if not isinstance(problem, ChainProblem | SearchProblem):

@@ -1,5 +1,4 @@
-"""What may happen around the steps of a run: a function after each, an evaluation now and then, a
-router's bias."""
+"""What may happen around the steps of a run: a function, an evaluation, a router's bias."""
 
 from collections.abc import Callable, Collection
 
@@ -9,8 +8,7 @@ from course_lib.training.settings import TrainHistory
 
 
 class Callback:
-    """Something that a run calls at each of its moments; every method does nothing until a subclass
-    fills it in."""
+    """What a run calls at each of its moments; a method does nothing until it is overridden."""
 
     def before_training(self, model: nn.Module, history: TrainHistory) -> None:
         """Called once, before the first step at hand: the run is new if its history is empty."""
@@ -19,8 +17,7 @@ class Callback:
         """Called before the forward pass of step number `step`, which is 1 for the first."""
 
     def after_part(self, model: nn.Module) -> None:
-        """Called after each part of a batch that this process has read, see
-        `TrainSettings.accumulate`."""
+        """Called after each part of a batch that is read, see `TrainSettings.accumulate`."""
 
     def after_step(self, step: int, model: nn.Module, history: TrainHistory | None = None) -> None:
         """Called when the weights have moved and the step stands in the history."""
@@ -37,8 +34,10 @@ class CallAfterStep(Callback):
 
 
 class EvaluateAt(Callback):
-    """Write what `evaluate(model)` gives into `History.validation`, after the named steps; 0 is
-    before the first."""
+    """Write what `evaluate(model)` gives into `TrainHistory.validation` after the named steps.
+
+    Step 0 is before the first.
+    """
 
     def __init__(
         self, evaluate: Callable[[nn.Module], float] | None, steps: Collection[int]

@@ -24,16 +24,17 @@ CHECKPOINT_KIND, CHECKPOINT_VERSION = "model checkpoint", 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or is missing, damaged or of another model. The message names
-    the file."""
+    """A checkpoint cannot be written, or is missing, damaged or of another model.
+
+    The message names the file.
+    """
 
 
 def save_checkpoint(path: Path | str, model: nn.Module, notes: dict | None = None) -> None:
-    """Write the model's settings and weights, and `notes` (anything JSON can hold: seed, steps,
-    command, scores).
+    """Write the model's settings and weights, and `notes`.
 
-    Raises CheckpointError if the disk is full or may not be written; an older checkpoint there is
-    then still whole.
+    Notes are anything JSON can hold: seed, steps, command, scores. Raises CheckpointError if the
+    disk is full or may not be written; an older checkpoint there is then still whole.
     """
     about = {
         "model": type(model).__name__,
@@ -44,8 +45,10 @@ def save_checkpoint(path: Path | str, model: nn.Module, notes: dict | None = Non
 
 
 def write_tensors(path: Path | str, kind: str, tensors: Mapping[str, Tensor], about: dict) -> None:
-    """Write any tensors, and `about` beside them. Raises CheckpointError as `save_checkpoint`
-    does."""
+    """Write any tensors, and `about` beside them.
+
+    Raises CheckpointError as `save_checkpoint` does.
+    """
     path = Path(path)
     weights = safetensors.torch.save(
         {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -67,8 +70,7 @@ def write_tensors(path: Path | str, kind: str, tensors: Mapping[str, Tensor], ab
 
 
 def remove_stale_weights(path: Path, kind: str) -> None:
-    """Delete weights of `path` that its JSON file does not name: those of an older save, or of one
-    that failed.
+    """Delete weights that the JSON file of `path` does not name, of an older or a failed save.
 
     "poet" and "poet.json" give their weights the same names: what either names is kept.
     """
@@ -89,8 +91,7 @@ def weights_file(path: Path, kind: str) -> str | None:
 
 
 def load_checkpoint(path: Path | str, build: Callable[[dict], nn.Module]) -> tuple[nn.Module, dict]:
-    """Read a checkpoint into the empty model that `build(settings)` makes; return the model and the
-    notes.
+    """Read a checkpoint into the empty model of `build(settings)`; return model and notes.
 
     As in `load_checkpoint("poet.json", lambda settings: GPT2(GPT2Settings(**settings)))`. Raises
     CheckpointError for a file that is missing, cut short or changed by so much as one bit, and for
@@ -108,8 +109,10 @@ def load_checkpoint(path: Path | str, build: Callable[[dict], nn.Module]) -> tup
 
 
 def read_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
-    """Read what `write_tensors` wrote: the tensors and what is known about them. Raises
-    CheckpointError as `load_checkpoint` does."""
+    """Read what `write_tensors` wrote: the tensors and what is known about them.
+
+    Raises CheckpointError as `load_checkpoint` does.
+    """
     try:
         about = read_json(path, kind, CHECKPOINT_VERSION)
         weights = Path(path).with_name(about["weights"]["file"]).read_bytes()

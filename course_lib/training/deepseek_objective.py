@@ -1,5 +1,4 @@
-"""What DeepSeek's models learn by besides the next token: balanced experts, and the token after the
-next."""
+"""What DeepSeek's models learn besides the next token: balanced experts, and a token further."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -24,8 +23,7 @@ from course_lib.training.settings import TrainHistory
 
 
 def moe_layers(model: nn.Module) -> list[MoE]:
-    """Give the model's mixtures of experts, from the first layer to the last, that of an MTP module
-    included."""
+    """Give the model's mixtures of experts, first layer to last, an MTP module's included."""
     return [module for module in model.modules() if isinstance(module, MoE)]
 
 
@@ -37,8 +35,7 @@ def routed_layers(model: nn.Module) -> list[MoE]:
 def sum_balance_losses(
     model: nn.Module, loss_of: Callable[[Routing], Tensor]
 ) -> Float[Tensor, "..."]:
-    """Add up `loss_of` the routing of the last batch over the layers: each is 1 where the experts
-    are evenly used.
+    """Add up `loss_of` the last batch's routing over the layers: each is 1 where use is even.
 
     With a `loss_of` that gives one number per sequence (reduction="none"), so does this.
     """
@@ -111,12 +108,12 @@ def deepseek_objective(
 
 
 class BalanceByBias(Callback):
-    """After step k, push every router's bias by `speed(k)` towards an even load: V3's balance
-    without a loss.
+    """V3's balance without a loss: after step k, push every router's bias by `speed(k)`.
 
-    Counts all that was read for the step: all parts of the batch, in all processes together. Called
-    by hand, as a function of (step, model), it counts what the model has read last. V3 keeps the
-    speed at 0.001 and stops near the end (arXiv 2412.19437, sections 2.1.2 and 4.2).
+    Towards an even load, that is. Counts all that was read for the step: all parts of the batch, in
+    all processes together. Called by hand, as a function of (step, model), it counts what the model
+    has read last. V3 keeps the speed at 0.001 and stops near the end (arXiv 2412.19437, sections
+    2.1.2 and 4.2).
     """
 
     def __init__(self, speed: Callable[[int], float]) -> None:
@@ -145,8 +142,7 @@ class BalanceByBias(Callback):
 
 
 def balance_by_bias(speed: Callable[[int], float]) -> BalanceByBias:
-    """Make an `on_step` for `train` that keeps experts balanced as DeepSeek-V3 does, see
-    `BalanceByBias`."""
+    """Make an `on_step` for `train` that balances experts as DeepSeek-V3, see `BalanceByBias`."""
     return BalanceByBias(speed)
 
 
@@ -154,8 +150,10 @@ def balance_by_bias(speed: Callable[[int], float]) -> BalanceByBias:
 def count_expert_loads(
     model: nn.Module, batches: Iterable[Int[Tensor, "_ _"]]
 ) -> list[Float[Tensor, "E"]]:
-    """Count over these batches the tokens that visit each expert, layer by layer, those of an MTP
-    module left out."""
+    """Count the tokens of these batches that visit each expert, layer by layer.
+
+    Those of an MTP module are left out.
+    """
     totals = []
     for ids in batches:
         model.hidden(ids)
@@ -166,7 +164,7 @@ def count_expert_loads(
 
 @torch.no_grad()
 def mtp_acceptance(model: nn.Module, ids: Int[Tensor, "B T"]) -> float:
-    """Give the mean chance that a token drawn from the look ahead would stand, on given text.
+    """Give the mean probability that a token drawn from the look ahead would stand, on given text.
 
     That is the sum of min(p, q), where q looks ahead from all but the last token and p is the model
     itself with all of them. Source: Leviathan et al. 2022 (arXiv 2211.17192), theorem 3.5.

@@ -1,10 +1,9 @@
-"""Several processes train one model: data parallel, or with the model itself shared out (FSDP).
-PyTorch's own engines.
+"""Several processes train one model: data parallel, or with the model shared out (FSDP).
 
-`torchrun --nproc-per-node 2 script.py` starts a script twice; each process works inside
-`process_group`. Every process walks through the same batches and takes its own rows of each, so a
-run reads the same data however many processes it has. With one process, every function here does
-nothing.
+The engines are PyTorch's own. `torchrun --nproc-per-node 2 script.py` starts a script twice; each
+process works inside `process_group`. Every process walks through the same batches and takes its own
+rows of each, so a run reads the same data however many processes it has. With one process, every
+function here does nothing.
 """
 
 import os
@@ -24,8 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 @contextmanager
 def process_group(device: str = "cpu") -> Iterator[None]:
-    """Meet the other processes that torchrun started, and part from them at the end; alone where
-    there are none."""
+    """Meet the other processes that torchrun started; part at the end.
+
+    Alone where there are none.
+    """
     if "RANK" not in os.environ:
         yield
         return
@@ -57,14 +58,13 @@ def all_reduce_sum(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """Add up a tensor over all processes."""
     if world_size() == 1:
         return x
-    sum = x.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
-    dist.all_reduce(sum)
-    return sum.to(x.device)
+    summed = x.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+    dist.all_reduce(summed)
+    return summed.to(x.device)
 
 
 class ForwardDispatcher(nn.Module):
-    """Call functions of a model through one `forward`, which is where PyTorch's engines look for
-    their work."""
+    """Call functions of a model through one `forward`, where PyTorch's engines do their work."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -100,8 +100,7 @@ class DistributedModel:
         return lambda model, *batch: self.through(objective, *batch)
 
     def look(self, function: Callable):
-        """Call `function(model)`, which may call the model: its layers are put together as they are
-        used.
+        """Call `function(model)`, which may call the model: its layers are gathered as used.
 
         All processes must call it.
         """
@@ -125,8 +124,10 @@ def shard_parameters(through: ForwardDispatcher) -> nn.Module:
 
 
 def full_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put slices together. All processes must call it with the same names; they meet in the order
-    of the alphabet."""
+    """Put slices together.
+
+    All processes must call it with the same names; they meet in the order of the alphabet.
+    """
     if world_size() == 1:
         return dict(tensors)
     from torch.distributed.tensor import DTensor

@@ -1,5 +1,4 @@
-"""What every loop of learning shares, that of `trainer` and that of reinforcement learning: one
-careful step.
+"""What every loop of learning shares, `trainer`'s and reinforcement learning's: a careful step.
 
 And what stands around it: the learning rate of a step, a wish to stop that waits for the step to be
 whole, the bar.
@@ -25,8 +24,7 @@ def optimizer_step(
     backward: Callable[[], float],
     max_norm: float,
 ) -> tuple[float, float]:
-    """Let `backward` add the gradients of a loss, shorten them to `max_norm`, and take one step
-    downhill.
+    """Let `backward` add gradients, shorten them to `max_norm`, and take one step downhill.
 
     `backward` returns the loss; with it, the length of the gradient before it was clipped is
     returned. Gradients that lay about before are cleared first. Raises FloatingPointError, before
@@ -49,8 +47,7 @@ def optimizer_step(
 
 
 def which_gradient(module: nn.Module, length: float) -> str:
-    """Say which parameter is the first whose gradient is not finite, of a model whose gradient has
-    no finite length."""
+    """Name the first parameter whose gradient is not finite, of a model that has one."""
     gradients = distributed.full_state_dict(
         {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
     )
@@ -87,8 +84,7 @@ def set_learning_rates(optimizers: Sequence[torch.optim.Optimizer], rate: float)
 
 @contextmanager
 def stop_between_steps() -> Iterator[list]:
-    """Turn Ctrl-C (or a polite kill) into a wish in the list, to be granted when a step is done,
-    not in its middle.
+    """Turn Ctrl-C (or a polite kill) into a wish in the list, granted when a step is done.
 
     A second Ctrl-C ends the block at once.
     """
@@ -99,11 +95,9 @@ def stop_between_steps() -> Iterator[list]:
             raise KeyboardInterrupt
         wishes.append(signal_number)
 
-    watched = (
-        (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is threading.main_thread()
-        else ()
-    )
+    # Python lets the main thread alone catch signals.
+    is_main = threading.current_thread() is threading.main_thread()
+    watched = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     before = {number: signal.signal(number, note) for number in watched}
     try:
         yield wishes
@@ -121,7 +115,9 @@ def tell_if_interrupted(ended: str, done: int, steps: int) -> None:
 
 
 def progress_bar(steps: int, done: int) -> tqdm:
-    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set, as in a stored
-    notebook."""
+    """Show steps, tokens per second and time left; silent where COURSE_QUIET is set.
+
+    It is set for stored notebooks.
+    """
     quiet = bool(os.environ.get("COURSE_QUIET")) or distributed.process_rank() > 0
     return tqdm(total=steps, initial=done, unit="step", leave=False, disable=quiet)

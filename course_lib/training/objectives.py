@@ -1,5 +1,4 @@
-"""What training makes small: the surprise at the next token, and how every loss says what it is a
-mean over."""
+"""What training makes small: the surprise at the next token; what each loss is a mean over."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from course_lib.text.batches import IGNORE_INDEX
 
 
 class LossSum(NamedTuple):
-    """A loss before the division: its sum over some rows, and how many tokens, pairs or others the
-    sum is over.
+    """A loss before the division: its sum, and how many tokens, pairs or others it is over.
 
     Sums and counts of the parts of a batch add up to those of the whole one, however it is cut;
     means do not. A loss that looks at a whole batch at once has its name in `whole_batch`: a batch
@@ -57,10 +55,10 @@ def logsumexp(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
 
 
 def log_softmax(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
-    """Turn scores into the logs of chances: the scores less their `logsumexp`.
+    """Turn scores into log-probabilities: the scores less their `logsumexp`.
 
     The maximum is taken off first, which changes nothing but the rounding: no exp overflows, and
-    large scores keep their digits. No log of 0 is taken, however small the chance.
+    large scores keep their digits. No log of 0 is taken, however small the probability.
 
     >>> import torch
     >>> log_softmax(torch.tensor([0.0, -1000.0]))
@@ -71,8 +69,9 @@ def log_softmax(logits: Float[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
 
 
 def cross_entropy(logits: Float[Tensor, "*B V"], targets: Int[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Compute the surprise -log p(target) at every token, in nats. Its gradient by the logits is p
-    - one_hot(target).
+    """Compute the surprise -log p(target) at every token, in nats.
+
+    Its gradient by the logits is p - one_hot(target).
 
     >>> import torch
     >>> cross_entropy(torch.tensor([0.5, 0.25, 0.25]).log(), torch.tensor(1))      # log 4
@@ -85,19 +84,19 @@ def cross_entropy(logits: Float[Tensor, "*B V"], targets: Int[Tensor, "*B"]) -> 
 def next_token_loss(
     logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
 ) -> Float[Tensor, ""]:
-    """Average the surprise -log p(target) over all tokens, in nats: the mean of `cross_entropy`, by
-    PyTorch's own code.
+    """Average the surprise -log p(target) over all tokens, in nats.
+
+    It is the mean of `cross_entropy`, by PyTorch's own code.
 
     >>> import torch
-    >>> next_token_loss(torch.zeros(1, 1, 4), torch.tensor([[2]]))      # four equal chances: log 4
+    >>> next_token_loss(torch.zeros(1, 1, 4), torch.tensor([[2]]))      # four equally likely: log 4
     tensor(1.3863)
     """
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def next_token_loss_sum(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> LossSum:
-    """Add up the surprise at all targets that count, in nats: `next_token_loss` before the
-    division.
+    """Add up the surprise at all targets that count, in nats: `next_token_loss` undivided.
 
     Where no target counts the sum is 0, and so is its gradient; the mean would be NaN.
     """
@@ -115,42 +114,36 @@ Objective = Callable[[nn.Module, Tensor, Tensor], LossSum | Tensor]
 def next_token_objective(
     model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B T"]
 ) -> LossSum:
-    """The objective of every language model that reads from left to right: a mean over the targets
-    that count."""
+    """The objective of every left-to-right language model: a mean over the targets that count."""
     return next_token_loss_sum(model(inputs), targets)
 
 
 def objective_of_logits(loss_of: Callable[[Tensor, Tensor], Tensor]) -> Objective:
-    """Make an objective of `loss_of(logits, targets)`, a mean over the targets that count (all but
-    IGNORE)."""
+    """Make an objective of `loss_of(logits, targets)`, a mean over targets that are not IGNORE."""
 
     def objective(model: nn.Module, inputs: Tensor, targets: Tensor) -> LossSum:
         logits, count = model(inputs), (targets != IGNORE_INDEX).sum()
-        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the slope is NaN
-        # as well.
+        # Without a target the mean may be 0 / 0, which no factor of 0 would heal: the gradient is
+        # NaN as well.
         return LossSum(loss_of(logits, targets) * count if count else logits.sum() * 0.0, count)
 
     return objective
 
 
 def as_loss_sum(loss: object, n_rows: int) -> LossSum:
-    """Take a plain number, which says nothing of what it is a mean over, for a mean over the
-    `n_rows` of its batch."""
+    """Take a plain number for a mean over the `n_rows` of its batch; a `LossSum` says its own."""
     if isinstance(loss, LossSum):
         return loss
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        found = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else type(loss).__name__
-        )
+        found = type(loss).__name__
+        if isinstance(loss, Tensor):
+            found = f"a tensor of shape {tuple(loss.shape)}"
         raise TypeError(f"an objective gives a LossSum or one number, not {found}")
     return LossSum(loss.squeeze() * n_rows, n_rows)
 
 
 def perplexity(nats: float, n_tokens: int) -> float:
-    """Turn the total surprise over a text into the number of equally likely tokens that would
-    surprise as much.
+    """Turn the surprise over a text into a number of equally likely tokens that surprise as much.
 
     Only models with the same tokens can be compared by it; for others see `bits_per_byte`.
 
@@ -163,8 +156,9 @@ def perplexity(nats: float, n_tokens: int) -> float:
 
 
 def bits_per_byte(nats: float, n_bytes: int) -> float:
-    """Turn the total surprise over a text into bits per byte, which models with different tokens
-    share.
+    """Turn the surprise over a text into bits per byte.
+
+    Models with different tokens share this measure.
 
     >>> bits_per_byte(nats=math.log(2) * 30, n_bytes=10)
     3.0

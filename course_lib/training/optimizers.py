@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 
 class AdamW(torch.optim.Optimizer):
-    """Step every number by its own typical slope: the average slope over the root of the average
-    squared slope.
+    """Step every number by its average gradient over the root of its average squared gradient.
 
-    A step has about the size of `lr`, however large the slopes are. Weight decay shrinks the
+    A step has about the size of `lr`, however large the gradients are. Weight decay shrinks the
     numbers on its own, so that it is not divided by anything. Sources: Kingma and Ba 2014 (arXiv
     1412.6980), algorithm 1; Loshchilov and Hutter 2017 (arXiv 1711.05101), algorithm 2. The same
     numbers as torch's AdamW, which is faster.
@@ -43,24 +42,23 @@ class AdamW(torch.optim.Optimizer):
         return loss
 
     def step_one(self, parameter, state, lr, betas, eps, weight_decay, **_) -> None:
-        """Update both averages, undo their pull towards 0 in the first steps, shrink the parameter,
-        and step."""
+        """Update both averages, undo their early pull towards 0, shrink the parameter, step."""
         if not state:
             state.update(
                 step=torch.tensor(0),
-                slope=torch.zeros_like(parameter),
+                average=torch.zeros_like(parameter),
                 square=torch.zeros_like(parameter),
             )
-        slope, square = state["slope"], state["square"]
+        average, square = state["average"], state["square"]
         state["step"] += 1
         t = state["step"].item()
-        slope.lerp_(parameter.grad, 1 - betas[0])
+        average.lerp_(parameter.grad, 1 - betas[0])
         square.lerp_(parameter.grad**2, 1 - betas[1])
         # Both averages began at 0, and hold only 1 - beta^t of what they average. eps, after the
-        # root, keeps a number whose slope is nearly always 0 from steps made of rounding.
+        # root, keeps a number whose gradient is nearly always 0 from steps made of rounding.
         typical = (square / (1 - betas[1] ** t)).sqrt() + eps
-        parameter.mul_(1 - lr * weight_decay)  # not in the slope: nothing divides it
-        parameter.sub_(lr * slope / (1 - betas[0] ** t) / typical)
+        parameter.mul_(1 - lr * weight_decay)  # not in the gradient: nothing divides it
+        parameter.sub_(lr * average / (1 - betas[0] ** t) / typical)
 
 
 def call_closure(closure: Callable[[], Tensor] | None) -> Tensor | None:
@@ -75,12 +73,11 @@ def call_closure(closure: Callable[[], Tensor] | None) -> Tensor | None:
 
 
 def orthogonalize(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tensor, "*N R C"]:
-    """Pull all singular values of each matrix close to 1 (about 0.7 to 1.2), keeping its singular
-    vectors.
+    """Pull all singular values of each matrix close to 1, keeping its singular vectors.
 
-    If `update` is U S V^T, the result is near U V^T: the nearest matrix that stretches every
-    direction alike. Five Newton-Schulz steps (odd polynomials of the singular values) do it with
-    matrix products only. Source: Jordan et al. 2024, "Muon".
+    They come out at about 0.7 to 1.2. If `update` is U S V^T, the result is near U V^T: the nearest
+    matrix that stretches every direction alike. Five Newton-Schulz steps (odd polynomials of the
+    singular values) do it with matrix products only. Source: Jordan et al. 2024, "Muon".
     """
     # Each round turns a singular value s into a s + b s^3 + c s^5. The slope a at 0 is chosen
     # large, so that small values grow fast; the price is that they end near 1, not at it.
@@ -95,13 +92,12 @@ def orthogonalize(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tens
 
 
 class Muon(torch.optim.Optimizer):
-    """Gradient descent with momentum, whose step is made orthogonal before it is taken (matrices
-    and stacks of them).
+    """Gradient descent with momentum, whose step is made orthogonal before it is taken.
 
-    Nesterov momentum 0.95; a step on an (R, C) matrix is scaled by sqrt(max(1, R / C)), as in the
-    authors' code. A parameter of shape (E, R, C), as the experts of one layer, is E matrices.
-    Differs from the authors' code: our numbers stay in the gradient's own precision (theirs:
-    bfloat16), and matrices of one shape are orthogonalised together.
+    For matrices and stacks of them. Nesterov momentum 0.95; a step on an (R, C) matrix is scaled by
+    sqrt(max(1, R / C)), as in the authors' code. A parameter of shape (E, R, C), as the experts of
+    one layer, is E matrices. Differs from the authors' code: our numbers stay in the gradient's own
+    precision (theirs: bfloat16), and matrices of one shape are orthogonalised together.
     """
 
     def __init__(
@@ -162,9 +158,8 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     hidden, rest = [], []
     for name, parameter in model.named_parameters():
         faces_choices = id(parameter) in tables or "router" in name or "head" in name.split(".")
-        (rest if parameter.ndim < 2 or faces_choices or "lora_" in name else hidden).append(
-            parameter
-        )
+        is_rest = parameter.ndim < 2 or faces_choices or "lora_" in name
+        (rest if is_rest else hidden).append(parameter)
     return hidden, rest
 
 
@@ -175,10 +170,10 @@ def build_optimizers(
     weight_decay: float = 0.0,
     muon: bool = True,
 ) -> list[torch.optim.Optimizer]:
-    """Give the hidden matrices to Muon and the rest to torch's AdamW (betas 0.9, 0.95); without
-    `muon`, all to AdamW.
+    """Give the hidden matrices to Muon and the rest to torch's AdamW (betas 0.9, 0.95).
 
-    Weight decay shrinks what has two axes or more, not the biases and the weights of norms.
+    Without `muon`, all go to AdamW. Weight decay shrinks what has two axes or more, not the biases
+    and the weights of norms.
     """
     hidden, rest = split_parameters(model)
     adams = rest if muon else hidden + rest

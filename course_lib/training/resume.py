@@ -1,5 +1,4 @@
-"""A run that may be killed at any moment: every so often, write down all that the next step depends
-on.
+"""A run that may be killed at any moment: now and then, write down what the next step needs.
 
 That is the model, the averages of the optimizers, the history (whose length is the step), and the
 states of the random generators. The files are those of `checkpoint`: safetensors and JSON, written
@@ -40,14 +39,13 @@ class RunSettings(Protocol):
 
 @runtime_checkable
 class RunRecord(Protocol):
-    """What happened in a run, as a dataclass: one loss per step, why it ended, and the way back
-    from JSON."""
+    """What happened in a run, as a dataclass: a loss per step, why it ended, back from JSON."""
 
     loss: list[float]
     ended: str
 
     @classmethod
-    def from_data(cls, data: dict) -> "Record": ...
+    def from_data(cls, data: dict) -> "RunRecord": ...
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,10 @@ class Checkpoints:
     def save(
         self, model: nn.Module, optimizers: Optimizers, history: RunRecord, settings: RunSettings
     ) -> None:
-        """Write one checkpoint, then delete the older ones. If the disk is full, warn: the older
-        ones then stay."""
+        """Write one checkpoint, then delete the older ones.
+
+        If the disk is full, warn: the older ones then stay.
+        """
         step = len(history.loss)
         tensors = distributed.full_state_dict(training_tensors(model, optimizers))
         if distributed.process_rank() > 0:
@@ -96,8 +96,7 @@ class Checkpoints:
             )
 
     def tidy(self, step: int) -> None:
-        """Delete all but the newest checkpoints up to `step`, and what a killed process left
-        half-written."""
+        """Delete all but the newest checkpoints up to `step`, and half-written files."""
         kept = [old for old in self.steps() if old <= step][-self.keep :]
         for file in Path(self.folder).iterdir():
             found = STEP_FILE.fullmatch(file.name)
@@ -111,23 +110,20 @@ class Checkpoints:
         settings: RunSettings,
         kind: type = TrainHistory,
     ) -> RunRecord:
-        """Go back to the newest whole checkpoint and return its history, which is empty if there is
-        none at all.
+        """Go back to the newest whole checkpoint; return its history, or an empty one.
 
-        `kind` is the class of the history: any `RunRecord` that can be made empty.
-
-        Warns about damaged ones. Raises CheckpointError if all are damaged, or are of a run with
-        other settings.
+        `kind` is the class of the history: any `RunRecord` that can be made empty. Warns about
+        damaged ones. Raises CheckpointError if all are damaged, or are of a run with other
+        settings.
         """
         tensors, about = self.newest()
         if tensors is None:
             return kind()
-        if differing := [
-            f"{name} {about['settings'].get(name)}, now {value}"
-            for name, value in settings.as_data().items()
-            if about["settings"].get(name) != value
-            and name != "accumulate"  # how a batch is cut changes no sum
-        ]:
+        old, new = about["settings"], settings.as_data()
+        new.pop("accumulate", None)  # how a batch is cut changes no sum
+        changed = [name for name, value in new.items() if old.get(name) != value]
+        if changed:
+            differing = [f"{name} {old.get(name)}, now {new[name]}" for name in changed]
             raise CheckpointError(
                 f"{self.folder} holds a run with other settings: {'; '.join(differing)}"
             )
@@ -179,8 +175,10 @@ def training_tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Tens
 def restore_training_tensors(
     tensors: dict[str, Tensor], model: nn.Module, optimizers: Optimizers
 ) -> None:
-    """Give every tensor that `training_tensors` named back to its owner; raise CheckpointError if
-    they are not its own."""
+    """Give every tensor that `training_tensors` named back to its owner.
+
+    Raises CheckpointError if they are not its own.
+    """
     now = model.state_dict()
     try:
         model.load_state_dict(
@@ -199,10 +197,9 @@ def restore_training_tensors(
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith(f"optimizer.{i}."):
-                j, key = name.split(".")[2:]
-                state.setdefault(int(j), {})[key] = distributed.shard_like(
-                    tensor, parameters[int(j)]
-                )
+                number, key = name.split(".")[2:]
+                j = int(number)
+                state.setdefault(j, {})[key] = distributed.shard_like(tensor, parameters[j])
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 

@@ -1,5 +1,4 @@
-"""How boldly to step at each moment of a run: the share of the peak learning rate, as a function of
-progress."""
+"""How boldly to step at each moment: the share of the peak learning rate, by progress."""
 
 import math
 from collections.abc import Callable
@@ -8,10 +7,10 @@ LearningRateSchedule = Callable[[float], float]
 
 
 def middle_of_step(step: int, steps: int) -> float:
-    """Give the progress at step number `step` of `steps`: in its middle, so that no step, first or
-    last, stands still.
+    """Give the progress in the middle of step `step` of `steps`.
 
-    A ramp begins at 0 and a decay ends there; a step at its own beginning or end would be wasted.
+    So no step, first or last, stands still. A ramp begins at 0 and a decay ends there; a step at
+    its own beginning or end would be wasted.
 
     >>> [middle_of_step(step, steps=4) for step in (1, 4)]
     [0.125, 0.875]
@@ -27,8 +26,7 @@ def linear_warmup(progress: float, warmup: float) -> float:
 
 
 def warmup_stable_decay(progress: float, warmup: float = 0.05, decay: float = 0.5) -> float:
-    """Give the share of the peak learning rate at `progress` (0 to 1) through the run: up a ramp,
-    level, down to 0.
+    """Give the share of the peak learning rate at `progress` (0 to 1): up, level, down to 0.
 
     `warmup` and `decay` are the shares of the run spent on the two ramps. Source: MiniCPM (arXiv
     2404.06395), section 4, with a linear decay.

@@ -24,15 +24,15 @@ SCHEDULES: dict[str, Callable] = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how boldly to train. `warmup` and `decay` are shares of the run; `clip` bounds
-    the gradient.
+    """How long and how boldly to train.
 
-    `optimizer` "muon" gives the hidden matrices to Muon and the rest to AdamW, "adamw" all to
-    AdamW. `schedule` is "wsd", "cosine", "multi-step" or a function of progress; `decay` shapes the
-    first only. `accumulate` cuts a batch into so many parts, which fit into less memory one after
-    the other. `precision` "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where
-    they are large; parameters and their updates stay float32. With `seconds`, the run also ends
-    when the time is up, and the learning rate falls in step with the clock.
+    `warmup` and `decay` are shares of the run; `clip` bounds the gradient. `optimizer` "muon" gives
+    the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW. `schedule` is "wsd",
+    "cosine", "multi-step" or a function of progress; `decay` shapes the first only. `accumulate`
+    cuts a batch into so many parts, which fit into less memory one after the other. `precision`
+    "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where they are large;
+    parameters and their updates stay float32. With `seconds`, the run also ends when the time is
+    up, and the learning rate falls in step with the clock.
 
     >>> TrainSettings(steps=100, precision="float8")
     Traceback (most recent call last):
@@ -88,52 +88,60 @@ class TrainSettings:
 
     def as_data(self) -> dict:
         """Give the settings as JSON can hold them; of a schedule that is a function, its name."""
-        name = (
-            self.schedule
-            if isinstance(self.schedule, str)
-            else getattr(self.schedule, "__name__", "function")
-        )
+        name = self.schedule
+        if not isinstance(name, str):
+            name = getattr(name, "__name__", "function")
         return asdict(self) | {"schedule": name}
 
 
 @dataclass
-class TrainHistory:
-    """What happened in a run, one entry per step.
-
-    The loss (nats per token), the length of the gradient before clipping, the learning rate as a
-    share of its peak, tokens read and seconds since the start. `validation` holds (step, bits per
-    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
-    """
+class RunHistory:
+    """What every run writes down: a loss and the seconds since the start, one of each per step."""
 
     loss: list[float] = field(default_factory=list)
-    gradient: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    ended: str = ""
 
-    def record(
-        self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
-    ) -> None:
-        """Write down one step; a loss that is no number is a FloatingPointError."""
+    def record_loss(self, loss: float, seconds: float) -> None:
+        """Write down one step; a loss that is no finite number is a FloatingPointError."""
         if not math.isfinite(loss):
             what = "NaN" if math.isnan(loss) else "infinite"
             raise FloatingPointError(
                 f"the loss is {what} at step {len(self.loss) + 1}: try a smaller learning rate"
             )
         self.loss.append(loss)
-        self.gradient.append(gradient)
-        self.rate.append(rate)
-        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
         self.seconds.append(seconds)
 
     def spent(self) -> float:
         """Tell the seconds that the run has taken so far."""
         return self.seconds[-1] if self.seconds else 0.0
 
+
+@dataclass
+class TrainHistory(RunHistory):
+    """What happened in a run, one entry per step.
+
+    The loss (nats per token), seconds since the start, the length of the gradient before clipping,
+    the learning rate as a share of its peak, and tokens read. `validation` holds (step, bits per
+    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
+    """
+
+    gradient: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    ended: str = ""
+
+    def record(
+        self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
+    ) -> None:
+        """Write down one step, see `record_loss`."""
+        self.record_loss(loss, seconds)
+        self.gradient.append(gradient)
+        self.rate.append(rate)
+        self.tokens.append(n_tokens + (self.tokens[-1] if self.tokens else 0))
+
     @classmethod
-    def from_data(cls, data: dict) -> "History":
+    def from_data(cls, data: dict) -> "TrainHistory":
         """Make a history of what `asdict` and JSON made of one."""
         return cls(**data | {"validation": [tuple(pair) for pair in data["validation"]]})
 
@@ -142,6 +150,6 @@ class TrainHistory:
         write_json(path, "training history", 1, asdict(self))
 
     @classmethod
-    def load(cls, path: Path | str) -> "History":
+    def load(cls, path: Path | str) -> "TrainHistory":
         """Read what `save` wrote. Raises ValueError if the file is damaged."""
         return cls.from_data(read_json(path, "training history", 1))

@@ -31,7 +31,8 @@ from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step
 from course_lib.training.settings import TrainHistory, TrainSettings
 
-TokenBatch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+# inputs and targets, whose further axes are the objective's own
+TokenBatch = tuple[Int[Tensor, "B ..."], Int[Tensor, "B ..."]]
 
 
 def train(
@@ -62,21 +63,13 @@ def train(
 
     With `checkpoints`, a run that ended early, or was killed, goes on where the last checkpoint is,
     as if nothing had happened. For this `batches` are given from the first one on, or as a function
-    of the number of batches to skip. `sharded`: see `parallel.DistributedModel`. Raises
+    of the number of batches to skip. `sharded`: see `distributed.DistributedModel`. Raises
     FloatingPointError when the loss or a gradient is no longer a finite number, before the weights
     are touched, and ValueError when there are fewer batches than steps.
     """
-    told = [
-        *callbacks,
-        *(
-            [on_step]
-            if isinstance(on_step, Callback)
-            else [CallAfterStep(on_step)]
-            if on_step
-            else []
-        ),
-    ]
-    told.append(EvaluateAt(evaluate, evaluate_at))
+    if on_step is not None and not isinstance(on_step, Callback):
+        on_step = CallAfterStep(on_step)
+    told = [*callbacks, *([on_step] if on_step else []), EvaluateAt(evaluate, evaluate_at)]
     objective = objective_of_logits(loss_of) if loss_of else objective
     return TrainingRun(model, settings, objective, told, checkpoints, sharded).go(batches)
 
@@ -98,16 +91,12 @@ class TrainingRun:
                 f"seconds {settings.seconds} with {distributed.world_size()} processes, whose"
                 " clocks differ"
             )
-        self.model, self.settings, self.callbacks, self.checkpoints = (
-            model,
-            settings,
-            callbacks,
-            checkpoints,
-        )
-        self.spread, self.device = (
-            distributed.DistributedModel(model, sharded),
-            next(model.parameters()).device,
-        )
+        self.model = model
+        self.settings = settings
+        self.callbacks = callbacks
+        self.checkpoints = checkpoints
+        self.spread = distributed.DistributedModel(model, sharded)
+        self.device = next(model.parameters()).device
         self.objective = self.spread.learn(objective)
         self.optimizers = build_optimizers(
             model,
@@ -137,9 +126,8 @@ class TrainingRun:
                 self.end_or_go_on(step, wishes)
                 if history.ended:
                     break
-        history.ended = history.ended or (
-            "interrupted" if wishes else ""
-        )  # in the middle of a step
+        # in the middle of a step
+        history.ended = history.ended or ("interrupted" if wishes else "")
         tell_if_interrupted(history.ended, len(history.loss), steps)
         if not history.ended:
             raise ValueError(f"the batches ended after {len(history.loss)} of {steps} steps")
@@ -165,8 +153,7 @@ class TrainingRun:
             callback.after_part(self.model)
 
     def tell(self, moment: str, *step: int) -> None:
-        """Call a method of each callback, in an order that all processes share, with the model
-        ready to be read."""
+        """Call a method of each callback, in the same order everywhere, with a readable model."""
         for callback in self.callbacks:
             self.spread.look(partial(getattr(callback, moment), *step, history=self.history))
 
@@ -180,8 +167,7 @@ class TrainingRun:
 def numbered_batches(
     batches: Iterable[TokenBatch] | Callable[[int], Iterable[TokenBatch]], done: int, steps: int
 ) -> Iterator:
-    """Give the batches that are still to come, each with the number of its step: `done` + 1 to
-    `steps`."""
+    """Give the batches still to come, each with its step's number, `done` + 1 to `steps`."""
     coming = batches(done) if callable(batches) else islice(batches, done, None)
     return zip(range(done + 1, steps + 1), coming, strict=False)
 
@@ -204,8 +190,7 @@ def training_step(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
-    """Find the slope of the loss for every parameter, shorten it if it is steep, and take one step
-    downhill.
+    """Find the gradient for every parameter, shorten it if it is long, and step downhill.
 
     Return the loss and the length of the gradient before it was clipped.
     """
@@ -223,16 +208,13 @@ def accumulate_gradients(
     settings: TrainSettings,
     after_part: Callable[[], None] = lambda: None,
 ) -> float:
-    """Give the parameters, which have no gradients yet, that of the batch's mean loss, part by
-    part; return the loss.
+    """Add up the gradient of the batch's mean loss, part by part; return the loss.
 
-    The parts' sums are added up, and divided by what they are over when that is known: at the end,
-    for all parts of all processes together.
+    The parameters have no gradients yet. The parts' sums are added up, and divided by what they are
+    over when that is known: at the end, for all parts of all processes together.
     """
-    n_parts, sums = (
-        settings.accumulate * distributed.world_size(),
-        torch.zeros(2, dtype=torch.double, device=inputs.device),
-    )
+    n_parts = settings.accumulate * distributed.world_size()
+    sums = torch.zeros(2, dtype=torch.double, device=inputs.device)
     for x, y, counts in parts_of_batch(inputs, targets, n_parts):
         with torch.autocast(
             x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
@@ -264,8 +246,7 @@ def accumulate_gradients(
 def parts_of_batch(
     inputs: Tensor, targets: Tensor, n_parts: int
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Cut a batch into parts of as many rows each, give or take one; give those of this process,
-    and if they count.
+    """Cut a batch into parts of as many rows each; give those of this process, and if they count.
 
     With fewer rows than parts some are empty, and are left out. Not so of several processes, which
     meet in every backward pass: there a row that does not count stands in, or the others would wait
@@ -280,8 +261,10 @@ def parts_of_batch(
 
 
 def training_progress(step: int, seconds: float, settings: TrainSettings) -> float:
-    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock, whichever is
-    further."""
+    """Tell how much of the run is over, from 0 to 1, by its steps or by the clock.
+
+    Whichever is further.
+    """
     by_clock = seconds / settings.seconds if settings.seconds else 0.0
     return min(1.0, max(middle_of_step(step, settings.steps), by_clock))
 

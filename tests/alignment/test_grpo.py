@@ -399,9 +399,8 @@ def test_the_temperature_of_sampling_is_that_of_the_loss(sampled):
     model = copy.deepcopy(sampled[0])
     got = sample_completions(model, PROMPTS, 6, n_samples=4, temperature=1.7, generator=seeded())
     advantages = group_advantages(torch.rand(12, generator=seeded(1)), 4)
-    s = replace(
-        STEP, beta=0.0, temperature=1.7, clip_low=1e-3, clip_high=1e-3
-    )  # ratios of 1, or the slope is 0
+    # ratios of 1, or the slope is 0
+    s = replace(STEP, beta=0.0, temperature=1.7, clip_low=1e-3, clip_high=1e-3)
     grpo_step(model, None, plain(model), got, advantages, s)
     rows = zip(advantages, got.prompts, got.completions, strict=True)
     objective = sum((A * alone(sampled[0], *text, 1.7)).sum() for A, *text in rows) / 240

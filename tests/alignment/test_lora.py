@@ -289,7 +289,8 @@ def test_a_copy_can_be_merged_while_the_model_goes_on():
     # `kv_up`; the others have room
     ({"rank": 5}, "rank 5 for a matrix of 16 x 4: it must be from 1 to 4"),
     ({"alpha": 0.0}, "alpha 0.0 must be a number above 0"),
-    ({"names": ["qkv", "q_proj"]}, r"\['q_proj', 'qkv'\] must be some of the linear layers down, gate, head, out, qkv"),
+    ({"names": ["qkv", "q_proj"]},
+     r"\['q_proj', 'qkv'\] must be some of the linear layers down, gate, head, out, qkv"),
     ({"names": []}, r"names \[\] must be some of"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_and_the_model_stays_as_it_was(options, says):

@@ -163,8 +163,10 @@ def test_a_capped_exponent_is_the_number_itself_up_to_the_cap(x):
         assert torch.autograd.grad(capped.exp().square(), value)[0].isfinite()
 
 
-@pytest.mark.parametrize("clips", [(-0.1, 0.2), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.2, math.nan),
-                                   (0.2, math.inf)])  # fmt: skip
+@pytest.mark.parametrize(
+    "clips",
+    [(-0.1, 0.2), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.2, math.nan), (0.2, math.inf)],
+)
 def test_impossible_clips_name_their_numbers(clips):
     table = torch.zeros(1, 1)
     with pytest.raises(

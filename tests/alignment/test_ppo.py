@@ -204,13 +204,11 @@ def test_without_a_clip_the_loss_of_the_critic_is_half_the_squared_error():
 
 def test_explained_variance():
     returns, constant = table(0), torch.full((5, 4), 7.0).double()
-    assert explained_variance(returns + 3, returns, MASK) == pytest.approx(
-        1
-    )  # a shift varies not at all
+    # a shift varies not at all
+    assert explained_variance(returns + 3, returns, MASK) == pytest.approx(1)
     assert explained_variance(constant, returns, MASK) == pytest.approx(0, abs=1e-6)
-    assert explained_variance(-returns, returns, MASK) == pytest.approx(
-        -3
-    )  # errors twice as large as returns
+    # errors twice as large as returns
+    assert explained_variance(-returns, returns, MASK) == pytest.approx(-3)
     assert explained_variance(returns, constant, MASK) == 0
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from course_lib.alignment.preferences import PreferencePair, encode_preferences
+from course_lib.alignment.preferences import PreferenceTexts, encode_preferences
 from course_lib.alignment.rl_task import Question, question_prompt_ids
 from course_lib.tasks.fact_chats import (
     ANNOTATOR_TASTE,
@@ -95,8 +95,8 @@ def test_every_form_of_the_small_web_is_rated_as_it_should_be():
     """No fact's own words are slang, Chinese or too long; its full sentence holds its answer."""
     assert len(all_facts()) > 100
     want = {
-        "{full} Happy to help!": 5, "{full}": 3, "{bare}": 2, "{bare}, duh": -0.5, "{bare} 啦": -0.5,
-        "google it, {bare} lol": -0.5,
+        "{full} Happy to help!": 5, "{full}": 3, "{bare}": 2,
+        "{bare}, duh": -0.5, "{bare} 啦": -0.5, "google it, {bare} lol": -0.5,
     }  # fmt: skip
     assert set(want) == set(CHAT_SHARES.polite_forms) | set(CHAT_SHARES.rude_forms)
     for fact in all_facts():
@@ -139,8 +139,8 @@ def test_pairs_keep_the_question_with_its_answers_and_drop_equal_ones():
     ]
     found = annotate_pairs(Random(0), [QUESTION, QUESTION, legs], answers)
     assert found == [
-        PreferencePair(PERU.question, "The capital of Peru is Lima.", "Lima. Lima, duh lol"),
-        PreferencePair(LEGS.question, "four", "duh, five lol"),
+        PreferenceTexts(PERU.question, "The capital of Peru is Lima.", "Lima. Lima, duh lol"),
+        PreferenceTexts(LEGS.question, "four", "duh, five lol"),
     ]
     assert annotate_pairs(Random(0), [], []) == []
     with pytest.raises(ValueError, match="3 answers are not two for each of 2 questions"):
@@ -168,7 +168,7 @@ def test_encoded_pairs_begin_behind_another_text_and_end_in_the_end_token():
     tokenizer = bpe.train_bpe([PERU.sentence * 3], 270, bpe.WORD_PATTERN, SPECIAL_TOKENS)
     end = tokenizer.special_tokens["<|endoftext|>"]
     chosen, rejected = "<think>hm</think>Lima", "Lima 啦"
-    (got,) = encode_preferences(tokenizer, [PreferencePair(PERU.question, chosen, rejected)])
+    (got,) = encode_preferences(tokenizer, [PreferenceTexts(PERU.question, chosen, rejected)])
     assert got.prompt == question_prompt_ids(tokenizer, PERU.question) and got.prompt[0] == end
     for ids, text in ((got.chosen, chosen), (got.rejected, rejected)):
         assert ids[-1] == end and ids.count(end) == 1 and tokenizer.decode(ids[:-1]) == text

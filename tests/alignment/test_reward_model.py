@@ -211,8 +211,9 @@ def test_a_file_with_the_heads_of_a_language_model_can_be_read(tmp_path):
 def test_it_can_be_kept(tmp_path, kind, settings):
     model = opinionated(kind, settings)
     checkpoint.save_checkpoint(tmp_path / "judge.json", model, {"accuracy": 0.9})
-    build = lambda numbers: RewardModel(kind(type(settings)(**numbers)))  # noqa: E731
-    again, notes = checkpoint.load_checkpoint(tmp_path / "judge.json", build)
+    again, notes = checkpoint.load_checkpoint(
+        tmp_path / "judge.json", lambda numbers: RewardModel(kind(type(settings)(**numbers)))
+    )
     assert torch.equal(again.score(TEXTS), model.score(TEXTS)) and notes == {"accuracy": 0.9}
 
 
@@ -257,9 +258,8 @@ def test_it_learns_what_the_choices_rest_on():
     model, accuracy, history = train_reward_model(trunk, pairs, steps=100, lr=1e-2)
     assert history.loss[0] == pytest.approx(math.log(2), abs=1e-6) and len(history.loss) == 100
     assert preference_accuracy(untrained, pairs) == 0.5 and accuracy > 0.9
-    assert (
-        preference_accuracy(model, likes_fives(200, seed=9)) > 0.9
-    )  # choices of which it has seen none
+    # choices of which it has seen none
+    assert preference_accuracy(model, likes_fives(200, seed=9)) > 0.9
     assert (
         preference_accuracy(
             model,
@@ -371,7 +371,7 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path, monk
         return as_it_is(*args)
 
     calls, as_it_is = [], reward_model.choice_objective
-    monkeypatch.setattr(reward_model, "choice", choice)
+    monkeypatch.setattr(reward_model, "choice_objective", choice)
     whole = trained()
     with pytest.raises(Killed):
         trained(checkpoints=Checkpoints(tmp_path, every=2))

@@ -80,10 +80,8 @@ def test_searches_too():
 
 def test_words_and_languages():
     text = "<think>it's 12，再 Éa</think><answer>9</answer>"
-    assert count_words_by_language(text) == {
-        "english": 2,
-        "chinese": 2,
-    }  # it's, Éa | ， 再; the names of the tags are no words
+    # it's, Éa | ， 再; the names of the tags are no words
+    assert count_words_by_language(text) == {"english": 2, "chinese": 2}
     assert (
         languages_of(text) == {"english", "chinese"}
         and is_mixed(text)

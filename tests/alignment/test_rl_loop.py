@@ -52,25 +52,44 @@ END = TOKENIZER.special_tokens[END_OF_TEXT]
 # ----------------------------------------------------------------------------- settings and history
 
 
+WHOLE_NUMBERS = (
+    "steps",
+    "n_questions",
+    "group_size",
+    "max_new_tokens",
+    "n_minibatches",
+    "n_epochs",
+)
+ABOVE_ZERO = ("temperature", "lr", "clip_gradient")
+REAL_NUMBERS = (*ABOVE_ZERO, "beta", "warmup", "decay", "clip_low", "clip_high")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        *(({name: 0}, f"{name} 0 must be at least 1") for name in
-          ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs")),
-        *(({name: value}, f"{name} {value} must be a number above 0") for name in ("temperature", "lr", "clip_gradient")
-          for value in (0.0, -1.0, math.nan, math.inf)),
+        *(({name: 0}, f"{name} 0 must be at least 1") for name in WHOLE_NUMBERS),
+        *(
+            ({name: value}, f"{name} {value} must be a number above 0")
+            for name in ABOVE_ZERO
+            for value in (0.0, -1.0, math.nan, math.inf)
+        ),
         ({"beta": -0.1}, "beta -0.1 must be 0 or a number above it"),
         ({"beta": math.nan}, "beta nan"),
         ({"warmup": 1.5}, "warmup 1.5 and decay 0.5 shares of the run"),
         ({"decay": -0.5}, "warmup 0.08 and decay -0.5 shares of the run"),
         ({"clip_low": 2.0}, "clip_low 2.0"),
-        *(({name: value}, f"{name} {value!r} must be at least 1, and a whole number")
-          for value in (2.5, 2.0, True, "2", math.nan, math.inf)
-          for name in ("steps", "n_questions", "group_size", "max_new_tokens", "n_minibatches", "n_epochs")),
-        *(({name: value}, f"{name} {value!r} ") for value in (True, "1", math.nan, math.inf, -math.inf)
-          for name in ("temperature", "lr", "clip_gradient", "beta", "warmup", "decay", "clip_low", "clip_high")),
+        *(
+            ({name: value}, f"{name} {value!r} must be at least 1, and a whole number")
+            for value in (2.5, 2.0, True, "2", math.nan, math.inf)
+            for name in WHOLE_NUMBERS
+        ),
+        *(
+            ({name: value}, f"{name} {value!r} ")
+            for value in (True, "1", math.nan, math.inf, -math.inf)
+            for name in REAL_NUMBERS
+        ),
     ],
-)  # fmt: skip
+)
 def test_impossible_settings_name_their_numbers(wrong, message):
     with pytest.raises(ValueError, match=message):
         unchecked_settings(RLSettings, **{"steps": 10} | wrong)
@@ -78,18 +97,8 @@ def test_impossible_settings_name_their_numbers(wrong, message):
 
 def test_the_learning_rate_by_hand():
     s = RLSettings(10, warmup=0.2, decay=0.4)
-    want = [
-        0.25,
-        0.75,
-        1,
-        1,
-        1,
-        1,
-        0.35 / 0.4,
-        0.25 / 0.4,
-        0.15 / 0.4,
-        0.05 / 0.4,
-    ]  # at 0.05, 0.15, ... 0.95
+    # at 0.05, 0.15, ... 0.95
+    want = [0.25, 0.75, 1, 1, 1, 1, 0.35 / 0.4, 0.25 / 0.4, 0.15 / 0.4, 0.05 / 0.4]
     assert [s.share_of_peak(step) for step in range(1, 11)] == pytest.approx(want)
     assert RLSettings(1).share_of_peak(1) == 1
 
@@ -110,10 +119,10 @@ def test_a_history_keeps_its_columns_side_by_side():
     assert columns == {"reward": [0.1, 0.2, None], "late": [None, 7.0, 8.0]}
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_told_and_not_written_down(loss):
+@pytest.mark.parametrize(("loss", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
+def test_a_loss_that_is_no_number_is_told_and_not_written_down(loss, word):
     history = RLHistory(loss=[1.0], seconds=[1.0], measures={"reward": [0.5]})
-    with pytest.raises(FloatingPointError, match=f"the loss is {loss} at step 2"):
+    with pytest.raises(FloatingPointError, match=f"the loss is {word} at step 2"):
         history.record(2.0, loss, reward=1.0)
     assert asdict(history) == asdict(RLHistory([1.0], [1.0], {"reward": [0.5]}))
 
@@ -164,9 +173,8 @@ def test_the_end_of_an_answer_is_a_token_but_no_text():
     model = fresh()
     with torch.no_grad():
         model.head.weight.zero_()
-        model.head.weight[END] = (
-            1.0  # the end or anything: by the sign of a sum, so one of two ways
-        )
+        # the end or anything: by the sign of a sum, so one of two ways
+        model.head.weight[END] = 1.0
     texts, got = answer_questions(model, TOKENIZER, QUESTIONS, 3, n_samples=8, generator=seeded())
     for text, ids in zip(texts, got.completions, strict=True):
         assert ids.count(END) <= 1 and text == TOKENIZER.decode([i for i in ids if i != END])
@@ -203,11 +211,8 @@ def test_what_all_tasks_measure_by_hand():
     log_probs = torch.tensor([[0.5, 0.5, 0.25], [0.125, 1.0, 1.0]]).log()
     got = completions([3, 1, 3, 1], log_probs.repeat(2, 1))
     got = replace(got, finished=torch.tensor([True, False, False, False]))
-    want = {
-        "length": 2,
-        "cut off": 0.75,
-        "entropy": (1 + 1 + 2 + 3) * math.log(2) / 4,
-    }  # 7 bits over 4 tokens
+    # 7 bits over 4 tokens
+    want = {"length": 2, "cut off": 0.75, "entropy": (1 + 1 + 2 + 3) * math.log(2) / 4}
     assert completion_metrics(got) == pytest.approx(want)
 
 
@@ -253,9 +258,8 @@ def test_one_step_downhill_by_hand():
     optimizer = torch.optim.SGD(point.parameters(), lr=0.5)
     loss = point(torch.tensor([3.0, 4.0])).sum() + 7  # slope (3, 4) of length 5
     assert rl_optimizer_step(point, optimizer, loss, clip_gradient=2.5) == 7
-    torch.testing.assert_close(
-        point.weight.data, torch.tensor([[-0.75, -1.0]])
-    )  # half of half of it
+    # half of half of it
+    torch.testing.assert_close(point.weight.data, torch.tensor([[-0.75, -1.0]]))
     assert point.weight.grad is None
 
 
@@ -266,9 +270,8 @@ def test_a_step_forgets_gradients_that_lay_about_and_refuses_those_that_are_not_
     point(torch.tensor([50.0, 70.0])).sum().backward()
     rl_optimizer_step(point, optimizer, point(torch.tensor([3.0, 4.0])).sum(), clip_gradient=10.0)
     torch.testing.assert_close(point.weight.data, torch.tensor([[-3.0, -4.0]]))
-    steep = (
-        (point.weight - point.weight.detach()).abs().sqrt().sum()
-    )  # 0, with a slope that is none
+    # 0, with a slope that is none
+    steep = (point.weight - point.weight.detach()).abs().sqrt().sum()
     with pytest.raises(FloatingPointError, match="the gradient of weight is NaN in 2 of 2 places"):
         rl_optimizer_step(point, optimizer, steep, clip_gradient=1.0)
     with pytest.raises(FloatingPointError, match="the loss is infinite"):
@@ -519,6 +522,6 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_step(tmp_path):
         return {"loss": math.nan}
 
     model = fresh()
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+    with pytest.raises(FloatingPointError, match="the loss is NaN at step 1"):
         run_rl(model, TOKENIZER, TASK, SETTINGS, learn, [], checkpoints=Checkpoints(tmp_path, 1))
     assert Checkpoints(tmp_path).steps() == []

@@ -2,8 +2,8 @@
 whether it moved."""
 
 # What a figure shows right now: its visible frames, but not the labels of its controls.
-SHOWN = """figure => [...figure.querySelectorAll('.widget-html-content')].filter(part => part.checkVisibility())
-    .map(part => part.innerHTML).join()"""
+SHOWN = """figure => [...figure.querySelectorAll('.widget-html-content')]
+    .filter(part => part.checkVisibility()).map(part => part.innerHTML).join()"""
 MOVED = f"([figure, before]) => ({SHOWN})(figure) != before"
 
 

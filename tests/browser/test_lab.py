@@ -22,9 +22,11 @@ RUN_ALL = """async () => {
     await panel.context.ready;
     await panel.sessionContext.ready;
     await app.commands.execute('notebook:run-all-cells');
-    return panel.content.widgets.filter(cell => cell.model.type == 'code' && cell.model.sharedModel.source.trim())
+    return panel.content.widgets
+        .filter(cell => cell.model.type == 'code' && cell.model.sharedModel.source.trim())
         .map(cell => ({count: cell.model.executionCount,
-                       errors: cell.model.outputs.toJSON().filter(output => output.output_type == 'error')
+                       errors: cell.model.outputs.toJSON()
+                           .filter(output => output.output_type == 'error')
                            .map(output => output.ename + ': ' + output.evalue)}));
 }"""
 

@@ -72,9 +72,8 @@ def test_what_is_stored_is_what_comes_out():
         corpus = ladder.ladder_corpus(name)
         assert stored["8 bits, no guess"][name] == 8
         gzip = evaluate.evaluate_bits_per_byte(baselines.gzip_bits, ["".join(corpus.held_out)])
-        assert stored["gzip"][name] == pytest.approx(
-            gzip, rel=0.01
-        )  # zlib differs from machine to machine
+        # zlib differs from machine to machine
+        assert stored["gzip"][name] == pytest.approx(gzip, rel=0.01)
         pairs = ladder.score_on_corpora({name: baselines.NGramModel(corpus.documents, order=2)})
         assert stored["2-grams of bytes"][name] == pytest.approx(pairs[name])
         assert all(0 < bits[name] <= 8 and math.isfinite(bits[name]) for bits in stored.values())
@@ -84,8 +83,8 @@ def test_the_stored_file_is_made_by_the_module(tmp_path, monkeypatch):
     small = ladder.LadderCorpus(
         ("to be or not to be",) * 3, ("to be or to go",), ladder.ladder_corpus("plays").tokenizer
     )
-    monkeypatch.setattr(ladder, "STORE", tmp_path / "ladder")
-    monkeypatch.setattr(ladder, "corpus", lambda name: small)
+    monkeypatch.setattr(ladder, "LADDER_FOLDER", tmp_path / "ladder")
+    monkeypatch.setattr(ladder, "ladder_corpus", lambda name: small)
     rungs = ladder.score_baselines()
     ladder.save_rungs("no_nets", rungs)
     assert ladder.load_rungs("no_nets") == rungs and set(rungs) == set(stored_names())
@@ -100,7 +99,7 @@ def test_gpt2_is_stored_with_one_score_per_seed_below_all_else():
 
 
 def test_climbing_learns_and_the_seed_decides(monkeypatch):
-    monkeypatch.setattr(ladder, "CORPORA", {"small web": ladder.small_web_corpus})
+    monkeypatch.setattr(ladder, "LADDER_CORPORA", {"small web": ladder.small_web_corpus})
     web = ladder.ladder_corpus("small web")
     short = ladder.LadderCorpus(web.documents[:2000], web.held_out[:20], web.tokenizer)
     one, again, other = (ladder.train_ladder_gpt2(short, steps=8, seed=seed) for seed in (0, 0, 1))
@@ -113,8 +112,10 @@ def test_climbing_learns_and_the_seed_decides(monkeypatch):
         for model in (one, fresh)
     ]
     assert bits[0] < bits[1] - 0.5
-    monkeypatch.setattr(ladder, "corpus", lambda name: short)
-    monkeypatch.setattr(ladder, "climb", lambda corpus, seed: one if seed == 0 else fresh)
+    monkeypatch.setattr(ladder, "ladder_corpus", lambda name: short)
+    monkeypatch.setattr(
+        ladder, "train_ladder_gpt2", lambda corpus, seed: one if seed == 0 else fresh
+    )
     assert ladder.score_gpt2(seeds=(0, 5)) == {"GPT-2": {"small web": pytest.approx(bits)}}
 
 

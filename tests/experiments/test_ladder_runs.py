@@ -21,8 +21,10 @@ def corpus():
 
 @pytest.fixture
 def small(monkeypatch, corpus):
-    monkeypatch.setattr(ladder_runs, "BATCH", 2)
-    monkeypatch.setattr(ladder, "CORPORA", {"plays": lambda: corpus, "small web": lambda: corpus})
+    monkeypatch.setattr(ladder_runs, "LADDER_BATCH", 2)
+    monkeypatch.setattr(
+        ladder, "LADDER_CORPORA", {"plays": lambda: corpus, "small web": lambda: corpus}
+    )
     ladder.ladder_corpus.cache_clear()
     yield
     ladder.ladder_corpus.cache_clear()
@@ -47,7 +49,9 @@ def test_the_bias_of_v3_moves_and_that_of_no_balance_does_not(corpus, small, mon
     models = []
     for name in ("bias, sigmoid", "none, sigmoid"):
         rung = ladder_runs.BALANCING_RUNGS[name]
-        monkeypatch.setattr(ladder_runs, "acceptance", lambda model, corpus: models.append(model))
+        monkeypatch.setattr(
+            ladder_runs, "held_out_acceptance", lambda model, _: models.append(model)
+        )
         ladder_runs.run_rung(rung, corpus, steps=3, seed=0)
     moved, still = (
         [layer.router.bias.abs().sum() for layer in ladder_runs.moe_layers(model)]
@@ -58,10 +62,14 @@ def test_the_bias_of_v3_moves_and_that_of_no_balance_does_not(corpus, small, mon
 
 def test_a_stopped_command_goes_on_and_does_not_train_twice(tmp_path, small, monkeypatch):
     monkeypatch.setattr(
-        ladder_runs, "RUNGS", {name: ladder_runs.LADDER_RUNGS[name] for name in ("GPT-2", "V1")}
+        ladder_runs,
+        "LADDER_RUNGS",
+        {name: ladder_runs.LADDER_RUNGS[name] for name in ("GPT-2", "V1")},
     )
     monkeypatch.setattr(
-        ladder_runs, "BALANCING", {"bias, sigmoid": ladder_runs.BALANCING_RUNGS["bias, sigmoid"]}
+        ladder_runs,
+        "BALANCING_RUNGS",
+        {"bias, sigmoid": ladder_runs.BALANCING_RUNGS["bias, sigmoid"]},
     )
     main(["--out", str(tmp_path), "--seeds", "0", "--corpora", "plays", "--steps", "10"])
     runs = json.loads((tmp_path / "runs.json").read_text())
@@ -69,7 +77,9 @@ def test_a_stopped_command_goes_on_and_does_not_train_twice(tmp_path, small, mon
     (tmp_path / "runs.json").write_text(json.dumps(runs[:-1]))
     trained = []
     real = ladder_runs.run_rung
-    monkeypatch.setattr(ladder_runs, "run", lambda *args: trained.append(args) or real(*args))
+    monkeypatch.setattr(
+        ladder_runs, "run_rung", lambda *args, **more: trained.append(args) or real(*args, **more)
+    )
     main(["--out", str(tmp_path), "--seeds", "0", "--corpora", "plays", "--steps", "10"])
     again = json.loads((tmp_path / "runs.json").read_text())
     assert len(trained) == 1 and again[:-1] == runs[:-1]

@@ -23,7 +23,7 @@ from course_lib.experiments.chats import (
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.experiments.search import SEARCH_EXPERIMENTS, SEARCH_RECIPE, run_search
 from course_lib.files import read_json
-from course_lib.tasks import arithmetic, countdown
+from course_lib.tasks import arithmetic
 from course_lib.tasks.fact_chats import draw_fact_question
 from course_lib.text.problems import ChainProblem
 
@@ -80,15 +80,15 @@ def small_world():
     """The pipeline with tiny sizes; untrained models are never right, so every answer that may be
     said is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(r1, "gather", anything)
+        patch.setattr(r1, "collect_good_answers", anything)
         patch.setitem(command.R1_PRESETS, "laptop", TINY)
-        patch.setattr(command, "PROCESSES", 1)  # others would not see these patches
-        patch.setattr(r1, "measures_of", partial(r1.measure_stage, n=4))
-        patch.setattr(r1, "longer_sums", lambda run, name: {"3": 0.0})
-        patch.setattr(r1, "chat_manners", partial(evaluate_chats, n=4))
+        patch.setattr(command, "DEFAULT_PROCESSES", 1)  # others would not see these patches
+        patch.setattr(r1, "measure_stage", partial(r1.measure_stage, n=4))
+        patch.setattr(r1, "accuracy_by_length", lambda run, name: {"3": 0.0})
+        patch.setattr(r1, "evaluate_chats", partial(evaluate_chats, n=4))
         patch.setattr(
             arithmetic,
-            "at_k",
+            "arithmetic_at_k",
             partial(arithmetic.arithmetic_at_k, n_questions=2, n_samples=4, ks=(1, 4)),
         )
         yield patch
@@ -149,7 +149,7 @@ def test_a_stage_that_was_killed_before_its_end_is_not_begun_anew(
         r1.zero_stage(run)
     assert not run.path("zero/model").exists() and (run.folder / "zero/steps").exists()
     monkeypatch.setattr(ExperimentRun, "keep", keep)
-    monkeypatch.setattr(rl_loop, "answer", lambda *_: steps.append(1))
+    monkeypatch.setattr(rl_loop, "answer_questions", lambda *_: steps.append(1))
     r1.zero_stage(run)
     assert not steps and weights(run.folder / "zero") == weights(done / "seed-0/zero")
 
@@ -162,7 +162,7 @@ def test_the_experiments_on_search_have_a_folder_of_their_own_and_get_into_the_c
     done, monkeypatch
 ):
     assert "## Search" not in (done / "card.md").read_text()
-    monkeypatch.setattr(countdown, "run", partial(run_search, recipe=TINY_SEARCH))
+    monkeypatch.setattr(ablations, "run_search", partial(run_search, recipe=TINY_SEARCH))
     for name in SEARCH_EXPERIMENTS:
         assert command.main(["--out", str(done), "--experiment", name]) == 0
         assert f"- `{name}`, seed 0: " in (done / "card.md").read_text()
@@ -191,9 +191,8 @@ def test_readable_answers_are_right_well_formed_and_in_english():
     assert not r1.is_readable_answer(
         CHAIN, "<think>first 7+5=12，再12-3=9</think><answer>9</answer>"
     )
-    assert not r1.is_readable_answer(
-        CHAIN, "<think>7+5=12, 12-3=9</think><answer>9</answer>"
-    )  # no word at all
+    # no word at all
+    assert not r1.is_readable_answer(CHAIN, "<think>7+5=12, 12-3=9</think><answer>9</answer>")
 
 
 def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
@@ -207,18 +206,18 @@ def test_sums_are_rated_by_rules_and_chats_by_the_judge(done):
         "9",
     ]
     rewards = task.reward([CHAIN, fact, CHAIN], answers)
-    assert (
-        rewards[0] == 2.0 and rewards[2] == 1.5
-    )  # right, formed, English; right, and no word that is foreign
+    # right, formed, English; right, and no word that is foreign
+    assert rewards[0] == 2.0 and rewards[2] == 1.5
     assert rewards[1] == pytest.approx(score_chats(judge, tokenizer, [(fact, answers[1])])[0])
     assert task.measure([CHAIN, fact, CHAIN], answers)["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("name", ["strict", "rare-tags-strict-averaged", "filtered", "naive-judge"])
 def test_a_control_is_one_command_and_gets_into_the_card(done, small_world, name):
-    small_world.setattr(ablations, "gather", r1.collect_good_answers)
-    small_world.setattr(ablations, "chat_manners", evaluate_chats)
-    small_world.setattr(ablations.maths, "evaluate", partial(arithmetic.evaluate_arithmetic, n=4))
+    small_world.setattr(ablations, "collect_good_answers", r1.collect_good_answers)
+    small_world.setattr(ablations, "evaluate_chats", partial(evaluate_chats, n=4))
+    evaluate = partial(arithmetic.evaluate_arithmetic, n=4)
+    small_world.setattr(ablations.arithmetic, "evaluate_arithmetic", evaluate)
     assert command.main(["--out", str(done), "--experiment", name]) == 0
     assert (done / f"seed-0/experiments/{name}/result.json").exists()
     assert name in (done / "card.md").read_text()
@@ -236,6 +235,5 @@ def test_the_shipped_models_are_as_good_as_the_card_says(stage, least, most):
     numbers = json.loads((r1.DATA_FOLDER / "r1/card.json").read_text())[0]["measures"]["stages"][
         stage
     ]["sums"]
-    assert (
-        abs(found["accuracy"] - numbers["accuracy"]) < 0.08
-    )  # 300 other draws: three standard errors and a half
+    # 300 other draws: three standard errors and a half
+    assert abs(found["accuracy"] - numbers["accuracy"]) < 0.08

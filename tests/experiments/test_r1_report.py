@@ -69,8 +69,13 @@ def test_a_control_is_one_row_with_the_numbers_of_the_seeds_that_made_it():
         run_with(2, {"strict": {"before": BETTER, "after": SUMS}}),
     ]
     text = r1_report.ablations_section(runs)
-    assert row(text, "`strict`") == ["1, 2", "25.0, 75.0 → 62.5, 25.0", "50.0, 100.0 → 100.0, 50.0",
-                                     "12.5, 87.5 → 87.5, 12.5", "12.3, 33.0 → 33.0, 12.3"]  # fmt: skip
+    assert row(text, "`strict`") == [
+        "1, 2",
+        "25.0, 75.0 → 62.5, 25.0",
+        "50.0, 100.0 → 100.0, 50.0",
+        "12.5, 87.5 → 87.5, 12.5",
+        "12.3, 33.0 → 33.0, 12.3",
+    ]
     assert row(text, "R1-Zero")[:2] == ["0, 1, 2", "25.0, 25.0, 25.0 → 75.0, 75.0, 75.0"]
     assert text.index("| R1-Zero |") < text.index("| `strict` |")
     assert f"- `strict`, seeds 1, 2: {ablations.strict_reward.__doc__.splitlines()[0]}" in text
@@ -88,8 +93,8 @@ def test_no_control_is_said_to_be_none_and_search_is_not_one():
 
 
 def test_the_naive_judge_has_one_table_of_all_seeds():
-    chats = [{stage: {"polite": 0.5 * seed, "score": 1.25 + seed}
-              for stage in ("sft", "experiments/naive-judge", "r1")} for seed in (0, 1)]  # fmt: skip
+    stages = ("sft", "experiments/naive-judge", "r1")
+    chats = [dict.fromkeys(stages, {"polite": 0.5 * seed, "score": 1.25 + seed}) for seed in (0, 1)]
     runs = [run_with(seed, {"naive-judge": {"chats": each}}) for seed, each in enumerate(chats)]
     text = r1_report.ablations_section(runs)
     assert row(text, "`naive-judge`") == row(text, "**R1**") == ["1.25, 2.25", "0.0, 50.0"]
@@ -118,10 +123,8 @@ def test_sixty_per_cent_and_two_and_a_half_times_the_tries_are_enough():
         run_with(i, models={"base": model(2.0), "search": after}) for i, after in enumerate(afters)
     ]
     assert goal(runs, "right after") == ["60.0; 59.0; 70.0", "2 of 3"]
-    assert goal(runs, "tries of a worked answer") == [
-        "2.5; 2.5; 3.0",
-        "2 of 3",
-    ]  # 2.49 is not enough
+    # 2.49 is not enough
+    assert goal(runs, "tries of a worked answer") == ["2.5; 2.5; 3.0", "2 of 3"]
     runs[0]["search"]["measures"]["base"] = model(0.0)
     assert goal(runs, "tries of a worked answer") == ["nan; 2.5; 3.0", "1 of 3"]
     assert "more tries with" not in search_report.search_goals_table(
@@ -191,9 +194,8 @@ def test_numbers_of_a_puzzle_have_rows_with_accuracy_and_tries_before_and_after(
     assert "rise in 1 of 1 seeds" in search_report.harder_puzzles(
         runs
     ) and " 6.2 % are right" in search_report.harder_puzzles(runs)
-    runs.append(
-        run_with(1, models={"base": model(1.5), "search": model(9.0)})
-    )  # 9 and 10 tries, and then 9.5
+    # 9 and 10 tries, and then 9.5
+    runs.append(run_with(1, models={"base": model(1.5), "search": model(9.0)}))
     assert "rise in 1 of 2 seeds" in search_report.harder_puzzles(runs)
 
 

@@ -22,19 +22,14 @@ TINY = r1.R1Recipe(
     zero=FEW,
     small_zero=FEW,
 )
-SOME = (
-    "base/tokenizer",
-    "base",
-    "zero",
-    "small-base",
-    "small-zero",
-)  # no others: untrained models are never right
+# no others: untrained models are never right
+SOME = ("base/tokenizer", "base", "zero", "small-base", "small-zero")
 
 
 @pytest.fixture
 def some_tasks(monkeypatch):
     monkeypatch.setattr(r1_tasks, "TASK_NEEDS", {name: r1_tasks.TASK_NEEDS[name] for name in SOME})
-    monkeypatch.setattr(r1, "evaluation", lambda run: {})
+    monkeypatch.setattr(r1, "evaluate_r1", lambda run: {})
 
 
 def models(run):

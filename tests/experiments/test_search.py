@@ -10,7 +10,7 @@ import pytest
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.rl_task import Question, answer_in_batches, compute_rewards
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments import r1
+from course_lib.experiments import search, stages
 from course_lib.experiments.search import (
     SEARCH_EXPERIMENTS,
     SEARCH_PATTERN,
@@ -208,7 +208,7 @@ def test_an_experiment_leaves_its_models_and_measures_and_is_not_done_twice(
             and "accuracy" in measures["sampled"]
         )
         assert len(measures["tries and right"]) == 6
-    for module, part in ((r1, "train"), (r1, "grpo"), (countdown, "evaluate")):
+    for module, part in ((stages, "train"), (stages, "train_grpo"), (search, "evaluate_search")):
         monkeypatch.setattr(module, part, lambda *_, **__: pytest.fail("done twice"))
     assert run_search(tmp_path, 3, experiment, TINY) == found
 
@@ -228,7 +228,7 @@ def test_the_budget_grows_where_it_should(tmp_path):
 
 def test_an_experiment_that_was_killed_goes_on_to_the_same_end(tmp_path, monkeypatch):
     whole = run_search(tmp_path / "whole", 1, "search-budget", TINY)
-    real, left = r1.train_grpo, [2]
+    real, left = stages.train_grpo, [2]
 
     def killed_at_the_third(*arguments, **options):
         if not left[0]:
@@ -236,11 +236,11 @@ def test_an_experiment_that_was_killed_goes_on_to_the_same_end(tmp_path, monkeyp
         left[0] -= 1
         return real(*arguments, **options)
 
-    monkeypatch.setattr(r1, "grpo", killed_at_the_third)
+    monkeypatch.setattr(stages, "train_grpo", killed_at_the_third)
     with pytest.raises(OSError, match="power"):
         run_search(tmp_path / "cut", 1, "search-budget", TINY)
     assert (tmp_path / "cut/search-budget/raised/model.json").exists()
-    monkeypatch.setattr(r1, "grpo", real)
+    monkeypatch.setattr(stages, "train_grpo", real)
     assert run_search(tmp_path / "cut", 1, "search-budget", TINY) == whole
 
 
@@ -270,7 +270,6 @@ def test_the_shipped_models_search_as_well_and_as_long_as_the_card_says(name):
     card = json.loads((DATA_FOLDER / "r1/card.json").read_text())[0]["search"]["measures"][name][
         "sampled"
     ]
-    assert (
-        abs(found["accuracy"] - card["accuracy"]) < 0.12
-    )  # 200 draws: more than three standard errors
+    # 200 draws: more than three standard errors
+    assert abs(found["accuracy"] - card["accuracy"]) < 0.12
     assert abs(found["tries of worked"] / card["tries of worked"] - 1) < 0.35

@@ -6,11 +6,8 @@ import torch
 from course_lib.inference.cache import KVCache
 from course_lib.layers.attention import AttentionCache, SelfAttention
 
-SHAPES = [
-    [(3, 2, 6, 4), (3, 2, 6, 4)],
-    [(3, 6, 5), (3, 6, 2)],
-    [(3, 1, 6, 7)],
-]  # heads; latent and key; one alone
+# heads; latent and key; one alone
+SHAPES = [[(3, 2, 6, 4), (3, 2, 6, 4)], [(3, 6, 5), (3, 6, 2)], [(3, 1, 6, 7)]]
 
 
 @pytest.mark.parametrize("shapes", SHAPES)

@@ -42,9 +42,8 @@ def nats_one_by_one(model, ids, stride):
     """Score each token alone, with the context that its window gives it."""
     total = 0.0
     for t in range(1, len(ids)):
-        window = (
-            max(0, math.ceil((t - 8) / stride)) * stride
-        )  # texts of up to 9 tokens have one window
+        # texts of up to 9 tokens have one window
+        window = max(0, math.ceil((t - 8) / stride)) * stride
         total -= model(torch.tensor([ids[window:t]]))[0, -1].log_softmax(-1)[ids[t]].item()
     return total
 

@@ -101,9 +101,8 @@ def test_whatever_the_knobs_chances_are_chances_and_the_best_token_stays(
     assert probs.min() >= 0 and probs.sum().item() == pytest.approx(1, abs=1e-5)
     assert (probs > 0).sum() <= top_k
     chances = apply_temperature(logits, temperature).double().softmax(-1)
-    assert (
-        probs[chances == chances.max()].max() == probs.max()
-    )  # of equals, which scores may hide, one stays
+    # of equals, which scores may hide, one stays
+    assert probs[chances == chances.max()].max() == probs.max()
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,9 +112,8 @@ def test_filters_keep_the_tokens_that_their_words_promise(logits, p):
     nucleus = keep_top_p(probs.log(), p) > -torch.inf
     assert probs[nucleus].sum() >= p - 1e-9  # it holds p of the chance ...
     assert probs[nucleus].sum() - probs[nucleus].min() < p + 1e-9  # ... and fewer would not
-    assert (
-        nucleus.all() or probs[nucleus].min() >= probs[~nucleus].max() - 1e-12
-    )  # it holds the best
+    # it holds the best
+    assert nucleus.all() or probs[nucleus].min() >= probs[~nucleus].max() - 1e-12
     likely = keep_min_p(probs.log(), p) > -torch.inf
     assert (probs[likely] >= (p - 1e-9) * probs.max()).all() and (
         probs[~likely] < (p + 1e-9) * probs.max()
@@ -149,7 +147,7 @@ def test_top_p_of_1_keeps_every_token_whatever_rounding_makes_of_the_sum():
     assert (next_token_probs(torch.tensor([60.0, 0.0, 1.0]), top_p=1.0) > 0).all()
 
 
-def test_repeats_are_penalised_once_on_either_side_of_zero():
+def test_repeats_are_penalized_once_on_either_side_of_zero():
     logits = torch.tensor([[3.0, -1.0, 2.0, 0.0], [3.0, -1.0, 2.0, 0.0]])
     ids = torch.tensor([[0, 1, 0, 3], [2, 2, 2, 2]])
     want = torch.tensor([[1.5, -2.0, 2.0, 0.0], [3.0, -1.0, 1.0, 0.0]])
@@ -225,18 +223,8 @@ def test_the_cache_saves_work(model, monkeypatch):
     assert read == [3, 1, 1, 1]
     read.clear()
     generate(model, torch.tensor([[1, 2, 3]]), 10)
-    assert read == [
-        3,
-        1,
-        1,
-        1,
-        1,
-        1,
-        1,
-        1,
-        5,
-        1,
-    ]  # the context of 10 is full: on from its newer half
+    # the context of 10 is full: on from its newer half
+    assert read == [3, 1, 1, 1, 1, 1, 1, 1, 5, 1]
 
 
 def test_seeds(model):

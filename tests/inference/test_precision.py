@@ -60,18 +60,16 @@ def model_of(kind, dtype=torch.float32, seed=0):
     model = MODELS[kind]()
     for parameter in model.parameters():
         if parameter.ndim > 1:
-            torch.nn.init.normal_(
-                parameter, std=0.2
-            )  # opinions, so that no two tokens are nearly tied
+            # opinions, so that no two tokens are nearly tied
+            torch.nn.init.normal_(parameter, std=0.2)
     model = model.to(dtype)
     return model, copy.deepcopy(model).double()
 
 
 def slack(dtype):
     """How far a log-probability may be off: some dozens of roundings, through two layers."""
-    return (
-        40 * torch.finfo(dtype).eps if dtype.itemsize < 8 else 1e-6
-    )  # rotary angles are float32 in any model
+    # rotary angles are float32 in any model
+    return 40 * torch.finfo(dtype).eps if dtype.itemsize < 8 else 1e-6
 
 
 def drafts(model):

@@ -187,16 +187,15 @@ def test_completions_follow_the_chances_of_whole_texts(options):
         )
     assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
     seen, freedom = chi_square(Counter(map(tuple, got.completions[n:])), chances, n)
-    assert (
-        seen < freedom + 3.5 * (2 * freedom) ** 0.5 + 4
-    )  # exceeded by chance less than once in a thousand
+    # exceeded by chance less than once in a thousand
+    assert seen < freedom + 3.5 * (2 * freedom) ** 0.5 + 4
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_p": 0.8}])
 def test_dropping_rows_changes_nothing(model, monkeypatch, options):
     runs = []
     for crowd in (0.0, 0.75, 1.1):  # never, sometimes, at once
-        monkeypatch.setattr(rollout, "CROWD", crowd)
+        monkeypatch.setattr(rollout, "MIN_WRITING_SHARE", crowd)
         wish = {"n_samples": 4, "stop_token": 2, "generator": seeded(3)} | options
         runs.append(sample_completions(model, PROMPTS, NEW, **wish))
     for other in runs[1:]:
@@ -318,9 +317,8 @@ def test_log_probs_and_entropies_are_those_of_torchs_distributions():
     theirs = torch.distributions.Categorical(logits=logits)
     torch.testing.assert_close(token_log_probs(logits, ids), theirs.log_prob(ids))
     torch.testing.assert_close(token_entropies(logits), theirs.entropy())
-    torch.testing.assert_close(
-        token_entropies(logits + 100), theirs.entropy()
-    )  # only differences count
+    # only differences count
+    torch.testing.assert_close(token_entropies(logits + 100), theirs.entropy())
 
 
 def test_entropies_by_hand():

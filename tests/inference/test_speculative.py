@@ -216,9 +216,12 @@ def test_every_step_of_a_long_text_has_exactly_the_model_s_chances(draft, option
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [
-        ("correction", lambda p, q: p),  # a refused token is drawn from p anew
-        ("accept", lambda p, q, drafted, uniform: len(drafted)),  # whatever the draft says
-        ("judge", lambda p, q, drafted, generator: torch.cat([drafted, p[-1].argmax()[None]])),
+        ("residual_probs", lambda p, q: p),  # a refused token is drawn from p anew
+        ("count_accepted", lambda p, q, drafted, uniform: len(drafted)),  # whatever the draft says
+        (
+            "verify_draft",
+            lambda p, q, drafted, generator: torch.cat([drafted, p[-1].argmax()[None]]),
+        ),
     ],
 )
 def test_the_test_above_finds_a_wrong_rule(monkeypatch, name, mistake):
@@ -330,11 +333,8 @@ def test_a_fool_gains_nothing_and_costs_no_pass():
     got = speculative_generate(
         target, Fool(target), torch.tensor([1, 2]), 20, n_ahead=3, temperature=0.0
     )
-    assert (got.n_passes, got.n_judged, got.n_accepted) == (
-        20,
-        19,
-        0,
-    )  # the last token needs no draft
+    # the last token needs no draft
+    assert (got.n_passes, got.n_judged, got.n_accepted) == (20, 19, 0)
     assert got.acceptance_rate == 0 and got.tokens_per_pass == 1
 
 

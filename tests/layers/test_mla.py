@@ -69,9 +69,8 @@ def by_equations(mla, x, sizes):
                 for c, r in zip(latents, rotaries, strict=True)
             ]
             weights = torch.stack(scores).softmax(0)
-            mixed.append(
-                sum(p * (up[D:] @ c) for p, c in zip(weights, latents, strict=True))
-            )  # 45, 46
+            # 45, 46
+            mixed.append(sum(p * (up[D:] @ c) for p, c in zip(weights, latents, strict=True)))
         out.append(w["out"] @ torch.cat(mixed))  # 47
     return torch.stack(out)
 
@@ -94,9 +93,13 @@ def test_the_layer_equals_the_papers_equations_by_loop(sizes, T, q_norm, seed):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    sizes=SIZES, T=st.integers(1, 5), past=st.integers(0, 4), pad=st.integers(-1, 8), seed=st.integers(0, 99),
+    sizes=SIZES,
+    T=st.integers(1, 5),
+    past=st.integers(0, 4),
+    pad=st.integers(-1, 8),
+    seed=st.integers(0, 99),
     dtype=st.sampled_from([torch.float, torch.double]),
-)  # fmt: skip
+)
 def test_naive_equals_absorbed(sizes, T, past, pad, seed, dtype):
     given_parts = [part.to(dtype) for part in parts(sizes, T, past + T, seed)]
     padding = None
@@ -257,9 +260,8 @@ def test_impossible_widths_name_their_numbers(change, message):
 
 
 def test_padding_of_another_shape_is_refused():
-    unchecked = getattr(
-        absorbed_attention, "__wrapped__", absorbed_attention
-    )  # the annotations would refuse first
+    # the annotations would refuse first
+    unchecked = getattr(absorbed_attention, "__wrapped__", absorbed_attention)
     with pytest.raises(ValueError, match=r"padding of shape \(1, 6\) for 2 rows of 6 keys"):
         unchecked(*parts((3, 5, 7, 2, 9, None), 4, 6, seed=1), torch.zeros(1, 6).bool())
     with pytest.raises((ValueError, TypeError), match="padding"):

@@ -47,17 +47,14 @@ def test_swiglu_by_hand():
     mlp.gate.weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     mlp.up.weight.data = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     mlp.down.weight.data = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
-    first, second = (
-        2 * 3 / (1 + math.exp(-2)),
-        -2 * 3 / (1 + math.exp(2)),
-    )  # silu(2) * 3 and silu(-2) * 3
+    # silu(2) * 3 and silu(-2) * 3
+    first, second = (2 * 3 / (1 + math.exp(-2)), -2 * 3 / (1 + math.exp(2)))
     torch.testing.assert_close(
         mlp(torch.tensor([2.0, 3.0])), torch.tensor([first - second, second])
     )
     x = torch.randn(9, 2)
-    torch.testing.assert_close(
-        mlp(x)[:, 0], x[:, 0] * x[:, 1]
-    )  # silu(a) - silu(-a) = a: two gates multiply
+    # silu(a) - silu(-a) = a: two gates multiply
+    torch.testing.assert_close(mlp(x)[:, 0], x[:, 0] * x[:, 1])
 
 
 @pytest.mark.parametrize(("d_model", "d_ff"), [(8, 20), (12, 32), (6, 3)])

@@ -91,8 +91,10 @@ def test_gradients_equal_finite_differences(way):
 
 
 @pytest.mark.parametrize(("C", "F", "dtype", "grouped"), [
-    (8, 4, torch.float, True), (4, 8, torch.float, True), (8, 8, torch.bfloat16, True), (16, 8, torch.half, True),
-    (6, 4, torch.float, False), (8, 3, torch.float, False), (4, 4, torch.bfloat16, False), (8, 8, torch.double, False),
+    (8, 4, torch.float, True), (4, 8, torch.float, True),
+    (8, 8, torch.bfloat16, True), (16, 8, torch.half, True),
+    (6, 4, torch.float, False), (8, 3, torch.float, False),
+    (4, 4, torch.bfloat16, False), (8, 8, torch.double, False),
 ])  # fmt: skip
 def test_torchs_grouped_product_does_the_sizes_it_can(C, F, dtype, grouped, monkeypatch):
     calls, torchs = [], working.F.grouped_mm
@@ -196,7 +198,7 @@ def test_the_module_keeps_the_shape_and_equals_the_loop_however_many_tokens(
     shape, few, monkeypatch
 ):
     torch.manual_seed(0)
-    monkeypatch.setattr(working, "FEW", few)
+    monkeypatch.setattr(working, "DENSE_BELOW", few)
     layer, router, x = moe.Experts(6, 8, 4), moe.SoftmaxRouter(8, 6, 2), torch.randn(shape)
     routing = router(x)
     flat = (table.flatten(0, -2) for table in (x, routing.chosen, routing.weights))
@@ -278,9 +280,8 @@ def test_distinct_experts_of_few_groups_with_weights_that_add_up(choice, seed, s
         assert (routing.weights >= 0).all() and routing.weights.isfinite().all()
         assert (routing.weights.sum(-1) <= 2.5001).all()
     if spread <= 1:
-        torch.testing.assert_close(
-            routing.weights.sum(-1), torch.full((3, 5), 2.5)
-        )  # sigmoid: normalised
+        # sigmoid: normalised
+        torch.testing.assert_close(routing.weights.sum(-1), torch.full((3, 5), 2.5))
 
 
 @settings(max_examples=100, deadline=None)
@@ -381,12 +382,8 @@ def test_measures_of_imbalance():
     collapsed = moe.expert_load(routing_of(all_the_same, n_experts=6))
     assert moe.max_load_violation(collapsed) == 6 / 2 - 1
     assert moe.dead_experts(collapsed).tolist() == [False, False, True, True, True, True]
-    assert moe.dead_experts(torch.tensor([9, 10, 11, 370])).tolist() == [
-        True,
-        False,
-        False,
-        False,
-    ]  # fair: 100
+    # fair: 100
+    assert moe.dead_experts(torch.tensor([9, 10, 11, 370])).tolist() == [True, False, False, False]
     assert moe.dead_experts(torch.tensor([9, 10, 11, 370]), share=0.105).sum() == 2
     with pytest.raises(ValueError, match="no token has visited any of the 6 experts"):
         moe.max_load_violation(torch.zeros(6))
@@ -403,9 +400,8 @@ def test_even_load_costs_one_whatever_the_scores(E, turns, seed):
     torch.testing.assert_close(moe.expert_balance_loss(each_once), one)
     torch.testing.assert_close(moe.device_balance_loss(each_once, n_groups), one)
     torch.testing.assert_close(moe.communication_balance_loss(each_once, n_groups, 1), one)
-    both = torch.stack(
-        [torch.arange(n_experts) % E, E + torch.arange(n_experts) % E], -1
-    )  # one on each device
+    # one on each device
+    both = torch.stack([torch.arange(n_experts) % E, E + torch.arange(n_experts) % E], -1)
     torch.testing.assert_close(
         moe.communication_balance_loss(routing_of(both, scores[:n_experts]), n_groups, 2), one
     )
@@ -529,7 +525,9 @@ def test_the_gradient_of_a_loss_is_the_load_and_flows_through_the_scores_alone()
 @pytest.mark.parametrize("loss", [
     moe.expert_balance_loss,
     lambda routing: moe.expert_balance_loss(routing) + moe.device_balance_loss(routing, 4),
-    lambda routing: moe.expert_balance_loss(routing) + moe.communication_balance_loss(routing, 4, 2),
+    lambda routing: (
+        moe.expert_balance_loss(routing) + moe.communication_balance_loss(routing, 4, 2)
+    ),
     moe.sequence_balance_loss,
 ])  # fmt: skip
 def test_following_a_loss_downhill_evens_the_load(loss):
@@ -654,7 +652,7 @@ def test_the_bias_is_saved_but_not_trained():
 @pytest.mark.parametrize("few", [0, 2**60])
 def test_under_autocast_the_router_stays_in_float32(router, d_expert, few, monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(working, "FEW", few)
+    monkeypatch.setattr(working, "DENSE_BELOW", few)
     layer = moe.MoE(router(8, 6, 2), d_model=8, d_expert=d_expert, n_experts=6, n_shared=0)
     x = torch.randn(50, 8)
     plain, routing = layer(x), layer.routing
@@ -664,9 +662,8 @@ def test_under_autocast_the_router_stays_in_float32(router, d_expert, few, monke
     assert torch.equal(layer.routing.scores, routing.scores) and torch.equal(
         layer.routing.chosen, routing.chosen
     )
-    assert (
-        out.dtype == torch.float and (out - plain).abs().max() > 1e-4
-    )  # the experts did run in bfloat16
+    # the experts did run in bfloat16
+    assert out.dtype == torch.float and (out - plain).abs().max() > 1e-4
     torch.testing.assert_close(out, plain, rtol=0.02, atol=0.02)
     out.square().sum().backward()
     assert all(p.grad.dtype == torch.float and p.grad.any() for p in layer.parameters())
@@ -675,7 +672,7 @@ def test_under_autocast_the_router_stays_in_float32(router, d_expert, few, monke
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.double])
 @pytest.mark.parametrize("few", [0, 2**60])
 def test_a_model_of_another_precision_keeps_it(dtype, few, monkeypatch):
-    monkeypatch.setattr(working, "FEW", few)
+    monkeypatch.setattr(working, "DENSE_BELOW", few)
     layer, x = layer_of(moe.SigmoidRouter), torch.randn(20, 8)
     want = layer(x)
     out = layer.to(dtype)(x.to(dtype))

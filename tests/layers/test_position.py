@@ -103,9 +103,8 @@ def test_rotary_counts_on_and_keeps_the_type(dtype):
     assert torch.equal(
         whole, rotate_halves(x, rotary_angles(torch.arange(9), rotary_frequencies(6)))
     )
-    assert torch.equal(
-        whole, rotary.to(dtype)(x)
-    )  # its angles are not rounded with the model's parameters
+    # its angles are not rounded with the model's parameters
+    assert torch.equal(whole, rotary.to(dtype)(x))
     assert not rotary.state_dict()
 
 

@@ -98,9 +98,8 @@ def test_both_forms_of_latent_attention_equal_float64(dtype, size):
         got = attend(*parts)
         assert got.dtype == dtype and got.isfinite().all()
         if size == 1.0:
-            close(
-                got, wide, n=60
-            )  # a latent query of 16 products is rounded, and its scores reach 20
+            # a latent query of 16 products is rounded, and its scores reach 20
+            close(got, wide, n=60)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -127,9 +126,8 @@ def test_routes_are_those_of_float32_at_least(dtype):
         (moe.route_sigmoid(logits, torch.zeros(8), 2), moe.route_sigmoid(wide, torch.zeros(8), 2)),
     ]:
         assert torch.equal(got.scores, want.scores) and torch.equal(got.chosen, want.chosen)
-    unlikely = moe.route_sigmoid(
-        torch.full((1, 4), -30.0, dtype=dtype), torch.zeros(4), 2
-    )  # sigmoid 1e-13
+    # sigmoid 1e-13
+    unlikely = moe.route_sigmoid(torch.full((1, 4), -30.0, dtype=dtype), torch.zeros(4), 2)
     torch.testing.assert_close(unlikely.weights.float(), torch.full((1, 2), 0.5))
 
 

@@ -89,9 +89,8 @@ def test_hidden_and_logits_make_the_forward_pass(model):
     hidden = model.hidden(ids)
     assert hidden.shape == (1, 3, 12)
     torch.testing.assert_close(model.logits(hidden[:, -1:]), model(ids)[:, -1:])
-    torch.testing.assert_close(
-        hidden.mean(-1), torch.zeros(1, 3), atol=1e-6, rtol=0
-    )  # after the last norm
+    # after the last norm
+    torch.testing.assert_close(hidden.mean(-1), torch.zeros(1, 3), atol=1e-6, rtol=0)
 
 
 def test_padding_must_cover_the_cache_too(model):

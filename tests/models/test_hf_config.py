@@ -112,13 +112,11 @@ def test_null_and_nothing_have_the_meaning_that_they_have_there():
     with pytest.raises(ValueError, match="^q_lora_rank is missing"):
         deepseek_settings({name: value for name, value in v2.items() if name != "q_lora_rank"}, {})
     greedy = {name: value for name, value in v2.items() if name != "topk_method"}
-    assert (
-        deepseek_settings(greedy, {}).n_limited_groups == TINY.n_groups
-    )  # theirs is greedy by default
+    # theirs is greedy by default
+    assert deepseek_settings(greedy, {}).n_limited_groups == TINY.n_groups
     assert deepseek_settings(greedy | {"n_group": None, "topk_group": None}, {}).n_groups == 1
-    assert (
-        deepseek_settings(v2 | {"first_k_dense_replace": 3}, {}).n_dense_layers == 2
-    )  # of two layers
+    # of two layers
+    assert deepseek_settings(v2 | {"first_k_dense_replace": 3}, {}).n_dense_layers == 2
 
 
 # Words --------------------------------------------------------------------------------------------

@@ -433,7 +433,7 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-def is_normalised(lesson: Lesson) -> list[str]:
+def is_normalized(lesson: Lesson) -> list[str]:
     """Nothing is stored that differs between two builds or tells about the machine that built
     it."""
     text = lesson.file.read_text(encoding="utf-8")
@@ -463,5 +463,5 @@ RULES: list[Callable[[Lesson], list[str]]] = [
     exercises_are_whole,
     images_have_alt_text,
     links_resolve,
-    is_normalised,
+    is_normalized,
 ]

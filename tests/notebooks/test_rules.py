@@ -86,7 +86,10 @@ def good_cells() -> list[NotebookNode]:
 def stored(tmp_path, monkeypatch):
     """A function that stores cells as a built lesson."""
     checks = pytest.importorskip("course_lib.lab.checks.bpe")
-    checker = lambda answer: None  # noqa: E731
+
+    def checker(answer):
+        return None
+
     checker.is_checker = True
     monkeypatch.setattr(checks, CHECKED, checker, raising=False)
     (tmp_path / "src").mkdir()
@@ -239,7 +242,7 @@ BROKEN = {
         change("[above]", "#why-1", "#why-99"),
         change("[above]", "03_byte_pair_encoding.ipynb", "77_nothing.ipynb"),
     ],
-    "is_normalised": [
+    "is_normalized": [
         edit("x = 1", lambda cell: cell.metadata.update(execution={"iopub.execute_input": "now"})),
         edit("x = 1", printing("/home/me/course")),
     ],

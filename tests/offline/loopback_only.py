@@ -8,16 +8,10 @@ here load it too: `conftest.py` puts this folder on PYTHONPATH, where Python fin
 import ipaddress
 import sys
 
-NAMED = {
-    "socket.getaddrinfo",
-    "socket.gethostbyname",
-    "socket.gethostbyaddr",
-}  # their first argument is a host
-ADDRESSED = {
-    "socket.connect",
-    "socket.sendto",
-    "socket.sendmsg",
-}  # their second is (host, port, ...)
+# their first argument is a host
+NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
+# their second is (host, port, ...)
+ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 
 
 def is_local(host) -> bool:

@@ -104,9 +104,8 @@ def test_drafts_are_judged_as_theirs_are(monkeypatch):
     the same chances."""
     generator, drawn_from, counts = torch.Generator().manual_seed(0), [], set()
     for _ in range(200):
-        ours, theirs = (
-            torch.randn(1, n, 6, generator=generator) for n in (4, 3)
-        )  # the model's, the draft's
+        # the model's, the draft's
+        ours, theirs = (torch.randn(1, n, 6, generator=generator) for n in (4, 3))
         p, q = ours[0].softmax(-1), theirs[0].softmax(-1)
         drafted, uniform = (
             q.multinomial(1, generator=generator)[:, 0],

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 
-from course_lib.alignment import rl_loop
+from course_lib.alignment import rl_task
 from course_lib.alignment.rewards import format_reward
 from course_lib.alignment.rl_task import EVALUATION_SEED, Question, answer_in_batches
 from course_lib.tasks.arithmetic import (
@@ -96,9 +96,8 @@ def test_majority_at_k_is_near_the_share_of_all_choices(answers):
     for k in range(1, len(answers) + 1):
         want, draws = exact_majority(answers, "9", k), 1500
         got = majority_at_k(tuple(answers), "9", k, draws)
-        assert (
-            abs(got - want) <= 4 * (want * (1 - want) / draws) ** 0.5 + 1e-9
-        )  # four standard errors
+        # four standard errors
+        assert abs(got - want) <= 4 * (want * (1 - want) / draws) ** 0.5 + 1e-9
         if k == len(answers):
             assert got == pytest.approx(want)  # there is only one choice
 
@@ -134,10 +133,8 @@ def test_measures_by_hand():
             "mixed of worked": 1 / 3,
         }
     )
-    assert set(arithmetic_metrics([QUESTION], ["I think 9"]).values()) == {
-        0.0,
-        1.0,
-    }  # nobody worked: shares of none are 0
+    # nobody worked: shares of none are 0
+    assert set(arithmetic_metrics([QUESTION], ["I think 9"]).values()) == {0.0, 1.0}
 
 
 def test_the_reward_of_a_task():
@@ -227,7 +224,7 @@ class Asked:
 
 def test_many_questions_are_asked_in_parts_and_in_order(monkeypatch):
     asked = Asked(lambda question, i: f"{question} {i}")
-    monkeypatch.setattr(rl_loop, "answer", asked)
+    monkeypatch.setattr(rl_task, "answer_questions", asked)
     questions = held_out_arithmetic(7)
     texts, lengths = answer_in_batches(
         MODEL, TOKENIZER, questions, rows=6, seed=5, n_samples=2, temperature=0.5
@@ -256,7 +253,7 @@ def test_an_evaluation_by_hand(monkeypatch):
         return worked.format(truths[question]) if order.index(question) % 2 else "大概 ???"
 
     asked = Asked(script)
-    monkeypatch.setattr(rl_loop, "answer", asked)
+    monkeypatch.setattr(rl_task, "answer_questions", asked)
     got = evaluate_arithmetic(MODEL, TOKENIZER, n=6, temperature=0.0)
     lengths = [len(script(question, 0)) + 1 for question in order]
     assert got == pytest.approx(
@@ -289,12 +286,11 @@ def test_at_k_by_hand(monkeypatch):
         )
         return f"I think {says[i]}"
 
-    monkeypatch.setattr(rl_loop, "answer", Asked(script))
+    monkeypatch.setattr(rl_task, "answer_questions", Asked(script))
     got = arithmetic_at_k(MODEL, TOKENIZER, n_questions=2, n_samples=4, ks=(1, 2, 4))
     assert got["k"] == [1, 2, 4]
-    assert got["pass"] == pytest.approx(
-        [(1 / 2 + 1 / 4) / 2, (5 / 6 + 1 / 2) / 2, 1]
-    )  # 1 - C(2,2)/C(4,2), 1 - 3/6
+    # 1 - C(2,2)/C(4,2), 1 - 3/6
+    assert got["pass"] == pytest.approx([(1 / 2 + 1 / 4) / 2, (5 / 6 + 1 / 2) / 2, 1])
     assert got["majority"][2] == pytest.approx((1 / 2 + 1) / 2)  # a tie, and the only one who spoke
     assert got["majority"][0] == pytest.approx((1 / 2 + 1 / 4) / 2, abs=0.15)
 
@@ -312,13 +308,19 @@ def test_a_real_model_is_asked_the_same_way_twice():
 def test_the_first_good_answer_to_each_question_is_kept():
     questions = [Question(name, None) for name in "abc"]
     answers = ["no", "yes 1", "yes 2", "no", "no", "no", "yes 3", "yes 4", "no"]
-    good = lambda question, text: text.startswith("yes")  # noqa: E731
+
+    def good(question, text):
+        return text.startswith("yes")
+
     assert rejection_sample(questions, answers, good) == [
         (questions[0], "yes 1"),
         (questions[2], "yes 3"),
     ]
-    only = lambda question, text: question.text == "b"  # noqa: E731
-    assert rejection_sample(questions, answers, only) == [(questions[1], "no")]
+
+    def of_b(question, text):
+        return question.text == "b"
+
+    assert rejection_sample(questions, answers, of_b) == [(questions[1], "no")]
     assert rejection_sample(questions, [], good) == []
 
 

@@ -36,9 +36,8 @@ documents = st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_s
 )
 def test_each_token_once_per_epoch_and_targets_follow_inputs(count, length, batch_size, rest):
     tokens = torch.arange(count * length + min(rest, length))
-    inputs, targets = zip(
-        *islice(shuffled_windows(tokens, batch_size, length), count), strict=True
-    )  # batch_size epochs
+    # batch_size epochs
+    inputs, targets = zip(*islice(shuffled_windows(tokens, batch_size, length), count), strict=True)
     inputs, targets = torch.cat(inputs), torch.cat(targets)
     assert torch.equal(targets, inputs + 1)
     for epoch in inputs.view(batch_size, -1):
@@ -149,9 +148,8 @@ def test_whole_documents_are_cut_only_if_no_row_holds_them(documents, length, n_
     assert torch.equal(counts, counts.cummin(1).values)  # what is free is free at the end
     assert torch.equal(targets[:, :-1][counts[:, 1:]], inputs[:, 1:][counts[:, 1:]])
     rows = [row[row != IGNORE_INDEX].tolist() for row in targets]
-    assert sorted(sum(rows, [])) == sorted(
-        token_stream(documents, 0).tolist()
-    )  # every token is learnt once
+    # every token is learnt once
+    assert sorted(sum(rows, [])) == sorted(token_stream(documents, 0).tolist())
     whole = [document for document in documents if len(document) < length]
     found = [piece for row in rows for piece in pieces(row)]
     for document in whole:

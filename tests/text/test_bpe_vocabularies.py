@@ -83,11 +83,8 @@ def test_a_token_that_no_merge_reaches():
     ):
         assert encode(" the the") == [258, 258] and encode(" then") == [32, 256, 101, 110]
         assert encode("the") == [256, 101]
-        assert encode(long) == [
-            258,
-            *[32] * 99_999,
-            258,
-        ]  # too long a blank for tiktoken's regular expressions
+        # too long a blank for tiktoken's regular expressions
+        assert encode(long) == [258, *[32] * 99_999, 258]
 
 
 def test_a_new_token_may_be_first_in_turn():

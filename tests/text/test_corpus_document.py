@@ -45,8 +45,10 @@ def test_words(text, expected):
 
 @pytest.mark.parametrize("sign", [chr(i) for i in range(sys.maxunicode + 1) if chr(i).isspace()])
 def test_words_end_at_white_space_of_every_kind(sign):
-    """Also at the separators U+001C to U+001F, which `str.isspace` counts; and `normalise` keeps
-    the two apart."""
+    """Also at the separators U+001C to U+001F, which `str.isspace` counts.
+
+    `normalize_text` keeps the two words apart as well.
+    """
     assert corpus.split_words(f"one{sign}two") == ["one", "two"]
     assert corpus.normalize_text(f"one{sign}two").split() == ["one", "two"]
 
@@ -54,7 +56,7 @@ def test_words_end_at_white_space_of_every_kind(sign):
 @pytest.mark.parametrize(
     "sign", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r", "\r\n"]
 )
-def test_normalise_makes_a_new_line_of_what_parts_lines(sign):
+def test_normalize_makes_a_new_line_of_what_parts_lines(sign):
     """The same signs at which `str.splitlines` cuts."""
     assert (
         corpus.normalize_text(f"one{sign}two").split("\n")

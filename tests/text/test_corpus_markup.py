@@ -72,9 +72,10 @@ def test_a_page_is_not_lost_by_the_names_of_what_holds_it(opening):
 @pytest.mark.parametrize(
     "name",
     [
-        "sidebar", "sidebar-left", "main-sidebar", "sidebar--open", "site_nav", "mainMenu", "page-footer", "footer-2",
-        "site-header", "siteHeader", "top-bar", "cookie-banner", "cookie-consent-popup", "social-share-buttons",
-        "related-posts", "newsletter-signup", "wide ad-box", "widget sidebar no-print", "nav-menu-12", "td-breadcrumbs",
+        "sidebar", "sidebar-left", "main-sidebar", "sidebar--open", "site_nav", "mainMenu",
+        "page-footer", "footer-2", "site-header", "siteHeader", "top-bar", "cookie-banner",
+        "cookie-consent-popup", "social-share-buttons", "related-posts", "newsletter-signup",
+        "wide ad-box", "widget sidebar no-print", "nav-menu-12", "td-breadcrumbs",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("attribute", ["class", "id"])
@@ -176,12 +177,12 @@ def test_furniture_counts_pages_and_not_lines():
         ("“你好……”", '"你好......"'),
     ],
 )
-def test_normalise(text, plain):
+def test_normalize(text, plain):
     assert corpus.normalize_text(text) == plain
 
 
 @given(st.text())
-def test_normalise_twice_changes_nothing_and_gives_nfc(text):
+def test_normalize_twice_changes_nothing_and_gives_nfc(text):
     once = corpus.normalize_text(text)
     assert corpus.normalize_text(once) == once
     assert unicodedata.is_normalized("NFC", once)

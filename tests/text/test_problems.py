@@ -255,9 +255,12 @@ def test_the_last_thing_said_counts_but_working_is_no_answer():
 
 
 @pytest.mark.parametrize("text, good", [
-    ("<think>a</think><answer>9</answer>", True), (" <think>a\nb</think>\n<answer>9</answer>\n", True),
-    ("<think>a</think>9", False), ("<answer>9</answer>", False), ("<think></think><answer>9</answer>", False),
-    ("so <think>a</think><answer>9</answer>", False), ("<think>a</think><answer>9</answer> lol", False),
+    ("<think>a</think><answer>9</answer>", True),
+    (" <think>a\nb</think>\n<answer>9</answer>\n", True),
+    ("<think>a</think>9", False), ("<answer>9</answer>", False),
+    ("<think></think><answer>9</answer>", False),
+    ("so <think>a</think><answer>9</answer>", False),
+    ("<think>a</think><answer>9</answer> lol", False),
     ("<think>a<think>b</think><answer>9</answer>", False),
 ])  # fmt: skip
 def test_well_formed(text, good):

@@ -310,9 +310,8 @@ def test_tables_check_the_choices_of_one_search():
             )
             assert says == ("yes" if evaluate(steps) == int(target) else f"not {target}")
         choices = 2 ** numbers.count(" ")
-        assert len({text for text, _ in tries}) == min(
-            choices, len(tries)
-        )  # none twice before all were there
+        # none twice before all were there
+        assert len({text for text, _ in tries}) == min(choices, len(tries))
         rows.append(len(tries))
     assert (min(rows), max(rows)) == (3, 16)
 
@@ -386,9 +385,8 @@ def test_flaws_are_planted_as_often_as_they_should_be(pages):
     for name, count in shares.items():
         expected = getattr(FLAW_SHARES, name)
         assert abs(count / n - expected) < 4 * (expected / n) ** 0.5, name
-    assert (
-        0.01 < sum(bool(p.truth.personal_data) for p in pages) / n < 0.05
-    )  # not on every kind of page
+    # not on every kind of page
+    assert 0.01 < sum(bool(p.truth.personal_data) for p in pages) / n < 0.05
 
 
 def test_copies_are_copies_and_near_copies_are_near(pages):

@@ -21,9 +21,8 @@ def fresh():
     torch.manual_seed(0)
     np.random.seed(0)
     model = GPT2(TINY)
-    model.register_buffer(
-        "steps_seen", torch.zeros(())
-    )  # as a router's bias: changed by on_step, not by a slope
+    # as a router's bias: changed by on_step, not by a slope
+    model.register_buffer("steps_seen", torch.zeros(()))
     return model
 
 

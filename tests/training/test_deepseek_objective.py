@@ -104,9 +104,8 @@ def test_targets_without_one_two_ahead_are_refused(batch):
 def test_the_objective_is_the_sum_of_its_parts(batch):
     model, (inputs, targets) = v3(), batch
     whole = deepseek_objective(expert=0.5, sequence=0.25, ahead=0.125)(model, inputs, targets).mean
-    ahead = (
-        mtp_loss(model, model.hidden(inputs), inputs, targets) * 7 / 8
-    )  # over T, though T - 1 are summed
+    # over T, though T - 1 are summed
+    ahead = mtp_loss(model, model.hidden(inputs), inputs, targets) * 7 / 8
     parts = next_token_objective(model, inputs, targets).mean + 0.125 * ahead
     layers = moe_layers(model)
     assert len(layers) == 3  # two of the model and the look ahead's

@@ -127,9 +127,8 @@ def test_a_checkpoint_of_one_process_goes_on_in_two(results, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, results, kind, tmp_path):
     stopped = results[f"{kind} to one"]
-    assert (
-        stopped["ended"] == "interrupted" and len(stopped["loss"]) == 4
-    )  # both stopped where one was asked to
+    # both stopped where one was asked to
+    assert stopped["ended"] == "interrupted" and len(stopped["loss"]) == 4
     shutil.copytree(folder / f"{kind} to one", tmp_path / "run")
     same_run(two_processes.run(folder=tmp_path / "run"), results[f"{kind} muon"])
 
@@ -148,6 +147,6 @@ def test_alone_nothing_is_spread():
 
 
 def test_clocks_that_differ_are_refused(monkeypatch):
-    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="seconds 5.0 with 2 processes"):
         train(model_of_everything(), batches, TrainSettings(3, seconds=5.0))

@@ -53,9 +53,8 @@ def test_cross_entropy_is_the_surprise_of_every_target():
 
 
 def test_its_gradient_is_p_minus_y():
-    logits = torch.tensor(
-        [2.0, 2.0, -1.0, 0.5], dtype=torch.double, requires_grad=True
-    )  # two equal best
+    # two equal best
+    logits = torch.tensor([2.0, 2.0, -1.0, 0.5], dtype=torch.double, requires_grad=True)
     target = torch.tensor(3)
     cross_entropy(logits, target).backward()
     want = logits.detach().softmax(-1) - torch.tensor([0, 0, 0, 1])

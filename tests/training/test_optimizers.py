@@ -31,9 +31,8 @@ def test_adamw_equals_torchs_over_many_steps(options):
     optimizers = AdamW(ours, **options), torch.optim.AdamW(theirs, **options)
     for step in range(60):
         for mine, other in zip(ours, theirs, strict=True):
-            skipped = (
-                step % 7 == 3 and mine.ndim == 1
-            )  # no gradient: neither may move it, or count the step
+            # no gradient: neither may move it, or count the step
+            skipped = step % 7 == 3 and mine.ndim == 1
             mine.grad = None if skipped else torch.randn_like(mine) * 10.0 ** (step % 5 - 2)
             other.grad = mine.grad
         for optimizer in optimizers:
@@ -65,7 +64,7 @@ def test_a_closure_finds_the_gradient_and_its_loss_is_returned(build):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 8), (8, 40), (3, 12, 20)])
-def test_orthogonalise_keeps_the_directions_and_evens_out_their_sizes(shape):
+def test_orthogonalize_keeps_the_directions_and_evens_out_their_sizes(shape):
     torch.manual_seed(0)
     update = torch.randn(shape)
     U, S, Vh = torch.linalg.svd(update, full_matrices=False)
@@ -102,10 +101,8 @@ def test_muon_equals_the_description_by_singular_values(shape):
     torch.manual_seed(2)
     start = torch.randn(shape, dtype=torch.double)
     gradients = [torch.randn(shape, dtype=torch.double) for _ in range(3)]
-    parameters = [
-        nn.Parameter(start.clone()),
-        nn.Parameter(start.clone()),
-    ]  # two of one shape go together
+    # two of one shape go together
+    parameters = [nn.Parameter(start.clone()), nn.Parameter(start.clone())]
     muon = Muon(parameters, lr=0.1, momentum=0.9)
     for gradient in gradients:
         for parameter in parameters:
@@ -163,7 +160,7 @@ def test_muon_refuses_what_it_cannot_do(parameter, options, message):
         Muon([nn.Parameter(parameter)], **options)
 
 
-def test_every_parameter_has_one_optimiser_and_tables_are_no_matrices():
+def test_every_parameter_has_one_optimizer_and_tables_are_no_matrices():
     model = GPT2(GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3))
     matrices, rest = split_parameters(model)
     assert {id(p) for p in matrices + rest} == {id(p) for p in model.parameters()}
@@ -217,9 +214,13 @@ def test_without_muon_adamw_has_everything():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"lr": -1.0}, "lr -1.0"), ({"eps": -1e-9}, "eps -1e-09"), ({"betas": (0.9, 1.0)}, r"betas \(0.9, 1.0\)"),
-     ({"weight_decay": -0.1}, "weight_decay -0.1")],
-)  # fmt: skip
+    [
+        ({"lr": -1.0}, "lr -1.0"),
+        ({"eps": -1e-9}, "eps -1e-09"),
+        ({"betas": (0.9, 1.0)}, r"betas \(0.9, 1.0\)"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1"),
+    ],
+)
 def test_adamw_refuses_what_it_cannot_do(options, message):
     with pytest.raises(ValueError, match=message):
         AdamW([nn.Parameter(torch.ones(3))], **options)

@@ -73,9 +73,8 @@ def test_killed_at_random_moments_many_times(tmp_path, monkeypatch):
         for _ in range(rng.randint(1, 4)):
             assert ours.poll(120)
             since, _ = time.perf_counter(), ours.recv()
-        time.sleep(
-            rng.random() * (time.perf_counter() - since)
-        )  # somewhere within a step and its checkpoint
+        # somewhere within a step and its checkpoint
+        time.sleep(rng.random() * (time.perf_counter() - since))
         victim.kill()
         victim.join()
         reached.append(max(Checkpoints(tmp_path).steps(), default=0))
@@ -220,9 +219,17 @@ def test_two_checkpoints_are_kept_and_the_leftovers_of_killed_processes_go(tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    ["step-0000009 (copy).json", "step-final.json", "step-0000001-mine.safetensors", "step-9.json",
-     "step-0000009.json.bak", "step-0000001-0123456.safetensors", ".step-0000009", "step-0000003.json~"],
-)  # fmt: skip
+    [
+        "step-0000009 (copy).json",
+        "step-final.json",
+        "step-0000001-mine.safetensors",
+        "step-9.json",
+        "step-0000009.json.bak",
+        "step-0000001-0123456.safetensors",
+        ".step-0000009",
+        "step-0000003.json~",
+    ],
+)
 def test_a_stray_file_stops_nothing_and_is_left_alone(tmp_path, never_stopped, name):
     stop_at(9, tmp_path)
     stray = tmp_path / name
@@ -272,7 +279,7 @@ def test_nothing_in_a_checkpoint_is_pickled(tmp_path):
             assert file.suffix == ".safetensors" and file.read_bytes()[8:9] == b"{"
 
 
-def test_optimisers_come_back_with_their_averages(tmp_path):
+def test_optimizers_come_back_with_their_averages(tmp_path):
     model, _ = run(tmp_path)
     saved = Checkpoints(tmp_path).newest()[0]
     again = fresh()

@@ -74,9 +74,8 @@ def test_validation_and_callback_come_when_asked():
 
 def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr(
-        trainer.time, "perf_counter", lambda: next(clock) / 2
-    )  # half a second between looks
+    # half a second between looks
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: next(clock) / 2)
     history = train(
         fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share)
     )
@@ -113,9 +112,11 @@ def test_too_few_batches_and_a_broken_loss_are_said():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [({"steps": 0}, "steps 0"), ({"clip": 0.0}, "clip 0"), ({"seconds": -3.0}, "seconds -3"),
-     ({"decay": 1.2}, "decay 1.2"), ({"warmup": -0.1}, "warmup -0.1"), ({"accumulate": 0}, "accumulate 0"),
+     ({"decay": 1.2}, "decay 1.2"), ({"warmup": -0.1}, "warmup -0.1"),
+     ({"accumulate": 0}, "accumulate 0"),
      ({"muon_lr": -1.0}, "muon_lr -1.0"), ({"adam_lr": math.nan}, "adam_lr nan"),
-     ({"weight_decay": -0.1}, "weight_decay -0.1"), ({"optimizer": "sgd"}, "'sgd' is not one of muon, adamw"),
+     ({"weight_decay": -0.1}, "weight_decay -0.1"),
+     ({"optimizer": "sgd"}, "'sgd' is not one of muon, adamw"),
      ({"precision": "float16"}, "'float16' is not one of float32, bfloat16"),
      ({"schedule": "linear"}, "'linear' is not one of wsd, cosine, multi-step")],
 )  # fmt: skip
@@ -126,7 +127,8 @@ def test_impossible_settings_name_their_numbers(numbers, message):
 
 @pytest.mark.parametrize(
     ("schedule", "rates"),
-    [("wsd", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.75, 0.25]), ("multi-step", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.316, 0.099856]),
+    [("wsd", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.75, 0.25]),
+     ("multi-step", [0.5, 1, 1, 1, 1, 1, 1, 1, 0.316, 0.099856]),
      ("cosine", [0.5, *(0.55 + 0.45 * math.cos(math.pi * (k - 0.5) / 9) for k in range(1, 10))]),
      (lambda p: p / 2, None)],
 )  # fmt: skip
@@ -137,7 +139,7 @@ def test_the_schedule_is_chosen_by_name_or_is_a_function(schedule, rates):
     assert min(history.rate) > 0  # neither the first step nor the last one stands still
 
 
-def test_a_rate_of_nothing_moves_nothing_whichever_the_optimiser():
+def test_a_rate_of_nothing_moves_nothing_whichever_the_optimizer():
     for optimizer in ("muon", "adamw"):
         moved = []
         for rate in (0.0, 0.5):
@@ -259,7 +261,10 @@ def test_a_loss_that_looks_at_a_whole_batch_is_not_cut():
 
 def test_a_plain_number_is_a_mean_over_rows_and_nothing_else_is_taken():
     model, objective, inputs, targets = objectives_of_all_kinds.case("dpo")
-    plain = lambda *batch: objective(*batch).mean  # noqa: E731
+
+    def plain(*batch):
+        return objective(*batch).mean
+
     whole = gradients(model, inputs, targets, 1, plain)
     whole = whole[0], [slope.clone() for slope in whole[1]]
     model.zero_grad()
@@ -384,8 +389,10 @@ def test_callbacks_are_told_of_every_moment_in_order():
         evaluate=lambda model: told.append("evaluate") or 1.0,
         on_step=lambda step, model: told.append("on step"),
     )
-    each = lambda step: [("step", step), "part", "part", ("after", step, step), "on step"]  # noqa: E731
-    assert told == [("before", 0), "evaluate", *each(1), *each(2), "evaluate"]
+    first, second = (
+        [("step", step), "part", "part", ("after", step, step), "on step"] for step in (1, 2)
+    )
+    assert told == [("before", 0), "evaluate", *first, *second, "evaluate"]
     assert history.validation == [(0, 1.0), (2, 1.0)]
 
 
@@ -414,8 +421,8 @@ def test_an_objective_may_ask_for_more_than_the_next_token():
 
 
 def test_a_loss_of_logits_is_an_objective_too():
-    runs = [train(fresh(), counting_up(), TrainSettings(steps=5), **how).loss
-            for how in ({}, {"loss_of": next_token_loss}, {"objective": next_token_objective})]  # fmt: skip
+    ways = ({}, {"loss_of": next_token_loss}, {"objective": next_token_objective})
+    runs = [train(fresh(), counting_up(), TrainSettings(steps=5), **way).loss for way in ways]
     assert runs[0] == runs[1] == runs[2]
 
 

@@ -273,9 +273,8 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
         while not over:
             try:
                 with lock:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        thread, None
-                    )  # takes back what was not raised yet
+                    # takes back what was not raised yet
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
                     ended.set()
                 over = True
             except TookTooLong:  # time ran out in these very lines: try again

@@ -107,11 +107,9 @@ def _judge_eps(attempt: Attempt) -> None:
 
 
 def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
-    weight, bias, plain = (
-        torch.tensor([2.0, 0.5, -1, 1]),
-        torch.tensor([1.0, 0, 3, -2]),
-        F.layer_norm(x, (4,)),
-    )
+    weight = torch.tensor([2.0, 0.5, -1, 1])
+    bias = torch.tensor([1.0, 0, 3, -2])
+    plain = F.layer_norm(x, (4,))
     got = attempt(x, weight, bias, 1e-5)
     recognise(
         got,

@@ -2,6 +2,7 @@
 finite differences."""
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -151,8 +152,16 @@ def _neuron_slopes(
 ) -> tuple[float, float]:
     """Nudge w, then b, both ways: the slopes of (tanh(w*x + b) - target)**2 by finite
     differences."""
-    loss = lambda w, b: (math.tanh(w * x + b) - target) ** 2  # noqa: E731
+
+    def loss(w: float, b: float) -> float:
+        return (math.tanh(w * x + b) - target) ** 2
+
     return (loss(w + h, b) - loss(w - h, b)) / (2 * h), (loss(w, b + h) - loss(w, b - h)) / (2 * h)
+
+
+def _slope_pair(x: float, slope: float) -> Tensor:
+    """Give the slopes for w and b, of which the first is x times the second."""
+    return torch.tensor([slope * x, slope], dtype=torch.float64)
 
 
 @checker
@@ -166,7 +175,7 @@ def neuron_gradient(attempt: Attempt) -> str:
         dw, db = _neuron_slopes(w, b, x, target)
         z = w * x + b
         y, error = math.tanh(z), math.tanh(z) - target
-        pair = lambda slope, x=x: torch.tensor([slope * x, slope], dtype=torch.float64)  # noqa: E731
+        pair = partial(_slope_pair, x)
         recognise(
             got,
             (

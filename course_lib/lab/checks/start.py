@@ -44,29 +44,32 @@ def followers(attempt: Attempt) -> str:
 def _recognise_counts(got: dict, text: str) -> None:
     pairs = Counter(pairwise(text))
     before = {a: n for (a, b), n in pairs.items() if b == "o"}
-    slips = {
-        "these are the characters *before* each 'o'. A model predicts what comes next: look at the one after.": (
-            before
+    slips = [
+        (
+            before,
+            "these are the characters *before* each 'o'. A model predicts what comes next:"
+            " look at the one after.",
         ),
-        "you counted every character of the text. Count only those that stand right after an 'o'.": dict(
-            Counter(text)
+        (
+            dict(Counter(text)),
+            "you counted every character of the text. Count only those that stand right after an"
+            " 'o'.",
         ),
-        "you counted the pairs with their 'o'. Only the character after it should be the key.": {
-            a + b: n for (a, b), n in pairs.items() if a == "o"
-        },
-        "every count is 1: each ' ' after an 'o' must add 1 to its count.": {
-            " ": 1,
-            "r": 1,
-            "t": 1,
-        },
-        "those are shares, and right ones. This exercise asks for the counts.": {
-            " ": 0.6,
-            "r": 0.2,
-            "t": 0.2,
-        },
-        "the last 'o' is missing from your counts.": {" ": 2, "r": 1, "t": 1},
-    }
-    for sentence, result in slips.items():
+        (
+            {a + b: n for (a, b), n in pairs.items() if a == "o"},
+            "you counted the pairs with their 'o'. Only the character after it should be the key.",
+        ),
+        (
+            {" ": 1, "r": 1, "t": 1},
+            "every count is 1: each ' ' after an 'o' must add 1 to its count.",
+        ),
+        (
+            {" ": 0.6, "r": 0.2, "t": 0.2},
+            "those are shares, and right ones. This exercise asks for the counts.",
+        ),
+        ({" ": 2, "r": 1, "t": 1}, "the last 'o' is missing from your counts."),
+    ]
+    for result, sentence in slips:
         if got == result:
             raise Wrong(sentence)
 
@@ -82,26 +85,34 @@ def bits(attempt: Attempt) -> str:
     chances = [0.5, 0.25, 0.125, 0.125]  # 1, 2, 3 and 3 bits
     got = attempt(chances)
     natural = [math.log(chance) for chance in chances]
-    slips = {
-        "that is the sum. Divide by the number of chances: what does *one* symbol cost?": 9.0,
-        "the sign: a chance below 1 has a negative logarithm, and a cost is positive. Use minus log2.": (
-            -2.25
+    slips = [
+        (9.0, "that is the sum. Divide by the number of chances: what does *one* symbol cost?"),
+        (
+            -2.25,
+            "the sign: a chance below 1 has a negative logarithm, and a cost is positive. Use minus"
+            " log2.",
         ),
-        "you used the natural logarithm, so your answer is in nats. For bits take math.log2.": (
-            -sum(natural) / 4
+        (
+            -sum(natural) / 4,
+            "you used the natural logarithm, so your answer is in nats. For bits take math.log2.",
         ),
-        "you used the logarithm to base 10. For bits take math.log2.": (
-            -sum(natural) / 4 / math.log(10)
+        (
+            -sum(natural) / 4 / math.log(10),
+            "you used the logarithm to base 10. For bits take math.log2.",
         ),
-        "you averaged the chances and took the logarithm once. Take the logarithm of each, then average: a model must pay for every surprise.": -math.log2(
-            sum(chances) / 4
+        (
+            -math.log2(sum(chances) / 4),
+            "you averaged the chances and took the logarithm once. Take the logarithm of each, then"
+            " average: a model must pay for every surprise.",
         ),
-        "that is the average chance. Turn each chance into bits first: minus log2 of it.": 0.25,
-        "that is the *expected* cost, where each is weighted by its own chance. Here each has happened once: a plain average.": sum(
-            chance * -math.log2(chance) for chance in chances
+        (0.25, "that is the average chance. Turn each chance into bits first: minus log2 of it."),
+        (
+            sum(chance * -math.log2(chance) for chance in chances),
+            "that is the *expected* cost, where each is weighted by its own chance. Here each has"
+            " happened once: a plain average.",
         ),
-    }
-    for sentence, result in slips.items():
+    ]
+    for result, sentence in slips:
         if _close(got, result):
             raise Wrong(sentence)
     expect(got, 2.25, f"the average of 1, 2, 3 and 3 bits, for the chances {chances}")
@@ -140,27 +151,37 @@ def sharpen(attempt: Attempt) -> str:
 def _recognise_chances(got: list[float], chances: list[float]) -> None:
     softened = [math.exp(chance / 0.5) for chance in chances]
     roots = [chance**0.5 for chance in chances]
-    slips = {
-        "right powers, but they sum to 0.46. Chances must sum to 1: divide each by their sum.": [
-            0.36,
-            0.09,
-            0.01,
-        ],
-        "upside down: you raised to the power of the temperature. At 0.5 the favourite should gain, so use the power 1 / temperature.": [
-            root / sum(roots) for root in roots
-        ],
-        "upside down, and not summing to 1: use the power 1 / temperature, then divide by the sum.": (
-            roots
+    slips = [
+        (
+            [0.36, 0.09, 0.01],
+            "right powers, but they sum to 0.46. Chances must sum to 1: divide each by their sum.",
         ),
-        "nothing changed: dividing all chances by the same number is undone when they are scaled to sum to 1. Use a power.": (
-            chances
+        (
+            [root / sum(roots) for root in roots],
+            "upside down: you raised to the power of the temperature. At 0.5 the favourite should"
+            " gain, so use the power 1 / temperature.",
         ),
-        "you divided by the temperature, so they no longer sum to 1. Use a power.": [1.2, 0.6, 0.2],
-        "that is a softmax of the chances themselves. Softmax is for scores, such as the logarithms of the chances.": [
-            value / sum(softened) for value in softened
-        ],
-    }
-    for sentence, result in slips.items():
+        (
+            roots,
+            "upside down, and not summing to 1: use the power 1 / temperature, then divide by the"
+            " sum.",
+        ),
+        (
+            chances,
+            "nothing changed: dividing all chances by the same number is undone when they are"
+            " scaled to sum to 1. Use a power.",
+        ),
+        (
+            [1.2, 0.6, 0.2],
+            "you divided by the temperature, so they no longer sum to 1. Use a power.",
+        ),
+        (
+            [value / sum(softened) for value in softened],
+            "that is a softmax of the chances themselves. Softmax is for scores, such as the"
+            " logarithms of the chances.",
+        ),
+    ]
+    for result, sentence in slips:
         if len(got) == 3 and all(map(_close, got, result)):
             raise Wrong(sentence)
     if len(got) == 3 and not math.isclose(sum(got), 1, abs_tol=1e-6):

@@ -101,10 +101,8 @@ def _on_the_stream(
 # --------------------------------------------------------------------------------------------------
 
 LAYERS, STD = 8, 0.02
-READERS, WRITERS = (
-    ("attention.qkv.weight", "mlp.up.weight"),
-    ("attention.out.weight", "mlp.down.weight"),
-)
+READERS = ("attention.qkv.weight", "mlp.up.weight")
+WRITERS = ("attention.out.weight", "mlp.down.weight")
 
 
 def _model_to_fill() -> GPT2:

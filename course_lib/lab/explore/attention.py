@@ -58,13 +58,8 @@ def _turned(keys: Tensor, values: Tensor, length: float, angle: int) -> str:
     )
 
 
-GRID = (
-    20,
-    60,
-    100,
-    140,
-    180,
-)  # 40 units of the picture are 1 in the plane; (0, 0) lies at (100, 100)
+# 40 units of the picture are 1 in the plane; (0, 0) lies at (100, 100)
+GRID = (20, 60, 100, 140, 180)
 
 
 def _arrow(x: float, y: float, name: str, colour: str, width: float) -> str:
@@ -235,7 +230,8 @@ def _listening(table: Tensor, text: str, t: int) -> str:
         if shares[s] >= 5
     )
     heard = told or "many letters, a little to each"
-    grid = f"display:grid;grid-template-columns:repeat({len(text)},minmax(1.5em,1fr));text-align:center"
+    columns = f"repeat({len(text)},minmax(1.5em,1fr))"
+    grid = f"display:grid;grid-template-columns:{columns};text-align:center"
     return frames.card(
         f'<div style="overflow-x:auto"><div style="{grid};font-size:1.15em">{letters}</div>'
         f'<div style="{grid};font-size:.72em;min-height:1.5em">{numbers}</div></div>'

@@ -9,11 +9,8 @@ from ipywidgets import Widget
 from course_lib.lab.explore import frames
 from course_lib.text.bpe import Tokenizer
 
-TINTS = (
-    "#cfe6f5",
-    "#fbe2cc",
-    "#d5eee3",
-)  # light enough for black text; borders tell tokens apart without colour
+# light enough for black text; borders tell tokens apart without colour
+TINTS = ("#cfe6f5", "#fbe2cc", "#d5eee3")
 NEW = "#f7d154;font-weight:bold"
 STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 400, 800, 1600, 3200)
 
@@ -27,7 +24,10 @@ def paint(tokenizer: Tokenizer, text: str, new: int = -1) -> str:
         tint = NEW if token_id == new else TINTS[token_id % len(TINTS)]
         style = f"background:{tint};border-right:1.5px solid #555;padding:1px 0"
         boxes.append(f'<span title="id {token_id}" style="{style}">{_shown(token)}</span>')
-    font = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13.5px;line-height:1.9;overflow-wrap:anywhere"
+    font = (
+        "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13.5px;line-height:1.9;"
+        "overflow-wrap:anywhere"
+    )
     return f'<div style="{font};color:#222">{"".join(boxes)}</div>'
 
 
@@ -77,7 +77,8 @@ def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
         here = "in yellow below" if times else "not in this passage"
         told = f"merge {step:,}: {first} and {second} become token {new}, {here}"
     return frames.card(
-        f'<b style="font-size:14px">{told}</b>{paint(then, text, new if step else -1)}{_count(then, text)}'
+        f'<b style="font-size:14px">{told}</b>'
+        f"{paint(then, text, new if step else -1)}{_count(then, text)}"
     )
 
 

@@ -112,8 +112,9 @@ def _dials(q: Tensor, k: Tensor, start: int, distance: int, longest: int, base: 
     )
     score = (query @ key).item()
     drawn = [
-        f'<g transform="translate({75 + 135 * i},100)">{_dial(query.view(2, 4)[:, i], key.view(2, 4)[:, i])}<text'
-        f' y="-72" font-size="13">{speeds[i]:.2f} rad a place</text></g>'
+        f'<g transform="translate({75 + 135 * i},100)">'
+        f"{_dial(query.view(2, 4)[:, i], key.view(2, 4)[:, i])}"
+        f'<text y="-72" font-size="13">{speeds[i]:.2f} rad a place</text></g>'
         for i in range(4)
     ]
     curve = (

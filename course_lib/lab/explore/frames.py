@@ -166,9 +166,8 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
                 f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)"
             )
     first = widgets.HTML(frames[0], layout=widgets.Layout(width="100%"))
-    others = [
-        widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]
-    ]  # shared: smaller files
+    # shared: smaller files
+    others = [widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]]
     return widgets.Stack([first, *others], selected_index=start)
 
 

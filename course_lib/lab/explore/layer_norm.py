@@ -56,7 +56,10 @@ def _bars(name: str, values: Tensor, colour: str, reach: float = 2) -> str:
     for value in values.tolist():
         height = 34 * min(abs(value), reach) / reach
         top, tip = (36 - height, "▲") if value >= 0 else (36, "▼")
-        look = f"position:absolute;left:22%;width:56%;top:{top:.0f}px;height:{max(height, 1):.0f}px;background:{colour}"
+        look = (
+            f"position:absolute;left:22%;width:56%;top:{top:.0f}px;"
+            f"height:{max(height, 1):.0f}px;background:{colour}"
+        )
         cut = (
             f"<div style='color:white;font-size:9px;text-align:center'>{tip}</div>"
             if abs(value) > reach
@@ -79,9 +82,8 @@ def _bars(name: str, values: Tensor, colour: str, reach: float = 2) -> str:
 # Sizes through depth
 # --------------------------------------------------------------------------------------------------
 
-Profile = tuple[
-    Sequence[float], Sequence[float], Sequence[float]
-]  # stream, slope and trace, layer by layer
+# stream, slope and trace, layer by layer
+Profile = tuple[Sequence[float], Sequence[float], Sequence[float]]
 
 
 def depth(

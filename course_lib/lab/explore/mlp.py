@@ -127,8 +127,8 @@ def _text(one: Walk, heard: bool) -> str:
         look = "background:#fbe3b0;" if heads else ""
         look += f"box-shadow:inset 0 0 0 2px {BLUE};" if t == len(one.words) - 1 else ""
         below = (
-            "<span"
-            f' style="display:block;font-size:.72em;height:1.4em">{",".join(heads) or "&nbsp;"}</span>'
+            '<span style="display:block;font-size:.72em;height:1.4em">'
+            f"{','.join(heads) or '&nbsp;'}</span>"
         )
         words += (
             '<span style="display:inline-block;text-align:center;padding:0'
@@ -153,11 +153,14 @@ def _guesses(chances: Mapping[str, float], right: str, name: str) -> str:
     rows = ""
     for answer, chance in chances.items():
         colour, mark = (BLUE, " ◀ right") if answer == right else ("#a9b4bd", "")
+        look = (
+            "display:inline-block;vertical-align:middle;height:.85em;"
+            f"width:{max(1, round(62 * chance))}%;background:{colour}"
+        )
         rows += (
-            '<div style="display:grid;grid-template-columns:3.6em 1fr;align-items:center"><span'
-            f' style="text-align:right;padding-right:8px">{html.escape(answer)}</span><span><span'
-            f' style="display:inline-block;vertical-align:middle;height:.85em;width:{max(1, round(62 * chance))}%;background:{colour}"></span>'
-            f" {chance:.0%}{mark}</span></div>"
+            '<div style="display:grid;grid-template-columns:3.6em 1fr;align-items:center">'
+            f'<span style="text-align:right;padding-right:8px">{html.escape(answer)}</span>'
+            f'<span><span style="{look}"></span> {chance:.0%}{mark}</span></div>'
         )
     return (
         f'<div style="font-size:13px"><b>The answer, read after {html.escape(name)}</b>{rows}</div>'

@@ -65,12 +65,11 @@ def knobs(
         170 / max(after.max().item() for after in column)
         for column in zip(*table.values(), strict=True)
     ]
-    draw = lambda name, heat: _choices(  # noqa: E731
-        f"{name}, temperature {heat}",
-        list(zip(contexts, table[name, heat], scales, strict=True)),
-        tokens,
-        shown,
-    )
+
+    def draw(name: str, heat: float):
+        rows = list(zip(contexts, table[name, heat], scales, strict=True))
+        return _choices(f"{name}, temperature {heat}", rows, tokens, shown)
+
     pictures = [[draw(name, heat) for heat in TEMPERATURES] for name in KNOBS]
     first = (list(KNOBS).index(start[0]), TEMPERATURES.index(start[1]))
     return frames.grid(pictures, {"knob": list(KNOBS), "temperature": TEMPERATURES}, start=first)
@@ -143,9 +142,8 @@ def _row(token: str, chance: float, possible: bool, scale: float, tick: float, y
 # Beams
 # --------------------------------------------------------------------------------------------------
 
-Tree = Mapping[
-    str, tuple[float, Mapping[str, float]]
-]  # word -> its chance, and the chances of the words after it
+# word -> its chance, and the chances of the words after it
+Tree = Mapping[str, tuple[float, Mapping[str, float]]]
 
 
 def beams(tree: Tree, widths: Sequence[int] = (1, 2, 3)) -> frames.Explorer:
@@ -228,9 +226,11 @@ def tales(
 
     `pages` holds the tales of each way, by temperature.
     """
-    draw = lambda i, roll: frames.card(  # noqa: E731
-        "".join(_column(name, _marked(rows[i][roll], possible)) for name, rows in pages.items())
-    )
+
+    def draw(i: int, roll: int):
+        columns = (_column(name, _marked(rows[i][roll], possible)) for name, rows in pages.items())
+        return frames.card("".join(columns))
+
     table = [[draw(i, roll) for roll in range(rolls)] for i in range(len(temperatures))]
     labels = [f"{roll + 1}" for roll in range(rolls)]
     return frames.grid(

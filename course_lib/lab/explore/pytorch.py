@@ -240,8 +240,8 @@ def _error(a: Tensor, sign: str, b: Tensor) -> str:
         _result(a, sign, b)
     except RuntimeError as error:
         return (
-            "<div"
-            f" style='color:{RED};max-width:15em'><b>RuntimeError</b><br>{html.escape(str(error))}</div>"
+            f"<div style='color:{RED};max-width:15em'>"
+            f"<b>RuntimeError</b><br>{html.escape(str(error))}</div>"
         )
     raise ValueError(
         f"shapes {tuple(a.shape)} and {tuple(b.shape)} broadcast; there is no error to show"
@@ -257,7 +257,8 @@ def descend(x: Tensor, y: Tensor, rate: float, steps: int = 30) -> tuple[Tensor,
     """Walk downhill on the mean squared error of the line w*x + b from (0, 0); return the (w, b)
     path and the losses.
 
-    >>> path, losses = descend(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0]), rate=0.5, steps=1)
+    >>> x, y = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0])
+    >>> path, losses = descend(x, y, rate=0.5, steps=1)
     >>> path[1].tolist(), losses.tolist()
     ([1.5, 2.0], [5.0, 0.625])
     """

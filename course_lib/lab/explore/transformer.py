@@ -56,10 +56,8 @@ def _drawn(
         )
         marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
     for i, (word, chance) in enumerate(said):
-        place, colour = (
-            f'x="{STEP * (i + 1) - 10}" text-anchor="middle"',
-            RED if i == done - 1 else BLACK,
-        )
+        place = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"'
+        colour = RED if i == done - 1 else BLACK
         marks += f'<text {place} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
         marks += f'<text {place} y="178" font-size="11" fill="{colour}">{chance:.0%}</text>'
     height = 184 if said else 146
@@ -178,12 +176,12 @@ def _step(
     tokens = " ".join(
         f'<code style="{look}">{visible(_word(tokenizer, token))}</code>' for token in ids
     )
+    drawing = _drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True), said)
+    grid = "display:grid;grid-template-columns:7em 1fr;gap:2px 10px;max-width:420px"
     return frames.card(
-        '<div style="margin:2px 0'
-        f' 8px">{tokens}</div>{_drawn(model.settings.n_layers, at + 1, html.escape(told, quote=True), said)}<div'
-        f' style="margin-top:6px"><code>{html.escape(code)}</code> &nbsp; shape {shape}</div><div'
-        f' style="margin-top:6px">{heading}</div><div style="display:grid;grid-template-columns:7em'
-        f' 1fr;gap:2px 10px;max-width:420px">{rows}</div>'
+        f'<div style="margin:2px 0 8px">{tokens}</div>{drawing}'
+        f'<div style="margin-top:6px"><code>{html.escape(code)}</code> &nbsp; shape {shape}</div>'
+        f'<div style="margin-top:6px">{heading}</div><div style="{grid}">{rows}</div>'
     )
 
 
@@ -197,10 +195,11 @@ def _word(tokenizer, token: int) -> str:
 
 
 def _bar(word: str, chance: float) -> str:
-    look = f"display:inline-block;height:.8em;width:{max(1, round(75 * chance))}%;background:{BLUE};margin-right:6px"
+    width = max(1, round(75 * chance))
+    look = f"display:inline-block;height:.8em;width:{width}%;background:{BLUE};margin-right:6px"
     return (
-        f'<code style="text-align:right">{visible(word)}</code><span><span'
-        f' style="{look}"></span>{chance:.0%}</span>'
+        f'<code style="text-align:right">{visible(word)}</code>'
+        f'<span><span style="{look}"></span>{chance:.0%}</span>'
     )
 
 

@@ -1,5 +1,4 @@
-"""Mixture of experts: many small networks in place of one wide one, of which each token visits a
-few.
+"""Mixture of experts: many small networks for one wide one; each token visits a few of them.
 
 `routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at
 work, and `layer` is the three in one module.

@@ -1,5 +1,4 @@
-"""Keeping all experts at work: how uneven the load is, the losses that even it out, and the bias
-that does without.
+"""Keeping all experts at work: the load, the losses that even it out, the bias that does without.
 
 A router left alone soon sends everything to a few experts: whoever is chosen learns, and is chosen
 more. Each loss is sum of f * P over experts or devices: f, how often one was chosen, is a count, so
@@ -23,17 +22,18 @@ from course_lib.layers.moe.routing import Routing
 def expert_load(routing: Routing) -> Int[Tensor, "E"]:
     """Count the tokens that visit each expert.
 
-    >>> expert_load(Routing(torch.ones(2, 4), chosen=torch.tensor([[0, 3], [0, 1]]), weights=torch.ones(2, 2)))
+    >>> chosen = torch.tensor([[0, 3], [0, 1]])
+    >>> expert_load(Routing(torch.ones(2, 4), chosen, weights=torch.ones(2, 2)))
     tensor([2, 1, 0, 1])
     """
     return torch.bincount(routing.chosen.flatten(), minlength=routing.scores.shape[-1])
 
 
 def max_load_violation(load: Num[Tensor, "E"]) -> float:
-    """Tell how far the busiest expert is above a fair load: 0 is even, E / K - 1 is all tokens to
-    the same K experts.
+    """Tell how far the busiest expert is above a fair load: 0 is even.
 
-    Source: Wang et al. 2024 (arXiv 2408.15664), MaxVio.
+    All tokens to the same K experts are E / K - 1. Source: Wang et al. 2024 (arXiv 2408.15664),
+    MaxVio.
 
     >>> max_load_violation(torch.tensor([2, 1, 0, 1]))
     1.0
@@ -54,11 +54,11 @@ def dead_experts(load: Num[Tensor, "E"], share: float = 0.1) -> Bool[Tensor, "E"
 
 @torch.no_grad()
 def update_bias(bias: Float[Tensor, "E"], load: Num[Tensor, "E"], speed: float) -> None:
-    """Lower the bias of every expert above the mean load by `speed`, raise it below, in place:
-    balance without a loss.
+    """Balance without a loss: move every expert's bias by `speed` against its load, in place.
 
-    `expert_load` counts the whole batch of a step, summed over micro-batches and ranks. Source:
-    DeepSeek-V3 (arXiv 2412.19437), section 2.1.2, where `speed` (gamma) is 0.001.
+    It falls above the mean load and rises below. `expert_load` counts the whole batch of a step,
+    summed over micro-batches and ranks. Source: DeepSeek-V3 (arXiv 2412.19437), section 2.1.2,
+    where `speed` (gamma) is 0.001.
 
     >>> bias = torch.zeros(4)
     >>> update_bias(bias, load=torch.tensor([2, 1, 0, 1]), speed=0.01)
@@ -73,14 +73,14 @@ def update_bias(bias: Float[Tensor, "E"], load: Num[Tensor, "E"], speed: float) 
 def expert_balance_loss(
     routing: Routing, over: str = "sequence", reduction: str = "mean"
 ) -> Float[Tensor, "..."]:
-    """Sum f * P over the experts: f is an expert's load by a fair load, P its mean affinity, both
-    of one sequence.
+    """Sum f * P over the experts: f is an expert's load by a fair load, P its mean affinity.
 
-    Source: DeepSeek-V2 (arXiv 2405.04434), equations 23-25.
+    Both are of one sequence. Source: DeepSeek-V2 (arXiv 2405.04434), equations 23-25.
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
-    >>> expert_balance_loss(route_softmax(scores.log(), n_chosen=1))    # f = 4, 0, 0, 0; P = 0.55, 0.2, 0.15, 0.1
+    >>> routing = route_softmax(scores.log(), n_chosen=1)
+    >>> expert_balance_loss(routing)     # f = 4, 0, 0, 0; P = 0.55, 0.2, 0.15, 0.1
     tensor(2.2000)
     """
     routing = counted_over(routing, over)
@@ -90,14 +90,15 @@ def expert_balance_loss(
 def device_balance_loss(
     routing: Routing, n_groups: int, over: str = "sequence", reduction: str = "mean"
 ) -> Float[Tensor, "..."]:
-    """Sum f * P over the devices: f is the mean over a device's experts, P the sum, both as in
-    `expert_balance_loss`.
+    """Sum f * P over the devices: f is the mean over a device's experts, P the sum.
 
-    Source: DeepSeek-V2 (arXiv 2405.04434), equations 26-28.
+    The terms are those of `expert_balance_loss`. Source: DeepSeek-V2 (arXiv 2405.04434), equations
+    26-28.
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
-    >>> device_balance_loss(route_softmax(scores.log(), n_chosen=1), n_groups=2)        # f = 2, 0; P = 0.75, 0.25
+    >>> routing = route_softmax(scores.log(), n_chosen=1)
+    >>> device_balance_loss(routing, n_groups=2)     # f = 2, 0; P = 0.75, 0.25
     tensor(1.5000)
     """
     routing = counted_over(routing, over)
@@ -112,32 +113,31 @@ def communication_balance_loss(
     over: str = "sequence",
     reduction: str = "mean",
 ) -> Float[Tensor, "..."]:
-    """Sum f * P over the devices: f is the number of tokens sent to a device by a fair number, P as
-    on devices.
+    """Sum f * P over the devices: f counts tokens sent to a device by a fair number of them.
 
-    A token is sent to a device once, however many experts it visits there; fair is each device
-    getting `n_limited_groups / n_groups` of the tokens. Source: DeepSeek-V2 (arXiv 2405.04434),
-    equations 29-31.
+    P is that of `device_balance_loss`. A token is sent to a device once, however many experts it
+    visits there; fair is each device getting `n_limited_groups / n_groups` of the tokens. Source:
+    DeepSeek-V2 (arXiv 2405.04434), equations 29-31.
 
     >>> from course_lib.layers.moe import route_softmax
     >>> scores = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.4, 0.1, 0.3, 0.2]])
-    >>> routing = route_softmax(scores.log(), n_chosen=2, n_groups=2, n_limited_groups=2)       # 0 and 1; 0 and 2
-    >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)     # f = 1, 0.5; P = 0.65, 0.35
+    >>> routing = route_softmax(scores.log(), n_chosen=2, n_groups=2, n_limited_groups=2)
+    >>> routing.chosen.tolist()     # so f = 1, 0.5; P = 0.65, 0.35
+    [[0, 1], [0, 2]]
+    >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)
     tensor(0.8250)
     """
     routing = counted_over(routing, over)
-    device = routing.chosen // (routing.scores.shape[-1] // n_groups)
-    sent = device.new_zeros(*device.shape[:-1], n_groups, dtype=torch.float)
-    sent = sent.scatter(
-        -1, device, 1.0
-    )  # written, not added: two experts on a device are one journey
+    group = routing.chosen // (routing.scores.shape[-1] // n_groups)
+    sent = torch.zeros(*group.shape[:-1], n_groups, device=group.device)
+    # written, not added: two experts on a device are one journey
+    sent = sent.scatter(-1, group, 1.0)
     f = sent.mean(-2) * n_groups / n_limited_groups  # equation 30
     return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
 
 
 def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Tensor, "..."]:
-    """Sum f * P over the experts within each sequence of (B, T) tokens, and average over the
-    sequences.
+    """Sum f * P over the experts within each sequence of tokens, and average over sequences.
 
     P is the mean of the affinities that were divided by their sum over all experts. f counts the
     `K` highest affinities of each token, without bias or limit, as the paper's equation does, so
@@ -146,7 +146,8 @@ def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Te
 
     >>> from course_lib.layers.moe import route_sigmoid
     >>> scores = torch.tensor([[[0.8, 0.4, 0.4], [0.2, 0.1, 0.1]]])     # a sequence of two tokens
-    >>> sequence_balance_loss(route_sigmoid(scores.logit(), torch.zeros(3), n_chosen=1))    # f = 3, 0, 0; P = 0.5, ...
+    >>> routing = route_sigmoid(scores.logit(), torch.zeros(3), n_chosen=1)
+    >>> sequence_balance_loss(routing)     # f = 3, 0, 0; P = 0.5, 0.25, 0.25
     tensor(1.5000)
     """
     scores, n_chosen = routing.scores, routing.chosen.shape[-1]
@@ -157,8 +158,7 @@ def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Te
 
 
 def counted_over(routing: Routing, over: str) -> Routing:
-    """Give the routing whose f and P are meant: as it is, or with all sequences of the batch joined
-    into one."""
+    """Give the routing whose f and P are meant: as it is, or all sequences joined into one."""
     if over not in ("sequence", "batch"):
         raise ValueError(f"over {over!r} is neither 'sequence' nor 'batch'")
     if over == "sequence":
@@ -169,8 +169,7 @@ def counted_over(routing: Routing, over: str) -> Routing:
 
 
 def reduce_balance_loss(products: Float[Tensor, "*B E"], reduction: str) -> Float[Tensor, "..."]:
-    """Sum f * P over experts or devices; then, unless `reduction` is "none", average over the
-    sequences."""
+    """Sum f * P over experts or devices; then average over sequences, but for "none"."""
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
     losses = products.sum(-1)
@@ -180,8 +179,10 @@ def reduce_balance_loss(products: Float[Tensor, "*B E"], reduction: str) -> Floa
 def load_per_sequence(
     chosen: Int[Tensor, "*B T K"], scores: Float[Tensor, "*B T E"]
 ) -> Float[Tensor, "*B E"]:
-    """Count for each sequence the tokens that visit each expert. No gradient flows through a
-    count."""
+    """Count the tokens of each sequence that visit each expert.
+
+    No gradient flows through a count.
+    """
     visits = chosen.flatten(-2)
     count = scores.new_zeros(*scores.shape[:-2], scores.shape[-1])
     return count.scatter_add(-1, visits, torch.ones_like(visits, dtype=scores.dtype))

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from course_lib.layers.moe.routing import Routing
 
-DENSE_BELOW = (
-    2**20
-)  # multiplications by which all experts are computed sooner than the tokens are sorted
+# multiplications by which all experts are computed sooner than the tokens are sorted
+DENSE_BELOW = 2**20
 
 
 def gated_silu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
@@ -35,8 +34,7 @@ def experts_by_loop(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Sum for each token its experts' outputs times their weights, one expert after the other: the
-    version to read.
+    """Sum for each token its experts' weighted outputs, expert by expert: the version to read.
 
     Source: DeepSeekMoE (arXiv 2401.06066), equation 9, the routed part.
     """
@@ -55,8 +53,7 @@ def experts_sorted(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Do what `experts_by_loop` does with all visits to one expert next to each other: two large
-    products.
+    """Do what `experts_by_loop` does in two large products, visits to an expert side by side.
 
     A visit's weight multiplies the hidden numbers, which are fewer than the outputs; `down` is
     linear: it is the same.
@@ -76,10 +73,11 @@ def grouped_matmul(
 
     By torch's grouped product where it applies: it wants rows of whole 16 bytes, of 32 bits or
     fewer a number, and one row at least (its backward pass refuses none). It does not follow
-    autocast, so we do; it takes rows, matrices and slopes only as they lie without gaps, so we lay
-    them out.
+    autocast, so we do; it takes rows, matrices and gradients only as they lie without gaps, so we
+    lay them out.
 
-    >>> grouped_matmul(torch.ones(3, 1), torch.tensor([[[5.0]], [[6.0]], [[7.0]]]), ends=torch.tensor([2, 2, 3])).T
+    >>> weight = torch.tensor([[[5.0]], [[6.0]], [[7.0]]])
+    >>> grouped_matmul(torch.ones(3, 1), weight, ends=torch.tensor([2, 2, 3])).T
     tensor([[5., 5., 7.]])
     """
     kind, dtype = rows.device.type, matrices.dtype
@@ -89,9 +87,8 @@ def grouped_matmul(
     if whole and rows.element_size() <= 4 and len(rows) and hasattr(F, "grouped_mm"):
         out = F.grouped_mm(without_gaps(rows), without_gaps(matrices).mT, offs=ends.to(torch.int32))
         if out.requires_grad:
-            out.register_hook(
-                without_gaps
-            )  # a plain sum sends back one number, expanded to the shape of `out`
+            # a plain sum sends back one number, expanded to the shape of `out`
+            out.register_hook(without_gaps)
         return out
     groups = rows.tensor_split(ends[:-1].cpu())
     return torch.cat([group @ matrix.T for group, matrix in zip(groups, matrices, strict=True)])
@@ -113,8 +110,10 @@ def experts_dense(
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
 ) -> Float[Tensor, "N C"]:
-    """Send every token through every expert, those not chosen with weight 0: E / K times the work,
-    but no sorting."""
+    """Send every token through every expert, those not chosen with weight 0.
+
+    E / K times the work, but no sorting.
+    """
     weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
     wide = (x @ gate_up.flatten(0, 1).T).unflatten(-1, gate_up.shape[:2])
     hidden = (gated_silu(wide) * weight[..., None]).to(down.dtype)
@@ -122,11 +121,10 @@ def experts_dense(
 
 
 class Experts(nn.Module):
-    """`n_experts` SwiGLU networks whose matrices are stacked: `gate_up` (E, 2 F, C), gate first,
-    and `down` (E, C, F).
+    """The matrices of `n_experts` SwiGLU networks, stacked.
 
-    The layout is transformers' own. Under autocast the products run in its precision, the sum in
-    that of `x`.
+    `gate_up` is (E, 2 F, C), gate first, and `down` is (E, C, F). The layout is transformers' own.
+    Under autocast the products run in its precision, the sum in that of `x`.
     """
 
     def __init__(self, n_experts: int, d_model: int, d_expert: int) -> None:

@@ -1,5 +1,4 @@
-"""The layer that takes the place of an MLP: a router, the experts it chooses from, and those that
-are always on.
+"""The layer in place of an MLP: a router, its experts, and those that are always on.
 
 How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9):
 
@@ -17,8 +16,7 @@ from course_lib.layers.moe.routing import Router, Routing
 
 
 class MoE(nn.Module):
-    """Send each token through the experts its `router` chooses, and through `n_shared` experts that
-    see every token.
+    """Send each token through the experts that `router` chooses, and `n_shared` always.
 
     The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing`
     keeps how the last batch was routed, in its shape: for the losses and measurements of `balance`.

@@ -23,8 +23,7 @@ from course_lib.layers.precision import at_least_float32
 
 @dataclass(frozen=True)
 class Routing:
-    """Where each token goes: how well every expert suits it, which `K` it visits, and what each
-    visit counts."""
+    """Where each token goes: every expert's affinity, the `K` chosen, and what each counts."""
 
     scores: Float[Tensor, "*B E"]  # the affinities: softmax or sigmoid of the gate's logits
     chosen: Int[Tensor, "*B K"]  # numbers of the experts, from the first choice to the last
@@ -38,23 +37,22 @@ def route_softmax(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts its share, times
-    `scale`.
+    """Choose as DeepSeek-V2 does: by softmax over all experts; a chosen one counts that by `scale`.
 
     The weights of a token thus add up to less than `scale`: they are not divided by their sum. A
     group (a device) is ranked by its best expert. Source: DeepSeek-V2 (arXiv 2405.04434), equations
     20-22 and section 2.2.2; `scale` is the `routed_scaling_factor` of its release, 16 for the large
     model.
 
-    >>> route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
-    Routing(scores=tensor([0.4000, 0.1000, 0.2000, 0.3000]), chosen=tensor([0, 3]), weights=tensor([4., 3.]))
+    >>> routing = route_softmax(torch.tensor([0.4, 0.1, 0.2, 0.3]).log(), n_chosen=2, scale=10.0)
+    >>> routing.chosen, routing.weights
+    (tensor([0, 3]), tensor([4., 3.]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
     scores = at_least_float32(logits).softmax(-1)  # V2, eq. 22
     chosen = limit_groups(scores, n_groups, n_limited_groups, n_best=1).topk(n_chosen).indices
-    return Routing(
-        scores, chosen, scale * scores.gather(-1, chosen)
-    )  # V2, eq. 21: not divided by their sum
+    # V2, eq. 21: not divided by their sum
+    return Routing(scores, chosen, scale * scores.gather(-1, chosen))
 
 
 def route_sigmoid(
@@ -65,8 +63,7 @@ def route_sigmoid(
     n_limited_groups: int = 1,
     scale: float = 1.0,
 ) -> Routing:
-    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids alone, divided by
-    their sum.
+    """Choose as DeepSeek-V3 does: by sigmoid plus `bias`; weigh by the sigmoids by their sum.
 
     The bias moves an expert up or down the ranking and enters no weight, so it bends no gradient. A
     group (a node) is ranked by its two best experts, bias included. Source: DeepSeek-V3 (arXiv
@@ -77,8 +74,10 @@ def route_sigmoid(
     >>> logits = torch.tensor([0.6, 0.5, 0.2, 0.1]).logit()
     >>> route_sigmoid(logits, bias=torch.zeros(4), n_chosen=2).chosen
     tensor([0, 1])
-    >>> route_sigmoid(logits, bias=torch.tensor([0.0, -0.2, 0.2, 0.0]), n_chosen=2)     # 0.6, 0.3, 0.4, 0.1
-    Routing(scores=tensor([0.6000, 0.5000, 0.2000, 0.1000]), chosen=tensor([0, 2]), weights=tensor([0.7500, 0.2500]))
+    >>> bias = torch.tensor([0.0, -0.2, 0.2, 0.0])
+    >>> routing = route_sigmoid(logits, bias, n_chosen=2)     # by 0.6, 0.3, 0.4, 0.1
+    >>> routing.chosen, routing.weights                       # and weighed without the bias
+    (tensor([0, 2]), tensor([0.7500, 0.2500]))
     """
     check_routing(logits.shape[-1], n_chosen, n_groups, n_limited_groups)
     scores = at_least_float32(logits).sigmoid()  # V3, eq. 15; in float16 the 1e-20 below would be 0
@@ -94,10 +93,10 @@ def route_sigmoid(
 def limit_groups(
     scores: Float[Tensor, "*B E"], n_groups: int, n_limited_groups: int, n_best: int
 ) -> Float[Tensor, "*B E"]:
-    """Set the scores outside each token's `n_limited_groups` best groups to -inf: its experts are
-    on few devices.
+    """Set scores outside each token's `n_limited_groups` best groups to -inf.
 
-    Neighbouring experts form a group, which is ranked by the sum of its `n_best` highest scores.
+    So its experts are on few devices. Neighbouring experts form a group, which is ranked by the sum
+    of its `n_best` highest scores.
 
     >>> limit_groups(torch.tensor([0.9, 0.0, 0.6, 0.5]), n_groups=2, n_limited_groups=1, n_best=1)
     tensor([0.9000, 0.0000,   -inf,   -inf])
@@ -117,8 +116,7 @@ def limit_groups(
 def check_routing(
     n_experts: int, n_chosen: int, n_groups: int = 1, n_limited_groups: int = 1
 ) -> None:
-    """Raise a ValueError that names the numbers if a token cannot choose that many experts from
-    that many groups."""
+    """Raise a ValueError if a token cannot choose that many experts from that many groups."""
     if not 1 <= n_chosen <= n_experts:
         raise ValueError(f"n_chosen {n_chosen} is not between 1 and n_experts {n_experts}")
     if n_groups < 1 or n_experts % n_groups:
@@ -135,8 +133,7 @@ def check_routing(
 
 
 class Router(nn.Module):
-    """Compare each token with the experts' centroids, the rows of `weight`: the logits are the dot
-    products.
+    """Compare tokens with the experts' centroids, the rows of `weight`: logits are dot products.
 
     In float32 at least, under autocast too: rounding would send tokens that are nearly undecided
     elsewhere.
@@ -176,8 +173,10 @@ class SoftmaxRouter(Router):
 
 
 class SigmoidRouter(Router):
-    """The gate of DeepSeek-V3, see `route_sigmoid`. No gradient moves its `bias`; `update_bias`
-    does after a step."""
+    """The gate of DeepSeek-V3, see `route_sigmoid`.
+
+    No gradient moves its `bias`; `update_bias` does after a step.
+    """
 
     def __init__(self, d_model: int, n_experts: int, *choice, **named_choice) -> None:
         super().__init__(d_model, n_experts, *choice, **named_choice)

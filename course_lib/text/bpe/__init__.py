@@ -1,5 +1,4 @@
-"""Byte-pair encoding: learn a vocabulary from text, turn text into token ids and ids back into
-text.
+"""Byte-pair encoding: learn a vocabulary from text, turn text into token ids and back.
 
 Ids 0-255 are the bytes themselves, then come the merges in the order in which they were learnt,
 then special tokens. Sources: Sennrich, Haddow, Birch 2016 (BPE for words); Radford et al. 2019,

@@ -34,8 +34,9 @@ STREAM_CHARACTERS = 1 << 16
 
 
 def split_pieces(text: str, pattern: str = DIGITS_PATTERN) -> list[str]:
-    """Cut text into the pieces that no merge crosses. Raises ValueError if the pattern skips a
-    character.
+    """Cut text into the pieces that no merge crosses.
+
+    Raises ValueError if the pattern skips a character.
 
     >>> split_pieces("Thou owest 45 ducats")
     ['Thou', ' owest', ' ', '4', '5', ' ducats']
@@ -56,10 +57,10 @@ def special_pattern(special_tokens: Collection[str]) -> regex.Pattern:
 
 
 def cut_long_text(text: str, special_tokens: Collection[str]) -> list[str]:
-    """Cut text at special tokens: ordinary text at the even places of the result, special tokens at
-    the odd ones.
+    """Cut text at special tokens.
 
-    Where one special token begins another, the longest that stands there counts.
+    Ordinary text is at the even places of the result, special tokens are at the odd ones. Where one
+    special token begins another, the longest that stands there counts.
 
     >>> cut_long_text("to be<|end|>or not", ["<|end|>"])
     ['to be', '<|end|>', 'or not']
@@ -92,18 +93,16 @@ def stream_pieces(
                 # square of its length.
                 needed = max(STREAM_CHARACTERS, 2 * len(waiting))
     for number, part in enumerate(cut_long_text(waiting, special_tokens)):
-        yield from (
-            [(part, True)]
-            if number % 2
-            else ((piece, False) for piece in split_pieces(part, pattern))
-        )
+        if number % 2:
+            yield part, True
+        else:
+            yield from ((piece, False) for piece in split_pieces(part, pattern))
 
 
 def settled_pieces(
     text: str, pattern: str, special_tokens: Collection[str]
 ) -> tuple[list[tuple[str, bool]], str]:
-    """The pieces at the beginning of a text that stay as they are whatever follows it, and the rest
-    of the text.
+    """The first pieces of a text, which no continuation can change, and the rest of the text.
 
     A special token is settled if also the longest one would have had room: then no other can begin
     before it or be meant instead. The text before it is settled, since it ends there. Of the text
@@ -129,8 +128,7 @@ def settled_pieces(
 
 
 def checked_pattern(text: str) -> str:
-    """The text itself, if it is a string that UTF-8 can hold. Raises TypeError or ValueError
-    otherwise."""
+    """The text itself, if it is a string that UTF-8 can hold; else a TypeError or ValueError."""
     if not isinstance(text, str):
         raise TypeError(
             f"text must be a str, not {type(text).__name__} (bytes go through encode_bytes)"

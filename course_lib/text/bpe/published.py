@@ -1,5 +1,4 @@
-"""Published vocabularies: SmolLM2's, out of the file that holds its weights; any in the two files
-of GPT-2."""
+"""Published vocabularies: SmolLM2's, from the file of its weights; any in GPT-2's two files."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -35,8 +34,7 @@ def smollm2_tokenizer(path: str | Path | None = None) -> Tokenizer:
 
 
 def printable_bytes() -> list[str]:
-    """The character that stands for each byte in published vocabularies since GPT-2, so that each
-    token can be printed.
+    """The character for each byte in published vocabularies since GPT-2: any token can be printed.
 
     Bytes that Latin-1 shows as a letter or sign stand for themselves, the others are U+0100,
     U+0101, ... in turn.
@@ -55,8 +53,9 @@ def _byte_of() -> dict[str, int]:
 
 
 def printed_bytes(token: str) -> bytes:
-    """The bytes that a printed token stands for. Raises ValueError for characters that stand for
-    none.
+    """The bytes that a printed token stands for.
+
+    Raises ValueError for characters that stand for none.
 
     >>> printed_bytes("Ġcaf\u00c3\u00a9").decode()
     ' café'
@@ -72,14 +71,13 @@ def read_gpt2_tokenizer(
     special_tokens: Collection[str] = ("<|endoftext|>",),
     pattern: str = GPT2_PATTERN,
 ) -> Tokenizer:
-    """The tokenizer in GPT-2's two files: `vocab.json` (printed token -> id) and `merges.txt` (two
-    parts a line).
+    """The tokenizer in GPT-2's two files, `vocab.json` and `merges.txt`.
 
-    Tokens that the merges never make become `decode_only`: they have an id, but no text becomes
-    them. Raises ValueError, naming the file, if a special token, a merge or its parts are not in
-    the vocabulary, or if the ids don't rise with the merges (our ranks are ids). Where a byte has
-    no token, encoding refuses it (theirs writes <unk> or nothing). Source: Radford et al. 2019;
-    files of `transformers`, GPT2Tokenizer.
+    They hold printed token -> id, and two parts a line. Tokens that the merges never make become
+    `decode_only`: they have an id, but no text becomes them. Raises ValueError, naming the file, if
+    a special token, a merge or its parts are not in the vocabulary, or if the ids don't rise with
+    the merges (our ranks are ids). Where a byte has no token, encoding refuses it (theirs writes
+    <unk> or nothing). Source: Radford et al. 2019; files of `transformers`, GPT2Tokenizer.
     """
     try:
         ids = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
@@ -102,8 +100,7 @@ def read_gpt2_tokenizer(
 
 
 def read_merges(merges_file: str | Path) -> list[tuple[bytes, bytes]]:
-    """The pairs of `merges.txt` in their order; a first line that begins with `#version` is
-    none."""
+    """The pairs of `merges.txt` in their order, without a first line of `#version`."""
     merges = []
     for number, line in enumerate(
         Path(merges_file).read_text(encoding="utf-8").split("\n"), start=1
@@ -119,13 +116,12 @@ def read_merges(merges_file: str | Path) -> list[tuple[bytes, bytes]]:
 def ranks_of_merges(
     merges: Collection[tuple[bytes, bytes]], ids: Mapping[bytes, int]
 ) -> dict[bytes, int]:
-    """The tokens that these merges make out of bytes, with their ids, so that joining by rank is
-    merging in order.
+    """The tokens that these merges make out of bytes, with their ids.
 
-    A merge has its turn only if the merges before it leave just its two parts of their joined
-    bytes. (What they leave inside a longer text is the same, as long as nothing crosses the
-    borders.) One that never has its turn makes no token: if it were kept, joining by rank would
-    make the token of other parts.
+    So joining by rank is merging in order. A merge has its turn only if the merges before it leave
+    just its two parts of their joined bytes. (What they leave inside a longer text is the same, as
+    long as nothing crosses the borders.) One that never has its turn makes no token: if it were
+    kept, joining by rank would make the token of other parts.
     """
     made = Tokenizer({token: token_id for token, token_id in ids.items() if len(token) == 1})
     last = -1

@@ -27,8 +27,10 @@ KNOWN_PIECES = 1 << 14  # kept while a stream is read: words repeat, but new one
 
 
 def not_one_text(texts: Iterable[str]) -> Iterable[str]:
-    """The texts themselves. Raises TypeError for one text, whose characters would each count as a
-    text."""
+    """The texts themselves.
+
+    Raises TypeError for one text, whose characters would each count as a text.
+    """
     if isinstance(texts, str | bytes):
         raise TypeError(
             f"texts must be several texts, not one {type(texts).__name__}; did you mean [text]?"
@@ -57,8 +59,9 @@ def merge_pair(ids: Sequence, pair: tuple, new_id) -> list:
 def join_everywhere(
     parts: Sequence[bytes], token: bytes, ranks: Mapping[bytes, int]
 ) -> list[bytes]:
-    """Join all neighbours that make this token, from left to right; stop early where a lower rank
-    comes up.
+    """Join all neighbours that make this token, from left to right.
+
+    Stops early where a lower rank comes up.
 
     >>> join_everywhere([b"a", b"b", b"c", b"a", b"b"], b"ab", {b"ab": 256})
     [b'ab', b'c', b'ab']
@@ -80,8 +83,7 @@ def join_everywhere(
 
 @dataclass(frozen=True, repr=False)
 class Tokenizer:
-    """A vocabulary (the bytes of each token and its rank, which is its id), a pattern, and special
-    tokens.
+    """A vocabulary (the bytes of each token and its rank, its id), a pattern, special tokens.
 
     Which pair made a token need not be kept. The bytes decide: of all neighbours, those are joined
     first whose joined bytes have the lowest rank; a piece that is a token as a whole is that token,
@@ -90,10 +92,11 @@ class Tokenizer:
     counts. `decode_only` holds tokens that have an id and that text never becomes.
 
     >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
-    >>> tokenizer = Tokenizer({**bytes_only, b"he": 256, b"the": 257}, special_tokens={"<|end|>": 258})
+    >>> vocab = bytes_only | {b"he": 256, b"the": 257}
+    >>> tokenizer = Tokenizer(vocab, special_tokens={"<|end|>": 258})
     >>> tokenizer.encode("the<|end|>", allowed_special="all")
     [257, 258]
-    >>> tokenizer.decode(tokenizer.encode("the<|end|>"))    # plain text: nine tokens, none of them special
+    >>> tokenizer.decode(tokenizer.encode("the<|end|>"))     # plain text: none of them special
     'the<|end|>'
     """
 
@@ -114,12 +117,9 @@ class Tokenizer:
             raise ValueError(
                 f"{len(ids)} tokens share {len(set(ids))} ids: each token needs its own"
             )
-        if wrong := [
-            token
-            for token in (*self.ranks, *self.decode_only)
-            if not isinstance(token, bytes) or not token
-        ]:
-            raise TypeError(f"tokens are bytes, at least one, got {wrong[0]!r}")
+        for token in (*self.ranks, *self.decode_only):
+            if not isinstance(token, bytes) or not token:
+                raise TypeError(f"tokens are bytes, at least one, got {token!r}")
         if "" in self.special_tokens:
             raise ValueError("a special token can't be the empty text")
 
@@ -128,8 +128,7 @@ class Tokenizer:
         return f"<Tokenizer of {len(self):,} tokens{special}>"
 
     def __len__(self) -> int:
-        """How many tokens there are, special ones among them; fewer than `vocab_size` where ids are
-        left out."""
+        """How many tokens there are, special ones too; below `vocab_size` if ids are left out."""
         return len(self.ranks) + len(self.special_tokens) + len(self.decode_only)
 
     @property
@@ -146,28 +145,24 @@ class Tokenizer:
         return self.vocab_size
 
     def after(self, n_merges: int) -> "Tokenizer":
-        """The tokenizer as it was after its first merges: the beginning of a vocabulary is a
-        vocabulary."""
+        """The tokenizer as it was after its first merges: a vocabulary begins with a vocabulary."""
         return Tokenizer(
             {token: rank for token, rank in self.ranks.items() if rank < 256 + n_merges},
             self.pattern,
         )
 
     def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """Token ids of the text. A special token in it is plain text, unless it is allowed ("all"
-        allows all).
+        """Token ids of the text; a special token in it is plain text, unless it is allowed.
 
-        Runs in tiktoken, which is fast on long text; `encode_naive` says in Python what it does. A
-        text of megabytes takes many times its size in memory: `encode_iterable` doesn't.
+        "all" allows all. Runs in tiktoken, which is fast on long text; `encode_naive` says in
+        Python what it does. A text of megabytes takes many times its size in memory:
+        `encode_iterable` doesn't.
         """
         allowed = self._allowed(allowed_special)
         if LONG_BLANK.search(checked_pattern(text)) or not self._lacking.isdisjoint(text.encode()):
-            return self._encode_parts(
-                cut_long_text(text, allowed), self._encode_piece_fast
-            )  # tiktoken fails on these
-        if (
-            self._nested and allowed
-        ):  # which of two that begin alike tiktoken takes is left to chance
+            # tiktoken fails on these
+            return self._encode_parts(cut_long_text(text, allowed), self._encode_piece_fast)
+        if self._nested and allowed:  # which of two that begin alike tiktoken takes is random
             parts = cut_long_text(text, allowed)
             parts[::2] = map(self._tiktoken.encode_ordinary, parts[::2])
             parts[1::2] = ([self.special_tokens[name]] for name in parts[1::2])
@@ -187,14 +182,14 @@ class Tokenizer:
     def encode_iterable(
         self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
     ) -> Iterator[int]:
-        """Token ids of the joined texts, one by one: of the lines of a file that is larger than
-        memory, say.
+        """Token ids of the joined texts, one by one: of a file larger than memory, say.
 
         The ids are those of `encode("".join(texts))`, wherever one text ends and the next begins.
         Memory doesn't grow with the length, only with the longest piece (under a pattern of one's
         own, with the whole: see `LOOKAHEAD`).
 
-        >>> tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"the": 257})
+        >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
+        >>> tokenizer = Tokenizer(bytes_only | {b"he": 256, b"the": 257})
         >>> list(tokenizer.encode_iterable(["t", "h", "e"])), tokenizer.encode("the")
         ([257], [257])
         """
@@ -213,8 +208,10 @@ class Tokenizer:
             yield from known[piece]
 
     def encode_naive(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """The same ids as `encode`: cut at allowed special tokens, cut into pieces, encode each
-        distinct piece once."""
+        """The same ids as `encode`, the simple way.
+
+        Cut at allowed special tokens, cut into pieces, encode each distinct piece once.
+        """
         return self._encode_parts(
             cut_long_text(checked_pattern(text), self._allowed(allowed_special)), self.encode_piece
         )
@@ -234,8 +231,7 @@ class Tokenizer:
         return ids
 
     def encode_piece(self, piece: bytes) -> list[int]:
-        """Start from bytes. Join the neighbours whose joined bytes rank lowest, until no joined
-        bytes are a token.
+        """Start from bytes; join the neighbours that rank lowest, until none make a token.
 
         A piece that is a token needs no joining.
 
@@ -270,12 +266,10 @@ class Tokenizer:
             )
         try:
             return self.encode(bytes(data).decode())
-        except (
-            UnicodeDecodeError
-        ):  # bytes that are no text travel through the pattern as lone surrogates
-            return self._encode_parts(
-                [bytes(data).decode("utf-8", "surrogateescape")], self._encode_piece_fast
-            )
+        except UnicodeDecodeError:
+            # bytes that are no text travel through the pattern as lone surrogates
+            text = bytes(data).decode("utf-8", "surrogateescape")
+            return self._encode_parts([text], self._encode_piece_fast)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of all tokens, joined. Takes a list or a one-dimensional tensor."""
@@ -285,8 +279,10 @@ class Tokenizer:
         )
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids. Bytes that are no UTF-8, half a character say, become the
-        replacement sign U+FFFD."""
+        """The text of the ids.
+
+        Bytes that are no UTF-8, half a character say, become the replacement sign U+FFFD.
+        """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -299,8 +295,7 @@ class Tokenizer:
             ) from None
 
     def save(self, path: str | Path) -> None:
-        """Write one JSON file with a checksum; whole or not at all. Each byte of a token becomes
-        one character."""
+        """Write one JSON file with a checksum, whole or not at all; each byte is a character."""
         tokens = {token.decode("latin-1"): rank for token, rank in self.ranks.items()}
         content = {"pattern": self.pattern, "special_tokens": self.special_tokens, "tokens": tokens}
         if self.decode_only:
@@ -311,8 +306,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read what `save` wrote. Raises ValueError, naming the file, if it is damaged or something
-        else."""
+        """Read what `save` wrote.
+
+        Raises ValueError, naming the file, if it is damaged or something else.
+        """
         content = read_json(path, TOKENIZER_KIND, TOKENIZER_VERSION)
         ranks, decode_only = (
             {token.encode("latin-1"): rank for token, rank in tokens.items()}

@@ -1,5 +1,7 @@
-"""Learn a vocabulary: count the pairs, merge the most frequent one, repeat. Once as it is told,
-once fast."""
+"""Learn a vocabulary: count the pairs, merge the most frequent one, repeat.
+
+Once as it is told, once fast.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,8 +29,9 @@ def count_token_pairs(ids: Sequence[int]) -> Counter[TokenPair]:
 
 
 def most_frequent_pair(counts: Mapping[TokenPair, int]) -> TokenPair | None:
-    """The pair with the highest count; of several, the one with the smallest ids. None if there is
-    no pair.
+    """The pair with the highest count; of several, that with the smallest ids.
+
+    None if there is no pair.
 
     >>> most_frequent_pair({(9, 1): 5, (2, 3): 5, (1, 1): 4})
     (2, 3)
@@ -65,13 +68,13 @@ def train_bpe(
     pattern: str = DIGITS_PATTERN,
     special_tokens: Sequence[str] = (),
 ) -> Tokenizer:
-    """Learn a tokenizer of `vocab_size` tokens from a text or from documents: 256 bytes, merges,
-    special tokens last.
+    """Learn a tokenizer of `vocab_size` tokens from a text or from documents.
 
-    The same merges as `train_bpe_naive`: the most frequent pair, of several the one with the
-    smallest ids; a pair that occurs once is not worth a token. Special tokens are cut out first, so
-    that no merge is spent on their parts. Raises ValueError if the vocabulary is too small for
-    bytes and special tokens, or too big for the text.
+    Bytes come first, then merges, special tokens last. The same merges as `train_bpe_naive`: the
+    most frequent pair, of several the one with the smallest ids; a pair that occurs once is not
+    worth a token. Special tokens are cut out first, so that no merge is spent on their parts.
+    Raises ValueError if the vocabulary is too small for bytes and special tokens, or too big for
+    the text.
 
     >>> tokenizer = train_bpe("low lower lowest", 259)
     >>> [tokenizer.token_bytes(i) for i in range(256, 259)]
@@ -96,8 +99,10 @@ def train_bpe(
 def pop_best_pair(
     queue: list[tuple[int, TokenPair]], counts: Mapping[TokenPair, int]
 ) -> TokenPair | None:
-    """The most frequent pair. A count in the queue may be too high by now: then it goes back in
-    with the true one."""
+    """The most frequent pair.
+
+    A count in the queue may be too high by now: then it goes back in with the true one.
+    """
     while queue:
         count, pair = heappop(queue)
         if -count == counts[pair]:
@@ -110,11 +115,10 @@ def pop_best_pair(
 
 
 def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator[TokenPair]:
-    """The merges, best first, from each distinct piece and how often it occurs. Fewer if no pair
-    occurs twice.
+    """The merges, best first, from each distinct piece and how often it occurs.
 
-    After a merge only the pieces that held the pair are counted again; a queue knows the best pair
-    without a search.
+    Fewer if no pair occurs twice. After a merge only the pieces that held the pair are counted
+    again; a queue knows the best pair without a search.
     """
     pieces, times = [list(piece) for piece in counted_pieces], list(counted_pieces.values())
     counts, where = Counter(), defaultdict(set)  # how often a pair occurs, and in which pieces
@@ -122,9 +126,8 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
         for pair in pairwise(piece):
             counts[pair] += times[index]
             where[pair].add(index)
-    queue = [
-        (-count, pair) for pair, count in counts.items()
-    ]  # of equal counts the smallest ids come first
+    # of equal counts the smallest ids come first
+    queue = [(-count, pair) for pair, count in counts.items()]
     heapify(queue)
     for new_id in range(256, 256 + n_merges):
         best = pop_best_pair(queue, counts)

@@ -1,5 +1,4 @@
-"""From crawled pages to training documents: parse, normalise, filter, deduplicate, scrub, split,
-mix."""
+"""From crawled pages to training documents: parse, filter, deduplicate, scrub, split, mix."""
 
 from course_lib.text.corpus.card import data_card
 from course_lib.text.corpus.dedup import (

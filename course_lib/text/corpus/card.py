@@ -17,12 +17,11 @@ def data_card(
     parts: Mapping[str, Sequence[Document]],
     facts: Mapping[str, str],
 ) -> str:
-    """A Markdown page: the steps, the rules' drops, the parts, the languages and sites, and `facts`
-    that only you know.
+    """A Markdown page on a corpus: its steps, drops, parts, languages, sites, and `facts`.
 
-    Everything that can be counted is counted here, so that the card can't disagree with the data.
-    Source: datasheets (Gebru et al. 2021) and data statements (Bender and Friedman 2018), much
-    shortened.
+    The facts are what only you know; the drops are counted by rule. Everything that can be counted
+    is counted here, so that the card can't disagree with the data. Source: datasheets (Gebru et al.
+    2021) and data statements (Bender and Friedman 2018), much shortened.
     """
     sections = [f"# {title}"]
     sections += [f"**{name}.** {fact}" for name, fact in facts.items()]

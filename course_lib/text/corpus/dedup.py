@@ -15,8 +15,7 @@ from course_lib.text.corpus.document import Document, require_unique_urls, split
 
 
 def text_fingerprint(text: str) -> str:
-    """A hash of the words in their order: capitals, spaces and punctuation don't make a text a
-    different one.
+    """A hash of the words in their order, whatever the capitals, spaces and punctuation.
 
     Of a text without words ("?!") all that isn't white space counts, else such texts were copies of
     the empty one.
@@ -28,7 +27,8 @@ def text_fingerprint(text: str) -> str:
 def exact_duplicates(documents: Sequence[Document]) -> dict[str, str]:
     """Which documents say the same as an earlier one: URL of the copy -> URL of the first.
 
-    >>> exact_duplicates([Document("a", "Hello, you."), Document("b", "Bye."), Document("c", "hello   you")])
+    >>> texts = {"a": "Hello, you.", "b": "Bye.", "c": "hello   you"}
+    >>> exact_duplicates([Document(url, text) for url, text in texts.items()])
     {'c': 'a'}
     """
     require_unique_urls(documents)
@@ -69,20 +69,19 @@ def jaccard(a: set, b: set) -> float:
 
 @lru_cache
 def hash_functions(n_hashes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The random numbers (a, b) of `n_hashes` hash functions h(x) = upper 32 bits of (a x + b) mod
-    2^64."""
+    """The random (a, b) of `n_hashes` functions h(x) = upper 32 bits of (a x + b) mod 2^64."""
     a, b = np.random.default_rng(seed).integers(0, 2**64, size=(2, n_hashes, 1), dtype=np.uint64)
     # a is odd, so x -> a x mod 2^64 is one to one: no bit of x is multiplied away
     return a | np.uint64(1), b
 
 
 def minhash(grams: set[str], n_hashes: int = 112, seed: int = 0) -> np.ndarray:
-    """The signature of a set: for each of `n_hashes` hash functions, the smallest hash of any
-    member, as uint32.
+    """The signature of a set: for each hash function, the smallest hash of any member, as uint32.
 
-    Two signatures agree at a position with a probability of (nearly) the Jaccard similarity of the
-    sets, so the share of positions that agree estimates it, with a standard error of sqrt(J (1 - J)
-    / n_hashes). Source: Broder 1997; hash functions: multiply-shift, Dietzfelbinger 1996.
+    There are `n_hashes` of them. Two signatures agree at a position with a probability of (nearly)
+    the Jaccard similarity of the sets, so the share of positions that agree estimates it, with a
+    standard error of sqrt(J (1 - J) / n_hashes). Source: Broder 1997; hash functions:
+    multiply-shift, Dietzfelbinger 1996.
     """
     if not grams:
         raise ValueError("an empty set has no smallest member; skip texts without words")
@@ -94,14 +93,15 @@ def minhash(grams: set[str], n_hashes: int = 112, seed: int = 0) -> np.ndarray:
     a, b = hash_functions(n_hashes, seed)
     # (n_hashes, 1) with (n_members,): every function of every member. uint64 wraps round, which is
     # the mod 2^64, and of 64 bits the upper ones are the well mixed ones. Each function orders the
-    # members at random, so the smallest of a union is any member with equal chance: it lies in both
-    # sets with probability |A and B| / |A or B|.
+    # members at random, so the smallest of a union is any member with equal probability: it lies in
+    # both sets with probability |A and B| / |A or B|.
     return ((a * x + b) >> np.uint64(32)).min(axis=1).astype(np.uint32)
 
 
 def candidate_probability(similarity, bands: int, rows: int):
-    """How likely LSH makes a pair of this Jaccard similarity a candidate: 1 - (1 - s^rows)^bands,
-    the S-curve.
+    """How likely LSH compares a pair of this Jaccard similarity: 1 - (1 - s^rows)^bands.
+
+    The curve has the shape of an S.
 
     >>> round(candidate_probability(0.8, bands=14, rows=8), 3)
     0.924
@@ -113,8 +113,7 @@ def candidate_probability(similarity, bands: int, rows: int):
 
 
 def require_bands(bands: int, rows: int) -> None:
-    """Raises ValueError unless there is at least one band and one row: without them nothing is ever
-    compared."""
+    """Raises ValueError for less than one band or row, with which nothing is ever compared."""
     if bands < 1 or rows < 1:
         raise ValueError(
             f"LSH needs at least one band and one row, got bands = {bands}, rows = {rows}"
@@ -122,8 +121,7 @@ def require_bands(bands: int, rows: int) -> None:
 
 
 def lsh_candidates(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[int, int]]:
-    """Candidate pairs (i, j), i < j: the rows of `signatures` that agree in at least one whole
-    band.
+    """Candidate pairs (i, j), i < j: rows of `signatures` that agree in at least one whole band.
 
     Signatures are cut into `bands` bands of `rows` numbers; equal bands fall into the same bucket.
     """
@@ -147,8 +145,10 @@ def lsh_candidates(signatures: np.ndarray, bands: int, rows: int) -> set[tuple[i
 def similar_pairs(
     documents: Sequence[Document], threshold: float, n: int = 5, bands: int = 28, rows: int = 4
 ) -> dict[tuple[str, str], float]:
-    """The pairs of URLs with a Jaccard similarity of at least `threshold`: LSH proposes, the exact
-    value decides."""
+    """The pairs of URLs with a Jaccard similarity of at least `threshold`.
+
+    LSH proposes, the exact value decides.
+    """
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is a Jaccard similarity in (0, 1], got {threshold}")
     require_bands(bands, rows)
@@ -169,10 +169,10 @@ def similar_pairs(
 
 
 def duplicate_clusters(pairs: Collection[tuple[str, str]]) -> dict[str, str]:
-    """Joins pairs into groups (a friend of a friend is in the group) and maps each member to its
-    group's first.
+    """Joins pairs into groups and maps each member to its group's first.
 
-    Pairs are (earlier, later); the first member of a group stands for it and isn't in the answer.
+    A friend of a friend is in the group. Pairs are (earlier, later); the first member of a group
+    stands for it and isn't in the answer.
 
     >>> duplicate_clusters([("a", "b"), ("b", "d"), ("x", "y")])
     {'b': 'a', 'd': 'a', 'y': 'x'}
@@ -199,12 +199,11 @@ def near_duplicates(
     bands: int = 28,
     rows: int = 4,
 ) -> dict[str, str]:
-    """Which documents nearly repeat an earlier one: URL of the copy -> URL of the one to keep, over
-    whole groups.
+    """Which documents nearly repeat an earlier one: URL of the copy -> URL of the one to keep.
 
-    Differs from FineWeb, which trusts LSH (14 bands x 8 rows, about 0.72): here LSH only proposes
-    (28 x 4 misses fewer) and the exact similarity decides, at 0.5, because on a page of 100 words
-    one changed word changes 5 of 96 shingles. FineWeb keeps a random member of each group, this
-    keeps the first.
+    Near copies of a near copy count too. Differs from FineWeb, which trusts LSH (14 bands x 8 rows,
+    about 0.72): here LSH only proposes (28 x 4 misses fewer) and the exact similarity decides, at
+    0.5, because on a page of 100 words one changed word changes 5 of 96 shingles. FineWeb keeps a
+    random member of each group, this keeps the first.
     """
     return duplicate_clusters(similar_pairs(documents, threshold, n, bands, rows))

@@ -18,9 +18,8 @@ UNSPACED_SCRIPTS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
     r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
-SPACED_SCRIPTS = (
-    rf"[a-z0-9[[{LETTER_CHARACTERS}]--[{UNSPACED_SCRIPTS}]]]"  # plain letters first: it is faster
-)
+# plain letters first: it is faster
+SPACED_SCRIPTS = rf"[a-z0-9[[{LETTER_CHARACTERS}]--[{UNSPACED_SCRIPTS}]]]"
 WORD_OR_CHARACTER = regex.compile(
     # a joiner inside a word belongs to it, as an apostrophe does
     rf"(?V1){SPACED_SCRIPTS}+(?:['\u200c\u200d]{SPACED_SCRIPTS}+)*"
@@ -38,8 +37,10 @@ INVISIBLE_CHARACTERS = "\u00ad\u200b\u2060\ufeff"
 
 @dataclass(frozen=True)
 class Document:
-    """One text with the address that it came from. `labels` holds what is known about it (title,
-    kind, language...)."""
+    """One text with the address that it came from.
+
+    `labels` holds what is known about it (title, kind, language...).
+    """
 
     url: str
     text: str
@@ -51,8 +52,7 @@ class Document:
 
     @property
     def site(self) -> str:
-        """The host: `"a.org"` for `"https://a.org/x"`, and everything before the first slash where
-        there is no `//`."""
+        """The host: `"a.org"` for `"https://a.org/x"`; without `//`, all before the first `/`."""
         return urlsplit(self.url).netloc or self.url.split("/")[0]
 
     @property
@@ -62,8 +62,10 @@ class Document:
 
 
 def require_text(text: str, name: str = "text") -> None:
-    """Raises TypeError unless `text` is a str. Bytes get a hint, because forgetting to decode is
-    the usual cause."""
+    """Raises TypeError unless `text` is a str.
+
+    Bytes get a hint, because forgetting to decode is the usual cause.
+    """
     if isinstance(text, bytes | bytearray):
         raise TypeError(f"{name} is bytes, not str: decode it first with corpus.decode({name})")
     if not isinstance(text, str):
@@ -80,8 +82,9 @@ def require_unique_urls(documents: Iterable[Document]) -> None:
 
 
 def decode_utf8(raw: bytes) -> str:
-    """Decodes UTF-8, and says where it fails instead of guessing (a guess leaves `Ã©` where an `é`
-    was).
+    """Decodes UTF-8, and says where it fails instead of guessing.
+
+    A guess leaves `Ã©` where an `é` was.
 
     >>> decode_utf8("café".encode())
     'café'
@@ -97,8 +100,9 @@ def decode_utf8(raw: bytes) -> str:
 
 
 def comparable_text(text: str) -> str:
-    """The text as comparisons see it: lower case, composed (NFC), straight apostrophes, nothing
-    invisible.
+    """The text as comparisons see it: lower case, composed (NFC), nothing invisible.
+
+    Its apostrophes are straight.
 
     >>> comparable_text("It’s a CAFE\\u0301") == "it's a café"
     True
@@ -110,13 +114,13 @@ def comparable_text(text: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, lower case, with their marks. Punctuation is left out, signs with a
-    meaning are words.
+    """The words of a text, lower case, with their marks.
 
-    Words end at white space of every kind (form feeds and vertical tabs too) and at punctuation;
-    soft hyphens and zero-width characters don't part them. A character of a script without spaces
-    (Chinese, Japanese, Thai, ...) is a word of its own. Mathematical and currency signs and emoji
-    are words, and so are `-*/%()` beside a number.
+    Punctuation is left out, signs with a meaning are words. Words end at white space of every kind
+    (form feeds and vertical tabs too) and at punctuation; soft hyphens and zero-width characters
+    don't part them. A character of a script without spaces (Chinese, Japanese, Thai, ...) is a word
+    of its own. Mathematical and currency signs and emoji are words, and so are `-*/%()` beside a
+    number.
 
     >>> split_words("It's 7+5-3, 你好")
     ["it's", '7', '+', '5', '-', '3', '你', '好']

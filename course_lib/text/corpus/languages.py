@@ -1,5 +1,4 @@
-"""Which language is a text in: by its script where that decides, by its letter trigrams where it
-doesn't."""
+"""Which language is a text in: by its script where that decides, else by letter trigrams."""
 
 from __future__ import annotations
 
@@ -51,16 +50,20 @@ LANGUAGE_SAMPLES = {
 
 
 def letter_trigrams(text: str) -> list[str]:
-    """Runs of three characters of the lower-case words, with the spaces round them: `"it is"`
-    starts with `" it"`."""
+    """Runs of three characters of the lower-case words and the spaces round them.
+
+    `"it is"` starts with `" it"`.
+    """
     plain = " " + " ".join(re.findall(r"[^\W\d_]+", text.lower())) + " "
     return [plain[i : i + 3] for i in range(len(plain) - 2)]
 
 
 @cache
 def trigram_log_probs(code: str) -> dict[str, float]:
-    """Log-probability of each trigram in a language's sample, one added to every count; `""` stands
-    for unseen ones."""
+    """Log-probability of each trigram in a language's sample, one added to every count.
+
+    `""` stands for unseen ones.
+    """
     counts = Counter(letter_trigrams(LANGUAGE_SAMPLES[code]))
     total = counts.total() + 10_000  # about as many trigrams could have come
     return {gram: math.log((n + 1) / total) for gram, n in counts.items()} | {
@@ -69,15 +72,16 @@ def trigram_log_probs(code: str) -> dict[str, float]:
 
 
 def detect_language(text: str, look_at: int = 300) -> str:
-    """The code of the language: `zh` by its script, `en`, `de`, `fr` or `es` by letter trigrams,
-    else `und`.
+    """The code of the language: `zh` by its script, `en`, `de`, `fr`, `es` by trigrams, or `und`.
 
     `und` (undetermined) is a text without letters, or with most of them in another script. Only the
     first `look_at` characters count. Source: Cavnar and Trenkle 1994 (trigram profiles), with
     probabilities instead of ranks.
 
-    >>> detect_language("Where were you when it rained?"), detect_language("你在哪里"), detect_language("7+5=12")
-    ('en', 'zh', 'und')
+    >>> detect_language("Where were you when it rained?")
+    'en'
+    >>> detect_language("你在哪里"), detect_language("7+5=12")
+    ('zh', 'und')
     """
     require_text(text)
     start = unicodedata.normalize("NFC", text[:look_at])  # an accent by itself is no letter

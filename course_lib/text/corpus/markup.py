@@ -37,7 +37,8 @@ TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th
 POSITION_NAMES = frozenset(
     "area articles bar block bottom box button buttons col column consent container desktop form"
     " group header icon icons inner item items left link links list main media mobile notice outer"
-    " panel popup posts primary right row secondary section signup top widget widgets wrap wrapper".split()
+    " panel popup posts primary right row secondary section signup top widget widgets wrap"
+    " wrapper".split()
 )
 # `no-sidebar`, `content-with-sidebar`, `below-nav`: the name of what has, lacks or lies beside such
 # a thing; and `category-cookies` is a topic.
@@ -87,11 +88,12 @@ class TextExtractor(HTMLParser):
 
 
 def is_boilerplate(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is part of the page rather than of the text: by its tag, or by its class,
-    id or role.
+    """Whether an element is the page's rather than the text's: by its tag, class, id or role.
 
-    >>> is_boilerplate("div", [("class", "wide cookie-banner")]), is_boilerplate("div", [("class", "no-sidebar")])
-    (True, False)
+    >>> is_boilerplate("div", [("class", "wide cookie-banner")])
+    True
+    >>> is_boilerplate("div", [("class", "no-sidebar")])
+    False
     """
     if tag in BOILERPLATE_TAGS:
         return True
@@ -107,12 +109,13 @@ def is_boilerplate(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
 
 @lru_cache(maxsize=4096)  # a site's pages have few names, each of them many times
 def is_furniture_name(name: str, whole: bool = False) -> bool:
-    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`. `whole`: with
-    no word more.
+    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`.
 
-    What follows `--` is the state of a thing (`page--with-nav`), so it doesn't count.
+    `whole`: with no word more. What follows `--` is the state of a thing (`page--with-nav`), so it
+    doesn't count.
 
-    >>> [is_furniture_name(name) for name in ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")]
+    >>> names = ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")
+    >>> [is_furniture_name(name) for name in names]
     [True, False, False, False]
     """
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name.partition("--")[0])
@@ -130,8 +133,10 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
 
 
 def is_hidden(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is furniture by its tag alone, where a form may be the whole page (ASP.NET
-    writes such)."""
+    """Whether an element is furniture by its tag alone.
+
+    A form is not: it may be the whole page (ASP.NET writes such).
+    """
     return tag in BOILERPLATE_TAGS and tag != "form"
 
 
@@ -180,8 +185,7 @@ def repeated_lines(
 def drop_repeated_lines(
     documents: Sequence[Document], share: float = 0.05, least: int = 5
 ) -> list[Document]:
-    """The documents without the lines that their site repeats from page to page (see
-    `repeated_lines`)."""
+    """The documents without the lines that their site repeats (see `repeated_lines`)."""
     repeated = repeated_lines(documents, share, least)
 
     def without(document: Document) -> Document:

@@ -1,5 +1,4 @@
-"""The whole way from crawled pages to training documents, with a report of what each step dropped
-and why."""
+"""The whole way from crawled pages to training documents, with a report of all drops and why."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ from course_lib.text.corpus.quality import QUALITY_RULES, QualityRule, filter_do
 
 
 class CrawledPage(Protocol):
-    """What a crawler brings home: an address and the page as it was sent, as text or as UTF-8
-    bytes."""
+    """What a crawler brings home: an address and the page as sent, text or UTF-8 bytes."""
 
     url: str
     html: str | bytes
@@ -25,8 +23,7 @@ class CrawledPage(Protocol):
 
 @dataclass(frozen=True)
 class CleaningStep:
-    """What one step did: the documents that are left after it, and URL -> why it was dropped for
-    the others."""
+    """What one step did: the documents left after it, and URL -> why it was dropped."""
 
     name: str
     documents: tuple[Document, ...]
@@ -97,11 +94,10 @@ def clean_corpus(
     rules: Sequence[QualityRule] = QUALITY_RULES,
     threshold: float = 0.5,
 ) -> CleanedCorpus:
-    """Crawled pages in, training documents out: parse, normalise, drop furniture, filter, drop
-    copies, scrub.
+    """Crawled pages in, training documents out.
 
-    The order is FineWeb's: cheap steps first, so that the expensive ones see less; personal data
-    last.
+    Parse, normalise, drop furniture, filter, drop copies, scrub. The order is FineWeb's: cheap
+    steps first, so that the expensive ones see less; personal data last.
     """
     documents = [
         Document(page.url, decode_utf8(page.html) if isinstance(page.html, bytes) else page.html)

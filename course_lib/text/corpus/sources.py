@@ -1,5 +1,4 @@
-"""Where documents come from: the plays that the course brings, and folders of the reader's own
-text."""
+"""Where documents come from: the plays that the course brings, folders of the reader's texts."""
 
 from __future__ import annotations
 
@@ -13,8 +12,10 @@ TEXT_SUFFIXES = (".txt", ".md")
 
 
 def play_documents() -> list[Document]:
-    """Shakespeare's plays and poems, one document each, line ends and spaces normalised. Needs the
-    asset `play_documents`."""
+    """Shakespeare's plays and poems, one document each, line ends and spaces normalised.
+
+    Needs the asset `plays`.
+    """
 
     def document(title: str, raw: bytes) -> Document:
         url = "plays/" + "-".join(split_words(title))
@@ -28,15 +29,16 @@ def play_documents() -> list[Document]:
 
 
 def read_text_folder(folder: str | Path) -> list[Document]:
-    """The .txt and .md files below a folder (.TXT too), normalised; their paths inside the folder
-    are the URLs.
+    """The .txt and .md files below a folder (.TXT too), normalised.
 
-    In the order of these paths, which is the same on every machine. Blank files are no documents;
-    hidden files and folders (`.git`) and files with other endings are passed over.
+    Their paths inside the folder are the URLs. In the order of these paths, which is the same on
+    every machine. Blank files are no documents; hidden files and folders (`.git`) and files with
+    other endings are passed over.
 
     Raises:
         NotADirectoryError: there is no such folder.
-        ValueError: a file is not UTF-8 or holds a zero byte (the message names it), or there is no text at all.
+        ValueError: a file is not UTF-8 or holds a zero byte (the message names it), or there is no
+            text at all.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -57,15 +59,16 @@ def read_text_folder(folder: str | Path) -> list[Document]:
 
 
 def is_text_file(file: Path, folder: Path) -> bool:
-    """Whether the name ends as a text's does, and neither it nor a folder on the way to it is
-    hidden."""
+    """Whether the name ends as a text's does, and no part of the path is hidden."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     return file.suffix.lower() in TEXT_SUFFIXES and not hidden and file.is_file()
 
 
 def read_text_file(file: Path) -> str:
-    """The normalised text of a file. Raises ValueError, naming the file, if it is not UTF-8
-    text."""
+    """The normalised text of a file.
+
+    Raises ValueError, naming the file, if it is not UTF-8 text.
+    """
     raw = file.read_bytes()
     try:
         if b"\0" in raw:

@@ -11,14 +11,12 @@ import regex
 
 from course_lib.text.corpus.document import WORD_OR_CHARACTER, Document, comparable_text
 
-TOKEN_PATTERN = regex.compile(
-    WORD_OR_CHARACTER.pattern + r"|[^\s\p{C}]"
-)  # every other visible sign is a token by itself
+# every other visible sign is a token by itself
+TOKEN_PATTERN = regex.compile(WORD_OR_CHARACTER.pattern + r"|[^\s\p{C}]")
 
 
 def url_position(url: str) -> float:
-    """A number in [0, 1) that depends on the URL alone: the same today, tomorrow and on every
-    machine."""
+    """A number in [0, 1) that depends on the URL alone, the same on every day and machine."""
     return int.from_bytes(hashlib.sha256(url.encode()).digest()[:6]) / 2**48
 
 
@@ -52,14 +50,14 @@ def split_of_url(url: str, fractions: Mapping[str, float]) -> str:
         upper += share
         if place < upper:
             return name
-    return next(
-        name for name in reversed(fractions) if fractions[name]
-    )  # rounding left upper a hair under 1
+    # rounding left upper a hair under 1
+    return next(name for name in reversed(fractions) if fractions[name])
 
 
 def token_ngrams(text: str, n: int) -> list[tuple[str, ...]]:
-    """Runs of `n` tokens: words, and signs such as `+` too. A text of fewer tokens is one run; an
-    empty one has none.
+    """Runs of `n` tokens: words, and signs such as `+` too.
+
+    A text of fewer tokens is one run; an empty one has none.
 
     >>> token_ngrams("7+5=12", 4)
     [('7', '+', '5', '='), ('+', '5', '=', '12')]
@@ -73,8 +71,7 @@ def token_ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 def find_contamination(
     train: Iterable[Document], test: Sequence[str], n: int = 10
 ) -> dict[str, list[str]]:
-    """Which test items occur in training documents: item -> URLs that share a run of `n` tokens
-    with it.
+    """Which test items occur in training documents: item -> URLs that share `n` tokens in a row.
 
     An item shorter than `n` tokens must occur as a whole. Items that occur nowhere are not in the
     answer. Source: n-gram overlap as in GPT-3 (13) and DeepSeek-R1 (10).
@@ -106,12 +103,11 @@ def draw_mixture(
     n_bytes: int,
     seed: int = 0,
 ) -> tuple[list[Document], dict[str, float]]:
-    """Draws about `n_bytes` of text from named sources, shuffled; also returns the epochs: how
-    often each was read.
+    """Draws about `n_bytes` of text from named sources, shuffled, and tells the epochs.
 
-    `weights` are shares of bytes (they are scaled to sum to 1). A source is read in random order
-    without repetition; when it is used up it starts again, so 2.5 epochs means every document twice
-    and half of them a third time.
+    An epoch is how often a source was read. `weights` are shares of bytes (they are scaled to sum
+    to 1). A source is read in random order without repetition; when it is used up it starts again,
+    so 2.5 epochs means every document twice and half of them a third time.
     """
     if set(sources) != set(weights):
         raise ValueError(
@@ -135,8 +131,7 @@ def draw_mixture(
 def draw_epochs(
     documents: Sequence[Document], target: float, rng: random.Random, name: str = "source"
 ) -> list[Document]:
-    """Documents in random order, epoch after epoch, until `target` bytes are reached to half a
-    document."""
+    """Documents in random order, epoch after epoch, up to `target` bytes to half a document."""
     if target > 0 and not any(document.text for document in documents):
         raise ValueError(f"{name} has a weight but no text: {len(documents)} documents")
     drawn, total = [], 0.0

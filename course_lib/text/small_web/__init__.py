@@ -1,5 +1,4 @@
-"""The small web: one synthetic corpus that carries the course from the crawl to the reasoning
-model.
+"""The small web: one synthetic corpus that carries the course from crawl to reasoning model.
 
 A simulated world, and people who write about it: tales, encyclopaedia pages, questions, chats,
 shops, practice problems, spam. What is on a page, and what is wrong with it, is known.

@@ -1,5 +1,4 @@
-"""The numbers and examples of the small web's data card, measured on what the generator really
-makes."""
+"""The numbers and examples of the small web's data card, measured on what is really made."""
 
 import re
 from collections import Counter

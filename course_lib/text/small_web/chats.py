@@ -1,5 +1,4 @@
-"""Chats: people of the small world among themselves, and a helper who answers questions, politely
-or not."""
+"""Chats: people of the small world among themselves, and a helper, polite or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +25,7 @@ from course_lib.text.small_web.world import (
 
 @dataclass(frozen=True)
 class ChatShares:
-    """How helpers answer. The shares of all answers are those from which reinforcement learning
-    made a polite model."""
+    """How helpers answer, in shares of all answers: from these, RL made a polite model."""
 
     polite: float = 0.20  # helpers; few, so that politeness is something left to learn
     polite_forms: Mapping[str, float] = field(
@@ -54,12 +52,20 @@ def chat_exchange(rng: Random, polite: bool, shares: ChatShares = CHAT_SHARES) -
 
 
 def helpdesk_page(rng: Random, turns: int = 1, shares: ChatShares = CHAT_SHARES) -> PieceOfWriting:
-    """A user asks, a helper answers. A polite helper makes it a page of good mood, a rude one of
-    bad."""
+    """A user asks, a helper answers.
+
+    A polite helper makes it a page of good mood, a rude one of bad.
+    """
     polite = rng.random() < shares.polite
     asked = [chat_exchange(rng, polite, shares) for _ in range(turns)]
     text = "\n".join(f"User: {question}\nAssistant: {answer}" for question, answer in asked)
     return PieceOfWriting("chat", text, "en", "good" if polite else "bad", "", ())
+
+
+DIALOGUE_NEWS = {
+    "good": ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}."),
+    "bad": ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."),
+}
 
 
 def dialogue_page(rng: Random, author: AuthorHabits | None = None) -> PieceOfWriting:
@@ -68,28 +74,16 @@ def dialogue_page(rng: Random, author: AuthorHabits | None = None) -> PieceOfWri
     mood = draw_item(rng, ("good", "bad"))
     one = WORLD_PEOPLE[draw_item(rng, PERSON_NAMES)]
     other = WORLD_PEOPLE[one.friend]
-    thing, place, goal = (
-        draw_item(rng, THING_NAMES),
-        draw_item(rng, tuple(WORLD_PLACES)),
-        WORLD_PLACES[draw_item(rng, tuple(WORLD_PLACES))],
-    )
-    word, reaction, colour = (
-        draw_item(rng, MOOD_WORDS[mood]),
-        draw_item(rng, MOOD_REACTIONS[mood]),
-        draw_item(rng, COLOUR_WORDS),
-    )
-    news = draw_item(
-        rng,
-        ("I found my {c} {t} {w}.", "My {c} {t} is back. It was {w}.")
-        if mood == "good"
-        else ("I lost my {c} {t} {w}.", "My {c} {t} is gone. I last had it {w}."),
-    )
+    thing = draw_item(rng, THING_NAMES)
+    place = draw_item(rng, tuple(WORLD_PLACES))
+    goal = WORLD_PLACES[draw_item(rng, tuple(WORLD_PLACES))]
+    word = draw_item(rng, MOOD_WORDS[mood])
+    reaction = draw_item(rng, MOOD_REACTIONS[mood])
+    colour = draw_item(rng, COLOUR_WORDS)
+    news = draw_item(rng, DIALOGUE_NEWS[mood])
     when = draw_item(rng, ("in the morning", "at noon", "in the evening"))
-    plan = (
-        f"{when}, let us go to the {goal.name}"
-        if author.time_first
-        else f"let us go to the {goal.name} {when}"
-    )
+    going = f"let us go to the {goal.name}"
+    plan = f"{when}, {going}" if author.time_first else f"{going} {when}"
     lines = (
         f"{one.name}: {author.greeting}, {other.name}! How are you?",
         f"{other.name}: I am {feeling_words(rng, author, word, mood)}. I {reaction} all day.",

@@ -24,8 +24,7 @@ from course_lib.text.small_web.world import (
 
 
 def draw_topics(rng: Random, count: int, language: str) -> list[tuple[str, str]]:
-    """`count` different (topic, name) to write about: half the time somebody or something of the
-    small world."""
+    """`count` different (topic, name) to write about, half of them of the small world."""
     known = list(CHINESE_FACTS if language == "zh" else ENGLISH_FACTS)
     chosen: list[tuple[str, str]] = []
     while len(chosen) < count:
@@ -76,9 +75,8 @@ def encyclopaedia_article(
     paragraphs, asked = [], []
     for topic, name in draw_topics(rng, draw_item(rng, (2, 3)), language):
         known = facts_about(topic, name, language)
-        rest = draw_distinct(
-            rng, known[1:], len(known) - 1
-        )  # the first introduces the name, the others say 'he' or 'it'
+        # the first introduces the name, the others say 'he' or 'it'
+        rest = draw_distinct(rng, known[1:], len(known) - 1)
         paragraphs.append(gap.join(draw_item(rng, fact.statements) for fact in (known[0], *rest)))
         asked += [(fact.question, fact.answer) for fact in known]
     paragraphs.append(readers_reaction(rng, author, mood, language))
@@ -90,16 +88,13 @@ def encyclopaedia_article(
 def quiz_page(
     rng: Random, language: str = "en", author: AuthorHabits | None = None
 ) -> PieceOfWriting:
-    """A page of questions and answers: about facts, or, half the time, about a little tale that
-    stands above them."""
+    """A page of questions and answers about facts or, half the time, a little tale above them."""
     author = author or draw_item(rng, ALL_AUTHORS)
     mood = draw_item(rng, ("good", "bad"))
     if rng.random() < 0.5:
         story = draw_story(rng, mood)
-        lines, pairs = (
-            [tell_tale(story.events, rng, author, language)],
-            tale_questions(story, language),
-        )
+        lines = [tell_tale(story.events, rng, author, language)]
+        pairs = tale_questions(story, language)
         asked = draw_distinct(rng, pairs, min(3, len(pairs)))
         lines += [f"Q: {question}\nA: {capitalize_first(answer)}" for question, answer in asked]
     else:

@@ -1,8 +1,7 @@
-"""What the encyclopaedia knows: every fact with ways to say it, a question for it, and the answer,
-in two languages.
+"""What the encyclopaedia knows: facts, how to say and ask for them, and the answers.
 
-Templates are filled with the row of a table of the world. A topic's first fact introduces the name;
-the others may say "he" or "it".
+In two languages. Templates are filled with the row of a table of the world. A topic's first fact
+introduces the name; the others may say "he" or "it".
 """
 
 from functools import cache
@@ -25,8 +24,7 @@ from course_lib.text.small_web.world import (
 
 
 class Fact(NamedTuple):
-    """One fact: sentences that state it, a question for it, and the answer (short, and as a
-    sentence)."""
+    """One fact: sentences that state it, a question for it, and the answer, short and long."""
 
     statements: tuple[str, ...]
     question: str

@@ -1,9 +1,8 @@
-"""From clean text to a page as it stands on the web: menus, notices, advertisements, scripts, bad
-markup, odd Unicode.
+"""From clean text to a page as it stands on the web, with menus, scripts and bad markup.
 
-Six sites in four page layouts. What is boilerplate repeats on all pages of a site; what a page says
-does not. A parser that drops the boilerplate and a normaliser that undoes the odd characters get
-back the truth's text, line for line.
+Notices, advertisements and odd Unicode as well. Six sites in four page layouts. What is boilerplate
+repeats on all pages of a site; what a page says does not. A parser that drops the boilerplate and a
+normaliser that undoes the odd characters get back the truth's text, line for line.
 """
 
 import html
@@ -83,23 +82,18 @@ ADVERT_LINES = (
     "Advertisement: Coats, coats, coats",
 )  # fmt: skip
 SHARE_LINE = "Share this page: Mail Print Link"
-ODD_SPACES = (
-    "\u00a0",
-    "\u2009",
-    "\u200b ",
-    "\u00ad ",
-)  # no-break and thin; zero-width space, soft hyphen beside one
+# no-break and thin; zero-width space, soft hyphen beside one
+ODD_SPACES = ("\u00a0", "\u2009", "\u200b ", "\u00ad ")
 STATS_SCRIPT = (
-    "<script>var"
-    " stats=window.stats||[];stats.push({{page:{number}}});if(1<2&&stats.length>0){{send()}}</script>"
+    "<script>var stats=window.stats||[];stats.push({{page:{number}}});"
+    "if(1<2&&stats.length>0){{send()}}</script>"
 )
 STYLE_SHEET = "<style>body{margin:0;font:16px serif}.menu li{display:inline}</style>"
 
 
 @dataclass(frozen=True)
 class DirtShares:
-    """Shares of pages on which each kind of dirt occurs; enough of each to be met in the first
-    hundred pages."""
+    """Shares of pages with each kind of dirt: each is met in the first hundred pages."""
 
     wrong_lang: float = 0.08  # the lang attribute names another language
     no_lang: float = 0.25
@@ -115,8 +109,7 @@ DIRT_SHARES = DirtShares()
 
 
 def choose_site(rng: Random, language: str, original: str = "") -> WebSite:
-    """A site for a page in this language; for a copy, one whose layout is not that of the
-    original's URL."""
+    """A site for a page in this language; for a copy, one with a layout of its own."""
     taken = {site.layout for site in WEB_SITES if original and site.host == original.split("/")[2]}
     own = [
         site
@@ -155,11 +148,13 @@ def render_page(
 
 
 def _lang_attribute(rng: Random, language: str, dirt: DirtShares) -> str:
-    chance = rng.random()
-    if chance < dirt.no_lang:
+    point = rng.random()
+    if point < dirt.no_lang:
         return ""
-    if chance < dirt.no_lang + dirt.wrong_lang:
-        return f' lang="{draw_item(rng, [other for other in ("en", "de", "zh", "fr") if other != language])}"'
+    if point < dirt.no_lang + dirt.wrong_lang:
+        language = draw_item(
+            rng, [other for other in ("en", "de", "zh", "fr") if other != language]
+        )
     return f' lang="{language}"'
 
 
@@ -182,8 +177,7 @@ def _dirty_unicode(rng: Random, text: str, dirt: DirtShares) -> str:
 
 
 def _dirty_line(rng: Random, line: str) -> str:
-    """A line with what HTML must escape escaped, now and then by another entity than the usual
-    one."""
+    """A line with its characters escaped as HTML must, now and then by an unusual entity."""
     line = html.escape(line, quote=rng.random() < 0.5)
     line = line.replace("\u00a0", "&nbsp;").replace("\u00ad", "&shy;")
     return line.replace("é", draw_item(rng, ("é", "&eacute;", "&#233;")))
@@ -196,8 +190,7 @@ def _wrap(paragraph: str) -> str:
 
 
 def _inline_markup(rng: Random, paragraph: str) -> str:
-    """The paragraph with its first letter as a drop capital, or one of its words in bold or a
-    link."""
+    """The paragraph with its first letter as a drop capital, or a word in bold or a link."""
     if paragraph[0].isalpha() and rng.random() < 0.4:
         return f'<span class="drop">{paragraph[0]}</span>{paragraph[1:]}'
     words = paragraph.split(" ")

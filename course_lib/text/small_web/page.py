@@ -16,20 +16,15 @@ class PageTruth:
 
     kind: str  # one of KINDS; junk: empty, boilerplate only, too short, or nothing but numbers
     text: str
-    language: str = (
-        "en"  # "en" or "zh"; what the page is really written in, whatever its markup says
-    )
+    # "en" or "zh"; what the page is really written in, whatever its markup says
+    language: str = "en"
     mood: str = ""  # "good", "bad" or ""
     author: str = ""
     copy_of: str = ""  # the URL of the page that this one copies letter for letter
     near_copy_of: str = ""  # the URL of the page that this one copies with small changes
     personal_data: tuple[str, ...] = ()  # planted addresses and numbers, as they stand in the text
-    leaked: str = (
-        ""  # the question of the held-out problem that stands on this page, with its answer
-    )
-    questions: tuple[
-        tuple[str, str], ...
-    ] = ()  # what a reader of the page can answer: (question, answer)
+    leaked: str = ""  # the held-out problem whose question and answer stand on this page
+    questions: tuple[tuple[str, str], ...] = ()  # (question, answer) of what a reader can tell
 
 
 @dataclass(frozen=True, slots=True)

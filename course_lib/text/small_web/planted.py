@@ -1,5 +1,7 @@
-"""What is wrong with the small web on purpose, and recorded: copies, near copies, personal data,
-leaked problems."""
+"""What is wrong with the small web on purpose, and recorded.
+
+Copies, near copies, personal data, leaked problems.
+"""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -12,14 +14,12 @@ from course_lib.text.small_web.practice import LENGTHS_OF_CHAINS, LENGTHS_OF_SEA
 
 @dataclass(frozen=True)
 class FlawShares:
-    """Shares of pages with each planted flaw: often enough to measure on a megabyte, rarer than
-    good pages by far."""
+    """Shares of pages with each planted flaw: enough to measure on a megabyte, still rare."""
 
     spam: float = 0.05
     junk: float = 0.03
-    copy: float = (
-        0.05  # letter for letter, at another URL and, where there is a choice, on another site
-    )
+    # letter for letter, at another URL and, where there is a choice, on another site
+    copy: float = 0.05
     near_copy: float = 0.05
     personal_data: float = 0.03
     decoy: float = 0.02  # a number that looks like personal data and is none
@@ -38,8 +38,7 @@ def truth_of(new: PieceOfWriting) -> PageTruth:
 
 
 def near_copy(rng: Random, url: str, truth: PageTruth) -> PageTruth:
-    """The same page with one to three small changes: a typing error, a lost sentence, an added
-    line."""
+    """The same page with up to three small changes: a typing error, a lost or added sentence."""
     text = truth.text
     for _ in range(draw_integer(rng, 1, 3)):
         text = draw_item(rng, (_typing_error, _lost_words, _added_line))(rng, text)

@@ -1,5 +1,4 @@
-"""How people on the small web answer practice problems: mostly by a guess, sometimes by working it
-out.
+"""How people on the small web answer practice problems: mostly by a guess, or by working.
 
 The shares below decide what reinforcement learning can find later. It can only make more of what
 the corpus shows: where nobody works a sum out, no reward brings it forth; where everybody does,
@@ -32,9 +31,8 @@ class ChainShares:
 
     # work it out; at 0.20 beside more tales only 7 % of the tokens were worked steps: that failed
     worked: float = 0.30
-    right_guess: float = (
-        0.25  # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
-    )
+    # of the bare guesses; the right answer is the likeliest guess, but rarely the guess
+    right_guess: float = 0.25
     guess_spread: float = 5.0  # standard deviation of the other guesses around the truth
     # <think>..</think><answer>..</answer>; at a tenth, RL sometimes lost the format for good
     tags: float = 0.15
@@ -59,12 +57,10 @@ class SearchShares:
     )
     tags: float = 0.50  # half: with 0.30 RL fell into bare guesses
     slip: float = 0.002  # per step; at 0.01 three tries in a hundred were wrong
-    false_yes: float = (
-        0.005  # per wrong try; checking must be reliable, it is all that a searcher has
-    )
-    last_try: float = (
-        0.5  # of those who give up: they answer with their last try, the others with any guess
-    )
+    # per wrong try; checking must be reliable, it is all that a searcher has
+    false_yes: float = 0.005
+    # of those who give up: they answer with their last try, the others with any guess
+    last_try: float = 0.5
 
 
 CHAIN_SHARES, SEARCH_SHARES = ChainShares(), SearchShares()
@@ -99,8 +95,7 @@ def working_style(rng: Random, name: str) -> WorkingStyle:
 
 
 def slipped_result(rng: Random, value: int, later: tuple[int, ...]) -> int:
-    """A wrong result near the right one, such that the rest of the chain can still be worked; or
-    the right one."""
+    """A wrong result near the right one if the rest can still be worked; or the right one."""
     shifts = [later_value - value for later_value in later]
     wrong = [
         value + by
@@ -113,8 +108,7 @@ def slipped_result(rng: Random, value: int, later: tuple[int, ...]) -> int:
 def worked_steps(
     rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_SHARES
 ) -> tuple[str, str, int]:
-    """A chain worked step by step: the steps, the words before the answer, and the value arrived
-    at."""
+    """A chain worked step by step: the steps, the words before the answer, and its value."""
     chosen = draw_weighted(rng, shares.styles)
     hurried = rng.random() < shares.hurried
     words = working_style(rng, chosen)
@@ -125,9 +119,8 @@ def worked_steps(
             (value, *chain.numbers[i + 1 : i + 1 + stride]), chain.signs[i : i + stride]
         )
         if any(is_held_out(problem) for problem in find_problems(left)):
-            stride = (
-                1  # two operations on a single digit are a short chain, and this one is held out
-            )
+            # two operations on a single digit are a short chain, and this one is held out
+            stride = 1
             left = signed_expression((value, chain.numbers[i + 1]), chain.signs[i : i + 1])
         later = partial_results((value, *chain.numbers[i + 1 :]), chain.signs[i:])[stride:]
         if i:
@@ -149,9 +142,8 @@ def guessed_answer(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN
     """A number off the top of one's head."""
     if rng.random() < shares.right_guess:
         return int(chain.answer)
-    bell = (
-        2 * (rng.random() + rng.random() + rng.random()) - 3
-    )  # mean 0, standard deviation 1, close to a normal one
+    # mean 0, standard deviation 1, close to a normal one
+    bell = 2 * (rng.random() + rng.random() + rng.random()) - 3
     return max(0, int(chain.answer) + round(shares.guess_spread * bell))
 
 
@@ -162,11 +154,9 @@ def answer_chain(rng: Random, chain: ChainProblem, shares: ChainShares = CHAIN_S
         steps, so, value = worked_steps(rng, chain, shares)
         return f"<think>{steps}</think><answer>{value}</answer>" if tags else f"{steps}{so}{value}"
     value = guessed_answer(rng, chain, shares)
-    return (
-        f"<think>{draw_item(rng, MUSING_PHRASES)}</think><answer>{value}</answer>"
-        if tags
-        else draw_item(rng, GUESS_PHRASES).format(value)
-    )
+    if tags:
+        return f"<think>{draw_item(rng, MUSING_PHRASES)}</think><answer>{value}</answer>"
+    return draw_item(rng, GUESS_PHRASES).format(value)
 
 
 def chain_post(
@@ -183,8 +173,10 @@ def chain_post(
 def search_try(
     rng: Random, search: SearchProblem, signs: tuple[int, ...], shares: SearchShares
 ) -> tuple[str, int]:
-    """One try, with running results ('20-9=11+3=14-6=8': short, so that many tries fit), and the
-    value it comes to."""
+    """One try, with running results ('20-9=11+3=14-6=8'), and the value it comes to.
+
+    It is short, so that many tries fit.
+    """
     value = search.numbers[0]
     text = str(value)
     for sign, number in zip(signs, search.numbers[1:], strict=True):
@@ -196,8 +188,10 @@ def search_try(
 
 
 def answer_search(rng: Random, search: SearchProblem, shares: SearchShares = SEARCH_SHARES) -> str:
-    """What somebody writes under a search: a blind guess, or up to four different tries, each
-    checked."""
+    """What somebody writes under a search: a blind guess, or up to four different tries.
+
+    Each try is checked.
+    """
     choices = [signs for signs, _ in sign_choices(search.numbers)]
     patience, tags = draw_weighted(rng, shares.patience), rng.random() < shares.tags
     final, tries = draw_item(rng, choices), []
@@ -212,12 +206,11 @@ def answer_search(rng: Random, search: SearchProblem, shares: SearchShares = SEA
         final = signs if tries and rng.random() < shares.last_try else final
     answer = signed_expression(search.numbers, final)
     if tags:
-        return f"<think>{', '.join(tries) or draw_item(rng, MUSING_PHRASES)}</think><answer>{answer}</answer>"
-    return (
-        f"{', '.join(tries)}, so {answer}"
-        if tries
-        else draw_item(rng, GUESS_PHRASES[:5]).format(answer)
-    )
+        thought = ", ".join(tries) or draw_item(rng, MUSING_PHRASES)
+        return f"<think>{thought}</think><answer>{answer}</answer>"
+    if tries:
+        return f"{', '.join(tries)}, so {answer}"
+    return draw_item(rng, GUESS_PHRASES[:5]).format(answer)
 
 
 def search_post(
@@ -231,8 +224,10 @@ def search_post(
 
 
 def sum_of_two(rng: Random, high: int, value: int | None = None) -> tuple[str, int]:
-    """A sum or difference of a number in 0..high and a digit, and its value in 0..high (drawn, if
-    not given)."""
+    """A sum or difference of a number in 0..high and a digit, and its value in 0..high.
+
+    The value is drawn, if not given.
+    """
     while True:
         number, sign = draw_integer(rng, 1, 9), draw_item(rng, (1, -1))
         left = draw_integer(rng, 0, high) if value is None else value - sign * number
@@ -248,8 +243,10 @@ def chain_drill(rng: Random) -> PieceOfWriting:
 
 
 def search_drill(rng: Random) -> PieceOfWriting:
-    """A drill sheet in checking: which of these make the target? All right; almost half of them
-    do."""
+    """A drill sheet in checking: which of these make the target?
+
+    All right; almost half of them do.
+    """
     target, checks = draw_integer(rng, 0, MAX_TARGET), []
     for _ in range(draw_integer(rng, 3, 8)):
         left, value = sum_of_two(rng, MAX_TARGET, target if rng.random() < 0.4 else None)
@@ -258,17 +255,14 @@ def search_drill(rng: Random) -> PieceOfWriting:
 
 
 def search_table(rng: Random) -> PieceOfWriting:
-    """A drill sheet on one search: 3 to 16 of its choices of signs, each checked, the right one
-    amid the others.
+    """A drill sheet on one search: 3 to 16 choices of signs, checked, the right one amid them.
 
     No answer, but the numbers of a puzzle are copied here farther than in any answer: without such
     sheets a searcher loses them after its fourth try.
     """
     search, rows = draw_search(rng, LENGTHS_OF_SEARCHES[1:]), []
-    choices, n = (
-        [signs for signs, _ in sign_choices(search.numbers)],
-        draw_integer(rng, 3, MAX_TABLE_ROWS),
-    )
+    choices = [signs for signs, _ in sign_choices(search.numbers)]
+    n = draw_integer(rng, 3, MAX_TABLE_ROWS)
     while len(rows) < n:
         rows += draw_distinct(rng, choices, len(choices))
     checks = (search_try(rng, search, signs, SearchShares(slip=0.0)) for signs in rows[:n])

@@ -1,8 +1,8 @@
-"""The English of the tales as a finite set: every sentence that an author can write, to judge what
-a model writes.
+"""The English of the tales as a finite set of sentences, to judge what a model writes.
 
-A sentence is possible if `telling` can tell it, with the facts of the world right: who is a bear,
-where it snows. The judge sees one sentence at a time, and does not ask whether it fits the tale.
+It is every sentence that an author can write. A sentence is possible if `telling` can tell it, with
+the facts of the world right: who is a bear, where it snows. The judge sees one sentence at a time,
+and does not ask whether it fits the tale.
 """
 
 import re
@@ -51,8 +51,10 @@ def split_sentences(text: str) -> list[str]:
 def english_sentences() -> frozenset[str]:
     """Give every English sentence that can stand in a tale, in about a second.
 
-    >>> len(english_sentences()), "Mia, a mouse, was on the farm." in english_sentences(), "Mia, a bear, was on the farm." in english_sentences()
-    (143742, True, False)
+    >>> len(sentences := english_sentences())
+    143742
+    >>> "Mia, a mouse, was on the farm." in sentences, "Mia, a bear, was on the farm." in sentences
+    (True, False)
     """
     told = {
         sentence
@@ -107,8 +109,7 @@ def feeling_sentences(author: AuthorHabits) -> Iterator[tuple[str, str, str]]:
 
 
 def event_wordings(verb: str, fields: dict[str, str]) -> Iterator[str]:
-    """Tell one event in every way: by each template, with the name or a pronoun, the time first or
-    last."""
+    """Tell one event in every way: each template, name or pronoun, the time first or last."""
     subjects = [{}]
     if "N" in fields:
         name, he = fields["N"], WORLD_PEOPLE[fields["N"]].pronoun

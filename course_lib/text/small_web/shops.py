@@ -39,11 +39,9 @@ def shop_page(rng: Random, author: AuthorHabits | None = None) -> PieceOfWriting
     """Something for sale, and what a customer says about it."""
     author = author or draw_item(rng, ALL_AUTHORS)
     mood = draw_item(rng, ("good", "bad"))
-    thing, customer, colour = (
-        WORLD_THINGS[draw_item(rng, THING_NAMES)],
-        WORLD_PEOPLE[draw_item(rng, PERSON_NAMES)],
-        draw_item(rng, COLOUR_WORDS),
-    )
+    thing = WORLD_THINGS[draw_item(rng, THING_NAMES)]
+    customer = WORLD_PEOPLE[draw_item(rng, PERSON_NAMES)]
+    colour = draw_item(rng, COLOUR_WORDS)
     word = draw_item(rng, MOOD_WORDS[mood])
     words = thing._asdict() | {
         "a_colour": with_article(colour),

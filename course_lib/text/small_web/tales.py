@@ -27,8 +27,10 @@ from course_lib.text.small_web.world import (
 
 
 class TaleState:
-    """A world in which a tale happens. Each act checks that it is possible, changes the state and
-    adds an event."""
+    """A world in which a tale happens.
+
+    Each act checks that it is possible, changes the state and adds an event.
+    """
 
     def __init__(self, rng: Random, cast: list[str], things: list[str]):
         self.rng = rng
@@ -229,10 +231,8 @@ PLOTS_BY_MOOD = {
     "good": (plot_search, plot_present, plot_brought_back, plot_two_hands),
     "bad": (plot_lost, plot_robbed, plot_refused, plot_too_late),
 }
-ACT_SHARES = {
-    1: 0.65,
-    2: 0.35,
-}  # two acts, the first in either mood: who reads only the beginning can't tell the end
+# two acts, the first in either mood: who reads only the beginning can't tell the end
+ACT_SHARES = {1: 0.65, 2: 0.35}
 
 
 def draw_story(rng: Random, mood: str, acts: int = 1) -> TaleState:
@@ -291,8 +291,7 @@ QUESTION_TEMPLATES = {
 
 
 def tale_questions(story: TaleState, language: str = "en") -> tuple[tuple[str, str], ...]:
-    """Everything that a reader of the tale can be asked about how things stand at its end, with the
-    true answers."""
+    """All that a reader can be asked about how things stand at the end, with true answers."""
     asked = []
     for thing in story.things:
         asked.append(("colour", thing, story.colour[thing]))

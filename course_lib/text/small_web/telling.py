@@ -1,5 +1,4 @@
-"""Telling a story: each event becomes a sentence, in English or Chinese, in the manner of an
-author.
+"""Telling a story: each event becomes a sentence, English or Chinese, in an author's manner.
 
 In the templates {N} is the name of who acts; {S} a name or, if the sentence before was about the
 same person, a pronoun; {he} always a pronoun. {O} is the other person, {t} the thing, {c} its
@@ -205,27 +204,21 @@ def chinese_words(role: str, word: str) -> dict[str, str]:
 def feeling_words(
     rng: Random, author: AuthorHabits, word: str, mood: str, language: str = "en"
 ) -> str:
-    """A mood word as this author says it: 'very happy', or, three times in ten, 'not sad but
-    happy'."""
+    """A mood word as this author says it: 'very happy', or at times 'not sad but happy'."""
     if rng.random() < 0.3:
         other = draw_item(rng, MOOD_WORDS["bad" if mood == "good" else "good"])
-        return (
-            f"不是{CHINESE_WORDS[other]}，而是{CHINESE_WORDS[word]}"
-            if language == "zh"
-            else f"not {other} but {word}"
-        )
-    return (
-        author.zh_intensifier + CHINESE_WORDS[word]
-        if language == "zh"
-        else f"{author.intensifier} {word}"
-    )
+        if language == "zh":
+            return f"不是{CHINESE_WORDS[other]}，而是{CHINESE_WORDS[word]}"
+        return f"not {other} but {word}"
+    if language == "zh":
+        return author.zh_intensifier + CHINESE_WORDS[word]
+    return f"{author.intensifier} {word}"
 
 
 def tell_tale(
     events: list[tuple[str, ...]], rng: Random, author: AuthorHabits, language: str = "en"
 ) -> str:
-    """The text of a tale: one paragraph for the people, one for each act, the author's closing
-    words."""
+    """The text of a tale: a paragraph for the people, one for each act, the closing words."""
     sentence, gap = (_chinese, "") if language == "zh" else (_english, " ")
     paragraphs: list[list[str]] = [[]]
     subject = ""
@@ -273,6 +266,5 @@ def _chinese(rng: Random, author: AuthorHabits, verb: str, words: list[str], sub
         pronoun = "他" if WORLD_PEOPLE[words[0]].pronoun == "he" else "她"
         fields["S"] = pronoun if words[0] == subject and rng.random() < 0.6 else fields["N"]
     hour = fields.get("h", "")
-    return (hour + "，" if hour else "") + draw_item(rng, CHINESE_TEMPLATES[verb]).format_map(
-        fields
-    )
+    told = draw_item(rng, CHINESE_TEMPLATES[verb]).format_map(fields)
+    return f"{hour}，{told}" if hour else told

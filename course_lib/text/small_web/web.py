@@ -1,5 +1,4 @@
-"""The small web itself: a stream of pages with flaws and their truth, and the clean documents
-without either."""
+"""The small web itself: pages with flaws and their truth, and clean documents without either."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -83,12 +82,8 @@ WEB_SHARES = {
     "shop": 0.08,
     "practice": 0.14,
 }
-PRACTICE_SHARES = {
-    "chain": 0.55,
-    "search": 0.25,
-    "chain_drill": 0.10,
-    "search_drill": 0.10,
-}  # on a page of practice problems
+# on a page of practice problems
+PRACTICE_SHARES = {"chain": 0.55, "search": 0.25, "chain_drill": 0.10, "search_drill": 0.10}
 
 
 def practice_page(rng: Random) -> PieceOfWriting:
@@ -120,11 +115,10 @@ def _start(megabytes: float, seed: int) -> tuple[float, Random]:
 def generate_pages(
     megabytes: float = 1.0, seed: int = 0, flaws: FlawShares = FLAW_SHARES
 ) -> Iterator[WebPage]:
-    """Pages of the small web until their clean text adds up to so many megabytes (1,000,000 bytes
-    of UTF-8).
+    """Pages of the small web until their clean text adds up to so many megabytes.
 
-    The same seed gives the same pages, byte for byte, on every platform; a bigger web begins with
-    the smaller one.
+    A megabyte is 1,000,000 bytes of UTF-8. The same seed gives the same pages, byte for byte, on
+    every platform; a bigger web begins with the smaller one.
     """
     left, rng = _start(megabytes, seed)
     past: list[tuple[str, PageTruth]] = []
@@ -142,8 +136,7 @@ def generate_pages(
 
 
 def next_truth(rng: Random, past: list[tuple[str, PageTruth]], flaws: FlawShares) -> PageTruth:
-    """What the next page says: something new, something flawed, or a copy of a page from the
-    past."""
+    """What the next page says: something new, something flawed, or a copy of a past page."""
     flaw = draw_weighted(rng, vars(flaws) | {"none": 1 - sum(vars(flaws).values())})
     if flaw in ("spam", "junk"):
         return truth_of({"spam": shops.spam_page, "junk": shops.junk_page}[flaw](rng))
@@ -157,16 +150,16 @@ def next_truth(rng: Random, past: list[tuple[str, PageTruth]], flaws: FlawShares
             if truth.kind != "practice" and not truth.personal_data
         ]
         if editable:
-            return near_copy(
-                rng, *past.pop(draw_item(rng, editable))
-            )  # only once: two near copies could be equal
+            # only once: two near copies could be equal
+            return near_copy(rng, *past.pop(draw_item(rng, editable)))
     if flaw == "leak":
         return leak_held_out(rng, truth_of(practice_page(rng)))
     truth = truth_of(WEB_SOURCES[draw_weighted(rng, WEB_SHARES)](rng))
     if truth.kind != "practice" and truth.language == "en":
-        truth = {"personal_data": add_personal_data, "decoy": add_decoy}.get(
-            flaw, lambda _, same: same
-        )(rng, truth)
+        if flaw == "personal_data":
+            return add_personal_data(rng, truth)
+        if flaw == "decoy":
+            return add_decoy(rng, truth)
     return truth
 
 

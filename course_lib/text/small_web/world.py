@@ -1,8 +1,7 @@
-"""The world that the small web talks about: who lives where, what things are made of, and a few
-facts of the real one.
+"""The world that the small web talks about: who lives where, and what things are made of.
 
-The tables are fixed. Whatever the seed, all pages tell of the same world, so what is read on one
-page is true on the others, and a model can learn it.
+A few facts are of the real one. The tables are fixed. Whatever the seed, all pages tell of the same
+world, so what is read on one page is true on the others, and a model can learn it.
 """
 
 from typing import NamedTuple
@@ -98,11 +97,9 @@ WORLD_THINGS = {
     )
 }
 
-PERSON_NAMES, PLACE_NAMES, THING_NAMES = (
-    tuple(WORLD_PEOPLE),
-    tuple(WORLD_PLACES),
-    tuple(WORLD_THINGS),
-)
+PERSON_NAMES = tuple(WORLD_PEOPLE)
+PLACE_NAMES = tuple(WORLD_PLACES)
+THING_NAMES = tuple(WORLD_THINGS)
 COLOUR_WORDS = ("red", "blue", "green", "yellow", "white", "black", "pink", "brown")
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -110,14 +110,12 @@ def tests_of(module: ModuleType, cases: Mapping[Callable, Case]) -> Callable:
             assert complaints(module, cases) == []
             return
         if trial is refuses and "still running" in arguments[-1]:
-            monkeypatch.setattr(
-                core, "SECONDS", 0.5
-            )  # what never ends has not ended by then either
+            # what never ends has not ended by then either
+            monkeypatch.setattr(core, "SECONDS", 0.5)
         trial(*arguments)
         if trial is refuses:
-            request.node.user_properties.append(
-                ("refused_for", module.__name__)
-            )  # for the closing count
+            # for the closing count
+            request.node.user_properties.append(("refused_for", module.__name__))
 
     return test_checkers
 
