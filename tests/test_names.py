@@ -1,4 +1,4 @@
-"""Public names can be searched for: each is defined once in the library, and none hides a builtin."""
+"""Public names can be searched for: each is defined once, and none hides a builtin."""
 
 import ast
 import builtins
@@ -23,7 +23,7 @@ def defined_names(source: str) -> list[str]:
 
 
 def names_defined_twice(sources: dict[str, str]) -> dict[str, list[str]]:
-    """Give the names that more than one place defines, with these places; every command has a `main`."""
+    """Give the names that more than one place defines, with these places; commands share `main`."""
     places = defaultdict(list)
     for place, source in sources.items():
         for name in defined_names(source):
