@@ -9,7 +9,7 @@ Every stage reads what the stages before it left in the folder of the run and le
 data, of its own name. A stage that was killed goes on from its last checkpoint.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -230,10 +230,10 @@ def supervised_stage(run: ExperimentRun) -> None:
     finetune_stage(run, "sft", "base", sums + best_chats_stage(run), r.sft_steps)
 
 
-def best_chats_stage(run: ExperimentRun) -> list[tuple[str, str]]:
+def best_chats_stage(run: ExperimentRun) -> list[Sequence[str]]:
     """Give the base's answers to questions about facts that a reward model likes best.
 
-    It needs no other stage than the base.
+    As pairs of texts. It needs no other stage than the base.
     """
 
     def best_chats() -> list[tuple[str, str]]:

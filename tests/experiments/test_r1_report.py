@@ -171,7 +171,7 @@ def test_each_measure_gets_its_row_and_each_model_its_column():
             run_with(1, models={"base": model()})]  # fmt: skip
     text = search_report.search_measures_table(runs)
     assert (
-        "| base | after `countdown` |" in text
+        "| base | after `search` |" in text
         and "search-control" not in text
         and "budget" not in text
     )
