@@ -262,7 +262,7 @@ class PPOTargets(NamedTuple):
     advantages: Float[Tensor, "B T"]  # whitened
     kl: Float[Tensor, "B T"]  # distance from the reference, see `k3_kl_divergence`
 
-    def rows(self, chosen: Int[Tensor, "K"], length: int) -> "Feedback":
+    def rows(self, chosen: Int[Tensor, "K"], length: int) -> "PPOTargets":
         """Give some of the rows, cut to `length` tokens."""
         return PPOTargets(*(table[chosen, :length] for table in self))
 

@@ -124,7 +124,7 @@ class RLHistory:
         self.loss.append(loss)
         self.seconds.append(seconds)
 
-    def keep(self, step: int, samples: "Samples", group_size: int) -> None:
+    def keep(self, step: int, samples: "RolloutBatch", group_size: int) -> None:
         """Keep the first answer to each question."""
         rows = zip(samples.questions, samples.answers, samples.rewards.tolist(), strict=True)
         self.samples += [(step, question.text, text, reward) for question, text, reward in rows][

@@ -26,6 +26,7 @@ from course_lib.experiments.chats import (
 from course_lib.experiments.run import DENSE_STAGES, ExperimentRun
 from course_lib.experiments.stages import (
     finetune_stage,
+    learn_run_tokenizer,
     pretrain_stage,
     pretraining_settings,
     rl_stage,

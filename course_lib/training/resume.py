@@ -47,7 +47,7 @@ class RunRecord(Protocol):
     ended: str
 
     @classmethod
-    def from_data(cls, data: dict) -> "Record": ...
+    def from_data(cls, data: dict) -> "RunRecord": ...
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class TrainHistory:
         return self.seconds[-1] if self.seconds else 0.0
 
     @classmethod
-    def from_data(cls, data: dict) -> "History":
+    def from_data(cls, data: dict) -> "TrainHistory":
         """Make a history of what `asdict` and JSON made of one."""
         return cls(**data | {"validation": [tuple(pair) for pair in data["validation"]]})
 
@@ -142,6 +142,6 @@ class TrainHistory:
         write_json(path, "training history", 1, asdict(self))
 
     @classmethod
-    def load(cls, path: Path | str) -> "History":
+    def load(cls, path: Path | str) -> "TrainHistory":
         """Read what `save` wrote. Raises ValueError if the file is damaged."""
         return cls.from_data(read_json(path, "training history", 1))

@@ -371,7 +371,7 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path, monk
         return as_it_is(*args)
 
     calls, as_it_is = [], reward_model.choice_objective
-    monkeypatch.setattr(reward_model, "choice", choice)
+    monkeypatch.setattr(reward_model, "choice_objective", choice)
     whole = trained()
     with pytest.raises(Killed):
         trained(checkpoints=Checkpoints(tmp_path, every=2))

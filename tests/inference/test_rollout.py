@@ -196,7 +196,7 @@ def test_completions_follow_the_chances_of_whole_texts(options):
 def test_dropping_rows_changes_nothing(model, monkeypatch, options):
     runs = []
     for crowd in (0.0, 0.75, 1.1):  # never, sometimes, at once
-        monkeypatch.setattr(rollout, "CROWD", crowd)
+        monkeypatch.setattr(rollout, "MIN_WRITING_SHARE", crowd)
         wish = {"n_samples": 4, "stop_token": 2, "generator": seeded(3)} | options
         runs.append(sample_completions(model, PROMPTS, NEW, **wish))
     for other in runs[1:]:

@@ -83,7 +83,7 @@ NAMES = {
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_outputs_and_gradients_equal_hugging_face(sizes, version, few, monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(working, "FEW", few)
+    monkeypatch.setattr(working, "DENSE_BELOW", few)
     theirs = hugging_face(version, *sizes)
     ours = ours_from(theirs.state_dict(), version, *sizes)
     x = torch.randn(3, 11, sizes[0])

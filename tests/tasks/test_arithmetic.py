@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 
-from course_lib.alignment import rl_loop
+from course_lib.alignment import rl_task
 from course_lib.alignment.rewards import format_reward
 from course_lib.alignment.rl_task import EVALUATION_SEED, Question, answer_in_batches
 from course_lib.tasks.arithmetic import (
@@ -227,7 +227,7 @@ class Asked:
 
 def test_many_questions_are_asked_in_parts_and_in_order(monkeypatch):
     asked = Asked(lambda question, i: f"{question} {i}")
-    monkeypatch.setattr(rl_loop, "answer", asked)
+    monkeypatch.setattr(rl_task, "answer_questions", asked)
     questions = held_out_arithmetic(7)
     texts, lengths = answer_in_batches(
         MODEL, TOKENIZER, questions, rows=6, seed=5, n_samples=2, temperature=0.5
@@ -256,7 +256,7 @@ def test_an_evaluation_by_hand(monkeypatch):
         return worked.format(truths[question]) if order.index(question) % 2 else "大概 ???"
 
     asked = Asked(script)
-    monkeypatch.setattr(rl_loop, "answer", asked)
+    monkeypatch.setattr(rl_task, "answer_questions", asked)
     got = evaluate_arithmetic(MODEL, TOKENIZER, n=6, temperature=0.0)
     lengths = [len(script(question, 0)) + 1 for question in order]
     assert got == pytest.approx(
@@ -289,7 +289,7 @@ def test_at_k_by_hand(monkeypatch):
         )
         return f"I think {says[i]}"
 
-    monkeypatch.setattr(rl_loop, "answer", Asked(script))
+    monkeypatch.setattr(rl_task, "answer_questions", Asked(script))
     got = arithmetic_at_k(MODEL, TOKENIZER, n_questions=2, n_samples=4, ks=(1, 2, 4))
     assert got["k"] == [1, 2, 4]
     assert got["pass"] == pytest.approx(

@@ -148,6 +148,6 @@ def test_alone_nothing_is_spread():
 
 
 def test_clocks_that_differ_are_refused(monkeypatch):
-    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(ValueError, match="seconds 5.0 with 2 processes"):
         train(model_of_everything(), batches, TrainSettings(3, seconds=5.0))
