@@ -7,7 +7,6 @@ from itertools import islice
 from random import Random
 
 import pytest
-from tests.experiments.wiring import BEST_SAMPLE, answer_to_sum, stand_in
 
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.rl_task import Question
@@ -19,6 +18,7 @@ from course_lib.tasks.fact_chats import draw_fact_question
 from course_lib.text import bpe
 from course_lib.text.problems import ChainProblem, SearchProblem, is_held_out
 from course_lib.text.small_web import ChainShares, SearchShares
+from tests.experiments.wiring import BEST_SAMPLE, answer_to_sum, stand_in
 
 SEED = 3
 RECIPE = r1.R1Recipe(

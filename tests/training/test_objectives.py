@@ -114,7 +114,8 @@ def test_the_surprise_is_summed_over_the_targets_that_count():
     inputs, model = torch.tensor([[0, 1, 2], [3, 4, 0]]), Scores()
     table = model.table.log_softmax(-1)
     by_hand = -(table[0, 3] + table[1, 1] + table[3, 0])
-    for found in (next_token_loss_sum(model(inputs), IDS), next_token_objective(model, inputs, IDS)):
+    both = next_token_loss_sum(model(inputs), IDS), next_token_objective(model, inputs, IDS)
+    for found in both:
         torch.testing.assert_close(found.total, by_hand)
         assert found.count == 3
     nothing = next_token_loss_sum(model(inputs), torch.full_like(IDS, IGNORE_INDEX))
