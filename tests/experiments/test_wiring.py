@@ -335,6 +335,8 @@ def test_an_ablation_by_rl_changes_what_it_says_and_nothing_else(wired, name):
         other = replace(run, folder=run.folder / WHERE / web)
         assert pages_at(other, notes.lessons[start], 9) == {OTHER_WEB[web]}
         assert notes.lessons[start].settings.steps == RECIPE.base_steps
+        first_texts = [texts[0] for texts, _ in notes.tokenizers]
+        assert f"{OTHER_WEB[web]} page 0" in first_texts  # its own tokenizer, of the last pages
 
 
 @pytest.mark.parametrize("name, kind", [("filtered", 2), ("filtered-worked", 4)])
