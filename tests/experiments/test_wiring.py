@@ -2,22 +2,27 @@
 answers are judged by, held against a table written by hand. Nothing is trained, see `wiring`."""
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 from random import Random
 
 import pytest
+import torch
 
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.rl_task import Question
 from course_lib.experiments import ablations, r1, r1_tasks, search
 from course_lib.experiments.chats import evaluate_chats
+from course_lib.layers.moe import sequence_balance_loss
 from course_lib.models.deepseek import DeepSeekV3
 from course_lib.models.llama import Llama
 from course_lib.tasks.fact_chats import draw_fact_question
 from course_lib.text import bpe
 from course_lib.text.problems import ChainProblem, SearchProblem, is_held_out
 from course_lib.text.small_web import ChainShares, SearchShares
+from course_lib.training.deepseek_objective import sum_balance_losses
+from course_lib.training.objectives import next_token_objective
 from tests.experiments.wiring import BEST_SAMPLE, answer_to_sum, stand_in
 
 SEED = 3
@@ -100,6 +105,15 @@ def test_pages_are_drawn_by_the_recipe_and_the_tokenizer_learns_from_a_third_of_
 def test_the_bias_is_pushed_by_a_hundredth_of_the_way_at_the_peak_and_by_nothing_at_the_end(wired):
     speed = wired[1].lessons["base"].options["on_step"].speed
     assert speed(5) == pytest.approx(0.01) and speed(8) == pytest.approx(0.005) and speed(10) == 0
+
+
+def test_the_base_learns_the_next_token_and_v3s_balance_within_each_sequence(wired):
+    base = wired[1].lessons["base"]
+    model, ids = deepcopy(base.model).double(), torch.arange(40).view(2, 20)
+    found = base.options["objective"](model, ids, ids + 1).mean
+    balance = sum_balance_losses(model, sequence_balance_loss)
+    want = next_token_objective(model, ids, ids + 1).mean + 1e-4 * balance
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-9)
 
 
 # ------------------------------------------------------------------------- reinforcement learning
