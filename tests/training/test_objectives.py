@@ -146,7 +146,7 @@ def test_a_plain_number_is_a_mean_over_rows_and_what_is_none_is_named():
         as_loss_sum(0.5, 4)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
 def test_targets_may_be_small_whole_numbers(dtype):
     logits = torch.tensor([[0.25, 0.75]]).log()
     got = cross_entropy(logits, torch.tensor([1], dtype=dtype))
