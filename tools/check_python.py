@@ -9,15 +9,13 @@ NEEDED = (3, 11)
 
 
 def problem(version, executable, missing):
-    """Return what is wrong, or an empty string. `missing`: names of standard modules that are not
-    there."""
+    """Return what is wrong, or an empty string; `missing` names modules that are not there."""
     found = ".".join(str(part) for part in version[:3])
     if tuple(version[:2]) < NEEDED:
         return (
-            f"Python {NEEDED[0]}.{NEEDED[1]} or newer is needed, this is {found} at"
-            f" {executable}.\nInstall a newer one, then name it: make lab"
-            f" PYTHON=/path/to/python{NEEDED[0]}.{NEEDED[1]}"
-        )
+            "Python {0}.{1} or newer is needed, this is {2} at {3}.\n"
+            "Install a newer one, then name it: make lab PYTHON=/path/to/python{0}.{1}"
+        ).format(NEEDED[0], NEEDED[1], found, executable)
     if missing:
         return (
             "Python {0} at {1} cannot make a virtual environment: it has no {2}.\n"
@@ -27,8 +25,7 @@ def problem(version, executable, missing):
 
 
 def missing_modules():
-    """Return which of the modules that `python -m venv` needs are not there (Debian packs them
-    separately)."""
+    """Return which modules of `python -m venv` are not there (Debian packs them separately)."""
     missing = []
     for name in ("venv", "ensurepip"):
         try:

@@ -53,11 +53,11 @@ class R1Recipe:
     # steps
     mixture: Mapping[str, float] = field(
         default_factory=lambda: {
-            "tale": 0.03,
-            "encyclopaedia": 0.02,
+            "tale": 0.01,
+            "encyclopaedia": 0.01,
             "questions": 0.02,
-            "helpdesk": 0.12,
-            "chain": 0.71,
+            "helpdesk": 0.35,
+            "chain": 0.51,
             "chain_drill": 0.10,
         }
     )

@@ -223,6 +223,7 @@ def spread(chances, values):
         ("sequence", 8 / 3),  # (6 / 1 + (1 + 3) / 2 + 0) / 3 completions
         ("token", 10 / 3),  # 6 + 1 + 3 over 3 tokens
         (5.0, 2 / 3),  # (6 + 4 + 0) / (3 * 5)
+        (0.5, 20 / 3),  # a constant below 1 is one too
     ],
 )
 def test_averages_by_hand_with_a_completion_without_tokens(how, want):

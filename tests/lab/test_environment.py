@@ -23,7 +23,12 @@ def no_package(name):
 BREAKAGES = {
     "python": (environment.sys, "version_info", (3, 9, 1), "install Python 3.11"),
     "pytorch": (environment.torch, "__version__", "2.1.0+cpu", "make lab"),
-    "plays": (environment.assets, "plays", missing_plays, "python -m course_lib.assets plays"),
+    "plays": (
+        environment.assets,
+        "plays_files",
+        missing_plays,
+        "python -m course_lib.assets plays",
+    ),
     "widgets": (environment.importlib.metadata, "version", no_package, "reload the page"),
     "threads": (environment.torch, "get_num_threads", lambda: 10_000, "torch.set_num_threads("),
     "memory": (
@@ -43,7 +48,7 @@ def a_good_machine(monkeypatch):
     )
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: SimpleNamespace(free=8e9))
     monkeypatch.setattr(environment.torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(environment.assets, "plays", dict)
+    monkeypatch.setattr(environment.assets, "plays_files", dict)
 
 
 def test_a_good_machine_is_told_so(a_good_machine, capsys):

@@ -108,6 +108,21 @@ def test_forward_and_gradients_equal_torchs_module(d_model, n_heads):
     torch.testing.assert_close(ours.out.weight.grad, theirs.out_proj.weight.grad)
 
 
+@pytest.mark.parametrize("window", [None, 2])
+def test_the_table_that_is_shown_is_the_one_that_is_used(window):
+    """Also with a window, shared keys and marked positions; and nothing learns from looking."""
+    torch.manual_seed(0)
+    attention = SelfAttention(12, 6, 2, window, position=lambda x, start: x + 1, bias=False)
+    assert attention.qkv.bias is None and attention.out.bias is None
+    x = torch.randn(2, 5, 12)
+    shown, (_, _, v) = attention.weights(x), attention.project(x)
+    mixed = shown @ v.repeat_interleave(3, dim=1)
+    torch.testing.assert_close(attention.out(mixed.transpose(1, 2).flatten(2)), attention(x))
+    assert not shown.requires_grad
+    seen = [min(t + 1, window or 5) for t in range(5)]
+    assert shown.count_nonzero(-1).tolist() == [[seen] * 6] * 2
+
+
 @settings(max_examples=25, deadline=None)
 @given(heads=SIZES, window=WINDOWS, changed=st.integers(0, 6), seed=st.integers(0, 99))
 def test_a_later_token_changes_no_earlier_output(heads, window, changed, seed):

@@ -201,3 +201,26 @@ def test_acceptance_is_what_two_distributions_share():
 def test_balance_loss_before_any_batch_is_refused():
     with pytest.raises(ValueError, match="has seen a batch yet"):
         sum_balance_losses(v3(), expert_balance_loss)
+
+
+def test_only_the_balance_loss_of_a_batch_forbids_to_cut_it(batch):
+    def named(**weights):
+        return deepseek_objective(**weights)(v3(), *batch).whole_batch
+
+    assert "experts over the batch" in named(expert=0.5, over="batch")
+    assert named(expert=0.5) == named(sequence=0.5, over="batch") == named(over="batch") == ""
+
+
+def test_a_step_counts_nothing_that_was_read_before_it(batch):
+    model, rule = v3(), balance_by_bias(lambda step: 0.1)
+    layer = moe_layers(model)[0]
+    model(batch[0].fill_(3))
+    rule.after_part(model)  # of a step that was broken off
+    rule.before_step(1, model)
+    assert rule.loads == {} and all(each.routing is None for each in moe_layers(model))
+    model(batch[1])
+    rule.after_part(model)
+    counted = expert_load(layer.routing).float()
+    rule.after_step(1, model)
+    torch.testing.assert_close(layer.router.bias, 0.1 * (counted.mean() - counted).sign())
+    assert rule.loads == {}

@@ -81,7 +81,7 @@ def test_gradients_are_those_of_one_process_on_the_joint_batch(results, kind, un
     """Uneven: the parts hold 1, 8, 3 and 8 targets that count."""
     model, objective = (
         model_of_everything(mtp=not uneven),
-        two_processes.next_token if uneven else two_processes.WHOLE,
+        two_processes.next_token_objective if uneven else two_processes.WHOLE,
     )
     inputs, targets = two_processes.uneven_batch() if uneven else next(batches(0))
     loss = objective(model, inputs, targets).mean
