@@ -53,7 +53,7 @@ def r1_parser() -> argparse.ArgumentParser:
         "--processes",
         type=int,
         default=DEFAULT_PROCESSES,
-        help=f"stages at a time (default: {DEFAULT_PROCESSES})",
+        help=f"which do stages side by side, and share the base's (default: {DEFAULT_PROCESSES})",
     )
     p.add_argument(
         "--threads",

@@ -1,15 +1,19 @@
 """The pipeline's stages side by side: what has all that it needs is done.
 
-In as many processes as there are cores. The order changes no number: a task reads what the tasks
-that it needs have left in the folder of the run, and all its randomness comes from the run's seed.
+In as many processes as there are cores; two of them share the longest stage, the base. Neither
+changes a number: a task reads what the tasks that it needs have left in the folder of the run, all
+its randomness comes from the run's seed, and processes that share a stage add up the gradients of
+the parts of a batch which one process would read in turn.
 """
 
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -17,6 +21,7 @@ from course_lib.experiments import r1
 from course_lib.experiments.r1 import R1_STAGES
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.files import read_json, write_json
+from course_lib.training.distributed import local_process_group
 
 # What each task needs. The line to R1 stands first, since it is the longest: of the ready ones the
 # first is begun.
@@ -82,18 +87,46 @@ def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
     If one fails or is stopped, none is begun after it.
     """
     rest, done = list(TASK_NEEDS), []
-    running: dict[Future, str] = {}
-    with ProcessPoolExecutor(n_processes, get_context("spawn"), initialize_worker) as pool:
+    running: dict[str, list[Future]] = {}  # a task's processes, the first one first
+    pool = ProcessPoolExecutor(n_processes, get_context("spawn"), initialize_worker)
+    with TemporaryDirectory() as meetings, pool:
         while rest or running:
-            ready = [name for name in rest if set(TASK_NEEDS[name]) <= set(done)]
-            for name in ready[: n_processes - len(running)]:
-                running[pool.submit(run_task, run, name)] = name
+            for name in [name for name in rest if set(TASK_NEEDS[name]) <= set(done)]:
+                n_ranks = processes_of_task(run, name, n_processes)
+                if sum(map(len, running.values())) + n_ranks > n_processes:
+                    break  # nor is a later one begun: what waits for two would never get them
+                running[name] = submit_task(pool, run, name, Path(meetings), n_ranks)
                 rest.remove(name)
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                name = running.pop(future)
-                record_task_seconds(run, name, future.result())
+            wait([ranks[0] for ranks in running.values()], return_when=FIRST_COMPLETED)
+            for name in [name for name, ranks in running.items() if ranks[0].done()]:
+                record_task_seconds(run, name, result_of_task(running.pop(name)))
                 done.append(name)
+
+
+def processes_of_task(run: ExperimentRun, name: str, n_processes: int) -> int:
+    """Say how many processes share a task, of those that there are."""
+    wanted = run.recipe.base_processes if name == "base" else 1
+    return wanted if wanted <= n_processes else 1
+
+
+def submit_task(
+    pool: Executor, run: ExperimentRun, name: str, meetings: Path, n_ranks: int
+) -> list[Future]:
+    """Begin a task in so many processes, which find each other by a file in the folder."""
+    meeting_file = meetings / name.replace("/", "-")
+    return [
+        pool.submit(run_task, run, name, meeting_file, n_ranks, rank) for rank in range(n_ranks)
+    ]
+
+
+def result_of_task(ranks: Sequence[Future]) -> dict:
+    """Wait for all processes of a task; give the seconds of the first, the processors' added up."""
+    errors = [future.exception() for future in ranks]
+    # Where one has failed, all the others know is that it is gone: a RuntimeError of PyTorch's.
+    for error in sorted(filter(None, errors), key=lambda error: isinstance(error, RuntimeError)):
+        raise error
+    spent = [future.result() for future in ranks]
+    return spent[0] | {"processor": sum(each["processor"] for each in spent)}
 
 
 def initialize_worker() -> None:
@@ -102,14 +135,20 @@ def initialize_worker() -> None:
     os.environ["COURSE_QUIET"] = "1"
 
 
-def run_task(run: ExperimentRun, name: str) -> dict:
-    """Do one task; return the seconds it took, and why it was stopped before its end, if it was."""
+def run_task(
+    run: ExperimentRun, name: str, meeting_file: Path = Path(), n_ranks: int = 1, rank: int = 0
+) -> dict:
+    """Do one task, or the part of process number `rank` if `n_ranks` share it and meet at a file.
+
+    Return the seconds it took, and why it was stopped before its end, if it was.
+    """
     start, cpu, stopped = time.perf_counter(), time.process_time(), None
-    if name in R1_STAGES and not run.done(name):
+    if name in R1_STAGES and not run.done(name) and rank == 0:
         about = (R1_STAGES[name].__doc__ or "").partition("\n")[0]
         print(f"seed {run.seed}, {name}: {about}", flush=True)
     try:
-        task_function(name)(run)
+        with local_process_group(meeting_file, rank, n_ranks):
+            task_function(name)(run)
     except KeyboardInterrupt as stop:
         stopped = str(stop)
     return {

@@ -17,6 +17,7 @@ from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text import bpe
 from course_lib.training import checkpoint
+from course_lib.training.distributed import process_rank
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainHistory
 
@@ -57,9 +58,14 @@ class ExperimentRun:
         return model.to(self.device)
 
     def keep(self, stage: str, model: nn.Module, history: TrainHistory | RLHistory) -> None:
-        """Write a stage's history and model, in this order, and forget the steps on the way."""
+        """Write a stage's history and model, in this order, and forget the steps on the way.
+
+        Of several processes that have trained the model, the first one writes.
+        """
         if history.ended == "interrupted":
             raise KeyboardInterrupt(f"{stage} is not done; the same command goes on with it")
+        if process_rank() > 0:
+            return
         write_json(self.path(f"{stage}/history"), "history", DATA_VERSION, asdict(history))
         checkpoint.save_checkpoint(
             self.path(f"{stage}/model"), model, {"stage": stage, "seed": self.seed}

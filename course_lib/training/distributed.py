@@ -1,15 +1,16 @@
 """Several processes train one model: data parallel, or with the model shared out (FSDP).
 
 The engines are PyTorch's own. `torchrun --nproc-per-node 2 script.py` starts a script twice; each
-process works inside `process_group`. Every process walks through the same batches and takes its own
-rows of each, so a run reads the same data however many processes it has. With one process, every
-function here does nothing.
+process works inside `process_group`, or inside `local_process_group` if another program started it.
+Every process walks through the same batches and takes its own rows of each, so a run reads the same
+data however many processes it has. With one process, every function here does nothing.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -33,6 +34,24 @@ def process_group(device: str = "cpu") -> Iterator[None]:
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def local_process_group(meeting_file: Path, rank: int, n_processes: int) -> Iterator[None]:
+    """Meet the other processes of this machine, each with a `rank` from 0 on, without torchrun.
+
+    All name the same `meeting_file`, which is not there yet: they find each other by it, whatever
+    ports are free. Where one of them ends, by an error or killed, the others get a RuntimeError.
+    """
+    if n_processes == 1:
+        yield
+        return
+    store = dist.FileStore(str(meeting_file), n_processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=n_processes)
     try:
         yield
     finally:

@@ -1,6 +1,8 @@
 """Stages side by side: the same numbers as in turn, nothing begun before what it needs, nothing
 after a failure."""
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,8 @@ from course_lib.alignment.grpo import GRPOSettings
 from course_lib.experiments import r1, r1_tasks
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.files import read_json
+from course_lib.training.distributed import process_rank, world_size
+from course_lib.training.resume import Checkpoints
 
 FEW = GRPOSettings(1, n_questions=2, group_size=2, max_new_tokens=6)
 TINY = r1.R1Recipe(
@@ -17,7 +21,7 @@ TINY = r1.R1Recipe(
     small={"d_model": 8, "n_layers": 1, "n_heads": 2},
     window=32,
     batch_size=2,
-    base_steps=2,
+    base_steps=4,
     small_steps=2,
     zero=FEW,
     small_zero=FEW,
@@ -45,6 +49,80 @@ def test_two_processes_leave_the_same_models_as_one(some_tasks, tmp_path):
     r1_tasks.run_r1_pipeline(two, n_processes=2)
     assert models(one) == models(two)
     assert read_json(two.path("zero/seconds"), "seconds", DATA_VERSION)["processor"] > 0
+
+
+class StoppingCheckpoints(Checkpoints):
+    """Ask one process to stop once a first step is written down."""
+
+    def save(self, model, optimizers, history, settings):
+        super().save(model, optimizers, history, settings)
+        if len(history.loss) == 1 and process_rank() == world_size() - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class StoppedRun(ExperimentRun):
+    """A run whose base is stopped after its second step."""
+
+    def checkpoints(self, stage, every):
+        return StoppingCheckpoints(self.folder / stage / "steps", every=1)
+
+
+class KilledRun(ExperimentRun):
+    """A run of which one process is killed when the other one waits for it."""
+
+    def checkpoints(self, stage, every):
+        if process_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().checkpoints(stage, every)
+
+
+class FailingRun(ExperimentRun):
+    """A run of which one process fails when the other one waits for it."""
+
+    def checkpoints(self, stage, every):
+        if process_rank() == 1:
+            raise ValueError("the second one fails")
+        return super().checkpoints(stage, every)
+
+
+@pytest.fixture
+def base_alone(some_tasks, monkeypatch):
+    needs = {name: r1_tasks.TASK_NEEDS[name] for name in ("base/tokenizer", "base")}
+    monkeypatch.setattr(r1_tasks, "TASK_NEEDS", needs)
+
+
+def test_a_base_that_two_processes_began_is_ended_by_one(base_alone, tmp_path):
+    stopped = StoppedRun(tmp_path / "stopped", recipe=TINY)
+    with pytest.raises(KeyboardInterrupt, match="base is not done"):
+        r1_tasks.run_r1_pipeline(stopped, n_processes=2)
+    assert stopped.checkpoints("base", 1).steps()[-1] == 2 and not stopped.done("base")
+    runs = [ExperimentRun(tmp_path / name, recipe=TINY) for name in ("stopped", "whole")]
+    for run in runs:
+        r1_tasks.run_r1_pipeline(run)
+    stopped, whole = (run.path("base/model").read_bytes() for run in runs)
+    assert stopped == whole
+
+
+def test_parts_of_a_batch_are_read_in_turn_by_a_single_process(monkeypatch, tmp_path):
+    settings = []
+    monkeypatch.setattr(r1, "pretrain_stage", lambda *a, **_: settings.append(a[4]))
+    for recipe in (TINY, replace(TINY, base_processes=1)):
+        r1.base_stage(ExperimentRun(tmp_path, recipe=recipe))
+    assert [each.accumulate for each in settings] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        (KilledRun, RuntimeError, "closed by peer|terminated abruptly"),  # whichever is seen first
+        (FailingRun, ValueError, "the second one fails"),
+    ],
+)
+def test_nobody_waits_for_a_process_that_is_no_more(base_alone, tmp_path, kind, error, words):
+    run = kind(tmp_path, recipe=TINY)
+    with pytest.raises(error, match=words):
+        r1_tasks.run_r1_pipeline(run, n_processes=2)
+    assert not run.done("base")
 
 
 def test_every_task_stands_behind_what_it_needs_and_all_stages_are_there():
