@@ -84,8 +84,8 @@ class R1Recipe:
     batch_size: int = 16  # twice as many steps as with 32
     base_steps: int = 1800
     # The base's batches are read in so many parts, each by a process of its own if there are as
-    # many, else in turn: sums of two gradients are the same to the bit either way. So it takes 1.5
-    # times less of the clock, and in one process a seventh more.
+    # many, else in turn: sums of two gradients are the same to the bit either way. In one process
+    # that takes a seventh more, in two about two thirds of the time.
     base_processes: int = 2
     small_steps: int = 800
     zero: GRPOSettings = GRPOSettings(70)

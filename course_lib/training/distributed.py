@@ -9,6 +9,7 @@ data however many processes it has. With one process, every function here does n
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def local_process_group(meeting_file: Path, rank: int, n_processes: int) -> Iter
         yield
         return
     store = dist.FileStore(str(meeting_file), n_processes)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=n_processes)
+    # who never comes is given up after minutes, not after the half hour that is the default
+    timeout = timedelta(minutes=5)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=n_processes, timeout=timeout)
     try:
         yield
     finally:
