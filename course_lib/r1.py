@@ -1,6 +1,6 @@
 """From raw text to a reasoning model in one command, with a report card at the end.
 
-    python -m course_lib.r1 --out runs/r1                       # a quarter of an hour on one core
+    python -m course_lib.r1 --out runs/r1                       # from text to R1, on two cores
     python -m course_lib.r1 --out runs/r1 --seed 1              # another seed, into the same report
     python -m course_lib.r1 --out runs/r1 --from sft            # this stage and all after it anew
     python -m course_lib.r1 --out runs/r1 --experiment strict   # an ablation, once there is a base
