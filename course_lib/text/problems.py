@@ -400,7 +400,9 @@ def verify_answer(problem: Problem, text: str) -> VerifierVerdict:
     '20+9-3-6 makes 20, not 14'
     """
     if not isinstance(problem, ChainProblem | SearchProblem):
-        raise TypeError(f"verify needs a Chain or a Search, not {type(problem).__name__}")
+        raise TypeError(
+            f"verify_answer needs a ChainProblem or a SearchProblem, not {type(problem).__name__}"
+        )
     if isinstance(problem, ChainProblem):
         answer = final_answer(text, last_number)
         if answer is None:
