@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with timed_block(run, "clock"):
                 run_r1_pipeline(run, args.processes, args.start)
     except KeyboardInterrupt as stopped:
-        print(f"Stopped: {stopped or 'the same command goes on from the last checkpoint'}.")
+        print(f"Stopped: {str(stopped) or 'the same command goes on from the last checkpoint'}.")
         return 130
     print(f"The report card is {write_report_card(args.out)}.")
     return 0
