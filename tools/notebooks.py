@@ -70,6 +70,14 @@ def quoted_source(name: str) -> str:
     return without_docstrings(textwrap.dedent(inspect.getsource(thing)))
 
 
+def quoted_cell(name: str) -> str:
+    """What a cell that quotes `name` holds: its source and, below a solution, the check of it."""
+    source, last = quoted_source(name), name.rpartition(".")[2]
+    if not last.endswith("_solution"):
+        return source
+    return f"{source}\n\ncheck.{last.removesuffix('_solution')}({last})"
+
+
 def without_docstrings(source: str) -> str:
     """Cut the docstrings of functions and classes out of a source text; everything else stays as it
     is typed."""
@@ -98,7 +106,7 @@ def fill_quotes(twin: str) -> str:
         if name is None:
             return cell[0]
         head = cell[0][: cell.start("body") - cell.start()]
-        return f"{head}{quoted_source(name[1].strip(chr(39) + chr(34)))}\n```"
+        return f"{head}{quoted_cell(name[1].strip(chr(39) + chr(34)))}\n```"
 
     return FENCE.sub(filled, twin)
 

@@ -151,18 +151,18 @@ def executed_in_order(lesson: Lesson) -> list[str]:
 
 
 def quotes_are_the_library(lesson: Lesson) -> list[str]:
-    """A quoted cell is the library's own source, docstrings aside."""
-    faults = []
-    for cell in lesson.tagged("quote"):
+    """A quoted cell is the library's own source, docstrings aside; so is a solution."""
+    faults, quoting = [], ("quote", "solution")
+    for cell in (cell for tag in quoting for cell in lesson.tagged(tag)):
         name = cell.metadata.get("quote")
         if not name:
             faults.append(f"{begins(cell)}: tagged quote, but no `:quote:` says of what")
-        elif ast.dump(ast.parse(cell.source)) != ast.dump(ast.parse(tool.quoted_source(name))):
+        elif ast.dump(ast.parse(cell.source)) != ast.dump(ast.parse(tool.quoted_cell(name))):
             faults.append(f"{name} is quoted differently from the library")
     return faults + [
         f"{begins(c)}: `:quote:` without its tag"
         for c in lesson.code
-        if "quote" in c.metadata and "quote" not in tags(c)
+        if "quote" in c.metadata and not set(quoting) & set(tags(c))
     ]
 
 

@@ -26,7 +26,8 @@ PREDICT = "<details><summary>Predict first, then open</summary>It grows.</detail
 IMAGE = '<img alt="A curve that falls from left to right" src="data:image/png;base64,AAAA">'
 MAP = course_map.as_html("03")
 QUOTED = "tools.notebooks.first_line"
-CHECKED = "byte_pair"  # the checker that the exercises below call
+CHECKED = "count_pairs"  # the checker that the exercises below call
+SOLUTION = f"course_lib.lab.solutions.bpe.{CHECKED}_solution"
 
 
 def code(source: str, printed: str = "", **metadata) -> NotebookNode:
@@ -42,9 +43,10 @@ def exercise(number: int) -> list[NotebookNode]:
         tags=["exercise"],
     )
     solution = code(
-        f"def {CHECKED}_solution(x):\n    return x\ncheck.{CHECKED}({CHECKED}_solution)",
+        tool.quoted_cell(SOLUTION),
         f"[ok] {CHECKED}: right.",
         tags=["solution", "hide-cell"],
+        quote=SOLUTION,
     )
     return [new_markdown_cell(text), skeleton, solution]
 
@@ -157,6 +159,8 @@ BROKEN = {
         change("def first_line", ":90", ":80"),
         edit("def first_line", lambda cell: cell.metadata.pop("quote")),
         edit("def first_line", lambda cell: cell.metadata.update(tags=[])),
+        change("_solution(", "pairwise", "zip"),
+        edit("_solution(", lambda cell: cell.metadata.pop("quote")),
     ],
     "is_small": [edit("## Why 3", lambda cell: cell.update(source=cell.source + "x" * 1_600_000))],
     "code_cells_are_short": [
@@ -220,9 +224,9 @@ BROKEN = {
             "    ...", lambda cell: cell.update(source=cell.source.replace(CHECKED, "unknown_name"))
         ),
         edit("    ...", printing(f"[ok] {CHECKED}: right.")),
-        edit("_solution(x)", printing(f"[x] {CHECKED}: wrong.")),
-        edit("_solution(x)", lambda cell: cell.metadata.update(tags=["solution"])),
-        edit("_solution(x)", lambda cell: cell.update(source=cell.source + "\nx = 1")),
+        edit("_solution(", printing(f"[x] {CHECKED}: wrong.")),
+        edit("_solution(", lambda cell: cell.metadata.update(tags=["solution"])),
+        edit("_solution(", lambda cell: cell.update(source=cell.source + "\nx = 1")),
         lambda cells: cells.append(code("x = 1", tags=["solution"])),
     ],
     "images_have_alt_text": [

@@ -9,6 +9,7 @@ sentence the learner should read.
 import ctypes
 import dis
 import functools
+import importlib
 import inspect
 import itertools
 import linecache
@@ -57,13 +58,15 @@ def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict
     """Turn `judge(attempt)` into a check that prints one short paragraph and returns a `Verdict`.
 
     The check never raises, with two exceptions: KeyboardInterrupt, and a refused function whose
-    name ends in `_solution`, so that a wrong solution fails the build.
+    name ends in `_solution`, so that a wrong solution fails the build. What follows an exercise
+    works with `check.passed_or_solution(answer)`.
     """
-    name = judge.__name__
+    name, lab = judge.__name__, judge.__module__.rpartition(".")[2]
 
     @functools.wraps(judge)
     def check(answer: Any) -> Verdict:
         verdict = _verdict(judge, answer)
+        check.passed = answer if verdict.status == "ok" else None
         message = f"{MARKS[verdict.status]} {name}: {verdict.message}"
         if str(getattr(answer, "__name__", "")).endswith("_solution"):
             if verdict.status != "ok":
@@ -71,11 +74,26 @@ def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict
             print(message)
         else:
             print(message)
-            progress.checked(judge.__module__.rpartition(".")[2], name, verdict.status)
+            progress.checked(lab, name, verdict.status)
         return verdict
 
-    check.is_checker = True
+    def passed_or_solution(answer: Any) -> Any:
+        """Give the answer if it is the one that passed this check last, else the solution; say
+        which."""
+        if answer is not None and answer is check.passed:
+            print(f"{name}: yours, which passed its check.")
+            return answer
+        print(f"{name}: the solution's, until yours passes its check.")
+        return solution_of(lab, name)
+
+    check.is_checker, check.passed, check.passed_or_solution = True, None, passed_or_solution
     return check
+
+
+def solution_of(lab: str, name: str) -> Any:
+    """The solution of an exercise, as the notebook shows it."""
+    module = importlib.import_module(f"course_lib.lab.solutions.{lab}")
+    return getattr(module, f"{name}_solution")
 
 
 def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:

@@ -1,5 +1,7 @@
 """Checkers survive whatever a learner does, and say what went wrong."""
 
+import importlib
+import importlib.util
 import threading
 import time
 
@@ -7,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.lab import course_map
 from course_lib.lab.checks import core
 from course_lib.lab.checks.core import Wrong, checker, expect
+from tests.lab.checks.cases import public_checkers
 
 
 @checker
@@ -209,3 +213,38 @@ def test_nothing_is_raised_after_a_call_that_ended_in_time():
 
 def test_a_verdict_shows_nothing_in_a_notebook():
     assert double(lambda x: [2, 4])._ipython_display_() is None
+
+
+def doubled(x):
+    return [2 * y for y in x]
+
+
+def test_what_follows_an_exercise_uses_the_answer_that_passed_or_else_the_solution(
+    monkeypatch, capsys
+):
+    def solution(x):
+        return [y + y for y in x]
+
+    monkeypatch.setattr(core, "solution_of", lambda lab, name: solution)
+    assert double.passed_or_solution(doubled) is solution  # not checked yet
+    double(lambda x: x)
+    assert double.passed_or_solution(doubled) is solution
+    capsys.readouterr()
+    double(doubled)
+    assert double.passed_or_solution(doubled) is doubled
+    assert "yours" in capsys.readouterr().out
+    double(wants_more)
+    assert double.passed_or_solution(doubled) is solution
+    assert "the solution's" in capsys.readouterr().out
+
+
+def test_every_checker_has_its_solution():
+    for lesson in course_map.lessons():
+        if (
+            not lesson.lab
+            or importlib.util.find_spec(f"course_lib.lab.checks.{lesson.lab}") is None
+        ):
+            continue
+        checks = importlib.import_module(f"course_lib.lab.checks.{lesson.lab}")
+        for name in public_checkers(checks):
+            assert callable(core.solution_of(lesson.lab, name)), f"{lesson.lab}.{name}"
