@@ -14,7 +14,6 @@ from course_lib.lab.checks import core
 from course_lib.lab.checks.core import Wrong, checker, expect
 from tests.lab.checks.cases import public_checkers
 
-
 CHECKS = "course_lib.lab.checks"
 
 
