@@ -35,6 +35,7 @@ from course_lib.text.small_web.practice import (
     chain_post,
     search_drill,
     search_post,
+    search_summary,
     search_table,
 )
 from course_lib.text.small_web.world import CHINESE_WORDS, MOOD_REACTIONS, MOOD_WORDS, WORLD_PEOPLE
@@ -313,6 +314,22 @@ def test_tables_check_the_choices_of_one_search():
         assert len({text for text, _ in tries}) == min(choices, len(tries))
         rows.append(len(tries))
     assert (min(rows), max(rows)) == (3, 16)
+
+
+def test_summaries_take_a_try_over_into_its_expression():
+    rng, counts = Random(3), set()
+    for _ in range(300):
+        lines = search_summary(rng).text.split("\n")
+        counts.add(len(lines))
+        expressions = []
+        for line in lines:
+            text, expression = line.split(", so ")
+            assert re.sub(r"=\d+", "", text) == expression
+            assert evaluate(expression) == int(text.rpartition("=")[2])
+            expressions.append(expression)
+        assert len(set(expressions)) == len(lines)  # no choice twice
+        assert len({re.sub("[+-]", " ", expression) for expression in expressions}) == 1
+    assert counts == {1, 2, 3, 4}
 
 
 def held_out_in(text: str) -> set[str]:

@@ -271,3 +271,17 @@ def search_table(rng: Random) -> PieceOfWriting:
         for text, value in checks
     )
     return PieceOfWriting("practice", f"{search.question}: " + ", ".join(verdicts))
+
+
+def search_summary(rng: Random) -> PieceOfWriting:
+    """A drill sheet in summing up: 1 to 4 tries of one search, each with its expression.
+
+    An answer takes over the signs of the last try and leaves out the running results. From answers
+    alone that is learnt late, since many are guesses; and who can't do it gains nothing by a yes.
+    """
+    search = draw_search(rng, LENGTHS_OF_SEARCHES)
+    choices, lines = [signs for signs, _ in sign_choices(search.numbers)], []
+    for signs in draw_distinct(rng, choices, min(draw_integer(rng, 1, 4), len(choices))):
+        text, _ = search_try(rng, search, signs, SearchShares(slip=0.0))
+        lines.append(f"{text}, so {signed_expression(search.numbers, signs)}")
+    return PieceOfWriting("practice", "\n".join(lines))

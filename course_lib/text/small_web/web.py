@@ -49,6 +49,7 @@ WRITING_SOURCES: dict[str, WritingSource] = {
     "chain_drill": practice.chain_drill,
     "search_drill": practice.search_drill,
     "search_table": practice.search_table,
+    "search_summary": practice.search_summary,
 }
 
 # What the training sets are mixed from: shares of documents (not of bytes: a tale is as long as ten
