@@ -50,7 +50,7 @@ class R1Recipe:
 
     megabytes: float = 4.0  # of each phase
     # fewer tales than in the mixture "base", under which some bases copied wrong numbers into their
-    # steps
+    # steps; a third are chats: with an eighth, this base answered 29 % of the questions about facts
     mixture: Mapping[str, float] = field(
         default_factory=lambda: {
             "tale": 0.01,

@@ -128,6 +128,14 @@ class DeepSeekMoE(Llama):
 
     settings: DeepSeekSettings
     router = SoftmaxRouter
+    has_mtp_module = False  # V3 alone
+
+    def __init__(self, settings: DeepSeekSettings) -> None:
+        if settings.mtp and not self.has_mtp_module:
+            raise ValueError(
+                f"mtp True: {type(self).__name__} predicts no token further, DeepSeekV3 does"
+            )
+        super().__init__(settings)
 
     def mlp(self, layer: int) -> nn.Module:
         s = self.settings
@@ -168,6 +176,7 @@ class DeepSeekV3(DeepSeekV2):
     """
 
     router = SigmoidRouter
+    has_mtp_module = True
 
     def __init__(self, settings: DeepSeekSettings) -> None:
         super().__init__(settings)

@@ -58,7 +58,7 @@ MODELS = st.sampled_from([
 def build(kind, numbers=TINY, seed=0):
     """A model with weights (and biases of the choice) large enough that nothing is even."""
     torch.manual_seed(seed)
-    model = kind(numbers)
+    model = kind(numbers if kind is DeepSeekV3 else replace(numbers, mtp=False))
     for name, tensor in model.state_dict().items():
         tensor.normal_(std=0.1 if name.endswith("bias") else 0.5)
     return model
@@ -108,7 +108,7 @@ def test_active_parameters_by_formula():
     want = 3 * (attention + 2 * C) + dense + 2 * moe + C + V * C
     assert (
         count_active_parameters(DeepSeekV3(TINY))
-        == count_active_parameters(DeepSeekV2(TINY))
+        == count_active_parameters(DeepSeekV2(replace(TINY, mtp=False)))
         == want
     )
 
@@ -126,7 +126,7 @@ def test_all_of_a_dense_model_is_active_but_for_what_is_looked_up(model):
 @pytest.mark.parametrize("kind", [DeepSeekV2, DeepSeekV3])
 def test_cache_numbers_by_formula_equal_those_of_a_real_cache(kind):
     caches = [KVCache(9) for _ in range(3)]
-    kind(TINY)(torch.zeros(2, 4, dtype=torch.long), caches)
+    build(kind)(torch.zeros(2, 4, dtype=torch.long), caches)
     floats = sum(cache.n_bytes for cache in caches) / 4
     assert floats / (2 * 9) == mla_cache_numbers_per_token(TINY) == 3 * (6 + 2)
 
@@ -154,7 +154,7 @@ def test_the_published_cache_is_that_of_grouped_attention_with_two_and_a_quarter
     ],
 )
 def test_each_paper_changes_one_part(kind, numbers, attention, router):
-    model = kind(numbers)
+    model = kind(numbers if kind is DeepSeekV3 else replace(numbers, mtp=False))
     assert all(type(block.attention) is attention for block in model.blocks)
     kinds = [type(block.mlp) for block in model.blocks]
     assert kinds == [SwiGLU] * numbers.n_dense_layers + [MoE] * (3 - numbers.n_dense_layers)
@@ -383,3 +383,9 @@ def test_a_model_without_the_module_says_so():
 def test_impossible_settings_name_their_numbers(numbers, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **numbers)
+
+
+@pytest.mark.parametrize("kind", [DeepSeekMoE, DeepSeekV2])
+def test_only_v3_predicts_further(kind):
+    with pytest.raises(ValueError, match=f"mtp True: {kind.__name__} predicts no token further"):
+        kind(TINY)
