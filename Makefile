@@ -42,7 +42,7 @@ notebooks: $(VENV)/.all $(VENV)/.plays  ## run the changed texts in notebooks/sr
 book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only)
 	$(BIN)/python book/build.py $(if $(OPEN),--open)
 
-bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into the README (about fifteen minutes)
+bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into MEASURED.md (about fifteen minutes)
 	$(BIN)/python -m benchmarks
 
 handout: $(VENV)/.all  ## copies of the notebooks without solutions and outputs, in build/handout

@@ -1,4 +1,4 @@
-"""Run every benchmark on one thread and put the tables into the README, between its marks.
+"""Run every benchmark on one thread and put the tables into MEASURED.md, between its marks.
 
     OMP_NUM_THREADS=1 python -m benchmarks [NAME ...]
 
@@ -19,17 +19,17 @@ os.environ |= {
 }
 
 NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo")
-README = Path(__file__).parent.parent / "README.md"
+MEASURED = Path(__file__).parent.parent / "MEASURED.md"
 MARKS = re.compile(r"(<!-- benchmarks -->\n).*?(\n<!-- end of benchmarks -->)", re.S)
 
 
-def put_into(readme: str, tables: str) -> str:
+def put_into(page: str, tables: str) -> str:
     """Replace what stands between the marks. Raises ValueError if they are missing."""
-    if not MARKS.search(readme):
+    if not MARKS.search(page):
         raise ValueError(
-            "the README has no marks <!-- benchmarks --> and <!-- end of benchmarks -->"
+            "MEASURED.md has no marks <!-- benchmarks --> and <!-- end of benchmarks -->"
         )
-    return MARKS.sub(lambda found: f"{found[1]}\n{tables}\n{found[2]}", readme)
+    return MARKS.sub(lambda found: f"{found[1]}\n{tables}\n{found[2]}", page)
 
 
 def main(names: list[str]) -> None:
@@ -41,8 +41,8 @@ def main(names: list[str]) -> None:
         tables.append(importlib.import_module(f"benchmarks.{name}").main())
         print(tables[-1], flush=True)
     if not names:
-        README.write_text(
-            put_into(README.read_text(encoding="utf-8"), "\n\n".join(tables)), encoding="utf-8"
+        MEASURED.write_text(
+            put_into(MEASURED.read_text(encoding="utf-8"), "\n\n".join(tables)), encoding="utf-8"
         )
 
 

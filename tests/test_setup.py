@@ -189,3 +189,25 @@ def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused
         and passed == sorted(passed, key=[long, short].index)
     )
     assert re.search(r"^checkers: [1-9]\d* wrong answers refused, .*\(start\)$", run.stdout, re.M)
+
+
+def test_the_readme_is_short_and_its_pictures_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    pictures = re.findall(r"!\[[^\]]{40,}\]\(([^)]+)\)", text)
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_benchmarks_find_their_place_in_the_measured_tables():
+    marks = re.compile(r"<!-- benchmarks -->\n.*\n<!-- end of benchmarks -->", re.S)
+    assert len(marks.findall((ROOT / "MEASURED.md").read_text(encoding="utf-8"))) == 1
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "findings").iterdir()), ids=lambda file: file.stem)
+def test_a_finding_pins_its_packages_runs_without_the_course_and_can_fail(file):
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("#!/usr/bin/env bash\n# ") and file.suffix == ".sh"
+    installed = re.search(r"pip\" install --quiet \$\{PIP_FLAGS:-\} (.+)", text)[1].split()
+    versions = dict(package.split("==") for package in installed)
+    assert versions and all(f"{name} {version}" in text for name, version in versions.items())
+    assert "assert " in text and "course_lib" not in text and "set -euo pipefail" in text
