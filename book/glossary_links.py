@@ -1,5 +1,6 @@
-"""What the book adds to the lessons when it is built: the first use of each term of the glossary
-links to it, and the search index leaves out the map of the course, which stands on every page.
+"""What the book adds to its pages when it is built: the first use of each term of the glossary
+links to it, papers on arXiv are links, and the search index leaves out the map of the course, which
+stands on every page.
 
 A Sphinx extension. The notebooks themselves stay plain Markdown.
 """
@@ -28,7 +29,7 @@ FOLD = re.compile(r"<(/?)details\b")
 
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", adapt_lesson)
-    app.connect("html-page-context", name_solutions)
+    app.connect("html-page-context", adapt_page)
     return {"parallel_read_safe": True}
 
 
@@ -45,10 +46,14 @@ def adapt_lesson(app: Sphinx, document: nodes.document) -> None:
         link_terms(text, found, app.env.docname)
 
 
-def name_solutions(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
-    """Let a folded solution be called what is written on it."""
+def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Let a folded solution be called what is written on it, and link the bibliography's papers."""
     label = ' aria-label="Toggle hidden content"'
-    context["body"] = context.get("body", "").replace(f"<summary{label}>", "<summary>")
+    body = context.get("body", "").replace(f"<summary{label}>", "<summary>")
+    if page == "bibliography":
+        link = r'<a class="reference external" href="https://arxiv.org/abs/\1">arXiv:\1</a>'
+        body = re.sub(r"arXiv:(\d{4}\.\d{4,5})", link, body)
+    context["body"] = body
 
 
 def glossary_terms(text: str) -> list[str]:

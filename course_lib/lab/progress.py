@@ -143,18 +143,23 @@ def answered(key: str, question: str, right: bool) -> None:
 
 
 def page() -> HTML:
-    """Show what has been done so far: exercises and quiz questions, lesson by lesson."""
+    """Show what has been done so far: exercises and quiz questions, lesson by lesson.
+
+    Where no record is kept, as in stored notebooks and the book, one sentence stands instead.
+    """
+    if path() is None:
+        return HTML(
+            f'<p style="{LIGHT}; padding: 6px 12px">No record is kept here. In your own copy of the'
+            " notebook, this cell shows which exercises and questions you have done, lesson by"
+            " lesson.</p>"
+        )
     record = load()
     rows = "".join(_row(lesson, record) for lesson in course_map.lessons() if lesson.lab)
     cell = '<th scope="col" style="text-align: left; padding: 4px 14px 4px 0">'
     head = "".join(
         f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try")
     )
-    where = (
-        f"The record is {html.escape(str(path()))}; delete it to start again."
-        if path()
-        else "No record is kept."
-    )
+    where = f"The record is {html.escape(str(path()))}; delete it to start again."
     return HTML(
         '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb;'
         ' border-radius: 8px; padding: 10px 16px; display: inline-block; font-size: 13px"><table'
