@@ -244,28 +244,28 @@ def test_the_search_does_not_find_the_map(book):
         return lessons & {i for where in pages for i in ([where] if type(where) is int else where)}
 
     coming = [lesson for lesson in course_map.lessons() if not lesson.built]
-    words = {
-        w for row in coming for w in re.findall(r"[a-z]{6,}", (row.short or row.title).lower())
-    }
+    titles = " ".join(lesson.short or lesson.title for lesson in coming)
+    words = set(re.findall(r"[a-z]{6,}", titles.lower()))
     assert words and not [word for word in words if len(found_in(word)) == len(lessons)]
     assert found_in("perplexity")
 
 
 def prose_of(lesson):
-    """The words of a lesson's Markdown, without code, headings, links and formulas."""
+    """The words of a lesson's Markdown, without code, headings, links, formulas and raw HTML."""
     cells = json.loads((course_map.NOTEBOOKS / lesson.file).read_text(encoding="utf-8"))["cells"]
     text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     for hidden in (
         r"(?ms)^```.*?^```",
         r"`[^`]*`",
         r"(?m)^#.*$",
+        r"(?m)^<(?:.+(?:\n|\Z))+",  # a block of HTML ends with an empty line
         r"(?s)\$\$.*?\$\$",
         r"\$[^$]*\$",
         r"\[[^\]]*\]\([^)]*\)",
         r"<[^>]*>",
     ):
         text = re.sub(hidden, " | ", text)
-    return re.sub(r"[*_]", "", text)
+    return re.sub(r"[*_]+", " | ", text)
 
 
 def terms_used(lesson, terms):
@@ -283,9 +283,8 @@ def terms_used(lesson, terms):
 @pytest.mark.parametrize("lesson", [row for row in course_map.lessons() if row.built])
 def test_each_term_links_to_the_glossary_where_it_is_first_used(book, lesson):
     glossary = BeautifulSoup((book / "glossary.html").read_text(encoding="utf-8"), "html.parser")
-    names = {
-        term["id"]: term.find(string=True).strip() for term in glossary.select("dt[id^=term-]")
-    }
+    terms = glossary.select("dt[id^=term-]")
+    names = {term["id"]: term.find(string=True).strip() for term in terms}
     file = book / "notebooks" / lesson.file.replace(".ipynb", ".html")
     page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
     links = page.select('article a[href^="../glossary.html#term-"]')
