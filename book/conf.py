@@ -4,21 +4,35 @@ browser's files."""
 import sys
 from pathlib import Path
 
+from course_lib.lab import course_map
+
 project = "From Bytes to Reasoning"
 author = ""
 copyright = "the authors. Free to use and change under the MIT licence"
 html_title = project
 language = "en"
 
-extensions = ["myst_nb", "sphinx_design", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
+sys.path.insert(0, str(Path(__file__).parent))  # for glossary_links
+extensions = [
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_togglebutton",
+    "sphinxcontrib.bibtex",
+    "glossary_links",
+]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
 nb_execution_mode = "off"  # the notebooks come executed
 
 html_theme = "sphinx_book_theme"
-html_static_path = ["_static", str(Path(sys.prefix, "share", "bytes-to-reasoning", "book"))]
+html_static_path = [
+    "_static",
+    str(Path(sys.prefix, "share", "bytes-to-reasoning", "book")),
+    str(course_map.CONTROLS),
+]
 html_css_files = ["course.css"]
+html_js_files = ["page.js"]
 html_theme_options = {
     "home_page_in_toc": True,
     "show_navbar_depth": 1,
@@ -33,4 +47,4 @@ html_theme_options = {
 # Widgets and formulas come from files of the book itself; the shim must stand before the widgets
 # (see its comments).
 mathjax_path = "mathjax/tex-svg-full.js"
-nb_ipywidgets_js = {"shim.js": {}, "widgets/embed.js": {}}
+nb_ipywidgets_js = {"shim.js": {}, "controls.js": {}, "widgets/embed.js": {}}

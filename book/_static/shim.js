@@ -17,11 +17,3 @@ window.addEventListener("load", function () {
     },
   };
 });
-
-// A slider's handle has no name of its own: a screen reader gets the slider's label when the handle is reached.
-document.addEventListener("focusin", function (event) {
-  var slider = event.target.closest(".widget-slider");
-  if (slider && !event.target.hasAttribute("aria-label")) {
-    event.target.setAttribute("aria-label", slider.querySelector(".widget-label").textContent);
-  }
-});

@@ -6,6 +6,7 @@ in the book.
 
 import argparse
 import html
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -14,10 +15,12 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+from IPython import get_ipython
 from IPython.display import display
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+CONTROLS = Path(__file__).with_name("controls.js")
 current = ""  # the lesson whose map was shown last: the notebook that is being run
 START, END = "<!-- course map -->", "<!-- end of course map -->"
 
@@ -75,10 +78,18 @@ def lesson(number: str) -> Lesson:
 
 
 def show(here: str = "") -> None:
-    """Show the map in a notebook; the lesson numbered `here` is marked as "you are here"."""
+    """Show the map in a notebook; the lesson numbered `here` is marked as "you are here".
+
+    In a live notebook this also lets the controls of the figures below be named, for screen
+    readers.
+    """
     global current
     current = lesson(here).number if here else ""
     display({"text/html": as_html(here), "text/plain": as_text(here)}, raw=True)
+    if hasattr(get_ipython(), "kernel") and not os.environ.get("COURSE_QUIET"):
+        # stored notebooks do without: the book brings the same file itself
+        script = f"<script>{CONTROLS.read_text(encoding='utf-8')}</script>"
+        display({"text/html": script, "text/plain": ""}, raw=True)
 
 
 def as_text(here: str = "") -> str:

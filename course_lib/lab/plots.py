@@ -13,15 +13,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from course_lib.lab.explore.frames import img, png, require_alt
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222",
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#B84F00", "#F0E442", "#222222",
 )  # fmt: skip
-COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)  # Okabe and Ito's palette, darkest first
+# Okabe and Ito's palette, darkest first; their red is a little darker here, so that it can be read
+COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#6b6b6b"
@@ -146,13 +148,32 @@ def _name_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
             1.015,
             slot,
             name,
-            color=colour,
+            color=text_colour(colour),
             transform=ax.transAxes,
             va="center",
             fontweight="bold",
             fontsize=9.5,
         )
     ax.set_ylim(low, high)
+
+
+def text_colour(colour: str, contrast: float = 4.5) -> tuple[float, float, float]:
+    """Darken a colour until text in it stands out from white by `contrast` to 1 (WCAG 2.2, success
+    criterion 1.4.3).
+
+    >>> text_colour(BLUE) == to_rgb(BLUE), [round(part, 2) for part in text_colour(ORANGE)]
+    (True, [0.61, 0.42, 0.0])
+    """
+    shade = np.array(to_rgb(colour))
+    while 1.05 / (_luminance(shade) + 0.05) < contrast:
+        shade *= 0.98
+    return tuple(shade.tolist())
+
+
+def _luminance(rgb: np.ndarray) -> float:
+    """The relative luminance of an sRGB colour, from 0 to 1, as WCAG defines it."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:

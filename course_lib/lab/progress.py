@@ -1,4 +1,5 @@
-"""What the learner has done so far, in one small local file. Nothing leaves the machine.
+"""What the learner has done so far, in one small local file, and bars for cells that take seconds.
+Nothing leaves the machine.
 
 The file is `notebooks/.course_progress.json`; the environment variable COURSE_PROGRESS names
 another one, or "off", which keeps no record (builds and tests use it).
@@ -9,18 +10,33 @@ import importlib.util
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 from IPython import get_ipython
 from IPython.display import HTML, display
+from tqdm.auto import tqdm
 
 from course_lib.lab import course_map
 
 # said for each row: themes paint the rows of tables
 LIGHT = "color: #222222; background-color: #ffffff"
 HOW = ("alone", "with hints", "after the solution")
+
+
+def track_progress(items: Iterable, what: str) -> tqdm:
+    """Give the items of a loop one by one, under a bar that says `what` from the first second on.
+
+    For loops that take more than 3 seconds; training shows a bar of its own. Silent where
+    COURSE_QUIET is set, as it is for stored notebooks.
+
+    >>> [2 * x for x in track_progress([1, 2, 3], "measuring")]
+    [2, 4, 6]
+    """
+    quiet = bool(os.environ.get("COURSE_QUIET"))
+    return tqdm(items, desc=what, leave=False, disable=quiet)
 
 
 def path() -> Path | None:
@@ -127,18 +143,23 @@ def answered(key: str, question: str, right: bool) -> None:
 
 
 def page() -> HTML:
-    """Show what has been done so far: exercises and quiz questions, lesson by lesson."""
+    """Show what has been done so far: exercises and quiz questions, lesson by lesson.
+
+    Where no record is kept, as in stored notebooks and the book, one sentence stands instead.
+    """
+    if path() is None:
+        return HTML(
+            f'<p style="{LIGHT}; padding: 6px 12px">No record is kept here. In your own copy of the'
+            " notebook, this cell shows which exercises and questions you have done, lesson by"
+            " lesson.</p>"
+        )
     record = load()
     rows = "".join(_row(lesson, record) for lesson in course_map.lessons() if lesson.lab)
     cell = '<th scope="col" style="text-align: left; padding: 4px 14px 4px 0">'
     head = "".join(
         f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try")
     )
-    where = (
-        f"The record is {html.escape(str(path()))}; delete it to start again."
-        if path()
-        else "No record is kept."
-    )
+    where = f"The record is {html.escape(str(path()))}; delete it to start again."
     return HTML(
         '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb;'
         ' border-radius: 8px; padding: 10px 16px; display: inline-block; font-size: 13px"><table'

@@ -1,6 +1,7 @@
 """Questions with feedback for every option, light and kernel-free: they work live and in the static
 book."""
 
+import hashlib
 import html
 from collections.abc import Sequence
 
@@ -24,9 +25,10 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     right.
 
     `key` names the question in the record of progress, for example "q-merge". Choosing shows the
-    option's feedback.
+    option's feedback. The options are shown in an order that looks random and is always the same.
     """
     _require_fair(key, options)
+    options = _shuffled(key, options)
     texts = [text for text, _, _ in options]
     heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
     radio = widgets.RadioButtons(
@@ -48,6 +50,14 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     plain = "\n".join([question, *(f"  ( ) {text}" for text in texts)])
     still = heading + "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
     display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
+
+
+def _shuffled(key: str, options: Sequence[tuple[str, bool, str]]) -> list[tuple[str, bool, str]]:
+    """Order the options by a hash of their texts: the place of the right one tells nothing, and a
+    notebook that is built twice is the same."""
+    return sorted(
+        options, key=lambda option: hashlib.sha256(f"{key}/{option[0]}".encode()).digest()
+    )
 
 
 def _record(

@@ -1,13 +1,19 @@
 """The static book, as a reader sees it: every figure moves and every question answers, without a
 kernel."""
 
+import doctest
 import functools
+import importlib.util
 import json
+import re
+import sys
 import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 
 from course_lib.lab import course_map
@@ -16,6 +22,11 @@ from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
 LESSONS = [
     lesson.file.replace(".ipynb", ".html") for lesson in course_map.lessons() if lesson.built
 ]
+
+
+PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
+PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "search.html"]
+AXE = Path(sys.prefix, "share", "bytes-to-reasoning", "tests", "axe", "axe.min.js")
 
 
 class Images(HTMLParser):
@@ -93,14 +104,25 @@ def open_lesson(page, url):
     assert page.get_by_text("Click to show javascript error").count() == 0
 
 
+PLAYER = ("Play", "Back to the start", "Repeat")
+
+
 def every_slider_changes_its_figure(page):
     for handle in page.locator(".widget-slider .noUi-handle").all():
+        name = handle.get_attribute("aria-label")
+        assert name and handle.get_attribute("aria-valuetext").startswith(f"{name}: "), (
+            "a slider that nobody has touched has no name, or tells an index and not what it shows"
+        )
         assert_slider_moves(page, handle)
-        assert handle.get_attribute("aria-label")
+        slider = handle.locator("xpath=ancestor::*[contains(@class, 'widget-slider')]").first
+        shown = slider.locator(".widget-readout").inner_text()
+        expect(handle).to_have_attribute("aria-valuetext", f"{name}: {shown}")
 
 
 def every_player_plays(page):
     for player in page.locator(".widget-play").all():
+        for button, name in zip(player.locator("button").all(), PLAYER, strict=True):
+            expect(button).to_have_accessible_name(re.compile(f"^{name}: ."))
         assert_moves(page, player, player.locator("button").first.click)
 
 
@@ -109,9 +131,11 @@ def every_option_of_a_question_has_feedback(page):
         "the code of a question gives its answer away"
     )
     for question in page.locator(".widget-radio").all():
+        asked = figure_of(question).locator("b").first.inner_text()
+        expect(question.get_by_role("radiogroup")).to_have_accessible_name(asked)
         answers = []
         for option in question.locator("input").all():
-            option.check()
+            option.press("Space")  # no mouse is needed
             status = figure_of(question).locator("[role=status]:visible")
             expect(status).to_have_count(1)
             answers.append(status.inner_text())
@@ -155,3 +179,139 @@ def test_the_book_has_moving_figures_and_questions(page, book):
     open_lesson(page, (book / "notebooks" / LESSONS[0]).as_uri())
     for control in (".widget-slider", ".widget-play", ".widget-radio"):
         assert page.locator(control).count() > 0
+
+
+SERIOUS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+    .filter(fault => ['critical', 'serious'].includes(fault.impact))
+    .map(fault => [fault.id, ...fault.nodes.map(node => node.html.slice(0, 200))])"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_a_serious_barrier(page, book, name):
+    """axe-core finds nothing critical or serious, in the light and in the dark theme."""
+    open_lesson(page, (book / name).as_uri())
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    for theme in ("light", "dark"):
+        page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+        page.wait_for_timeout(500)  # colours fade from one theme into the other
+        assert page.evaluate(SERIOUS) == [], theme
+
+
+def test_a_barrier_is_found(page, book):
+    """The test above says something: a button without a name is a barrier."""
+    page.goto((book / "index.html").as_uri())
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    page.evaluate("document.querySelector('article').append(document.createElement('button'))")
+    assert [fault[0] for fault in page.evaluate(SERIOUS)] == ["button-name"]
+
+
+# How wide each figure in view is, beside the width that it was drawn for.
+FIGURES = """[...document.querySelectorAll('article .cell_output img[width]')]
+    .filter(figure => figure.checkVisibility())
+    .map(figure => figure.getBoundingClientRect().width / figure.getAttribute('width'))"""
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_lesson_can_be_read_on_a_telephone(page, book, lesson):
+    """At 390 pixels: the page does not move sideways, what is written in figures is at least four
+    fifths of its size, and sliders have room to slide."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [share for share in page.evaluate(FIGURES) if share < 0.79] == []
+    for slider in page.locator(".slider-container").all():
+        box = slider.bounding_box()
+        assert box["width"] >= 120 and box["x"] + box["width"] <= 390
+
+
+def test_folds_are_printed_open_and_close_again(page, book):
+    page.goto((book / "notebooks" / LESSONS[3]).as_uri())
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(closed)
+    assert before > 10
+    page.evaluate(f"addEventListener('beforeprint', () => window.closedOnPaper = {closed})")
+    page.pdf()
+    assert page.evaluate("window.closedOnPaper") == 0
+    assert page.evaluate(closed) == before
+
+
+def test_the_search_does_not_find_the_map(book):
+    """The names of lessons to come stand on every map; no such word is found in every lesson."""
+    text = (book / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    lessons = {i for i, name in enumerate(index["docnames"]) if name.startswith("notebooks/")}
+
+    def found_in(word):  # the index knows words by their stems
+        pages = [where for stem, where in index["terms"].items() if stem.startswith(word[:6])]
+        return lessons & {i for where in pages for i in ([where] if type(where) is int else where)}
+
+    coming = [lesson for lesson in course_map.lessons() if not lesson.built]
+    titles = " ".join(lesson.short or lesson.title for lesson in coming)
+    words = set(re.findall(r"[a-z]{6,}", titles.lower()))
+    assert words and not [word for word in words if len(found_in(word)) == len(lessons)]
+    assert found_in("perplexity")
+
+
+def prose_of(lesson):
+    """The words of a lesson's Markdown, without code, headings, links, formulas and raw HTML."""
+    cells = json.loads((course_map.NOTEBOOKS / lesson.file).read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    for hidden in (
+        r"(?ms)^```.*?^```",
+        r"`[^`]*`",
+        r"(?m)^#.*$",
+        r"(?m)^<(?:.+(?:\n|\Z))+",  # a block of HTML ends with an empty line
+        r"(?s)\$\$.*?\$\$",
+        r"\$[^$]*\$",
+        r"\[[^\]]*\]\([^)]*\)",
+        r"<[^>]*>",
+    ):
+        text = re.sub(hidden, " | ", text)
+    return re.sub(r"[*_]+", " | ", text)
+
+
+def terms_used(lesson, terms):
+    """The terms that stand in a lesson's prose, longer ones before the shorter ones inside them."""
+    text, used = " ".join(prose_of(lesson).split()), set()
+    for term in sorted(terms, key=len, reverse=True):
+        flags = 0 if re.search("[A-Z]", term[1:]) else re.IGNORECASE
+        whole = re.compile(rf"(?<![\w-]){re.escape(term)}(s|es)?(?![\w-])", flags)
+        if whole.search(text):
+            used.add(term)
+            text = whole.sub(" | ", text)
+    return used
+
+
+@pytest.mark.parametrize("lesson", [row for row in course_map.lessons() if row.built])
+def test_each_term_links_to_the_glossary_where_it_is_first_used(book, lesson):
+    glossary = BeautifulSoup((book / "glossary.html").read_text(encoding="utf-8"), "html.parser")
+    terms = glossary.select("dt[id^=term-]")
+    names = {term["id"]: term.find(string=True).strip() for term in terms}
+    file = book / "notebooks" / lesson.file.replace(".ipynb", ".html")
+    page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+    links = page.select('article a[href^="../glossary.html#term-"]')
+    linked = [names[link["href"].partition("#")[2]] for link in links]
+    assert len(linked) == len(set(linked)), "a term is linked twice"
+    assert set(linked) == terms_used(lesson, names.values())
+    for link in links:
+        assert link.find_parent(["h1", "h2", "h3", "h4", "pre", "code", "a"]) is None
+        assert link.find_parent(class_=["cell", "math"]) is None
+
+
+def test_every_card_of_the_start_page_leads_somewhere_and_papers_are_links(book):
+    start = BeautifulSoup((book / "index.html").read_text(encoding="utf-8"), "html.parser")
+    cards = start.select(".sd-card")
+    assert len(cards) == 3 and all(card.find("a", href=True) for card in cards)
+    papers = BeautifulSoup((book / "bibliography.html").read_text(encoding="utf-8"), "html.parser")
+    named = re.findall(r"arXiv:\d{4}\.\d{4,5}", papers.get_text())
+    assert len(named) > 10 and len(papers.select('a[href^="https://arxiv.org/abs/"]')) == len(named)
+
+
+def test_the_examples_in_the_code_of_the_links_hold():
+    """The book's folder is none of those whose examples are run by themselves."""
+    file = course_map.ROOT / "book" / "glossary_links.py"
+    spec = importlib.util.spec_from_file_location("glossary_links", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    failed, tried = doctest.testmod(module)
+    assert failed == 0 and tried >= 2

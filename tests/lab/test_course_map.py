@@ -55,3 +55,23 @@ def test_show_knows_the_lesson(monkeypatch):
     assert course_map.current == "03" and set(shown[0]) == {"text/html", "text/plain"}
     with pytest.raises(ValueError, match='no lesson \'77\'.*"00" to "28"'):
         course_map.show("77")
+
+
+class LiveShell:
+    """What IPython gives inside a notebook."""
+
+    kernel = object()
+
+
+def test_a_live_notebook_gets_the_names_of_its_controls_and_a_stored_one_does_not(monkeypatch):
+    shown = []
+    monkeypatch.setattr(course_map, "display", lambda bundle, raw: shown.append(bundle))
+    course_map.show("03")
+    monkeypatch.setattr(course_map, "get_ipython", LiveShell)
+    monkeypatch.setenv("COURSE_QUIET", "1")
+    course_map.show("03")
+    assert len(shown) == 2
+    monkeypatch.delenv("COURSE_QUIET")
+    course_map.show("03")
+    assert len(shown) == 4 and "aria-valuetext" in shown[-1]["text/html"]
+    assert "</script>" not in course_map.CONTROLS.read_text(encoding="utf-8")

@@ -49,6 +49,8 @@ def test_image_is_a_small_picture_with_alternative_text():
         "the card is not opaque and light"
     )
     assert int(re.search(r'width="(\d+)"', html)[1]) == 4 * 96
+    # on a narrow screen: no smaller than four fifths of 4 inches
+    assert "max-width: max(100%, 307px)" in html
     assert plt.get_fignums() == []
 
 
@@ -68,6 +70,7 @@ def test_slideshow_is_wired_in_the_browser(links):
     stack = next(w for w in everything(show) if isinstance(w, widgets.Stack))
     assert stack.selected_index == 1 and "b" in show._repr_mimebundle_()["text/html"]
     assert next(w for w in everything(show) if isinstance(w, widgets.Play)).max == 2
+    assert show.children[0].layout.flex_flow == "row wrap"
 
 
 def test_grid_links_both_sliders(links):

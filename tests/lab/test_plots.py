@@ -128,3 +128,18 @@ def test_what_does_not_fit_is_refused(draw, words):
     with pytest.raises(ValueError, match=words):
         draw(axes())
     plt.close("all")
+
+
+@pytest.mark.parametrize("colour", [*plots.COLOURS, plots.YELLOW])
+def test_text_in_a_colour_can_be_read_on_white(colour):
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in plots.text_colour(colour)
+    ]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert 1.05 / (luminance + 0.05) >= 4.5
+
+
+def test_red_is_written_as_it_is():
+    """Cards write text in it."""
+    assert plots.text_colour(plots.RED) == plots.to_rgb(plots.RED)

@@ -119,3 +119,13 @@ def test_the_page_shows_what_was_done(record, monkeypatch):
     (row,) = [row for row in progress.page().data.split("<tr ") if "03 Byte-pair encoding" in row]
     assert "■□□" in row and "1 of 3" in row and "1 alone" in row and "1 of 2 right" in row
     assert str(progress.path()) in progress.page().data
+
+
+def test_a_bar_stands_before_the_first_item_and_is_silent_where_asked(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_QUIET", "1")
+    assert list(progress.track_progress(range(3), "measuring")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("COURSE_QUIET")
+    bar = progress.track_progress(iter(range(3)), "measuring")
+    assert "measuring" in capsys.readouterr().err, "nothing is shown until the first item is done"
+    assert list(bar) == [0, 1, 2]

@@ -39,18 +39,32 @@ def test_each_option_shows_its_feedback_in_the_browser(asked):
     (((radio, source), (stack, target)),) = asked["links"]
     assert (source, target) == ("index", "selected_index")
     assert radio.index is None and stack.selected_index is None
-    assert list(radio.options) == ["the longest", "a < b & c"]
-    first, second = (frame.value for frame in stack.children)
-    assert "Not quite" in first and "Length plays no part" in first
-    assert "Right" in second and "It saves most" in second
+    said = dict(zip(radio.options, (frame.value for frame in stack.children), strict=True))
+    assert set(said) == {"the longest", "a < b & c"}
+    assert "Not quite" in said["the longest"] and "Length plays no part" in said["the longest"]
+    assert "Right" in said["a < b & c"] and "It saves most" in said["a < b & c"]
 
 
-def test_an_answer_is_recorded(asked):
-    quiz.choice("q", "Which pair?", OPTIONS)
+@pytest.mark.parametrize("key", ["q", "q-merge", "q-7"])
+def test_an_answer_is_recorded_whatever_its_place(asked, key):
+    quiz.choice(key, "Which pair?", OPTIONS)
     radio = asked["links"][0][0][0]
-    radio.index = 0
-    radio.index = 1
-    assert asked["answers"] == [("q", "Which pair?", False), ("q", "Which pair?", True)]
+    radio.index = radio.options.index("the longest")
+    radio.index = radio.options.index("a < b & c")
+    assert asked["answers"] == [(key, "Which pair?", False), (key, "Which pair?", True)]
+
+
+def test_the_right_option_stands_anywhere_but_always_at_the_same_place(asked):
+    options = [("one", False, "no"), ("two", True, "yes"), ("three", False, "no")]
+    places = []
+    for key in [f"q-{i}" for i in range(300)] * 2:
+        quiz.choice(key, "Which?", options)
+        places.append(asked["links"][-1][0][0].options.index("two"))
+    assert places[:300] == places[300:]
+    # 100 each are expected, with a standard deviation of 8
+    assert all(67 < places[:300].count(place) < 133 for place in range(3))
+    texts = asked["shown"][-1]["text/plain"].splitlines()[1:]
+    assert [text.split()[-1] for text in texts] == list(asked["links"][-1][0][0].options)
 
 
 @pytest.mark.parametrize(

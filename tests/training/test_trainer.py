@@ -161,6 +161,18 @@ def test_the_bar_shows_speed_and_is_silent_where_asked(monkeypatch, capsys):
     assert "tokens/s" in capsys.readouterr().err
 
 
+def test_the_bar_stands_before_the_first_evaluation(monkeypatch, capsys):
+    monkeypatch.delenv("COURSE_QUIET")
+    shown = []
+
+    def evaluate(model):
+        shown.append(capsys.readouterr().err)
+        return 1.0
+
+    train(fresh(), counting_up(), TrainSettings(2), evaluate=evaluate, evaluate_at=[0])
+    assert "0/2" in shown[0]
+
+
 def test_the_loss_is_the_mean_surprise():
     logits = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[0, 1, 2], [3, 4, 0]])

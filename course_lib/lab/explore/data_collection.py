@@ -123,7 +123,7 @@ def _verdict(said: str, colour: str) -> str:
 def _preformatted(marked: str) -> str:
     look = (
         "white-space:pre-wrap;overflow-wrap:anywhere;font-size:12.5px;margin:6px"
-        " 0;padding:8px;background:#f6f6f4"
+        " 0;padding:8px;background:#f6f6f4;color:#222222"
     )
     return f"<pre style='{look}'>{marked}</pre>"
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 SHORTEST_ALT = 20
+SMALLEST = 0.8  # of its width: letters of 8.5 points are then 9 pixels high
 
 
 def require_alt(alt: str) -> str:
@@ -47,11 +48,16 @@ def image(fig: Figure, alt: str, dpi: int = 160, colours: int = 64) -> str:
 
 
 def img(data: bytes, width: int, alt: str) -> str:
-    """An HTML image that carries its own bytes."""
+    """An HTML image that carries its own bytes.
+
+    On a narrow screen it shrinks to no less than `SMALLEST` of its width and is moved sideways
+    instead: what is written in it can still be read.
+    """
+    widest = f"max(100%, {round(SMALLEST * width)}px)"
     return (
         f'<img alt="{html.escape(alt, quote=True)}"'
         f' src="data:image/png;base64,{base64.b64encode(data).decode()}" width="{width}"'
-        ' style="max-width: 100%; height: auto; margin: 2px 0; border-radius: 6px">'
+        f' style="max-width: {widest}; height: auto; margin: 2px 0; border-radius: 6px">'
     )
 
 
@@ -103,7 +109,8 @@ def slideshow(
         player = widgets.Play(value=start, min=0, max=len(frames) - 1, interval=interval)
         widgets.jslink((player, "value"), (slider, "index"))
         controls.insert(0, player)
-    return Explorer([widgets.HBox(controls), stack], frames[start])
+    row = widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap"))
+    return Explorer([row, stack], frames[start])
 
 
 def grid(

@@ -205,7 +205,7 @@ def _cells(values: Tensor, ghosts: list[list[bool]], title: str, colour: str) ->
     for numbers, pale in zip(values.tolist(), ghosts, strict=True):
         for number, ghost in zip(numbers, pale, strict=True):
             look = (
-                "border:1px dashed;opacity:.55"
+                "border:1px dashed;color:#6b6b6b"
                 if ghost
                 else f"border:1px solid;background:{colour}22"
             )

@@ -1,0 +1,35 @@
+// What every page of the book needs, with figures or without.
+
+// On paper nothing can be opened: hints, solutions and folded outputs are printed open, and fold again afterwards.
+(function () {
+  var opened = [];
+  window.addEventListener("beforeprint", function () {
+    opened = Array.from(document.querySelectorAll("details:not([open])"));
+    opened.forEach(function (fold) { fold.open = true; });
+  });
+  window.addEventListener("afterprint", function () {
+    opened.forEach(function (fold) { fold.open = false; });
+    opened = [];
+  });
+})();
+
+// The theme calls its search button by another name than the one that is written on it.
+document.addEventListener("DOMContentLoaded", function () {
+  document.querySelectorAll(".search-button-field").forEach(function (button) { button.removeAttribute("aria-label"); });
+});
+
+// A figure that is wider than the screen can be moved sideways, by the keyboard too.
+(function () {
+  function reach() {
+    document.querySelectorAll(".widget-html-content, .widget-html-content > div").forEach(function (part) {
+      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+      else part.removeAttribute("tabindex");
+    });
+  }
+  window.addEventListener("resize", reach);
+  window.addEventListener("load", function () {
+    new ResizeObserver(reach).observe(document.querySelector("article") || document.body);
+  });
+  document.addEventListener("input", reach);
+  document.addEventListener("click", function () { setTimeout(reach, 50); });
+})();

@@ -1,0 +1,73 @@
+// Names the controls of interactive figures and questions for screen readers, in words. ipywidgets draws players with
+// buttons of icons only, sliders whose handle has no name and tells an index, and options that belong to no group.
+(function () {
+  if (window.courseControls) return;
+  window.courseControls = true;
+
+  function set(element, attributes) {
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value && element.getAttribute(name) !== value) element.setAttribute(name, value);
+    }
+  }
+
+  function words(element) {
+    return element ? element.textContent.trim() : "";
+  }
+
+  function nameSlider(slider) {
+    const name = words(slider.querySelector(".widget-label"));
+    const shown = words(slider.querySelector(".widget-readout"));
+    const handle = slider.querySelector(".noUi-handle");
+    if (handle) set(handle, { "aria-label": name, "aria-valuetext": shown && `${name}: ${shown}` });
+  }
+
+  function namePlayer(player) {
+    const row = player.closest(".widget-hbox");
+    const of = words(row && row.querySelector(".widget-slider .widget-label")) || "the figure";
+    const [play, stop, repeat] = player.querySelectorAll("button");
+    const verb = play.querySelector(".fa-pause") ? "Pause" : "Play";
+    set(play, { "aria-label": `${verb}: ${of}`, title: verb });
+    set(stop, { "aria-label": `Back to the start: ${of}`, title: "Back to the start" });
+    set(repeat, {
+      "aria-label": `Repeat: ${of}`,
+      title: "Repeat",
+      "aria-pressed": String(repeat.classList.contains("mod-active")),
+    });
+  }
+
+  function nameChoice(choice) {
+    set(choice, { role: "group", "aria-label": words(choice.querySelector(".widget-label")) });
+    for (const button of choice.querySelectorAll("button")) {
+      set(button, { "aria-pressed": String(button.classList.contains("mod-active")) });
+    }
+  }
+
+  function nameQuestion(options) {
+    const question = options.closest(".widget-vbox");
+    set(options, { role: "radiogroup", "aria-label": words(question && question.querySelector("b")) });
+  }
+
+  const KINDS = [
+    [".widget-slider", nameSlider],
+    [".widget-play", namePlayer],
+    [".widget-toggle-buttons", nameChoice],
+    [".course-quiz .widget-radio-box", nameQuestion],
+  ];
+
+  let due = false;
+  function nameAll() {
+    due = false;
+    for (const [kind, name] of KINDS) document.querySelectorAll(kind).forEach(name);
+  }
+
+  // Widgets are drawn late, and write an index into the slider's words at each move.
+  new MutationObserver(function () {
+    if (!due) due = Boolean(setTimeout(nameAll, 50));
+  }).observe(document.documentElement, {
+    subtree: true,
+    childList: true,
+    characterData: true,
+    attributeFilter: ["class", "aria-valuetext"],
+  });
+  nameAll();
+})();
