@@ -17,7 +17,8 @@ BOX = """# 03 · Byte-pair encoding
 
 A promise.
 
-> **You will be able to** merge. **You need** Python. **Time** 60 minutes · runs in under 2 minutes. **Papers** none."""
+> **You will be able to** merge. **You need** Python.
+> **Time** 60 minutes · runs in under 2 minutes. **Papers** none."""
 HINTS = "\n".join(
     f"<details><summary>{hint}</summary>...</details>"
     for hint in ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
