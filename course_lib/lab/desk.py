@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
+from nbformat.v4 import new_markdown_cell
 
 from course_lib.files import read_json, write_atomically, write_json
 from course_lib.lab import course_map
@@ -60,19 +61,28 @@ def read_notebook(file: Path) -> NotebookNode:
 
 
 def working_copy(original: Path) -> NotebookNode:
-    """A lesson to work in: no outputs, and what a solution says is folded like the solution.
+    """A lesson to work in: no outputs, and solutions as folded text, which no "run all" runs.
 
-    Raises ValueError where the original can't be read.
+    What follows an exercise takes the solution from the library. Raises ValueError where the
+    original can't be read.
     """
     try:
         notebook = read_notebook(original)
     except ValueError as error:
         raise ValueError(f"{error}: `git checkout {original.name}` there restores it") from None
     clear_outputs(notebook)
-    for cell in notebook.cells:
-        if "solution" in cell.metadata.get("tags", []):
-            cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
+    notebook.cells = [
+        folded_solution(cell) if "solution" in cell.metadata.get("tags", []) else cell
+        for cell in notebook.cells
+    ]
     return notebook
+
+
+def folded_solution(cell: NotebookNode) -> NotebookNode:
+    """A solution, without the check of it, as text that opens on a click."""
+    code = cell.source.rpartition("\n\ncheck.")[0] or cell.source
+    text = f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n</details>"
+    return new_markdown_cell(text, id=cell.id, metadata={"tags": ["solution"]})
 
 
 def content_hash(notebook: NotebookNode) -> str:

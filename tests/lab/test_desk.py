@@ -21,13 +21,23 @@ def course(tmp_path, monkeypatch):
     return tmp_path / "notebooks", tmp_path / "my_course"
 
 
+SOLVED = "def f_solution():\n    return 2\n\ncheck.f(f_solution)"
+FOLDED = """<details><summary>Solution</summary>
+
+```python
+def f_solution():
+    return 2
+```
+</details>"""
+
+
 def store(file, source):
     """Store an executed lesson: text, a cell, and a solution."""
     shown = [new_output("display_data", {"text/html": "<b>1</b>"})]
     cells = [
         new_markdown_cell("# A lesson", id="a"),
         new_code_cell(source, id="b", outputs=shown, execution_count=1),
-        new_code_cell("y = 2", id="c", metadata={"tags": ["solution"]}, execution_count=2),
+        new_code_cell(SOLVED, id="c", metadata={"tags": ["solution"]}, execution_count=2),
     ]
     notebook = new_notebook(cells=cells, metadata={"widgets": {"state": {}}})
     file.write_text(nbformat.writes(notebook), encoding="utf-8")
@@ -56,10 +66,10 @@ def test_copies_are_fresh_folded_and_trusted(course):
         ["00_start.ipynb", "06_attention.ipynb"], desk.NEW
     )
     notebook = nbformat.read(folder / "06_attention.ipynb", as_version=4)
-    assert [cell.source for cell in notebook.cells] == ["# A lesson", "x = 1", "y = 2"]
-    assert [(cell.outputs, cell.execution_count) for cell in notebook.cells[1:]] == [([], None)] * 2
+    assert [cell.source for cell in notebook.cells] == ["# A lesson", "x = 1", FOLDED]
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code", "markdown"]
+    assert (notebook.cells[1].outputs, notebook.cells[1].execution_count) == ([], None)
     assert "widgets" not in notebook.metadata
-    assert notebook.cells[2].metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
     assert NotebookNotary().check_signature(notebook)
     assert {file: file.read_bytes() for file in originals.iterdir()} == before
 
