@@ -20,13 +20,17 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test models notebooks book bench handout clean
+.PHONY: help lab anew test models notebooks book bench handout handout-check clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
 
-lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up and open notebook 00 in JupyterLab
-	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+lab: $(VENV)/.lab $(VENV)/.plays  ## set everything up, make your copies in my_course and open 00 there in JupyterLab
+	@$(BIN)/python -m course_lib.lab.desk
+	$(BIN)/python -m jupyterlab $(AS_ROOT) $(LAB_FLAGS) my_course/00_start_here.ipynb
+
+anew: $(VENV)/.lab  ## begin a lesson anew, ONLY="06"; your old copy stays under another name
+	@$(BIN)/python -m course_lib.lab.desk --anew $(ONLY)
 
 test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests (WORKERS=2 at a time)
 	$(BIN)/ruff check .
@@ -45,8 +49,11 @@ book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only
 bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into MEASURED.md (about fifteen minutes)
 	$(BIN)/python -m benchmarks
 
-handout: $(VENV)/.all  ## copies of the notebooks without solutions and outputs, in build/handout
-	$(BIN)/python tools/notebooks.py --handout build/handout
+handout: $(VENV)/.all  ## copies without solutions and outputs for a class, in build/handout (ONLY="06" for some)
+	$(BIN)/python tools/notebooks.py $(ONLY) --handout build/handout
+
+handout-check: $(VENV)/.all $(VENV)/.plays  ## run the handouts of all lessons, unanswered and answered (about twenty minutes; ONLY="06" for some)
+	HANDOUTS="$(or $(ONLY),all)" $(BIN)/python -m pytest -n $(WORKERS) --dist=load tests/notebooks/test_handouts.py
 
 clean:  ## remove what was built (to install everything anew as well: rm -r .venv)
 	rm -rf build book/_build .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ collect_ignore_glob = ["tests/**/*.ipynb"]
 LONG = (
     "tests/browser/",
     "notebooks/",
+    "tests/notebooks/test_handouts.py",
     "tests/training/",
     "tests/alignment/",
     "tests/test_train_command.py",

@@ -1,8 +1,9 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
-The pages and notebooks are copied to `book/_build/source`, where four things are changed that only
+The pages and notebooks are copied to `book/_build/source`, where five things are changed that only
 the book needs: the start page gets its lessons, links between notebooks lead to pages, a folded
-solution says that it is one, and the code of a question, which names the right answer, is left out.
+solution says that it is one, the code of a question, which names the right answer, is left out, and
+what a prediction is about stays folded.
 Every warning of Sphinx is an error.
 """
 
@@ -51,6 +52,7 @@ def stage(source: Path, notebooks: Path) -> None:
         notebook = json.loads((notebooks / lesson.file).read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             adapt(cell)
+        fold_predicted_outputs(notebook["cells"])
         (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
     start = (BOOK / "index.md").read_text(encoding="utf-8")
     (source / "index.md").write_text(
@@ -72,6 +74,25 @@ def adapt(cell: dict) -> None:
         }
     if "".join(cell["source"]).lstrip().startswith("quiz.choice("):
         tags.append("remove-input")  # the call names the right answer
+
+
+def fold_predicted_outputs(cells: list[dict]) -> None:
+    """Fold what a prediction is about, the outputs between it and the next text, until a reader
+    asks for it; leave out what an untouched exercise prints."""
+    predicted = False
+    for cell in cells:
+        tags = cell["metadata"].setdefault("tags", [])
+        if cell["cell_type"] == "markdown":
+            _, asked, after = "".join(cell["source"]).rpartition("<summary>Predict first, then")
+            predicted = bool(asked) and not re.search(r"(?m)^#+ ", after)
+        elif "exercise" in tags:
+            tags.append("remove-output")
+        elif predicted and "solution" not in tags:
+            tags.append("hide-output")
+            cell["metadata"]["mystnb"] = {
+                "code_prompt_show": "Made your guess? Show the output",
+                "code_prompt_hide": "Hide the output",
+            }
 
 
 def lessons_as_myst(present: list[course_map.Lesson]) -> str:

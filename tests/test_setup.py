@@ -159,7 +159,7 @@ def test_conda_installs_the_same():
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "lab", "test", "models", "notebooks", "book", "bench", "handout", "clean"]
+    "target", "help lab anew test models notebooks book bench handout handout-check clean".split()
 )
 def test_makefile_has(target):
     dry_run = subprocess.run(

@@ -35,6 +35,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from course_lib.lab import course_map
+from course_lib.lab.desk import clear_outputs
 
 NOTEBOOKS = course_map.NOTEBOOKS
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -346,10 +347,7 @@ def handout(notebook: NotebookNode) -> NotebookNode:
     """A copy for a class: no solutions, no outputs."""
     copy = nbformat.from_dict(json.loads(json.dumps(notebook)))
     copy.cells = [cell for cell in copy.cells if "solution" not in cell.metadata.get("tags", [])]
-    for cell in copy.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    copy.metadata.pop("widgets", None)
+    clear_outputs(copy)
     return copy
 
 

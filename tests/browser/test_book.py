@@ -160,9 +160,19 @@ def solutions_are_folded_and_exercises_are_not(page):
         assert solution.locator("pre").first.is_visible()
 
 
+def what_is_predicted_is_folded_until_asked_for(page):
+    folds = page.locator("div.cell.tag_hide-output details.hide")
+    assert folds.count() > 0 and page.locator("div.tag_exercise > .cell_output").count() == 0
+    for fold in folds.all():
+        assert not fold.locator(".cell_output").is_visible()
+        fold.get_by_text("Made your guess? Show the output").click()
+        assert fold.locator(".cell_output").is_visible()
+
+
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_lesson_works_without_a_kernel(page, book, lesson):
     open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    what_is_predicted_is_folded_until_asked_for(page)
     every_slider_changes_its_figure(page)
     every_player_plays(page)
     every_option_of_a_question_has_feedback(page)
@@ -171,6 +181,7 @@ def test_lesson_works_without_a_kernel(page, book, lesson):
 
 def test_lesson_works_on_a_web_server(page, web_address):
     open_lesson(page, f"{web_address}/notebooks/{LESSONS[0]}")
+    what_is_predicted_is_folded_until_asked_for(page)
     every_slider_changes_its_figure(page)
 
 

@@ -10,23 +10,27 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from course_lib.lab import course_map
-from tests.notebooks.rules import RULES, Lesson
+from tests.notebooks.rules import PENDING, RULES, Lesson, all_quizzes_are_balanced
 from tools import notebooks as tool
 
 BOX = """# 03 · Byte-pair encoding
 
 A promise.
 
-> **You will be able to** merge. **You need** Python. **Time** 60 minutes · runs in under 2 minutes. **Papers** none."""
+> **You will be able to** merge. **You need** Python.
+> **Time** 60 minutes · runs in under 2 minutes.
+> **Papers** [Sennrich et al. 2016](https://arxiv.org/abs/1508.07909); Gage's own."""
 HINTS = "\n".join(
     f"<details><summary>{hint}</summary>...</details>"
     for hint in ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
 )
-PREDICT = "<details><summary>Predict first, then open</summary>It grows.</details>"
+FOLD = "<details><summary>Predict first, then open</summary>It grows.</details>"
+PREDICT = f"**Predict first.** Does it grow?\n\n{FOLD}"
 IMAGE = '<img alt="A curve that falls from left to right" src="data:image/png;base64,AAAA">'
 MAP = course_map.as_html("03")
 QUOTED = "tools.notebooks.first_line"
 CHECKED = "count_pairs"  # the checker that the exercises below call
+KEY = "<code>Counter(pairwise(ids))</code>"
 SOLUTION = f"course_lib.lab.solutions.bpe.{CHECKED}_solution"
 
 
@@ -51,6 +55,15 @@ def exercise(number: int) -> list[NotebookNode]:
     return [new_markdown_cell(text), skeleton, solution]
 
 
+def question(right: int, text: str = "no") -> str:
+    """A call that asks a question whose right option has this place and text; the wrong ones are
+    'wrong'."""
+    options = [("wrong", False, "No."), ("also wrong", False, "No.")]
+    options.insert(right % 3, (text, True, "Yes."))
+    typed = ",\n    ".join(map(repr, options))
+    return f'quiz.choice("q{right}", "Which?", [\n    {typed}])'
+
+
 def good_cells() -> list[NotebookNode]:
     filler = " ".join(["word"] * 70)
     steps = [
@@ -58,7 +71,7 @@ def good_cells() -> list[NotebookNode]:
         for i in range(14)
         for cell in (new_markdown_cell(f"## Why {i}?\n\n{filler}"), code("x = 1", "1\n"))
     ]
-    ask = 'quiz.choice("q", "?", [])'
+    ask = "\n".join(map(question, range(4)))
     return [
         new_markdown_cell(BOX),
         new_code_cell(
@@ -78,7 +91,7 @@ def good_cells() -> list[NotebookNode]:
         *exercise(1),
         *exercise(2),
         *exercise(3),
-        code(f"{ask}\n{ask}\n{ask}"),
+        code(ask),
         new_markdown_cell("## Paper and this notebook\n\nAll of it."),
         new_markdown_cell("## Summary\n\nFive lines."),
     ]
@@ -128,6 +141,11 @@ def change(find: str, old: str, new: str):
         cell.source = cell.source.replace(old, new)
 
     return breaker
+
+
+def say(text: str):
+    """Add a paragraph below a heading."""
+    return change("## Why 3", "## Why 3?", f"## Why 3?\n\n{text}")
 
 
 def edit(find: str, action):
@@ -250,19 +268,114 @@ BROKEN = {
         edit("x = 1", lambda cell: cell.metadata.update(execution={"iopub.execute_input": "now"})),
         edit("x = 1", printing("/home/me/course")),
     ],
+    "code_fits_the_page": [
+        change("x = 1", "x = 1", "x = " + "1 + " * 24 + "1"),
+        change("def first_line", "def", "# " + "x" * 99 + "\ndef"),
+    ],
+    "predictions_ask_outside": [
+        change("**Predict first.**", "**Predict first.** Does it grow?", ""),
+        change("**Predict first.**", "**Predict first.** Does it grow?", "Does it grow?"),
+        change("**Predict first.**", "Does it grow?", "It may grow."),
+        change("**Predict first.**", "Does it grow?", "Does it grow?\n\nWe shall see."),
+        change("**Predict first.**", ">It grows.", ">\n\nDoes it shrink, too?\n\nIt grows."),
+    ],
+    "asserts_say_why": [
+        change("x = 1", "x = 1", "assert True"),
+        change("x = 1", "x = 1", "if True:\n    assert x > 1, 'too short'"),
+    ],
+    "quizzes_are_balanced": [
+        change("quiz.choice", "('no'", "('the longest of them'"),
+        change("quiz.choice", question(1), question(0)),
+    ],
+    "hints_are_no_answers": [
+        change("Exercise 2", "Hint 3: the line</summary>...", f"Hint 3: the line</summary>{KEY}")
+    ],
+    "speaks_the_fields_language": [
+        say("a chance, the probability, a probability, chances, chance, chance"),
+        say("a chance"),
+        change("## Why 3", "## Why 3?", "## Which chance?"),
+        change("x = 1", "x = 1", "x = f'a chance of {x}'"),
+    ],
+    "bold_terms_come_back": [say("the **residual stream**")],
+    "outside_links_are_links": [
+        change(
+            "**Papers**", "[Sennrich et al. 2016](https://arxiv.org/abs/1508.07909)", "Sen 2016"
+        ),
+        change("**Papers**", "Gage's own", "Gage 1994"),
+        say("https://arxiv.org"),
+        say("arXiv:1508.07909"),
+    ],
 }
 
 
 def test_a_good_notebook_keeps_every_rule(stored):
     lesson = stored(good_cells())
-    assert {rule.__name__: rule(lesson) for rule in RULES} == {rule.__name__: [] for rule in RULES}
+    rules = [*RULES, *PENDING]
+    assert {rule.__name__: rule(lesson) for rule in rules} == {rule.__name__: [] for rule in rules}
+
+
+FINE = {
+    "code_fits_the_page": [change("x = 1", "x = 1", "x = " + "1 + " * 23 + "1234")],
+    "predictions_ask_outside": [
+        change("**Predict first.**", ">It grows.", ">It grows.\n\nWhy? It eats.")
+    ],
+    "asserts_say_why": [
+        change("x = 1", "x = 1", "assert x, 'this held for the seed as shipped'"),
+        change("x = 1", "x = 1", "assert x, f'{x}'"),
+    ],
+    "quizzes_are_balanced": [
+        change("quiz.choice", question(0), question(0, "the longest of them")),
+        edit("quiz.choice", lambda cell: cell.update(source="\n".join([question(0)] * 3))),
+    ],
+    "hints_are_no_answers": [
+        change(
+            "Exercise 2", "Hint 3: the line</summary>...", "Hint 3: the line</summary>Counter(…)"
+        )
+    ],
+    "speaks_the_fields_language": [
+        say("a chance, a **probability**, and a probability"),
+        say("by chance, in place, the slope of the line"),
+        say("`chance` and <code>chance</code>"),
+        change("x = 1", "x = 1", "chance = 1"),
+    ],
+    "bold_terms_come_back": [
+        say("the **residual stream**. Residual streams add up"),
+        say("**not in the glossary**"),
+    ],
+    "outside_links_are_links": [
+        say("[arXiv:1508.07909](https://arxiv.org/abs/1508.07909)"),
+        say("`https://arxiv.org` and <https://arxiv.org>"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changer"),
+    [pytest.param(name, c, id=f"{name}-{i}") for name in FINE for i, c in enumerate(FINE[name])],
+)
+def test_what_a_rule_allows(stored, name, changer):
+    (rule,) = (rule for rule in PENDING if rule.__name__ == name)
+    cells = copy.deepcopy(good_cells())
+    changer(cells)
+    assert rule(stored(cells)) == []
+
+
+def test_all_quizzes_together_have_closer_bounds(stored):
+    lesson = stored(good_cells())
+    assert all_quizzes_are_balanced([lesson, lesson]) == []
+    cells = copy.deepcopy(good_cells())
+    for old, new in ((0, question(0, "the longest of them")), (3, question(3, "the very longest"))):
+        change("quiz.choice", question(old), new)(cells)
+    assert all_quizzes_are_balanced([stored(cells)]) == [
+        "the right option is the longest in 2 of 4 questions"
+    ]
 
 
 @pytest.mark.parametrize(
     ("rule", "breaker"),
     [
         pytest.param(rule, breaker, id=f"{rule.__name__}-{i}")
-        for rule in RULES
+        for rule in [*RULES, *PENDING]
         for i, breaker in enumerate(BROKEN[rule.__name__])
     ],
 )
