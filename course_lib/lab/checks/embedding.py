@@ -37,7 +37,7 @@ def one_hot(attempt: Attempt) -> str:
                 " multiplies a table of floats by floats only: make them floats."
             )
         _diagnose(got, want, *_one_hot_slips(want, torch.tensor(ids, dtype=torch.long)))
-        expect(got, want, f"the one-hot rows of {ids} with V = {V}")
+        expect(got, want, f"the one-hot rows of {ids} with V = {V}", same_kind=True)
     return "right: one row per token, one 1 per row."
 
 
