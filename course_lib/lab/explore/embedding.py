@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLACK, BLUE, COLOURS, GREY, MARKERS, RED
+from course_lib.lab.progress import track_progress
 from course_lib.layers.position import rotary_angles, rotary_frequencies, rotate_halves
 
 # --------------------------------------------------------------------------------------------------
@@ -26,7 +27,10 @@ def geometry(tables: Mapping[int, Tensor], classes: Sequence[str]) -> Widget:
     """
     last = torch.nn.functional.normalize(list(tables.values())[-1], dim=-1)
     axes = torch.linalg.svd(last - last.mean(0), full_matrices=False).Vh[:2].T
-    pictures = [_cloud(table, axes, classes, step) for step, table in tables.items()]
+    pictures = [
+        _cloud(table, axes, classes, step)
+        for step, table in track_progress(tables.items(), "drawing")
+    ]
     return frames.slideshow(pictures, list(tables), name="training steps", start=len(tables) - 1)
 
 

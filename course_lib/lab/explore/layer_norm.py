@@ -13,6 +13,7 @@ from torch import Tensor
 from course_lib.lab import plots
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLUE, COLOURS, DASHES, GREY, RED, SKY
+from course_lib.lab.progress import track_progress
 from course_lib.layers.norm import layer_norm, rms_norm
 
 # --------------------------------------------------------------------------------------------------
@@ -92,7 +93,10 @@ def depth(
     """Slide the number of layers and the scale of their weights. `measure(depth, scale)` gives, for
     each arrangement, the RMS of the stream after each layer, the RMS of the gradient there, and the
     cosine of the stream with the input."""
-    pictures = [[_depth_frame(measure(n, scale), n, scale) for scale in scales] for n in depths]
+    pictures = [
+        [_depth_frame(measure(n, scale), n, scale) for scale in scales]
+        for n in track_progress(depths, "measuring stacks")
+    ]
     start = (depths.index(30) if 30 in depths else 0, scales.index(1.0) if 1.0 in scales else 0)
     return frames.grid(
         pictures,
@@ -147,7 +151,10 @@ def learning_rates(
 ) -> Widget:
     """Slide the learning rate; see the loss at each step, for each arrangement of shape (steps,
     seeds, rates), beside those of two n-gram models."""
-    pictures = [_rate_frame(curves, i, rate, unigram, four_gram) for i, rate in enumerate(rates)]
+    pictures = [
+        _rate_frame(curves, i, rate, unigram, four_gram)
+        for i, rate in enumerate(track_progress(rates, "drawing"))
+    ]
     return frames.slideshow(
         pictures, [f"{rate:.2g}" for rate in rates], "learning rate", start=start
     )
