@@ -1,4 +1,4 @@
-"""Keep the size of the numbers in check: LayerNorm and RMSNorm."""
+"""Keep the scale of the numbers in check: LayerNorm and RMSNorm."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ def layer_norm(
     bias: Float[Tensor, "C"],
     eps: float = 1e-5,
 ) -> Float[Tensor, "*B C"]:
-    """Shift and scale each vector to mean 0 and variance 1, then apply learned size and offset.
+    """Shift and scale each vector to mean 0 and variance 1, then apply a learned weight and bias.
 
     >>> import torch
     >>> layer_norm(torch.tensor([1.0, 3.0]), torch.ones(2), torch.zeros(2))
@@ -46,7 +46,7 @@ def layer_norm_backward(
 
     The outputs feel neither a common shift of `x` nor (but for `eps`) a stretch of it, so the
     gradient keeps nothing along these two directions: both parts are taken out, and the rest is
-    divided by the deviation.
+    divided by the standard deviation.
 
     >>> import torch
     >>> upstream, x = torch.tensor([[1.0, 0, 0, 0], [1, 7, 7, 9]])
@@ -56,9 +56,9 @@ def layer_norm_backward(
     """
     dtype, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
     centred = x - x.mean(-1, keepdim=True)
-    deviation = ((centred**2).mean(-1, keepdim=True) + eps).sqrt()
-    y, g = centred / deviation, upstream.to(x.dtype) * weight
-    dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / deviation
+    std = ((centred**2).mean(-1, keepdim=True) + eps).sqrt()
+    y, g = centred / std, upstream.to(x.dtype) * weight
+    dx = (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / std
     C = x.shape[-1]
     gradients = dx, (upstream * y).reshape(-1, C).sum(0), upstream.reshape(-1, C).sum(0)
     return tuple(gradient.to(dtype) for gradient in gradients)
@@ -67,15 +67,15 @@ def layer_norm_backward(
 def rms_norm(
     x: Float[Tensor, "*B C"], weight: Float[Tensor, "C"], eps: float = 1e-6
 ) -> Float[Tensor, "*B C"]:
-    """Scale each vector to a mean square of 1, without shifting it, then apply a learned size.
+    """Scale each vector to a mean square of 1, without shifting it, then apply a learned weight.
 
     >>> import torch
     >>> rms_norm(torch.tensor([1.0, 5.0, 5.0, 7.0]), torch.ones(4))
     tensor([0.2000, 1.0000, 1.0000, 1.4000])
 
     Source: Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4. `eps`, which keeps zeros from
-    being divided by zero, is 1e-6 in DeepSeek's and Llama's code. 16-bit numbers are reckoned with
-    in float32, as torch does.
+    being divided by zero, is 1e-6 in DeepSeek's models and 1e-5 in Llama 2 and 3. 16-bit numbers
+    are reckoned with in float32, as torch does.
     """
     wide = at_least_float32(x)
     return (wide / ((wide**2).mean(-1, keepdim=True) + eps).sqrt() * weight).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Where a token stands: waves to add to its vector, or rotations of its queries and keys."""
+"""Positions of tokens: sinusoids to add to their vectors, or rotations of queries and keys."""
 
 from functools import lru_cache
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 def rotary_frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "P"]:
-    """Give the turning speed of each pair of numbers, in radians per place: base^(-2i / width).
+    """Give the frequency of each pair of numbers, in radians per position: base^(-2i / width).
 
-    They go from fast to slow.
+    They go from high to low.
 
     >>> rotary_frequencies(4, base=100.0)
     tensor([1.0000, 0.1000])
@@ -22,24 +22,26 @@ def rotary_frequencies(width: int, base: float = 10_000.0) -> Float[Tensor, "P"]
     return base ** (-torch.arange(0, width, 2) / width)
 
 
-def rotary_angles(places: Int[Tensor, "T"], speeds: Float[Tensor, "P"]) -> Float[Tensor, "T P"]:
-    """Tell how far each of the `P` pairs has turned at each place, in radians."""
-    return places[:, None].float() * speeds
+def rotary_angles(
+    positions: Int[Tensor, "T"], frequencies: Float[Tensor, "P"]
+) -> Float[Tensor, "T P"]:
+    """Give the angle by which each of the `P` pairs is rotated at each position, in radians."""
+    return positions[:, None].float() * frequencies
 
 
 def sinusoidal_positions(
-    places: Int[Tensor, "T"], width: int, base: float = 10_000.0
+    positions: Int[Tensor, "T"], width: int, base: float = 10_000.0
 ) -> Float[Tensor, "T C"]:
-    """Mark each place by a sine and a cosine per speed, a vector to add to the token's.
+    """Give each position a sine and a cosine per frequency, a vector to add to the token's.
 
     Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
     """
-    turned = rotary_angles(places, rotary_frequencies(width, base).to(places.device))
-    return torch.stack([turned.sin(), turned.cos()], -1).flatten(1)
+    angles = rotary_angles(positions, rotary_frequencies(width, base).to(positions.device))
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
 class SinusoidalPosition(nn.Module):
-    """`sinusoidal_positions` with the interface of a learned table, `table(places)`.
+    """`sinusoidal_positions` with the interface of a learned table, `table(positions)`.
 
     It has nothing to learn, but a precision, as a table has: that of the model it was moved to with
     `model.to(dtype)`.
@@ -52,14 +54,14 @@ class SinusoidalPosition(nn.Module):
         # a type that `to` can change
         self.register_buffer("precision", torch.empty(0), persistent=False)
 
-    def forward(self, places: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
-        return sinusoidal_positions(places, self.d_model, self.base).to(self.precision.dtype)
+    def forward(self, positions: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
+        return sinusoidal_positions(positions, self.d_model, self.base).to(self.precision.dtype)
 
 
 def rotate_halves(
-    x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]
+    x: Float[Tensor, "*B T D"], angles: Float[Tensor, "T P"]
 ) -> Float[Tensor, "*B T D"]:
-    """Turn each pair of numbers by its angle; number i is paired with number i + D/2.
+    """Rotate each pair of numbers by its angle; number i is paired with number i + D/2.
 
     As in Llama's and most code.
 
@@ -70,25 +72,25 @@ def rotate_halves(
     `rotate_interleaved`'s there.
     """
     first, second = x.chunk(2, dim=-1)
-    cos, sin = turned.cos().to(x.dtype), turned.sin().to(x.dtype)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 def rotate_interleaved(
-    x: Float[Tensor, "*B T D"], turned: Float[Tensor, "T P"]
+    x: Float[Tensor, "*B T D"], angles: Float[Tensor, "T P"]
 ) -> Float[Tensor, "*B T D"]:
-    """Turn each pair of numbers by its angle; number 2i is paired with 2i + 1, as in the paper."""
+    """Rotate each pair of numbers by its angle; as in the paper, 2i is paired with 2i + 1."""
     return (
-        rotate_halves(x[..., halves_order(x.shape[-1])], turned)
+        rotate_halves(x[..., halves_order(x.shape[-1])], angles)
         .unflatten(-1, (2, -1))
         .mT.flatten(-2)
     )
 
 
 def halves_order(width: int) -> Int[Tensor, "D"]:
-    """Give the order that carries neighbours into halves: the even places first, then the odd ones.
+    """Give the order that carries neighbours into halves: even numbers first, then odd ones.
 
-    `rotate_halves(x[..., order], turned)` equals `rotate_interleaved(x, turned)[..., order]`.
+    `rotate_halves(x[..., order], angles)` equals `rotate_interleaved(x, angles)[..., order]`.
 
     >>> halves_order(6)
     tensor([0, 2, 4, 1, 3, 5])
@@ -97,10 +99,10 @@ def halves_order(width: int) -> Int[Tensor, "D"]:
 
 
 class RotaryPosition(nn.Module):
-    """Rotary positions for `SelfAttention(position=...)`: queries and keys turn by their place.
+    """Rotary positions for `SelfAttention(position=...)`, which rotates queries and keys.
 
-    They are (B, H, T, d_head). A dot product of two turned vectors depends on how far apart they
-    stand, not on where. `start` is the place of the first token, for a text that goes on where a
+    They are (B, H, T, d_head). A dot product of two rotated vectors depends on how far apart they
+    stand, not on where. `start` is the position of the first token, for a text that goes on where a
     cache ends. Angles are reckoned in float32, whatever `x` is.
     """
 
@@ -129,8 +131,8 @@ def rotary_tables(
 
     Kept, since all layers of a model ask for the same, and so does each text that is written.
     """
-    turned = rotary_angles(
+    angles = rotary_angles(
         torch.arange(start, end, device=device), rotary_frequencies(width, base).to(device)
     )
-    cos, sin = turned.cos().to(dtype), turned.sin().to(dtype)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)

@@ -41,6 +41,8 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
     "02": {
         "cells": (40, 92)
     },  # nine steps of one pipeline, each shown on a small example and then measured
+    "04": {"cells": (40, 100)},  # two subjects, embedding and position, in short cells
+    "05": {"cells": (40, 100)},  # its one long experiment is cut into short cells
 }
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")

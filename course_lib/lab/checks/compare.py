@@ -2,7 +2,9 @@
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set, ValuesView
+from decimal import Decimal
+from fractions import Fraction
 from numbers import Number
 from typing import Any
 
@@ -17,44 +19,68 @@ class Wrong(Exception):
     """The sentence a learner should read about a wrong answer: what is wrong, and why."""
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    """Shows a value in few letters; tensors and arrays inside a container by their shape."""
+
+    def repr_Tensor(self, value: Any, level: int) -> str:
+        return f"tensor{tuple(value.shape)}" if value.ndim else number(value.item())
+
+    repr_Parameter = repr_ndarray = repr_Tensor
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 100
 _short.maxlist = _short.maxtuple = _short.maxset = _short.maxfrozenset = 12
 _short.maxdict = 8
+LONGEST = 160  # letters of a description
 
 
 def describe(value: Any) -> str:
     """Name a value in a few words, by type, shape or content.
 
     >>> describe(torch.zeros(2, 3))
-    'a tensor of shape (2, 3)'
+    'a tensor of shape (2, 3) [0, 0, 0, 0, ...]'
     >>> describe([1, 2])
     'the list [1, 2]'
     """
     if isinstance(value, Tensor | np.ndarray) and value.ndim:
-        return (
-            f"a {'tensor' if isinstance(value, Tensor) else 'numpy array'} of shape"
-            f" {tuple(value.shape)}"
-        )
+        return _described_array(value)
     if isinstance(value, Tensor):
         return f"the tensor {number(value.item())}"
     if value is None or isinstance(value, bool | str | bytes):
         return _short.repr(value)
-    if isinstance(value, Number):
+    if isinstance(value, Number | np.generic):
         return number(value)
-    return f"the {type(value).__name__} {_short.repr(value)}"
+    told = f"the {type(value).__name__} {_short.repr(value)}"
+    return told if len(told) <= LONGEST else f"{told[: LONGEST - 20]} ... {told[-12:]}"
+
+
+def _described_array(value: Tensor | np.ndarray) -> str:
+    """Name kind, shape, the type of its numbers if it isn't the usual one, and the first four."""
+    kind = "tensor" if isinstance(value, Tensor) else "numpy array"
+    dtype = str(value.dtype).removeprefix("torch.")
+    usual = ("float32", "int64") if kind == "tensor" else ("float64", "int64")
+    shape = f"of shape {tuple(value.shape)}{'' if dtype in usual else f', {dtype},'}"
+    first = value.reshape(-1)[:4].tolist()
+    more = ", ..." if math.prod(value.shape) > 4 else ""
+    return f"a {kind} {shape} [{', '.join(map(number, first))}{more}]"
 
 
 def number(value: Number) -> str:
     """Write a number with at most six digits that matter."""
+    value = value.item() if isinstance(value, np.generic) else value
     return f"{value:.6g}" if isinstance(value, float) else _short.repr(value)
 
 
-def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
+def expect(
+    got: Any, want: Any, what: str, tolerance: float = 1e-5, same_kind: bool = False
+) -> None:
     """Raise `Wrong`, naming types, shapes or values, unless `got` equals `want`.
 
-    Floats may differ by `tolerance`, relative to the larger of 1 and the wanted size. A tuple may
-    stand for a list and a tensor of one number for a number; a list never stands for a tensor.
+    Floats may differ by `tolerance`, relative to the larger of 1 and the wanted size. The numbers
+    decide, not what holds them: any precision, numpy or torch, a tensor of one number for a number,
+    a tuple, a tensor or another sequence for a list. But a list never stands for a tensor or a set.
+    With `same_kind`, whole numbers, floats and booleans in a tensor don't stand for each other.
 
     >>> expect([1, 2, 3], [1, 2, 4], "the ids")
     Traceback (most recent call last):
@@ -62,13 +88,13 @@ def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
     course_lib.lab.checks.compare.Wrong: the ids, position 2: got 3, expected 4.
     """
     if isinstance(want, Tensor | np.ndarray) and want.ndim:
-        _expect_array(got, torch.as_tensor(want), what, tolerance)
+        _expect_array(got, torch.as_tensor(want), what, tolerance, same_kind)
     elif isinstance(want, Mapping):
-        _expect_mapping(got, want, what, tolerance)
+        _expect_mapping(got, want, what, tolerance, same_kind)
     elif isinstance(want, Set):
         _expect_set(got, want, what)
     elif isinstance(want, Sequence) and not isinstance(want, str | bytes):
-        _expect_sequence(got, want, what, tolerance)
+        _expect_sequence(got, want, what, tolerance, same_kind)
     elif isinstance(want, str | bytes):
         _expect_text(got, want, what)
     elif isinstance(_scalar(want), Number) and not isinstance(_scalar(want), bool):
@@ -78,30 +104,37 @@ def expect(got: Any, want: Any, what: str, tolerance: float = 1e-5) -> None:
 
 
 def is_like(got: Any, slip: Any, tolerance: float = 1e-4) -> bool:
-    """Tell whether a number or a tensor is the one that a certain slip gives; never true for
-    anything else."""
-    if not isinstance(got, Tensor | float | int):
+    """Tell whether a number, a tensor or a list of numbers is the one that a certain slip gives;
+    never true for anything else."""
+    got, slip = _numbers(got), _numbers(slip)
+    if got is None or slip is None or got.shape != slip.shape:
         return False
-    got, slip = (torch.as_tensor(value).detach().double() for value in (got, slip))
-    return got.shape == slip.shape and torch.allclose(
-        got, slip, rtol=tolerance, atol=1e-6, equal_nan=True
-    )
+    return torch.allclose(got, slip, rtol=tolerance, atol=1e-6, equal_nan=True)
 
 
-def recognise(got: Any, *slips: tuple[Any, str]) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got."""
+def _numbers(value: Any) -> Tensor | None:
+    """Real numbers in any container as a tensor of doubles; None for everything else."""
+    kind = Tensor | np.ndarray | np.generic | float | int | list | tuple
+    try:
+        value = torch.as_tensor(value) if isinstance(value, kind) else None
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+    return None if value is None or value.is_complex() else value.detach().cpu().double()
+
+
+def recognise(got: Any, *slips: tuple[Any, str], want: Any = None) -> None:
+    """Raise `Wrong` with the sentence of the first slip whose result is the one we got; a slip that
+    can't be told from the wanted result says nothing."""
     for slip, sentence in slips:
-        if is_like(got, slip):
+        if is_like(got, slip) and not is_like(slip, want):
             raise Wrong(sentence)
 
 
 def _scalar(value: Any) -> Any:
-    """Turn a tensor or array without axes into its number."""
-    return (
-        value.item()
-        if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0
-        else value
-    )
+    """Turn a tensor or array without axes into its number, and other exact numbers into a float."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
+        return value.item()
+    return float(value) if isinstance(value, Fraction | Decimal) else value
 
 
 def _same(got: Any, want: Any) -> bool:
@@ -177,28 +210,29 @@ def _listed(items: Set) -> str:
     return ", ".join(some) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
 
 
-def _expect_mapping(got: Any, want: Mapping, what: str, tolerance: float) -> None:
+def _expect_mapping(got: Any, want: Mapping, what: str, tolerance: float, kind: bool) -> None:
     if not isinstance(got, Mapping):
         raise Wrong(f"{what}: got {describe(got)}, expected a dict.")
     _expect_set(got.keys(), want.keys(), f"{what}, keys")
     for key in want:
-        expect(got[key], want[key], f"{what}, entry {_short.repr(key)}", tolerance)
+        expect(got[key], want[key], f"{what}, entry {_short.repr(key)}", tolerance, kind)
 
 
-def _expect_sequence(got: Any, want: Sequence, what: str, tolerance: float) -> None:
+def _expect_sequence(got: Any, want: Sequence, what: str, tolerance: float, kind: bool) -> None:
+    if isinstance(got, ValuesView) or (isinstance(got, Tensor | np.ndarray) and got.ndim):
+        got = list(got)
     if not isinstance(got, Sequence) or isinstance(got, str | bytes):
-        hint = " (`.tolist()` turns it into one)" if isinstance(got, Tensor | np.ndarray) else ""
-        raise Wrong(f"{what}: got {describe(got)}, expected a {type(want).__name__}{hint}.")
+        raise Wrong(f"{what}: got {describe(got)}, expected a {type(want).__name__}.")
     if len(got) != len(want):
         raise Wrong(
             f"{what}: {len(got)} items, expected {len(want)}. Got {describe(got)}, expected"
             f" {describe(want)}."
         )
     for i, (g, w) in enumerate(zip(got, want, strict=True)):
-        expect(g, w, f"{what}, position {i}", tolerance)
+        expect(g, w, f"{what}, position {i}", tolerance, kind)
 
 
-def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
+def _expect_array(got: Any, want: Tensor, what: str, tolerance: float, same_kind: bool) -> None:
     if isinstance(got, np.ndarray):
         got = torch.as_tensor(got)
     if not isinstance(got, Tensor):
@@ -208,8 +242,9 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
         )
     if got.shape != want.shape:
         raise Wrong(_shape_message(got, want, what, tolerance))
-    if want.is_floating_point() != got.is_floating_point():
-        raise Wrong(f"{what}: numbers of type {got.dtype}, expected {want.dtype}.")
+    other_kind = "" if _kind(got) == _kind(want) else f" Yours are {_kind(got)}s ({got.dtype})."
+    if got.is_complex() > want.is_complex() or (same_kind and other_kind):
+        raise Wrong(f"{what}: the numbers are {_kind(got)}s ({got.dtype}), not {_kind(want)}s.")
     got, want = got.detach().cpu().double(), want.detach().cpu().double()
     if int(bad := (got.isnan() & ~want.isnan()).sum()):
         raise Wrong(f"{what}: {bad} of {got.numel()} numbers are NaN. {NAN}")
@@ -219,8 +254,16 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float) -> None:
         here, there = number(got[place].item()), number(want[place].item())
         raise Wrong(
             f"{what}: right shape, but {int(off.sum())} of {off.numel()} numbers differ; the first"
-            f" at {list(place)}: got {here}, expected {there}.{_array_hint(got, want, tolerance)}"
+            f" at {list(place)}: got {here}, expected {there}."
+            f"{_array_hint(got, want, tolerance)}{other_kind}"
         )
+
+
+def _kind(numbers: Tensor) -> str:
+    """Say whether they are complex numbers, floats, truth values or whole numbers."""
+    if numbers.is_complex() or numbers.is_floating_point():
+        return "complex number" if numbers.is_complex() else "float"
+    return "truth value" if numbers.dtype == torch.bool else "whole number"
 
 
 def _close(got: Tensor, want: Tensor, tolerance: float) -> Tensor:

@@ -6,40 +6,32 @@ learner's object through `attempt(...)`, compares with an outside truth, and rai
 sentence the learner should read.
 """
 
-import ctypes
 import dis
 import functools
 import importlib
 import inspect
 import itertools
 import linecache
-import threading
+import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from course_lib.lab import progress
+from course_lib.lab.checks import running
 from course_lib.lab.checks.compare import Wrong, describe, expect
+from course_lib.lab.checks.running import TookTooLong, call_within, innermost, torch_calls
 
-__all__ = ["Attempt", "Verdict", "Wrong", "checker", "describe", "expect"]
+__all__ = ["Attempt", "Verdict", "Wrong", "checker", "describe", "expect", "torch_calls"]
 
-SECONDS = 5.0  # for one call of the learner's function
+SECONDS = 8.0  # of computing, for all calls of the learner's function in one check
 ITEMS = 100_000  # taken from a generator before it counts as endless
 MARKS = {"not attempted": "[ ]", "wrong": "[x]", "ok": "[ok]"}
 
 
 class NotAttempted(Exception):
     """The skeleton is still untouched."""
-
-
-class TookTooLong(BaseException):
-    """Raised inside the learner's code when its time is up; no `except Exception` there swallows
-    it."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +91,16 @@ def solution_of(lab: str, name: str) -> Any:
 def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
     attempt = Attempt(answer)
     try:
-        attempt.require_callable(judge.__name__)
-        praise = judge(attempt)
+        with running.few_lines():
+            attempt.require_callable(judge.__name__)
+            praise = judge(attempt)
     except (NotAttempted, NotImplementedError):
         return Verdict(
             "not attempted", "not attempted yet. Fill in the function above and run the cell again."
         )
     except Wrong as reason:
-        return Verdict("wrong", str(reason))
+        besides = f"\n    Besides, {attempt.changed}" if attempt.changed else ""
+        return Verdict("wrong", f"{reason}{besides}")
     except Exception as error:  # the judge stumbled over a result of a kind that it did not foresee
         reason = f"{type(error).__name__}: {error}"
         return Verdict(
@@ -114,30 +108,36 @@ def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
             f"your function returned {describe_safely(attempt.result)}, and the check cannot work"
             f" with that ({reason}). Is it the kind of object that the exercise asks for?",
         )
+    if attempt.changed:
+        return Verdict("wrong", f"the result is right, but {attempt.changed}")
     return Verdict("ok", praise or "right.")
 
 
 class Attempt:
     """The learner's object, to be called by a judge. `answer` is the object itself, `result` what
-    it returned last."""
+    it returned last, `changed` says which argument it changed though it should not."""
 
     def __init__(self, answer: Any):
         self.answer = answer
         self.result: Any = None
+        self.changed: str | None = None
+        self.seconds, self.calls = SECONDS, 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it with copies of the arguments, for at most `SECONDS`; a generator is turned into a
-        list.
+        """Call it with copies of the arguments; a generator is turned into a list.
 
         Tensors that require a gradient, modules and generators of random numbers are handed over as
-        they are.
+        they are. An answer that changes an argument is refused, even if its results are right.
         """
         return self.call(self.answer, *args, **kwargs)
 
     def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
         """Call something that the learner made, a method or a returned function, with the same
         care."""
-        result = self._run(function, _copy(args), _copy(kwargs))
+        given = running.copied((args, kwargs))
+        before = running.copied(given, keep_graph=False)
+        result = self._run(function, *given)
+        self.changed = self.changed or running.changed_argument(function, before, given)
         if result is None and not is_skeleton(function):
             raise Wrong(
                 f"your function returned None {_called(args, kwargs)}. Is a `return` missing?"
@@ -156,13 +156,11 @@ class Attempt:
     def _run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         _require_signature(function, args, kwargs)
         told = _called(args, kwargs)  # now, before the learner's code can change them
+        began, self.calls = time.thread_time(), self.calls + 1
         try:
-            self.result = call_within(SECONDS, lambda: _drained(function(*args, **kwargs)))
+            self.result = call_within(self.seconds, lambda: _drained(function(*args, **kwargs)))
         except TookTooLong:
-            raise Wrong(
-                f"your function was still running after {SECONDS:.0f} seconds, {told}, so it was"
-                " stopped. Is there a loop that never ends?"
-            ) from None
+            raise Wrong(self._too_long(told)) from None
         except (Exception, SystemExit) as error:
             # torch raises it too: "softmax_lastdim_kernel_impl" not implemented for 'Long'
             if isinstance(error, NotImplementedError) and "not implemented for" not in str(error):
@@ -170,7 +168,16 @@ class Attempt:
             raise Wrong(
                 f"your function stopped with {_told(error, function)}\n    It was {told}."
             ) from None
+        finally:
+            self.seconds -= time.thread_time() - began
         return self.result
+
+    def _too_long(self, told: str) -> str:
+        together = f" (all {self.calls} calls of this check together)" if self.calls > 1 else ""
+        return (
+            f"your function was still running after {SECONDS:g} seconds{together}, {told}, so it"
+            " was stopped. Is there a loop that never ends, or more work than the question needs?"
+        )
 
     def require_callable(self, name: str) -> None:
         """Refuse a result where the function itself is wanted."""
@@ -185,7 +192,7 @@ class Attempt:
 
 def is_skeleton(function: Callable) -> bool:
     """True for a function whose body does nothing (`...`, `pass` or a docstring)."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code = getattr(innermost(function), "__code__", None)
     idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
     return code is not None and all(step.opname in idle for step in dis.get_instructions(code))
 
@@ -209,18 +216,6 @@ def _require_signature(function: Callable, args: tuple, kwargs: dict) -> None:
 def _drained(result: Any) -> Any:
     """Turn a generator, or another iterator, into a list."""
     return list(itertools.islice(result, ITEMS)) if isinstance(result, Iterator) else result
-
-
-def _copy(value: Any) -> Any:
-    """Copy containers, tensors and arrays, which the learner might change; hand over everything
-    else as it is."""
-    if isinstance(value, Tensor):
-        return value if value.requires_grad else value.clone()
-    if type(value) is dict:
-        return {key: _copy(item) for key, item in value.items()}
-    if type(value) in (list, tuple, set):
-        return type(value)(_copy(item) for item in value)
-    return value.copy() if isinstance(value, np.ndarray | bytearray | Counter) else value
 
 
 def _called(args: tuple, kwargs: dict) -> str:
@@ -247,10 +242,9 @@ def _told(error: BaseException, function: Callable) -> str:
 def _file(function: Callable) -> str | None:
     """The file, or the notebook's cell, that a function, a class or an object's class was typed
     in."""
-    function = inspect.unwrap(function)
-    owner = function if isinstance(function, type) else type(function)
-    own = [thing for thing in vars(owner).values() if inspect.isfunction(thing)]
-    for thing in [function, *own]:
+    function = innermost(function)
+    own = vars(function).values() if isinstance(function, type) else []
+    for thing in [function, *filter(inspect.isfunction, own)]:
         if code := getattr(thing, "__code__", None):
             return code.co_filename
     return None
@@ -262,38 +256,3 @@ def describe_safely(value: Any) -> str:
         return describe(value)
     except Exception:
         return f"an object of type {type(value).__name__}"
-
-
-def call_within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Call a function; if it takes longer, raise `TookTooLong` inside it, again and again until it
-    ends.
-
-    Python code is stopped between two bytecodes, in any thread and on any system; one long call
-    into C (a giant matrix product) is stopped only when it returns.
-    """
-    thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
-
-    def watch() -> None:
-        wait = seconds
-        while not ended.wait(wait):
-            with lock:
-                if not ended.is_set():
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        thread, ctypes.py_object(TookTooLong)
-                    )
-            wait = 0.5
-
-    try:
-        threading.Thread(target=watch, daemon=True).start()
-        return function()
-    finally:
-        over = False
-        while not over:
-            try:
-                with lock:
-                    # takes back what was not raised yet
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)
-                    ended.set()
-                over = True
-            except TookTooLong:  # time ran out in these very lines: try again
-                pass

@@ -2,12 +2,24 @@
 
 import cmath
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+
+
+def _diagnose(got: Any, want: Tensor, *slips: tuple[Any, str]) -> None:
+    """Recognise a slip by its numbers, unless these inputs cannot tell it from the right answer."""
+    recognise(got, *(slip for slip in slips if not is_like(slip[0], want)))
+
+
+def _random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
 
 # Exercise 1
 # --------------------------------------------------------------------------------------------------
@@ -16,274 +28,357 @@ from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
 @checker
 def one_hot(attempt: Attempt) -> str:
     """Turn ids (T,) into rows (T, V) with a single 1 each."""
-    for ids, V in (([2, 0, 2, 4], 5), ([1, 3], 4)):
-        want = torch.tensor([[float(i == v) for v in range(V)] for i in ids])
-        got = attempt(torch.tensor(ids), V)
+    for ids, V in (([2, 0, 2, 4], 7), ([1, 3], 5), ([0], 1), ([], 3)):
+        want = torch.tensor([[float(i == v) for v in range(V)] for i in ids]).view(len(ids), V)
+        got = attempt(torch.tensor(ids, dtype=torch.long), V)
         if isinstance(got, Tensor) and not got.is_floating_point() and is_like(got, want):
             raise Wrong(
-                "the ones are in the right places, but they are whole numbers. torch multiplies a"
-                " table of decimals by decimals only: make them floats."
+                f"the ones are in the right columns, but their type is {got.dtype}. torch"
+                " multiplies a table of floats by floats only: make them floats."
             )
-        recognise(
-            got,
-            (
-                want.T,
-                (
-                    f"one column per token: the shape is ({V}, {len(ids)}). Tokens are the rows:"
-                    f" ({len(ids)}, {V})."
-                ),
-            ),
-            (
-                want.roll(-1, 1),
-                "each 1 stands one place too far left. Ids count from 0, as columns do.",
-            ),
-            (
-                want.roll(1, 1),
-                "each 1 stands one place too far right. Ids count from 0, as columns do.",
-            ),
-            (
-                want * torch.tensor(ids)[:, None],
-                "you wrote the id itself into its place. It should be a 1.",
-            ),
-            (
-                want.amax(0),
-                "that is one row for the whole text: a bag. Each token needs a row of its own.",
-            ),
-            (
-                want.sum(0),
-                (
-                    "that is one row for the whole text, with counts: a bag. Each token needs its"
-                    " own row."
-                ),
-            ),
-            (1 - want, "zeros and ones are swapped: everything is hot but the token."),
-        )
-        expect(got, want, f"the one-hot rows of {ids} among {V}")
+        _diagnose(got, want, *_one_hot_slips(want, torch.tensor(ids, dtype=torch.long)))
+        expect(got, want, f"the one-hot rows of {ids} with V = {V}", same_kind=True)
     return "right: one row per token, one 1 per row."
+
+
+def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
+    T, V = want.shape
+    if T == 0:
+        return []
+    return [
+        (
+            want.T,
+            f"one column per token: the shape is ({V}, {T}). Tokens are the rows: ({T}, {V}).",
+        ),
+        (
+            want[:, : int(ids.max()) + 1],
+            "there is a column for each id up to the largest in this text only. The table needs"
+            f" all V = {V} columns, also for tokens that do not occur.",
+        ),
+        (want.roll(-1, 1), "each 1 stands one column too far left. Ids count from 0."),
+        (want.roll(1, 1), "each 1 stands one column too far right. Ids count from 0."),
+        (want * ids[:, None], "you wrote the id itself into its column. It should be a 1."),
+        (
+            want.amax(0),
+            "that is one row for the whole text: a bag. Each token needs a row of its own.",
+        ),
+        (
+            want.sum(0),
+            "that is one row for the whole text, with counts: a bag. Each token needs its own row.",
+        ),
+        (1 - want, "zeros and ones are swapped: everything is hot but the token."),
+    ]
 
 
 # Exercise 2
 # --------------------------------------------------------------------------------------------------
 
-PLANE = torch.tensor([[1.0, 0.2], [5.0, 6.0], [0.4, 0.1], [1.3, -0.4], [-2.0, -0.5], [0.2, 1.0]])
-
-
-def _ranked(scores: list[float], i: int, k: int, itself: bool = False) -> Tensor:
-    others = [j for j in range(len(scores)) if itself or j != i]
-    return torch.tensor(sorted(others, key=lambda j: -scores[j])[:k])
-
 
 @checker
-def nearest(attempt: Attempt) -> str:
-    """Name the k rows that point most nearly the same way as row i."""
-    rows, k = PLANE.tolist(), 3
-    for i in (0, 5):
-        cosines = [math.cos(math.atan2(*rows[i][::-1]) - math.atan2(*row[::-1])) for row in rows]
-        products = [
-            math.dist(rows[i], (0, 0)) * math.dist(row, (0, 0)) * c
-            for row, c in zip(rows, cosines, strict=True)
-        ]
-        far = [math.dist(rows[i], row) for row in rows]
-        got = attempt(PLANE, i, k)
-        got = (
-            torch.tensor(got)
-            if isinstance(got, list | tuple) and got and isinstance(got[0], int)
-            else got
-        )
-        if isinstance(got, Tensor) and got.is_floating_point():
-            raise Wrong(
-                f"you returned {describe(got)}: how near they are. The question is which: return"
-                " the row numbers."
-            )
-        want = _ranked(cosines, i, k)
-        if is_like(got, want):
-            continue
-        recognise(
-            got,
-            (
-                _ranked(cosines, i, k, itself=True),
-                f"row {i} is in your list: nothing is nearer to it than itself.",
-            ),
-            (
-                _ranked(products, i, k),
-                (
-                    "those are the largest dot products, which long rows win. Divide by the"
-                    " lengths: directions count."
-                ),
-            ),
-            (
-                _ranked(products, i, k, itself=True),
-                (
-                    "those are the largest dot products, which long rows win, and the row itself is"
-                    " among them. Compare directions, and leave the row out."
-                ),
-            ),
-            (
-                _ranked([-d for d in far], i, k),
-                "those are the nearest points in a straight line. Compare directions.",
-            ),
-            (
-                _ranked([-c for c in cosines], i, k),
-                "those point the other way: the smallest cosines. Take the largest.",
-            ),
-        )
-        expect(got, want, f"the {k} nearest to row {i}")
-    return "right: directions are compared, and nobody is a neighbour of itself."
+def embedding_backward(attempt: Attempt) -> str:
+    """Give the gradient for a table (V, C) from those of the vectors that were looked up."""
+    for ids, V, C in (([1, 4, 4, 1, 0], 7, 3), ([2, 2, 5, 2, 0, 5], 8, 2), ([0], 1, 4), ([], 3, 2)):
+        upstream = _random(len(ids), C, seed=V)
+        rows = [[j for j, i in enumerate(ids) if i == v] for v in range(V)]
+        want = torch.stack([upstream[js].sum(0) for js in rows])
+        got = attempt(torch.tensor(ids, dtype=torch.long), upstream, V)
+        if ids:
+            _diagnose(got, want, *_backward_slips(want, upstream, ids, rows))
+        expect(got, want, f"the gradient for ids {ids} with V = {V}, C = {C}")
+    return "right: each row gets the sum of what came back from its readings."
+
+
+def _backward_slips(
+    want: Tensor, upstream: Tensor, ids: list[int], rows: list[list[int]]
+) -> list[tuple[Any, str]]:
+    count = torch.tensor([len(js) for js in rows])[:, None]
+    last, first = torch.zeros_like(want), torch.zeros_like(want)
+    for v, js in enumerate(rows):
+        if js:
+            last[v], first[v] = upstream[js[-1]], upstream[js[0]]
+    kept = (
+        "a row that was read more than once keeps the gradient of one reading only. All are added:"
+        " `gradient[ids] += upstream` does not do that, `index_add` does."
+    )
+    return [
+        (last, kept),
+        (first, kept),
+        (
+            want / count.clamp(min=1),
+            "you took the mean over the readings of a row. Gradients of one and the same number"
+            " are added.",
+        ),
+        (want / len(ids), "you divided by T. The gradients for the rows are sums, not means."),
+        (
+            count.expand_as(want).float(),
+            "you counted the readings. Each brings its own gradient from `upstream`: add those.",
+        ),
+        (
+            upstream,
+            f"that is `upstream` as it came, a row per position ({len(ids)}). The table has a row"
+            f" per token of the vocabulary (V = {len(want)}).",
+        ),
+        (want.T, "right numbers, but transposed: the table has a row per token, (V, C)."),
+        (
+            want[: max(ids) + 1],
+            f"rows are missing: the table has V = {len(want)} of them, also for tokens that do not"
+            " occur.",
+        ),
+        (
+            upstream.sum(0).expand_as(want),
+            "every row got the sum of all gradients. A row gets those of its own readings.",
+        ),
+        (-want, "every sign is wrong. A gradient is handed back as it came, not subtracted."),
+    ]
 
 
 # Exercise 3
 # --------------------------------------------------------------------------------------------------
 
+OPPOSITES = torch.tensor([[2.0, 0], [1, 3], [-3, 0], [3, 3], [-1, -2]])
+TWINS = torch.tensor([[1.0, 2, 0], [3, 1, 1], [0, 1, -2], [2, 1, 1], [3, 1, 1], [-1, 0, 4]])
 
-def _turned(x: float, y: float, angle: float) -> Tensor:
-    z = complex(x, y) * cmath.exp(1j * angle)
-    return torch.tensor([z.real, z.imag])
+
+def _many_rows() -> Tensor:
+    lengths = torch.tensor([0.3, 5, 1, 0.2, 8, 2, 0.5, 3, 0.1, 6, 1, 4])[:, None]
+    return _random(12, 4, seed=8) * lengths
+
+
+def _ranked(scores: list[float], leave_out: int | None = None) -> list[int]:
+    others = [j for j in range(len(scores)) if j != leave_out]
+    return sorted(others, key=lambda j: -scores[j])
+
+
+def _row_numbers(got: Any) -> Any:
+    """Write what was returned as a list of whole numbers, if it can be meant as one."""
+    if isinstance(got, Tensor | np.ndarray):
+        got = got.tolist()
+    if isinstance(got, list | tuple) and all(hasattr(one, "__index__") for one in got):
+        return [one.__index__() for one in got]
+    return got
 
 
 @checker
-def turn(attempt: Attempt) -> str:
-    """Turn a pair of numbers by an angle in radians, anticlockwise."""
-    for x, y, angle in ((3.0, 1.0, 0.7), (-1.0, 2.0, 2.5)):
-        c, s = math.cos(angle), math.sin(angle)
-        got = attempt(x, y, angle)
-        if isinstance(got, tuple | list) and len(got) == 2:
-            got = torch.tensor([float(got[0]), float(got[1])])
-        later = c * x - s * y
-        recognise(
-            got,
-            (_turned(x, y, -angle), "that turns clockwise. Change the sign of the sines."),
-            (
-                _turned(x, y, math.radians(angle)),
-                "that angle was taken for degrees. It comes in radians.",
-            ),
-            (
-                _turned(x, y, math.degrees(angle)),
-                "the angle was turned into degrees. sin and cos want radians.",
-            ),
-            (
-                torch.tensor([c * x + s * y, s * x + c * y]),
-                "both lines have a plus. The new x is c x - s y.",
-            ),
-            (
-                torch.tensor([c * x, s * y]),
-                "each number was only scaled. A turn mixes the two: x also gets some of y.",
-            ),
-            (
-                torch.tensor([later, s * later + c * y]),
-                "the second line used the new x. It needs the old one: keep both first.",
-            ),
-            (_turned(x, y, angle).flip(0), "the two results are swapped."),
+def nearest(attempt: Attempt) -> str:
+    """Name the k rows that point most nearly the same way as row i."""
+    table = _many_rows()
+    trials = [(table, 0, 4), (table, 7, 5), (table, 3, 1)]
+    trials += [(OPPOSITES, 0, 4), (OPPOSITES, 2, 4), (TWINS, 1, 2), (TWINS, 4, 3)]
+    for rows, i, k in trials:
+        _judge_nearest(attempt(rows, i, k), rows.double().tolist(), i, k)
+    return "right: directions are compared, and nobody is a neighbour of itself."
+
+
+def _judge_nearest(got: Any, rows: list[list[float]], i: int, k: int) -> None:
+    length = [math.hypot(*row) for row in rows]
+    products = [sum(a * b for a, b in zip(rows[i], row, strict=True)) for row in rows]
+    cosines = [p / length[i] / n for p, n in zip(products, length, strict=True)]
+    want, told = _ranked(cosines, i)[:k], f"the {k} nearest to row {i} of {len(rows)}"
+    if isinstance(got, Tensor) and got.is_floating_point():
+        both = _ranked(cosines)[:k], want
+        if any(is_like(got, torch.tensor([cosines[j] for j in some])) for some in both):
+            raise Wrong("you returned how near they are. The question is which: the row numbers.")
+        if is_like(got, torch.tensor(want, dtype=torch.float)):
+            raise Wrong("the right rows, but as floats. Row numbers are whole numbers.")
+    got = _row_numbers(got)
+    if got == want:
+        return
+    far = [-math.dist(rows[i], row) for row in rows]
+    slips = (
+        (
+            products,
+            "those are the largest dot products, which long rows win: divide by the lengths",
+        ),
+        (far, "those are the nearest points in a straight line. Compare directions"),
+        ([-c for c in cosines], "those point the other way: the smallest cosines"),
+        ([abs(c) for c in cosines], "an opposite direction (cosine -1) is far, not near"),
+    )
+    if got == _ranked(cosines)[:k]:
+        raise Wrong(f"row {i} is in your list: nothing is nearer to it than itself.")
+    for scores, sentence in slips if len(rows) > 10 and k > 1 else ():  # else they could agree
+        if got == _ranked(scores, i)[:k] != want:
+            raise Wrong(f"{sentence}.")
+        if got == _ranked(scores)[:k]:
+            raise Wrong(f"{sentence}. And row {i} itself does not count.")
+    if isinstance(got, list):
+        _judge_list(got, want, i, told)
+    if isinstance(got, list) and len(got) == k and all(type(j) is int for j in got):
+        raise Wrong(f"{told}: got the rows {got}, expected {want}.")
+    raise Wrong(f"{told}: got {describe(got)}, expected the {k} row numbers {want}.")
+
+
+def _judge_list(got: list, want: list[int], i: int, told: str) -> None:
+    if i in got and len(got) == len(want):
+        raise Wrong(
+            f"row {i} is in your list. Its own cosine must lose against all others, also against"
+            " -1, and another row that equals it must not be dropped in its place."
         )
-        expect(got, _turned(x, y, angle), f"({x:g}, {y:g}) turned by {angle} radians")
-    return "right: the length stays, the direction turns."
+    if len(got) == len(want) and sorted(map(str, got)) == sorted(map(str, want)):
+        raise Wrong(f"{told}: the right rows in the wrong order: got {got}, nearest first: {want}.")
+    if len(got) != len(want):
+        raise Wrong(f"{told}: {len(got)} rows, expected {len(want)}: {want}.")
 
 
 # Exercise 4
 # --------------------------------------------------------------------------------------------------
 
 
+def _rotated(x: float, y: float, angle: float) -> Tensor:
+    z = complex(x, y) * cmath.exp(1j * angle)
+    return torch.tensor([z.real, z.imag])
+
+
 def _rotary(
-    x: Tensor, base: float, first: int = 0, sign: int = 1, power: float = 2.0, beside: bool = False
+    x: Tensor,
+    base: float,
+    first: int = 0,
+    sign: float = 1,
+    power: float = 2.0,
+    beside: bool = False,
 ) -> Tensor:
-    """Turn each pair by complex numbers; `beside` pairs neighbours, `power` is 2 in base^(-power i
-    / D)."""
+    """Rotate each pair by complex numbers.
+
+    `beside` pairs neighbours, `power` is the 2 of base^(-2 i / D), `first` the first position.
+    """
     T, D = x.shape
     out = torch.empty_like(x)
     for t in range(T):
         for i in range(D // 2):
             one, two = (2 * i, 2 * i + 1) if beside else (i, i + D // 2)
             angle = sign * (t + first) * base ** (-power * i / D)
-            out[t, [one, two]] = _turned(x[t, one].item(), x[t, two].item(), angle)
+            out[t, [one, two]] = _rotated(x[t, one].item(), x[t, two].item(), angle)
     return out
 
 
 @checker
 def rotary(attempt: Attempt) -> str:
-    """Turn the rows of (T, D) by their place, number i paired with i + D/2."""
-    for T, D in ((5, 6), (3, 8)):
-        x = torch.randn(T, D, generator=torch.Generator().manual_seed(D))
-        got = attempt(x, 100.0)
-        recognise(
-            got,
-            (
-                _rotary(x, 100.0, beside=True),
-                (
-                    "right turns, other pairs: you paired neighbours, as the paper does. Here"
-                    " number i belongs to i + D/2."
-                ),
-            ),
-            (
-                _rotary(x, 100.0, first=1),
-                "the first row is turned already. Places count from 0, and place 0 does not turn.",
-            ),
-            (
-                _rotary(x, 100.0, sign=-1),
-                (
-                    "you turn the other way. The scores would be right, but the exercise wants"
-                    " anticlockwise."
-                ),
-            ),
-            (
-                _rotary(x, 100.0, power=0.0),
-                "all pairs turn at the same speed. Pair i turns at base ** (-2 * i / D).",
-            ),
-            (
-                _rotary(x, 100.0, power=1.0),
-                "the slow pairs are too fast: the exponent is -2 i / D, and the 2 is missing.",
-            ),
-            (
-                _rotary(x, 100.0, power=-2.0),
-                "the speeds grow with i. The exponent is negative: the first pair is the fastest.",
-            ),
-            (_rotary(x, 10_000.0), "you used base 10,000 whatever the argument says."),
-        )
-        if isinstance(got, Tensor) and got.shape == x.shape and torch.equal(got, x):
-            raise Wrong("nothing is turned.")
-        expect(got, _rotary(x, 100.0), f"x of shape {T, D}, turned")
-    return "right: each row at its own angle, each pair at its own speed."
+    """Rotate the rows of (T, D) by their position, number i paired with i + D/2."""
+    for T, D, base in ((5, 6, 70.0), (3, 8, 10.0), (4, 2, 50.0), (40, 4, 1000.0), (1, 4, 30.0)):
+        x = _random(T, D, seed=D)
+        want = _rotary(x, base)
+        got = attempt(x, base)
+        _diagnose(got, want, *_rotary_slips(x, base, want))
+        expect(got, want, f"x of shape {T, D} with base {base:g}")
+    return "right: each row by its own angle, each pair at its own frequency."
+
+
+def _rotary_slips(x: Tensor, base: float, want: Tensor) -> list[tuple[Any, str]]:
+    T, D = x.shape
+    angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D // 2) / D)
+    first, second = x.chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    new = first * cos - second * sin
+    return [
+        (
+            _rotary(x, base, beside=True),
+            "right angles, other pairs: you paired neighbours, as the paper does. Here number i"
+            " belongs to i + D/2.",
+        ),
+        (
+            _rotary(x, base, first=1),
+            "the first row is rotated already. Positions count from 0, and position 0 stays.",
+        ),
+        (
+            _rotary(x, base, sign=-1),
+            "you rotate the other way. The scores would be right, but the formulas above have the"
+            " minus in x'.",
+        ),
+        (
+            _rotary(x, base, power=0.0),
+            "all pairs rotate at the same frequency. Pair i has base ** (-2 * i / D).",
+        ),
+        (
+            _rotary(x, base, power=1.0),
+            "the later pairs are too fast: the exponent is -2 i / D, and the 2 is missing.",
+        ),
+        (
+            _rotary(x, base, power=4.0),
+            "the later pairs are too slow: the exponent is -2 i / D, and yours is -4 i / D. Did"
+            " you divide by D/2, the number of pairs?",
+        ),
+        (
+            _rotary(x, base, power=-2.0),
+            "the frequencies grow with i. The exponent is negative: the first pair is the fastest.",
+        ),
+        (_rotary(x, 10_000.0), "you used base 10,000 whatever the argument says."),
+        (
+            _rotary(x, base, sign=180 / math.pi),
+            "the angles were turned into degrees. sin and cos want radians.",
+        ),
+        (
+            _rotary(x, base, sign=math.pi / 180),
+            "the angles were taken for degrees. They are radians as they stand.",
+        ),
+        (
+            torch.cat([new, new * sin + second * cos], -1),
+            "the second half was made from the new first half. Both formulas use the old numbers.",
+        ),
+        (
+            torch.cat([first * cos + second * sin, first * sin + second * cos], -1),
+            "both formulas have a plus. The new x is x cos - y sin.",
+        ),
+        (torch.cat([first * cos, second * sin], -1), "a rotation mixes: x' also has some of y."),
+        (want.roll(D // 2, -1), "right numbers, but the two halves are swapped."),
+        (x, "nothing is rotated."),
+    ]
 
 
 # Exercise 5
 # --------------------------------------------------------------------------------------------------
 
 
+def _by_rows(W: Tensor, n_heads: int, order: list[int]) -> Tensor:
+    """Reorder the rows of each head."""
+    D = len(W) // n_heads
+    return torch.stack([W[h * D + i] for h in range(n_heads) for i in order])
+
+
 @checker
 def to_halves(attempt: Attempt) -> str:
-    """Reorder the rows of a weight matrix made for neighbouring pairs to serve halves."""
-    for D, C in ((6, 4), (8, 8)):
-        W = torch.randn(D, C, generator=torch.Generator().manual_seed(D))
-        rows = [*range(0, D, 2), *range(1, D, 2)]
-        want = torch.stack([W[i] for i in rows])
-        back = torch.stack([W[rows.index(i)] for i in range(D)])
-        got = attempt(W)
-        columns = W[:, [*range(0, C, 2), *range(1, C, 2)]]
-        recognise(
-            got,
-            (W, "nothing is moved."),
-            (
-                back,
-                (
-                    "that is the way back, from halves to neighbours. Your row 1 should be the old"
-                    " row 2."
-                ),
-            ),
-            (
-                columns,
-                (
-                    "you moved columns. A column belongs to an input; the outputs that get paired"
-                    " are the rows."
-                ),
-            ),
-            (
-                W[[*range(1, D, 2), *range(0, D, 2)]],
-                "the halves are swapped: each pair now turns the wrong way round.",
-            ),
-            (
-                W.roll(D // 2, 0),
-                "you swapped the two halves as blocks. Take every second row instead.",
-            ),
-            (W.flip(0), "you only turned the matrix upside down."),
-            (want.T, "right rows, but the matrix is transposed."),
-        )
-        expect(got, want, f"the rows of a {D} x {C} matrix")
-    return "right: the even rows first, then the odd ones."
+    """Reorder the rows of a weight matrix made for interleaved pairs to serve halves."""
+    for n_heads, D, C in ((1, 6, 4), (1, 8, 8), (2, 6, 5), (3, 8, 6)):
+        W = _random(n_heads * D, C, seed=D)
+        order = [*range(0, D, 2), *range(1, D, 2)]
+        want = _by_rows(W, n_heads, order)
+        got = attempt(W, n_heads)
+        _diagnose(got, want, *_order_slips(W, n_heads, order))
+        expect(got, want, f"W of shape {n_heads * D, C} with n_heads = {n_heads}")
+    return "right: in each head the even rows first, then the odd ones."
+
+
+def _order_slips(W: Tensor, n_heads: int, order: list[int]) -> list[tuple[Any, str]]:
+    rows, D = len(W), len(order)
+    want = _by_rows(W, n_heads, order)
+    return [
+        (W, "nothing is moved."),
+        (
+            torch.cat([W[0::2], W[1::2]]),
+            "the rows of different heads are mixed: your first half holds the even rows of all"
+            " heads. Reorder within each head.",
+        ),
+        (
+            _by_rows(W, n_heads, [order.index(i) for i in range(D)]),
+            "that is the way back, from halves to interleaved. Your row 1 should be the old row 2.",
+        ),
+        (
+            W[:, [*range(0, W.shape[1], 2), *range(1, W.shape[1], 2)]],
+            "you moved columns. A column belongs to an input; the outputs that get paired are the"
+            " rows.",
+        ),
+        (
+            _by_rows(W, n_heads, order[D // 2 :] + order[: D // 2]),
+            "the halves are swapped: the former odd rows come first, so each pair rotates the"
+            " wrong way round.",
+        ),
+        (
+            _by_rows(W, n_heads, [*range(D // 2, D), *range(D // 2)]),
+            "you swapped the two halves as blocks. Take every second row instead.",
+        ),
+        (W.flip(0), f"you only turned the {rows} rows upside down."),
+        (want.T, "right rows, but the matrix is transposed."),
+        (
+            want.view(n_heads, D, -1),
+            "right numbers, with an axis for the heads. Join the heads again: the shape is that"
+            " of W.",
+        ),
+    ]

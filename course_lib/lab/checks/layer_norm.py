@@ -1,16 +1,33 @@
 """Checkers of lesson 05. Their truths: torch's own norms, autograd in float64, and stacks worked
 out by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.lab.checks.compare import recognise
-from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
+from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect, torch_calls
 
 
 def _random(*shape: int, seed: int = 5) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _diagnose(got: Any, want: Tensor, *slips: tuple[Any, str]) -> None:
+    """Recognise a slip by its numbers, unless these inputs cannot tell it from the right answer."""
+    recognise(got, *(slip for slip in slips if not is_like(slip[0], want)))
+
+
+def _refuse_torchs_own(used: set[str], *names: str) -> None:
+    for name in names:
+        if name in used:
+            raise Wrong(
+                f"that is torch's own `{name}`. The exercise is to write it from means and roots."
+            )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -21,98 +38,99 @@ def _random(*shape: int, seed: int = 5) -> Tensor:
 @checker
 def layer_norm(attempt: Attempt) -> str:
     """Normalise each vector of the last axis, then apply weight and bias."""
-    x, ones, zeros = 3 * _random(2, 4, 4) + 1, torch.ones(4), torch.zeros(4)
-    got = attempt(x, ones, zeros, 1e-5)
+    x = 3 * _random(2, 4, 4) + 1  # axes of one length: a wrong axis makes no error of shape
+    with torch_calls() as used:
+        got = attempt(x, torch.ones(4), torch.zeros(4), 1e-5)
+    _refuse_torchs_own(used, "layer_norm", "native_layer_norm", "group_norm", "batch_norm")
+    want = F.layer_norm(x, (4,))
+    _diagnose(got, want, *_layer_norm_slips(x))
+    expect(got, want, "the norm of a tensor of shape (2, 4, 4), with weight 1 and bias 0")
+    _judge_eps(attempt)
+    _judge_weight_and_bias(attempt, x)
+    for shape in ((5,), (3, 6), (2, 3, 2, 7)):
+        x, weight, bias = (_random(*s, seed=9) for s in (shape, shape[-1:], shape[-1:]))
+        want = F.layer_norm(x, shape[-1:], weight, bias, 1e-5)
+        expect(attempt(x, weight, bias, 1e-5), want, f"the norm of a tensor of shape {shape}")
+    return "right: each vector by itself, whatever stands around it; the same numbers as torch."
+
+
+def _layer_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
-    recognise(
-        got,
+    flat, across = x.mean(-1)[:, None], x.var(-1, correction=0)[:, None]
+    return [
         (
-            centred / x.std(-1, keepdim=True),
-            (
-                "almost: you divided by C - 1. torch's `std` and `var` do that by default, to guess"
-                " the spread of a large population from a sample. Here the four numbers are all"
-                " there is: divide by C (correction=0)."
-            ),
+            centred / (x.var(-1, keepdim=True) + 1e-5).sqrt(),
+            "almost: you divided by C - 1. torch's `std` and `var` do that by default, to guess the"
+            " spread of a large population from a sample. Here the four numbers are all there is:"
+            " divide by C (correction=0).",
         ),
         (
             (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt(),
-            (
-                "you took mean and variance over axis 0, the batch. Then what a text gives depends"
-                " on which other texts happen to be beside it. Each vector by itself: the last"
-                " axis, -1."
-            ),
+            "you took mean and variance over axis 0, the batch. Then what a text gives depends on"
+            " which other texts happen to be beside it. Each vector by itself: the last axis, -1.",
         ),
         (
             (x - x.mean(-2, keepdim=True)) / (x.var(-2, keepdim=True, correction=0) + 1e-5).sqrt(),
-            (
-                "you took mean and variance over the tokens (axis -2). Then a token's result"
-                " depends on tokens after it. Each vector by itself: the last axis, -1."
-            ),
+            "you took mean and variance over the tokens (axis -2). Then a token's result depends on"
+            " tokens after it. Each vector by itself: the last axis, -1.",
         ),
         (
             (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt(),
-            (
-                "one mean and one variance for the whole tensor. Each vector needs its own:"
-                " mean(-1, keepdim=True)."
-            ),
+            "one mean and one variance for the whole tensor. Each vector needs its own: mean(-1,"
+            " keepdim=True).",
         ),
         (
-            (x - x.mean(-1)[:, None]) / (x.var(-1, correction=0)[:, None] + 1e-5).sqrt(),
-            (
-                "no error, but the means stand beside the wrong numbers: without keepdim=True they"
-                " have shape (2, 4), and broadcasting lays them along the last axis."
-            ),
+            (x - flat) / (across + 1e-5).sqrt(),
+            "no error, but the means stand beside the wrong numbers: without keepdim=True they have"
+            " shape (2, 4), and broadcasting lays them along the last axis.",
         ),
         (
-            centred / variance,
-            "you divided by the variance. Its root, the deviation, has the size of the numbers.",
+            centred / (variance + 1e-5),
+            "you divided by the variance. Its root, the standard deviation, has the unit of x.",
         ),
-        (centred, "the mean is gone, but the size is still that of x: divide by the deviation."),
+        (centred, "the mean is gone, but you do not divide by the standard deviation."),
         (
             x / (variance + 1e-5).sqrt(),
-            "the size is right, but the mean is still there: subtract it before you divide.",
+            "the standard deviation is right, but the mean is still there: subtract it before you"
+            " divide.",
         ),
-    )
-    expect(
-        got,
-        F.layer_norm(x, (4,)),
-        "the norm of a tensor of shape (2, 4, 4), with weight 1 and bias 0",
-    )
-    _judge_eps(attempt)
-    _judge_weight_and_bias(attempt, x)
-    return "right: each vector by itself, whatever stands around it; the same numbers as torch."
+        (F.rms_norm(x, (4,), eps=1e-5), "that is RMSNorm. LayerNorm also subtracts the mean."),
+        (
+            torch.ones_like(x),
+            "all numbers are 1, as if weight and bias had changed places: y * weight + bias.",
+        ),
+    ]
 
 
 def _judge_eps(attempt: Attempt) -> None:
     small, ones, zeros = torch.tensor([[0.1, 0.7, 0.7, 0.9]]), torch.ones(4), torch.zeros(4)
-    got, centred, deviation = attempt(small, ones, zeros, 0.16), small - small.mean(), 0.3
-    recognise(
+    centred, std, want = small - small.mean(), 0.3, F.layer_norm(small, (4,), eps=0.16)
+    got = attempt(small, ones, zeros, 0.16)
+    _diagnose(
         got,
+        want,
         (
-            centred / (deviation + 0.16),
-            "eps is in the wrong place: add it to the variance, under the root.",
+            centred / (std + 0.16),
+            "eps is added to the standard deviation. Add it to the variance, under the root.",
         ),
         (
-            centred / deviation,
-            (
-                "the eps that was handed in is not used, or an eps of your own is. Without any, a"
-                " vector of equal numbers (variance 0) would be divided by 0."
-            ),
+            centred / std,
+            "the eps that was handed in is not used, or an eps of your own is. Without any, a"
+            " vector of equal numbers (variance 0) would be divided by 0.",
         ),
     )
-    expect(
-        got, F.layer_norm(small, (4,), eps=0.16), "the norm of [0.1, 0.7, 0.7, 0.9] with eps 0.16"
-    )
+    expect(got, want, "the norm of [0.1, 0.7, 0.7, 0.9] with eps 0.16")
 
 
 def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
     weight = torch.tensor([2.0, 0.5, -1, 1])
     bias = torch.tensor([1.0, 0, 3, -2])
-    plain = F.layer_norm(x, (4,))
+    plain, want = F.layer_norm(x, (4,)), F.layer_norm(x, (4,), weight, bias)
     got = attempt(x, weight, bias, 1e-5)
-    recognise(
+    _diagnose(
         got,
+        want,
         (plain, "weight and bias are not used. They come last: y * weight + bias."),
         (plain * weight, "the bias is not used: y * weight + bias."),
         (plain + bias, "the weight is not used: y * weight + bias."),
@@ -122,11 +140,7 @@ def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
             "weight and bias come after the norm, or it undoes their work.",
         ),
     )
-    expect(
-        got,
-        F.layer_norm(x, (4,), weight, bias),
-        "the norm with weight [2, 0.5, -1, 1] and bias [1, 0, 3, -2]",
-    )
+    expect(got, want, "the norm with weight [2, 0.5, -1, 1] and bias [1, 0, 3, -2]")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -134,7 +148,19 @@ def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
-def _over(*axes: int):
+class _Watched:
+    """A norm that keeps copies of what it was given."""
+
+    def __init__(self, norm: Callable[[Tensor], Tensor]):
+        self.norm, self.inputs = norm, []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not torch._C._functorch.is_functorch_wrapped_tensor(x):
+            self.inputs.append(x.detach().clone())
+        return self.norm(x)
+
+
+def _over(*axes: int) -> Callable[[Tensor], Tensor]:
     """Make a norm that takes mean and variance over these axes."""
 
     def norm(x: Tensor) -> Tensor:
@@ -145,45 +171,136 @@ def _over(*axes: int):
 
 
 def _over_the_past(x: Tensor) -> Tensor:
-    """Divide each token by the size of all numbers up to it."""
+    """Divide each token by the RMS of all numbers up to it."""
     count = x.shape[1] * torch.arange(1, len(x) + 1)
     return x / (x.square().sum(1).cumsum(0) / count).sqrt()[:, None]
+
+
+def _from_the_next(x: Tensor) -> Tensor:
+    """Shift each token by a weighted sum of the token after it."""
+    shift = (x @ torch.tensor([1.0, 2, -1, 0.5])).roll(-1)
+    return x - torch.cat([shift[:-1], torch.zeros(1)])[:, None]
+
+
+def _from_one_channel(channel: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: x - x[:, channel].mean()
+
+
+def _with_rounding(x: Tensor) -> Tensor:
+    return _over(-1)(x) + 1e-6 * x[-1].tanh().sum()
+
+
+# what leaks, which change shows it, and what a test that misses it has overlooked
+LEAKS = [
+    (
+        lambda x: _over(0)(x - x.mean(-1, keepdim=True)),
+        "first subtracts each token's mean and then takes the mean over all tokens. Adding the same"
+        " number to all channels is a change that it ignores. Put something quite different there,"
+        " random numbers",
+    ),
+    (
+        lambda x: _over(0)(F.normalize(x, dim=-1)),
+        "first brings each token to length 1 and then takes the mean over all tokens. A token made"
+        " longer is a change that it ignores. Put something quite different there, random numbers",
+    ),
+    (
+        lambda x: x / (x.square().mean(0, keepdim=True) + 1e-5).sqrt(),
+        "divides by the RMS over the tokens. The last token with its sign changed is a change that"
+        " it ignores. Put something quite different there, random numbers",
+    ),
+    (
+        _from_the_next,
+        "shifts each token by what stands in the next one. Only the token before the last shows"
+        " it: compare all earlier tokens, [:-1]",
+    ),
+    *(
+        (
+            _from_one_channel(channel),
+            f"takes the mean over all tokens of channel {channel} alone. Change every channel of"
+            " the last token",
+        )
+        for channel in range(4)
+    ),
+    (
+        lambda x: x - 0.01 * x.sum(),
+        "leaks only a little: earlier tokens change by about 0.01. Differences above 0.001 count",
+    ),
+    (_over(0, 1), "takes one mean over the whole table"),
+]
 
 
 @checker
 def looks_ahead(attempt: Attempt) -> str:
     """Tell whether a norm lets the last token change an earlier one's result."""
     x = _random(5, 4)
-    if attempt(_over(-1), x):
+    _judge_plain_norms(attempt, x)
+    for leak, told in LEAKS:
+        watched = _Watched(leak)
+        if not _yes(attempt(watched, x)):
+            tried = _wrongly_tried(watched.inputs, x)
+            raise Wrong(tried or f"you say False of a norm that {told}.")
+    if _yes(attempt(_over_the_past, x)):
         raise Wrong(
-            "you say True of LayerNorm, which takes each token by itself. Did you change more than"
-            " the last token, or compare it too, or say True where nothing changed?"
+            "you say True of a norm in which each token sees itself and those *before* it. Change"
+            " the last token only, and compare the others."
         )
-    if not attempt(_over(0), x):
+    if _yes(attempt(_with_rounding, x)):
         raise Wrong(
-            "you say False of a norm over the tokens (axis 0). Change the last token, norm both,"
-            " and compare the tokens before it. Did you change a copy (x.clone()), so that both are"
-            " there to compare?"
+            "you say True of a norm whose earlier tokens change by less than 0.00001. That is"
+            " rounding: compare with a tolerance (atol)."
         )
-    if not attempt(lambda x: _over(0)(x - x.mean(-1, keepdim=True)), x):
-        raise Wrong(
-            "a norm escapes you that first subtracts each token's mean and then looks over all"
-            " tokens. Adding the same number to all channels is a change that it can't see. Put"
-            " something quite different there, random numbers."
-        )
-    if not attempt(lambda x: _over(0)(F.normalize(x, dim=-1)), x):
-        raise Wrong(
-            "a norm escapes you that first brings each token to length 1 and then looks over all"
-            " tokens. A token made longer is a change that it can't see. Put something quite"
-            " different there, random numbers."
-        )
-    if attempt(_over_the_past, x):
-        raise Wrong(
-            "you say True of a norm that looks at the past only. The tokens *before* the changed"
-            " one must change: change the last token, and compare [:-1]."
-        )
-    expect(bool(attempt(_over(0, 1), x)), True, "a norm with one mean for the whole table")
+    if _yes(attempt(_over(0), x[:1])):
+        raise Wrong("you say True for a single token. There is no earlier token to change: False.")
     return "a test that finds every norm that looks ahead, and accuses no other."
+
+
+def _yes(got: Any) -> bool:
+    """Read True or False, of Python, numpy or torch."""
+    single = isinstance(got, Tensor | np.ndarray | np.generic) and got.size in (1, ())
+    if isinstance(got, Tensor):
+        single = got.ndim == 0
+    value = got.item() if single else got
+    if not isinstance(value, bool):
+        raise Wrong(f"you returned {describe(got)}. Return True or False.")
+    return value
+
+
+def _judge_plain_norms(attempt: Attempt, x: Tensor) -> None:
+    """LayerNorm and a norm over the tokens: what was handed to them says what went wrong."""
+    own, tokens = _Watched(_over(-1)), _Watched(_over(0))
+    says_own, says_tokens = _yes(attempt(own, x)), _yes(attempt(tokens, x))
+    if says_own and not says_tokens:
+        raise Wrong(
+            "the wrong way round: you say True of LayerNorm, which takes each token by itself, and"
+            " False of a norm over the tokens."
+        )
+    if says_tokens and not says_own:
+        return
+    told = (
+        "you say True of LayerNorm, which takes each token by itself"
+        if says_own
+        else "you say False of a norm over the tokens (axis 0)"
+    )
+    tried = _wrongly_tried((own if says_own else tokens).inputs, x)
+    rest = "so compare the others only: [:-1]" if says_own else "as it should. Compare all others"
+    raise Wrong(f"{told}. {tried or f'You changed the last token, {rest}.'}")
+
+
+def _wrongly_tried(inputs: list[Tensor], x: Tensor) -> str:
+    """What is wrong with the inputs that a norm was given; nothing if only the last token moved."""
+    if not inputs:
+        return "Your function never called `norm`: norm x and a changed copy, and compare."
+    if any(other.shape != x.shape for other in inputs):
+        return f"You gave `norm` a tensor of another shape than x's, {tuple(x.shape)}."
+    moved = [t for t in range(len(x)) if any((o[t] != inputs[0][t]).any() for o in inputs)]
+    if not moved:
+        return (
+            "You gave `norm` the same numbers each time. Norm x and a copy of it (x.clone()) whose"
+            " last token was changed."
+        )
+    if moved != [len(x) - 1]:
+        return f"You changed the tokens {moved}. Change the last one only, {len(x) - 1}."
+    return ""
 
 
 # --------------------------------------------------------------------------------------------------
@@ -195,28 +312,64 @@ def looks_ahead(attempt: Attempt) -> str:
 def rms_norm(attempt: Attempt) -> str:
     """Divide each vector by the root of its mean square."""
     x, ones = 2 * _random(3, 4, 4) + 1, torch.ones(4)
-    got = attempt(x, ones, 1e-6)
-    square = x.square().mean(-1, keepdim=True)
-    recognise(
+    with torch_calls() as used:
+        got = attempt(x, ones, 1e-6)
+    _refuse_torchs_own(used, "rms_norm")
+    want = F.rms_norm(x, (4,), eps=1e-6)
+    _diagnose(got, want, *_rms_norm_slips(x))
+    expect(got, want, "the norm of a tensor of shape (3, 4, 4), with weight 1")
+    small = torch.tensor([[0.1, 0.5, 0.5, 0.7]])
+    got, want = attempt(small, ones, 0.11), F.rms_norm(small, (4,), eps=0.11)
+    _diagnose(
         got,
+        want,
+        (
+            small / (0.5 + 0.11),
+            "eps is added to the RMS. Add it to the mean square, under the root.",
+        ),
+        (
+            small / 0.5,
+            "the eps that was handed in is not used, or an eps of your own is. Without any, a"
+            " vector of zeros would be divided by 0.",
+        ),
+    )
+    expect(got, want, "the norm of [0.1, 0.5, 0.5, 0.7] with eps 0.11")
+    weight = torch.tensor([2.0, 0.5, -1, 1])
+    got, want = attempt(x, weight, 1e-6), F.rms_norm(x, (4,), weight, 1e-6)
+    _diagnose(
+        got,
+        want,
+        (F.rms_norm(x, (4,), eps=1e-6), "the weight is not used. It comes last: y * weight."),
+        (
+            F.rms_norm(x * weight, (4,), eps=1e-6),
+            "the weight comes after the norm, or it undoes part of its work.",
+        ),
+    )
+    expect(got, want, "the norm with weight [2, 0.5, -1, 1]")
+    for shape in ((5,), (3, 6), (2, 3, 2, 7)):
+        x, weight = (_random(*s, seed=9) for s in (shape, shape[-1:]))
+        want = F.rms_norm(x, shape[-1:], weight, 1e-5)
+        expect(attempt(x, weight, 1e-5), want, f"the norm of a tensor of shape {shape}")
+    return "right: one mean, one root, one division; the same numbers as torch."
+
+
+def _rms_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
+    square = x.square().mean(-1, keepdim=True)
+    return [
         (
             F.layer_norm(x, (4,), eps=1e-6),
             "that is LayerNorm: the mean is gone. RMSNorm does not subtract it.",
         ),
         (
             x / x.std(-1, keepdim=True, correction=0),
-            (
-                "you divided by the deviation, which is measured from the mean. "
-                "RMSNorm measures from zero: the mean of the squares of x itself."
-            ),
+            "you divided by the standard deviation, which is measured from the mean. RMSNorm"
+            " measures from zero: the mean of the squares of x itself.",
         ),
-        (x / square, "you divided by the mean square. Its root has the size of the numbers."),
+        (x / square, "you divided by the mean square. Its root, the RMS, has the unit of x."),
         (
             F.normalize(x, dim=-1),
-            (
-                "each vector has length 1, so its numbers shrink as C grows. "
-                "Take the *mean* of the squares, not their sum."
-            ),
+            "each vector has length 1, so its numbers shrink as C grows. Take the *mean* of the"
+            " squares, not their sum.",
         ),
         (
             x / x.abs().mean(-1, keepdim=True),
@@ -227,39 +380,14 @@ def rms_norm(attempt: Attempt) -> str:
             "you took the mean over axis 0, the batch. Each vector by itself: axis -1.",
         ),
         (
+            x / x.square().mean(-2, keepdim=True).sqrt(),
+            "you took the mean over the tokens (axis -2). Each vector by itself: axis -1.",
+        ),
+        (
             x / x.square().mean().sqrt(),
-            "one size for the whole tensor. Each vector needs its own: keepdim=True.",
+            "one RMS for the whole tensor. Each vector needs its own: keepdim=True.",
         ),
-        (
-            x / x.square().mean(-1).sqrt()[:, None],
-            "without keepdim=True the sizes stand beside the wrong numbers.",
-        ),
-    )
-    expect(
-        got, F.rms_norm(x, (4,), eps=1e-6), "the norm of a tensor of shape (3, 4, 4), with weight 1"
-    )
-    small = torch.tensor([[0.1, 0.5, 0.5, 0.7]])
-    got = attempt(small, ones, 0.11)
-    recognise(
-        got,
-        (
-            small / (0.5 + 0.11),
-            "eps is in the wrong place: add it to the mean square, under the root.",
-        ),
-        (
-            small / 0.5,
-            (
-                "the eps that was handed in is not used, or an eps of your own is. Without any, a"
-                " vector of zeros would be divided by 0."
-            ),
-        ),
-    )
-    expect(got, F.rms_norm(small, (4,), eps=0.11), "the norm of [0.1, 0.5, 0.5, 0.7] with eps 0.11")
-    weight = torch.tensor([2.0, 0.5, -1, 1])
-    got = attempt(x, weight, 1e-6)
-    recognise(got, (F.rms_norm(x, (4,)), "the weight is not used. It comes last: y * weight."))
-    expect(got, F.rms_norm(x, (4,), weight, 1e-6), "the norm with weight [2, 0.5, -1, 1]")
-    return "right: one mean, one root, one division; the same numbers as torch."
+    ]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -269,75 +397,79 @@ def rms_norm(attempt: Attempt) -> str:
 
 @checker
 def rms_norm_backward(attempt: Attempt) -> str:
-    """Carry the slopes of an RMSNorm without weight and eps from its outputs back to its inputs."""
-    x, g = 3 * _random(4, 4).double() + 1, _random(4, 4, seed=6).double()
-    with torch.enable_grad():
-        asked = x.clone().requires_grad_()
-        (want,) = torch.autograd.grad(F.rms_norm(asked, (4,), eps=0.0), asked, g)
-    got = attempt(g, x)
-    r = x.square().mean(-1, keepdim=True).sqrt()
-    y, mean = x / r, lambda t: t.mean(-1, keepdim=True)
-    recognise(
-        got,
+    """Carry the gradient of an RMSNorm without weight and eps from its outputs to its inputs."""
+    for shape in ((4, 4), (5,), (2, 3, 6)):
+        x, g = 3 * _random(*shape).double() + 1, _random(*shape, seed=6).double()
+        with torch.enable_grad():
+            asked = x.clone().requires_grad_()
+            out = asked / asked.square().mean(-1, keepdim=True).sqrt()
+            (want,) = torch.autograd.grad(out, asked, g)
+        got = attempt(g, x)
+        _diagnose(got, want, *_backward_slips(g, x))
+        expect(got, want, f"the gradient for x of shape {shape}", tolerance=1e-6)
+    return (
+        "right: what lies along y is taken out, the rest divided by the RMS; the same numbers as"
+        " autograd."
+    )
+
+
+def _backward_slips(g: Tensor, x: Tensor) -> list[tuple[Tensor, str]]:
+    def mean(t: Tensor) -> Tensor:
+        return t.mean(-1, keepdim=True)
+
+    r = mean(x.square()).sqrt()
+    y = x / r
+    return [
         (
             g / r,
-            (
-                "that would be right if the size were a fixed number. But it depends on x as well:"
-                " a larger x makes all outputs smaller. Take out the part of the slope along y."
-            ),
+            "that would be right if the RMS were a fixed number. But it depends on x as well: a"
+            " larger x makes all outputs smaller. Take out the part of g along y.",
         ),
         (
             (g - mean(g) - y * mean(g * y)) / r,
-            (
-                "that is LayerNorm's formula. RMSNorm subtracts no mean, so the outputs do feel a"
-                " shift, and the slope's mean stays."
-            ),
+            "that is LayerNorm's formula. RMSNorm subtracts no mean, so its outputs do notice a"
+            " shift, and the mean of g stays.",
         ),
         (
             g - y * mean(g * y),
-            "the size is not right: where inputs are r times larger, slopes are r times smaller.",
+            "the division is missing: where inputs are r times larger, gradients are r times"
+            " smaller.",
         ),
         (
             (g - y * (g * y).sum(-1, keepdim=True)) / r,
-            (
-                "you took the part along y out C times: it is y times the *mean* of g * y, as the"
-                " squares of y sum to C."
-            ),
+            "you took the part along y out C times: it is y times the *mean* of g * y, as the"
+            " squares of y sum to C.",
         ),
         (
             (g - x * mean(g * x)) / r,
-            (
-                "you used x where y belongs, in the part that is taken out. Its squares have mean 1"
-                " only after the norm."
-            ),
+            "you used x where y belongs, in the part that is taken out. Its squares have mean 1"
+            " only after the norm.",
         ),
         ((g + y * mean(g * y)) / r, "wrong sign: the part along y is taken *out*."),
         (
             (g - y * mean(g * y)) * r,
-            (
-                "you multiplied by the size. Think of a very large x: a nudge hardly changes y, so"
-                " the slope is small."
-            ),
+            "you multiplied by the RMS. Think of a very large x: a small change of it hardly"
+            " changes y, so the gradient is small.",
         ),
         (
             (g - y * (g * y).mean()) / r,
             "you took one mean over all vectors. Each has its own: mean(-1, keepdim=True).",
         ),
-    )
-    expect(got, want, "the slopes for x of shape (4, 4)", tolerance=1e-6)
-    return (
-        "right: what lies along y is taken out, the rest divided by the size; the same numbers as"
-        " autograd."
-    )
+        (
+            (g - mean(g * y)) / r,
+            "the part along y is y times mean(g * y). You took out the mean without its y.",
+        ),
+    ]
 
 
 # --------------------------------------------------------------------------------------------------
-# Exercise 5: through
+# Exercise 5: residual_stack
 # --------------------------------------------------------------------------------------------------
 
 LAYERS = [
     lambda x: 2 * x + torch.tensor([1.0, 0, -1]),
     lambda x: x.flip(-1) - torch.tensor([0.0, 1, 2]),
+    lambda x: x.square() / 4,
 ]
 
 
@@ -345,74 +477,102 @@ def _rms(x: Tensor) -> Tensor:
     return x / x.square().mean(-1, keepdim=True).sqrt()
 
 
-def _stack(x: Tensor, step, last=lambda x: x) -> Tensor:
-    for layer in LAYERS:
+def _add(x: Tensor, f: Callable) -> Tensor:
+    return x + f(x)
+
+
+def _post(x: Tensor, f: Callable) -> Tensor:
+    return _rms(x + f(x))
+
+
+def _pre(x: Tensor, f: Callable) -> Tensor:
+    return x + f(_rms(x))
+
+
+def _stack(x: Tensor, step: Callable, *last: Callable, layers: list | None = None) -> Tensor:
+    for layer in LAYERS if layers is None else layers:
         x = step(x, layer)
-    return last(x)
+    for norm in last:
+        x = norm(x)
+    return x
 
 
 @checker
-def through(attempt: Attempt) -> str:
+def residual_stack(attempt: Attempt) -> str:
     """Send a vector through a stack of layers with the norm at one of three places."""
     x = torch.tensor([[1.0, 2, 4], [3, -1, 1]])
-    without = _stack(x, lambda x, f: x + f(x))
-    got = attempt(x, LAYERS, _rms, "none")
-    recognise(
-        got,
-        (
-            _stack(x, lambda x, f: f(x)),
-            "none: the stream is lost. A layer *adds* to what it has read: x + f(x).",
-        ),
-        (_rms(without), "none: there is a norm at the end. The last norm belongs to `pre` alone."),
-        (
-            x + LAYERS[0](x),
-            "none: you returned after the first layer. Is the `return` inside the loop?",
-        ),
-    )
-    expect(got, without, 'two layers, place "none"')
-    got = attempt(x, LAYERS, _rms, "post")
-    recognise(
-        got,
-        (
-            _stack(x, lambda x, f: x + _rms(f(x))),
-            "post: you normed what the layer made. Post-norm takes the *sum*: norm(x + f(x)).",
-        ),
-        (_stack(x, lambda x, f: _rms(f(x))), "post: the stream is lost: norm(x + f(x))."),
-        (
-            _stack(x, lambda x, f: x + f(x), _rms),
-            "post: you normed once, at the end. It comes after every layer.",
-        ),
-        (_stack(x, lambda x, f: x + f(_rms(x)), _rms), "post: that is what `pre` does."),
-        (without, 'post: there is no norm. Compare `place` with the text "post".'),
-    )
-    expect(got, _stack(x, lambda x, f: _rms(x + f(x))), 'two layers, place "post"')
-    got = attempt(x, LAYERS, _rms, "pre")
-    recognise(
-        got,
-        (
-            _stack(x, lambda x, f: x + f(_rms(x))),
+    for placement, (step, last, slips) in _placements(x).items():
+        got, want = attempt(x, LAYERS, _rms, placement), _stack(x, step, *last)
+        backwards = _stack(x, step, *last, layers=LAYERS[::-1])
+        early = _stack(x, step, layers=LAYERS[:1])
+        _diagnose(
+            got,
+            want,
+            *[(wrong, f"{placement}: {sentence}") for wrong, sentence in slips],
+            (backwards, f"{placement}: the layers come in the wrong order. The first is first."),
             (
-                "pre: the last norm is missing. The stream grows from layer to layer, so what"
-                " leaves it is normed once."
+                early,
+                f"{placement}: you returned after the first layer. Is the `return` in the loop?",
             ),
-        ),
-        (
-            _stack(x, lambda x, f: _rms(x) + f(_rms(x)), _rms),
-            (
-                "pre: you normed the stream itself. Only what the layer *reads* is normed; what it"
-                " adds to stays as it is: x + f(norm(x))."
-            ),
-        ),
-        (
-            _stack(x, lambda x, f: _rms(x) + f(_rms(x))),
-            (
-                "pre: you normed the stream itself. Only what the layer *reads* is normed; what it"
-                " adds to stays as it is: x + f(norm(x))."
-            ),
-        ),
-        (_stack(x, lambda x, f: f(_rms(x)), _rms), "pre: the stream is lost: x + f(norm(x))."),
-        (_stack(x, lambda x, f: _rms(x + f(x))), "pre: that is what `post` does."),
-        (without, 'pre: there is no norm. Compare `place` with the text "pre".'),
-    )
-    expect(got, _stack(x, lambda x, f: x + f(_rms(x)), _rms), 'two layers, place "pre"')
+        )
+        expect(got, want, f'three layers, placement "{placement}"')
+    for placement, (step, last, _) in _placements(x).items():
+        for n in (0, 1):
+            told = f'{n} layer{"s" * (n == 0)}, placement "{placement}"'
+            want = _stack(x, step, *last, layers=LAYERS[:n])
+            expect(attempt(x, LAYERS[:n], _rms, placement), want, told)
     return "right: the stream adds up, and the norm stands where it was told to."
+
+
+def _placements(x: Tensor) -> dict[str, tuple]:
+    """For each placement: the step, what comes last, and the slips with their sentences."""
+    none, post, pre = _stack(x, _add), _stack(x, _post), _stack(x, _pre, _rms)
+    own = "you normed the stream itself. Only what the layer *reads* is normed; what it adds to"
+    own += " stays as it is: x + f(norm(x))."
+    return {
+        "none": (
+            _add,
+            (),
+            [
+                (
+                    _stack(x, lambda x, f: f(x)),
+                    "the stream is lost. A layer *adds* to what it has read: x + f(x).",
+                ),
+                (_rms(none), "there is a norm at the end. The last norm belongs to `pre` alone."),
+            ],
+        ),
+        "post": (
+            _post,
+            (),
+            [
+                (
+                    _stack(x, lambda x, f: x + _rms(f(x))),
+                    "you normed what the layer made. Post-norm takes the *sum*: norm(x + f(x)).",
+                ),
+                (_stack(x, lambda x, f: _rms(f(x))), "the stream is lost: norm(x + f(x))."),
+                (_rms(none), "you normed once, at the end. It comes after every layer."),
+                (pre, "that is what `pre` does."),
+                (none, 'there is no norm. Compare `placement` with the text "post".'),
+            ],
+        ),
+        "pre": (
+            _pre,
+            (_rms,),
+            [
+                (
+                    _stack(x, _pre),
+                    "the last norm is missing. The stream grows from layer to layer, so what leaves"
+                    " it is normed once.",
+                ),
+                (_stack(x, lambda x, f: _rms(x) + f(_rms(x)), _rms), own),
+                (_stack(x, lambda x, f: _rms(x) + f(_rms(x))), own),
+                (_stack(x, lambda x, f: f(_rms(x)), _rms), "the stream is lost: x + f(norm(x))."),
+                (
+                    _rms(none),
+                    "each layer read the stream itself. It reads a normed copy: x + f(norm(x)).",
+                ),
+                (post, "that is what `post` does."),
+                (none, 'there is no norm. Compare `placement` with the text "pre".'),
+            ],
+        ),
+    }

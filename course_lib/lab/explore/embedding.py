@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLACK, BLUE, COLOURS, GREY, MARKERS, RED
+from course_lib.lab.progress import track_progress
 from course_lib.layers.position import rotary_angles, rotary_frequencies, rotate_halves
 
 # --------------------------------------------------------------------------------------------------
@@ -20,15 +21,16 @@ from course_lib.layers.position import rotary_angles, rotary_frequencies, rotate
 
 
 def geometry(tables: Mapping[int, Tensor], classes: Sequence[str]) -> Widget:
-    """Slide through training: each table (N, C), by the step it was taken at, seen from one
-    direction.
-
-    That direction is the one from which the last table is seen best (its two principal axes).
+    """Slide through training: each table (N, C), by the step it was taken at, projected onto
+    two dimensions, the first two principal components of the last table.
     `classes` names the class of each row.
     """
     last = torch.nn.functional.normalize(list(tables.values())[-1], dim=-1)
     axes = torch.linalg.svd(last - last.mean(0), full_matrices=False).Vh[:2].T
-    pictures = [_cloud(table, axes, classes, step) for step, table in tables.items()]
+    pictures = [
+        _cloud(table, axes, classes, step)
+        for step, table in track_progress(tables.items(), "drawing")
+    ]
     return frames.slideshow(pictures, list(tables), name="training steps", start=len(tables) - 1)
 
 
@@ -48,12 +50,12 @@ def _cloud(table: Tensor, axes: Tensor, classes: Sequence[str], step: int) -> st
     ax.set(
         xlim=(-0.9, 0.9),
         ylim=(-0.9, 0.9),
-        xlabel="first principal axis",
-        ylabel="second principal axis",
+        xlabel="first principal component",
+        ylabel="second principal component",
     )
     nearest = (directions @ directions.T).fill_diagonal_(-torch.inf).argmax(-1).tolist()
     share = sum(classes[i] == classes[j] for i, j in enumerate(nearest)) / len(classes)
-    ax.set_title(f"after {step} steps: {share:.0%} stand next to one of their class")
+    ax.set_title(f"after {step} steps: {share:.0%} have a nearest word of their class")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     alt = (
         f"The rows of {len(classes)} words in two dimensions after {step} steps of training, marked"
@@ -92,8 +94,8 @@ def rotary_dial(
     base: float = 100.0,
     seed: int = 3,
 ) -> Widget:
-    """Slide the key's place and the distance to the query; see four pairs turn, and what their dot
-    product does."""
+    """Slide the key's position and the distance to the query; see four pairs rotate, and what their
+    dot product does."""
     q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
     q, k = (torch.nn.functional.normalize(x.view(2, 4), dim=0).flatten() for x in (q, k))
     pictures = [
@@ -101,24 +103,26 @@ def rotary_dial(
         for start in starts
     ]
     return frames.grid(
-        pictures, {"place of the key": list(starts), "distance": list(distances)}, start=(1, 2)
+        pictures, {"position of the key": list(starts), "distance": list(distances)}, start=(1, 2)
     )
 
 
 def _dials(q: Tensor, k: Tensor, start: int, distance: int, longest: int, base: float) -> str:
-    speeds = rotary_frequencies(len(q), base)
+    frequencies = rotary_frequencies(len(q), base)
     key, query = rotate_halves(
-        torch.stack([k, q]), rotary_angles(torch.tensor([start, start + distance]), speeds)
+        torch.stack([k, q]), rotary_angles(torch.tensor([start, start + distance]), frequencies)
     )
     score = (query @ key).item()
     drawn = [
         f'<g transform="translate({75 + 135 * i},100)">'
         f"{_dial(query.view(2, 4)[:, i], key.view(2, 4)[:, i])}"
-        f'<text y="-72" font-size="13">{speeds[i]:.2f} rad a place</text></g>'
+        f'<text y="-72" font-size="13">{frequencies[i]:.2f} rad per position</text></g>'
         for i in range(4)
     ]
     curve = (
-        rotate_halves(q.expand(longest + 1, -1), rotary_angles(torch.arange(longest + 1), speeds))
+        rotate_halves(
+            q.expand(longest + 1, -1), rotary_angles(torch.arange(longest + 1), frequencies)
+        )
         @ k
     )
     drawn.append(f'<g transform="translate(610,100)">{_curve(curve.tolist(), distance)}</g>')
@@ -126,9 +130,9 @@ def _dials(q: Tensor, k: Tensor, start: int, distance: int, longest: int, base: 
         f'<text x="720" y="22" font-weight="bold" font-size="15">q · k = {score:.3f}</text>'
     )
     alt = (
-        f"Four dials with the arms of a query at place {start + distance} and a key at place"
-        f" {start}, and the curve of their dot product against distance: at distance {distance} it"
-        f" is {score:.3f}."
+        f"Four dials with the arms of a query at position {start + distance} and a key at"
+        f" position {start}, and the curve of their dot product against distance: at distance"
+        f" {distance} it is {score:.3f}."
     )
     return _svg(850, 200, "".join(drawn), alt)
 
@@ -171,7 +175,9 @@ def _curve(scores: Sequence[float], distance: int) -> str:
     dot = (
         f'<circle cx="{step * distance:.1f}" cy="{-15 * scores[distance]:.1f}" r="6" fill="{RED}"/>'
     )
-    return f'{levels}{ticks}{line}{dot}<text x="110" y="97" font-size="12">distance (places)</text>'
+    return (
+        f'{levels}{ticks}{line}{dot}<text x="110" y="97" font-size="12">distance (positions)</text>'
+    )
 
 
 def _svg(width: int, height: int, drawn: str, alt: str) -> str:

@@ -1,5 +1,5 @@
-"""Figures of lesson 05: what a norm forgets, sizes through a deep stack, and learning rates that
-hold or break."""
+"""Figures of lesson 05: what a norm ignores, activations through a deep stack, and learning rates
+that hold or break."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,25 +13,24 @@ from torch import Tensor
 from course_lib.lab import plots
 from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLUE, COLOURS, DASHES, GREY, RED, SKY
+from course_lib.lab.progress import track_progress
 from course_lib.layers.norm import layer_norm, rms_norm
 
 # --------------------------------------------------------------------------------------------------
 # Four numbers
 # --------------------------------------------------------------------------------------------------
 
-STRETCHES = (0.001, 0.01, 0.1, 1, 10, 100)
+SCALES = (0.001, 0.01, 0.1, 1, 10, 100)
 SHIFTS = (-12, -6, 0, 6, 12)
 
 
 def four_numbers(x: Sequence[float] = (1, 7, 7, 9), eps: float = 1e-5) -> Widget:
-    """Stretch and shift four numbers; see what LayerNorm and RMSNorm make of them."""
+    """Scale and shift four numbers; see what LayerNorm and RMSNorm make of them."""
     x = torch.tensor(x, dtype=torch.float32)
-    pictures = [
-        [_four_frame(stretch * (x + shift), eps) for shift in SHIFTS] for stretch in STRETCHES
-    ]
-    rows = [f"x {stretch:g}" for stretch in STRETCHES]
+    pictures = [[_four_frame(scale * (x + shift), eps) for shift in SHIFTS] for scale in SCALES]
+    rows = [f"x {scale:g}" for scale in SCALES]
     return frames.grid(
-        pictures, {"stretch": rows, "shift": [f"{shift:+d}" for shift in SHIFTS]}, start=(4, 2)
+        pictures, {"scale": rows, "shift": [f"{shift:+d}" for shift in SHIFTS]}, start=(4, 2)
     )
 
 
@@ -79,10 +78,10 @@ def _bars(name: str, values: Tensor, colour: str, reach: float = 2) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# Sizes through depth
+# Activations through depth
 # --------------------------------------------------------------------------------------------------
 
-# stream, slope and trace, layer by layer
+# stream, gradient and cosine with the input, layer by layer
 Profile = tuple[Sequence[float], Sequence[float], Sequence[float]]
 
 
@@ -92,9 +91,12 @@ def depth(
     scales: Sequence[float],
 ) -> Widget:
     """Slide the number of layers and the scale of their weights. `measure(depth, scale)` gives, for
-    each arrangement, the size of the stream after each layer, the size of the slope there, and the
-    trace of the input."""
-    pictures = [[_depth_frame(measure(n, scale), n, scale) for scale in scales] for n in depths]
+    each arrangement, the RMS of the stream after each layer, the RMS of the gradient there, and the
+    cosine of the stream with the input."""
+    pictures = [
+        [_depth_frame(measure(n, scale), n, scale) for scale in scales]
+        for n in track_progress(depths, "measuring stacks")
+    ]
     start = (depths.index(30) if 30 in depths else 0, scales.index(1.0) if 1.0 in scales else 0)
     return frames.grid(
         pictures,
@@ -105,21 +107,21 @@ def depth(
 
 def _depth_frame(profiles: Mapping[str, Profile], n_layers: int, scale: float) -> str:
     told = "; ".join(
-        f"{name}: stream {up[-1]:.2g}, slope {down[0]:.2g}, trace {trace[-1]:.2f}"
-        for name, (up, down, trace) in profiles.items()
+        f"{name}: stream {up[-1]:.2g}, gradient {down[0]:.2g}, cosine {cosine[-1]:.2f}"
+        for name, (up, down, cosine) in profiles.items()
     )
     alt = (
-        f"{n_layers} layers, weight scale {scale:g}. Stream and trace at the end, slope at the"
-        f" start. {told}."
+        f"{n_layers} layers, weight scale {scale:g}. RMS of the stream and its cosine with the"
+        f" input at the end, RMS of the gradient at the start. {told}."
     )
     return frames.image(draw_profiles(profiles), alt=alt, dpi=100, colours=200)
 
 
 def draw_profiles(profiles: Mapping[str, Profile]) -> Figure:
-    """Draw stream, slope and trace against depth, side by side, on scales that are the same for
+    """Draw stream, gradient and cosine against depth, side by side, on scales that are the same for
     every stack."""
     fig, axes = plt.subplots(1, 3, figsize=(10.6, 3.4))
-    titles = ("size of the stream", "size of the slope", "trace of the input")
+    titles = ("RMS of the residual stream", "RMS of the gradient", "cosine with the input")
     for side, (ax, title) in enumerate(zip(axes, titles, strict=True)):
         ax.set_ylim(*((-0.1, 1.05) if side == 2 else (1e-2, 1e10)))
         series = {
@@ -143,40 +145,41 @@ def draw_profiles(profiles: Mapping[str, Profile]) -> Figure:
 def learning_rates(
     curves: Mapping[str, Tensor],
     rates: Sequence[float],
-    baseline: float,
-    ceiling: float,
+    unigram: float,
+    four_gram: float,
     start: int = 0,
 ) -> Widget:
     """Slide the learning rate; see the loss at each step, for each arrangement of shape (steps,
-    seeds, rates)."""
-    pictures = [_rate_frame(curves, i, rate, baseline, ceiling) for i, rate in enumerate(rates)]
+    seeds, rates), beside those of two n-gram models."""
+    pictures = [
+        _rate_frame(curves, i, rate, unigram, four_gram)
+        for i, rate in enumerate(track_progress(rates, "drawing"))
+    ]
     return frames.slideshow(
         pictures, [f"{rate:.2g}" for rate in rates], "learning rate", start=start
     )
 
 
 def _rate_frame(
-    curves: Mapping[str, Tensor], i: int, rate: float, baseline: float, ceiling: float
+    curves: Mapping[str, Tensor], i: int, rate: float, unigram: float, four_gram: float
 ) -> str:
     fig, ax = plt.subplots(figsize=(7.6, 3.8))
     broken = []
     for k, (name, runs) in enumerate(curves.items()):
         one = runs[:, :, i].nan_to_num(nan=torch.inf)
         shown = _smooth(one.clamp(max=1e3))
-        for seed in range(shown.shape[1]):
-            label = name if seed == 0 else None
-            ax.plot(
-                shown[:, seed], color=COLOURS[k], linestyle=DASHES[k], linewidth=1.5, label=label
-            )
+        ax.plot(shown.mean(1), color=COLOURS[k], linestyle=DASHES[k], label=name)
+        low, high = shown.amin(1), shown.amax(1)
+        ax.fill_between(range(len(shown)), low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
         broken += [name] * bool((one[-1] > 4).any())
-    known = ((baseline, "letter frequencies", GREY), (ceiling, "three letters, counted", SKY))
-    for height, text, colour in known:
+    for height, text, colour in ((unigram, "unigram", GREY), (four_gram, "4-gram", SKY)):
         ax.axhline(height, color=colour, linewidth=1, linestyle=":", label=text)
-    ax.set(xlabel="step", ylabel="loss, nats per letter", ylim=(1.4, 4.0))
+    bands = f"step   (bands: lowest to highest of {runs.shape[1]} seeds)"
+    ax.set(xlabel=bands, ylabel="loss, nats per letter", ylim=(1.4, 4.0))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     ax.set_title(f"learning rate {rate:.2g}")
     state = f"above the picture: {', '.join(broken)}" if broken else "all stay in the picture"
-    alt = f"Loss against step at learning rate {rate:.2g}, three seeds each; {state}."
+    alt = f"Loss against step at learning rate {rate:.2g}, mean and range of the seeds; {state}."
     return frames.image(fig, alt=alt, dpi=100, colours=200)
 
 

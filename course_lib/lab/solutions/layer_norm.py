@@ -11,8 +11,8 @@ def layer_norm_solution(x, weight, bias, eps):
 
 def looks_ahead_solution(norm, x):
     other = x.clone()
-    other[-1] = torch.randn(x.shape[-1])
-    return not torch.allclose(norm(x)[:-1], norm(other)[:-1])
+    other[-1] = torch.randn(x.shape[1])
+    return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=1e-4)
 
 
 def rms_norm_solution(x, weight, eps):
@@ -25,12 +25,12 @@ def rms_norm_backward_solution(g, x):
     return (g - y * (g * y).mean(-1, keepdim=True)) / r
 
 
-def through_solution(x, layers, norm, place):
+def residual_stack_solution(x, layers, norm, placement):
     for f in layers:
-        if place == "none":
+        if placement == "none":
             x = x + f(x)
-        elif place == "post":
+        elif placement == "post":
             x = norm(x + f(x))
         else:
             x = x + f(norm(x))
-    return norm(x) if place == "pre" else x
+    return norm(x) if placement == "pre" else x

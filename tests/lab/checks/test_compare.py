@@ -1,12 +1,15 @@
 """`expect` lets equal things pass, and names what differs."""
 
 import math
+from collections import Counter, deque
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
-from course_lib.lab.checks.compare import Wrong, describe, expect
+from course_lib.lab.checks.compare import Wrong, describe, expect, is_like, recognise
 
 NAN = float("nan")
 TABLE = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -33,6 +36,21 @@ EQUAL = [
     (torch.tensor([NAN]), torch.tensor([NAN])),
     (torch.zeros(0), torch.zeros(0)),
     (torch.tensor([1], dtype=torch.int32), torch.tensor([1])),
+    (TABLE.long(), TABLE),
+    (TABLE.bfloat16().requires_grad_(), TABLE),
+    (torch.tensor([1.0, 0.0]), torch.tensor([True, False])),
+    (torch.tensor([1, 2]), [1, 2]),
+    (np.array([0.5, 2.0]), [0.5, 2]),
+    (TABLE, [[1, 2], [3, 4]]),
+    ([torch.tensor(1.0, requires_grad=True), np.float32(2)], [1.0, 2.0]),
+    (deque([1, 2]), [1, 2]),
+    (range(1, 3), [1, 2]),
+    ({"a": 1, "b": 2}.values(), [1, 2]),
+    (torch.tensor([0.5, 2.0]), (0.5, 2.0)),
+    (Fraction(1, 2), 0.5),
+    (Decimal("0.5"), 0.5),
+    ({1: 2}, Counter([1, 1])),
+    ({"a": 0}.keys(), {"a"}),
 ]
 
 DIFFERENT = [
@@ -50,7 +68,10 @@ DIFFERENT = [
     ("ab", b"ab", "(a bytes)"),
     ([1, 2], [1, 2, 3], "2 items, expected 3"),
     ([1, [2, 5]], [1, [2, 3]], "position 1, position 1: got 5, expected 3"),
-    (torch.tensor([1, 2]), [1, 2], ".tolist()"),
+    (torch.tensor([1, 3]), [1, 2], "position 1: got 3, expected 2"),
+    ({1, 2}, [1, 2], "expected a list"),
+    ([1], {1}, "expected a set"),
+    (TABLE + 1j, TABLE, "complex numbers (torch.complex64), not floats"),
     ("ab", ["a", "b"], "expected a list"),
     (3, {1: 2}, "expected a dict"),
     ({}, {1: 2}, "1 is missing"),
@@ -65,7 +86,7 @@ DIFFERENT = [
     (torch.zeros(3), TABLE, "shape (3,), expected (2, 2)"),
     (2 * TABLE, TABLE, "2 times what they should be"),
     (-TABLE, TABLE, "Every sign is turned round"),
-    (TABLE.long(), TABLE, "torch.int64, expected torch.float32"),
+    (TABLE.long(), TABLE + 0.5, "Yours are whole numbers (torch.int64)"),
     (
         TABLE + torch.tensor([0, 1]),
         TABLE,
@@ -96,6 +117,33 @@ def test_tolerance():
     expect(TABLE + 1e-5, TABLE, "it")
     with pytest.raises(Wrong):
         expect(TABLE + torch.tensor([1e-4, 0.0]), TABLE, "it")
+
+
+def test_numbers_of_another_kind_are_a_fault_only_if_asked():
+    expect(TABLE.double(), TABLE, "it", same_kind=True)
+    with pytest.raises(Wrong, match=r"whole numbers \(torch.int64\), not floats"):
+        expect(TABLE.long(), TABLE, "it", same_kind=True)
+    with pytest.raises(Wrong, match="truth values"):
+        expect([TABLE > 2], [(TABLE > 2).float()], "it", same_kind=True)
+
+
+def test_a_slip_is_recognised_whatever_holds_it_but_never_the_wanted_result():
+    for got in (TABLE, TABLE.numpy(), TABLE.tolist(), TABLE.double().requires_grad_()):
+        with pytest.raises(Wrong, match="that one"):
+            recognise(got, (TABLE + 1, "not this"), (TABLE, "that one"))
+    recognise(TABLE, (TABLE.clone(), "the right one"), want=TABLE)
+    recognise("text", (TABLE, "no"), (3, "no"))
+    assert not is_like([2**70], TABLE) and not is_like([[1], [2, 3]], TABLE)
+    assert is_like(np.float32(0.5), 0.5) and not is_like(1j, 1)
+
+
+def test_messages_show_no_tables():
+    many = [torch.rand(50, 50) for _ in range(50)]
+    for value in (many, {"a": many}, (np.ones((9, 9)), 1), torch.rand(99, 99), torch.rand(5, 1)):
+        assert len(describe(value)) < 200 and "\n" not in describe(value)
+    assert describe((TABLE, 1)) == "the tuple (tensor(2, 2), 1)"
+    assert describe(TABLE.half()) == "a tensor of shape (2, 2), float16, [1, 2, 3, 4]"
+    assert describe(np.arange(9)) == "a numpy array of shape (9,) [0, 1, 2, 3, ...]"
 
 
 @pytest.mark.parametrize(

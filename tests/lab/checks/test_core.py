@@ -1,16 +1,19 @@
 """Checkers survive whatever a learner does, and say what went wrong."""
 
+import copy
 import importlib
 import importlib.util
 import threading
 import time
+from collections import Counter
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
 import torch
 
 from course_lib.lab import course_map
-from course_lib.lab.checks import core
+from course_lib.lab.checks import core, running
 from course_lib.lab.checks.core import Wrong, checker, expect
 from tests.lab.checks.cases import public_checkers
 
@@ -29,6 +32,7 @@ def double(attempt):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(core, "SECONDS", 0.3)
+    monkeypatch.setattr(running, "patience", lambda: 1.0)
 
 
 def forgot_to_return(x):
@@ -82,6 +86,19 @@ class Strange:
     __hash__ = None
 
 
+class Doubling:
+    """An object that can be called."""
+
+    def __init__(self, twice):
+        self.twice = twice
+
+    def __call__(self, x):
+        return [self.twice(y) for y in x]
+
+    def double(self, x):
+        return self(x)
+
+
 ANSWERS = [
     (None, "not attempted", "not attempted yet"),
     (..., "not attempted", "not attempted yet"),
@@ -98,10 +115,21 @@ ANSWERS = [
     (recurs, "wrong", "RecursionError"),
     (wants_more, "wrong", "wants_more(x, y) does not take the 1 argument of this exercise"),
     (lambda x: x, "wrong", "nothing was doubled"),
-    (lambda x: torch.tensor([2, 4]), "wrong", ".tolist()"),
+    (lambda x: {2, 4}, "wrong", "got the set {2, 4}, expected a list"),
     (lambda x: Strange(), "wrong", "cannot work with that (RuntimeError: no)"),
     (lambda x: 3, "wrong", "expected a list"),
+    (partial(wants_more, 1), "wrong", "expected a list"),
+    (partial(lambda y, x: ..., 1), "not attempted", "not attempted yet"),
+    (Doubling(lambda y: 1 / 0), "wrong", "return [self.twice(y) for y in x]"),
     (lambda x: [2, 4], "ok", "twice as much."),
+    (lambda x: (2, 4), "ok", "twice as much."),
+    (lambda x: torch.tensor([2.0, 4.0]), "ok", "twice as much."),
+    (lambda x: [np.int64(2), np.float32(4)], "ok", "twice as much."),
+    (partial(map, lambda y: 2 * y), "ok", "twice as much."),
+    (Doubling(lambda y: 2 * y), "ok", "twice as much."),
+    (Doubling(lambda y: 2 * y).double, "ok", "twice as much."),
+    (torch.no_grad()(lambda x: [2, 4]), "ok", "twice as much."),
+    (lru_cache(lambda x: [2, 4]), "wrong", "unhashable"),
     (lambda x: (2 * y for y in x), "ok", "twice as much."),
     (lambda x: map(lambda y: 2 * y, x), "ok", "twice as much."),
 ]
@@ -119,23 +147,72 @@ def test_a_generator_without_end_is_cut_short(monkeypatch):
     assert double(yields_for_ever).message.startswith("double([1, 2]): 50 items, expected 2")
 
 
-def test_the_learner_gets_copies():
-    given = {"list": [[1]], "tensor": torch.ones(2), "array": np.ones(2)}
+CHANGES = [
+    ([1, 2], lambda x: x.append(3), "the list [1, 2] became the list [1, 2, 3]"),
+    ([[1], [2]], lambda x: x[1].pop(), "at [1], the list [2] became the list []"),
+    ({"a": 1}, lambda x: x.update(a=[2]), "at ['a'], 1 became"),
+    ({"a": 1}, lambda x: x.clear(), "the dict {'a': 1} became the dict {}"),
+    ({1, 2}, lambda x: x.discard(1), "the set {1, 2} became the set {2}"),
+    (Counter("ab"), lambda x: x.update("a"), "at ['a'], 1 became 2"),
+    (torch.ones(2, 2), lambda x: x[1].zero_(), "at [1, 0], 1 became 0"),
+    (torch.ones(2, dtype=torch.bool), lambda x: x.logical_not_(), "True became False"),
+    (torch.tensor([torch.nan, 1]), lambda x: x.mul_(2), "at [1], 1 became 2"),
+    (np.ones(2), lambda x: x.sort() or x.fill(7), "at [0], 1 became 7"),
+    (torch.ones(2).requires_grad_(), lambda x: x.detach().zero_(), "at [0], 1 became 0"),
+    (torch.ones(1, 2), lambda x: x.t_(), "shape (1, 2) [1, 1] became a tensor of shape (2, 1)"),
+]
 
+
+@pytest.mark.parametrize(("given", "change", "words"), CHANGES)
+def test_a_changed_argument_is_named_and_the_judges_own_stays(given, change, words):
     @checker
-    def spoils(attempt):
-        attempt(given)
-        expect(given["list"], [[1]], "the list")
-        expect(given["tensor"], torch.ones(2), "the tensor")
-        expect(given["array"], np.ones(2), "the array")
+    def judged(attempt):
+        held = copy.deepcopy(given)
+        expect(attempt(held, scale=3), 1, "the result")
+        if not getattr(given, "requires_grad", False):
+            expect(held, given, "what the judge holds")
 
-    def spoil(x):
-        x["list"][0].append(2)
-        x["tensor"].zero_()
-        x["array"][0] = 7
+    def right(values, scale):
+        change(values)
         return 1
 
-    assert spoils(spoil).status == "ok"
+    verdict = judged(right)
+    assert verdict.status == "wrong", verdict.message
+    assert "the result is right, but your function changed its argument `values`" in verdict.message
+    assert words in verdict.message
+    wrong = judged(lambda values, scale: (change(values), 2)[1])
+    assert wrong.message.startswith("the result: got 2, expected 1.\n    Besides, your function")
+    assert judged(lambda values, scale: 1).status == "ok"
+    assert judged(lambda values, scale: (change(copy.deepcopy(values)), 1)[1]).status == "ok"
+
+
+def test_a_few_printed_lines_are_shown_and_the_others_counted(capsys):
+    @checker
+    def often(attempt):
+        for i in range(300):
+            expect(attempt(i), 2 * i, "the double")
+
+    def talks(x):
+        print("debug", x)
+        return 2 * x
+
+    assert often(talks).status == "ok"
+    out = capsys.readouterr().out.splitlines()
+    assert out[:5] == [f"debug {i}" for i in range(5)]
+    assert out[5:] == [
+        "... (your function printed 295 more lines, held back here)",
+        "[ok] often: right.",
+    ]
+    often(lambda x: print("x" * 9999, end="") or 2 * x)
+    assert 1900 < len(capsys.readouterr().out) < 2200
+    often(lambda x: print(end="") or 2 * x)
+    assert capsys.readouterr().out == "[ok] often: right.\n"
+
+
+def test_the_calls_of_torch_are_known():
+    with core.torch_calls() as used:
+        torch.nn.LayerNorm(2)(torch.ones(1, 2)).mean(-1)
+    assert {"layer_norm", "mean"} <= used and "softmax" not in used
 
 
 def test_what_tracks_gradients_is_not_copied():
@@ -202,6 +279,30 @@ def test_the_time_limit_works_in_another_thread():
     thread.start()
     thread.join(timeout=10)
     assert found == ["wrong"]
+
+
+def test_a_crowded_machine_takes_no_time_away(monkeypatch):
+    """Half a second in which others compute is not the learner's."""
+    monkeypatch.setattr(running, "patience", lambda: 100.0)
+    assert double(lambda x: time.sleep(0.5) or [2, 4]).status == "ok"
+
+
+def test_what_all_calls_compute_together_is_limited(monkeypatch):
+    monkeypatch.setattr(running, "patience", lambda: 1000.0)
+
+    @checker
+    def often(attempt):
+        for i in range(1000):
+            attempt(i)
+
+    def slow(x):
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+        return x
+
+    message = often(slow).message
+    assert "still running after 0.3 seconds (all " in message and "of this check" in message
 
 
 def test_nothing_is_raised_after_a_call_that_ended_in_time():

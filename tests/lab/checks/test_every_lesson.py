@@ -1,18 +1,17 @@
 """Every lesson's module of checkers has its table of right and wrong answers."""
 
 import importlib
-import pkgutil
+from pkgutil import iter_modules
 from types import ModuleType
 
 import pytest
 
-from course_lib.lab import checks
+from course_lib.lab import checks, course_map
 from course_lib.lab.checks.core import Wrong, checker, expect
 from tests.lab.checks.cases import Case, complaints, public_checkers
 
-LESSONS = sorted(
-    {module.name for module in pkgutil.iter_modules(checks.__path__)} - {"core", "compare"}
-)
+LABS = [lesson.lab for lesson in course_map.lessons() if lesson.lab]
+LESSONS = sorted(module.name for module in iter_modules(checks.__path__) if module.name in LABS)
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

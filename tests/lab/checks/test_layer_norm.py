@@ -1,11 +1,17 @@
 """The checkers of lesson 05: right answers in several forms, and the wrong ones that people
 write."""
 
+import functools
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from course_lib.lab.checks import layer_norm as check
+from course_lib.lab.solutions import layer_norm as solutions
 from tests.lab.checks.cases import Case, tests_of
+
+torch.func.vjp(torch.sin, torch.ones(1))  # imports what torch.func needs, outside of any clock
 
 
 def skeleton(*args): ...
@@ -34,8 +40,25 @@ def ln_by_loop(x, weight, bias, eps):
     return out
 
 
+def ln_by_var_mean(x, weight, bias, eps):
+    variance, middle = torch.var_mean(x.double(), -1, correction=0, keepdim=True)
+    return torch.addcmul(bias.double(), (x - middle) * torch.rsqrt(variance + eps), weight.double())
+
+
+def ln_by_einsum(x, weight, bias, eps):
+    centred = x - torch.einsum("...c->...", x)[..., None] / x.shape[-1]
+    variance = torch.einsum("...c,...c->...", centred, centred)[..., None] / x.shape[-1]
+    return centred / (variance + eps) ** 0.5 * weight + bias
+
+
 def ln_torch(x, weight, bias, eps):
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def ln_torch_module(x, weight, bias, eps):
+    norm = torch.nn.LayerNorm(x.shape[-1], eps=eps)
+    norm.load_state_dict({"weight": weight, "bias": bias})
+    return norm(x)
 
 
 def ln_sample(x, weight, bias, eps):
@@ -97,6 +120,14 @@ def ln_bias_first(x, weight, bias, eps):
     return ln(x, 1, bias, eps) * weight
 
 
+def ln_changed_places(x, weight, bias, eps):
+    return ln(x, bias, weight, eps)
+
+
+def ln_first_four(x, weight, bias, eps):
+    return torch.cat([ln(x[..., :4], weight[:4], bias[:4], eps), x[..., 4:]], -1)
+
+
 def ln_weight_before(x, weight, bias, eps):
     return ln(x * weight + bias, 1, 0, eps)
 
@@ -108,45 +139,78 @@ def ln_weight_before(x, weight, bias, eps):
 def ahead(norm, x):
     other = x.clone()
     other[-1] = torch.randn(x.shape[-1], generator=torch.Generator().manual_seed(1))
-    return not torch.allclose(norm(x)[:-1], norm(other)[:-1])
+    return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=1e-4)
 
 
-def ahead_by_slopes(norm, x):
-    slopes = torch.autograd.functional.jacobian(norm, x)[:-1, :, -1]
-    return bool(slopes.abs().max() > 1e-6)
+def ahead_by_jacobian(norm, x):
+    gradients = torch.autograd.functional.jacobian(norm, x)[:-1, :, -1]
+    return bool((gradients.abs() > 1e-4).any())
 
 
-def ahead_compares_all(norm, x):
-    other = x.clone()
-    other[-1] = torch.arange(4.0) ** 2
-    return not torch.allclose(norm(x), norm(other))
+def ahead_by_jacrev(norm, x):
+    return (torch.func.jacrev(norm)(x)[:-1, :, -1].abs() > 1e-4).any()
 
 
-def ahead_changes_all(norm, x):
-    return not torch.allclose(norm(x)[:-1], norm(x.flip(-1))[:-1])
+def ahead_by_numpy(norm, x):
+    other = torch.cat([x[:-1], torch.tensor([[9.0, -4, 2, 0.5]])])
+    return not np.allclose(norm(x).numpy()[:-1], norm(other).numpy()[:-1], atol=1e-4)
+
+
+def ahead_with(change, rows=slice(None, -1), atol=1e-4):
+    """Compare some rows after a change of a copy of x."""
+
+    def answer(norm, x):
+        other = x.clone()
+        change(other)
+        return not torch.allclose(norm(x)[rows], norm(other)[rows], atol=atol)
+
+    return answer
+
+
+def new_row(x, t=-1):
+    x[t] = torch.tensor([9.0, -4, 2, 0.5])
+
+
+def add_to_row(x, what=10.0):
+    x[-1] += what
+
+
+def scale_row(x, by=10.0):
+    x[-1] *= by
+
+
+def one_channel(channel, by=5.0):
+    def change(x):
+        x[-1, channel] += by
+
+    return change
 
 
 def ahead_in_place(norm, x):
     other = x
-    other[-1] = torch.arange(4.0) ** 2
+    new_row(other)
     return not torch.allclose(norm(x)[:-1], norm(other)[:-1])
 
 
-def ahead_by_shift(norm, x):
+def ahead_exactly(norm, x):
     other = x.clone()
-    other[-1] += 10
-    return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=1e-4)
+    new_row(other)
+    return not torch.equal(norm(x)[:-1], norm(other)[:-1])
 
 
-def ahead_by_stretch(norm, x):
+def ahead_loose(norm, x):
     other = x.clone()
-    other[-1] *= 10
-    return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=1e-4)
+    new_row(other)
+    return bool((norm(x)[:-1] - norm(other)[:-1]).abs().amax() > 0.1) if len(x) > 1 else False
+
+
+def ahead_of_one(norm, x):
+    return ahead(norm, x) if len(x) > 1 else True
 
 
 def looks_back(norm, x):
     other = x.clone()
-    other[0] = torch.arange(4.0) ** 2
+    new_row(other, 0)
     return not torch.allclose(norm(x)[1:], norm(other)[1:])
 
 
@@ -164,6 +228,14 @@ def rms(x, weight, eps):
 
 def rms_by_length(x, weight, eps):
     return x / (x.norm(dim=-1, keepdim=True) ** 2 / x.shape[-1] + eps) ** 0.5 * weight
+
+
+def rms_torch(x, weight, eps):
+    return F.rms_norm(x, x.shape[-1:], weight, eps)
+
+
+def rms_weight_before(x, weight, eps):
+    return rms(x * weight, 1, eps)
 
 
 def rms_centred(x, weight, eps):
@@ -231,6 +303,15 @@ def back_by_matrix(g, x):
     return torch.einsum("...i,...ij->...j", g, jacobian)
 
 
+def back_by_vjp(g, x):
+    return torch.func.vjp(lambda x: x / split(x)[0], x)[1](g)[0]
+
+
+def back_without_y(g, x):
+    r, y = split(x)
+    return (g - mean(g * y)) / r
+
+
 def back_fixed_size(g, x):
     return g / split(x)[0]
 
@@ -277,13 +358,13 @@ def stack(none, post, pre, last=("pre",)):
     """Make an answer from what it does with one layer in each arrangement, and where it norms at
     the end."""
 
-    def through(x, layers, norm, place):
-        step = {"none": none, "post": post, "pre": pre}[place]
+    def residual_stack(x, layers, norm, placement):
+        step = {"none": none, "post": post, "pre": pre}[placement]
         for f in layers:
             x = step(x, f, norm)
-        return norm(x) if place in last else x
+        return norm(x) if placement in last else x
 
-    return through
+    return residual_stack
 
 
 def none(x, f, norm):
@@ -298,23 +379,45 @@ def pre(x, f, norm):
     return x + f(norm(x))
 
 
-def recursive(x, layers, norm, place):
+def recursive(x, layers, norm, placement):
     if not layers:
-        return norm(x) if place == "pre" else x
-    new = x + layers[0](norm(x) if place == "pre" else x)
-    return recursive(norm(new) if place == "post" else new, layers[1:], norm, place)
+        return norm(x) if placement == "pre" else x
+    new = x + layers[0](norm(x) if placement == "pre" else x)
+    return recursive(norm(new) if placement == "post" else new, layers[1:], norm, placement)
 
 
-def returns_early(x, layers, norm, place):
+def by_match(x, layers, norm, placement):
+    match placement:
+        case "none":
+            return functools.reduce(lambda x, f: x.add(f(x)), layers, x)
+        case "post":
+            return functools.reduce(lambda x, f: norm(torch.add(f(x), x)), layers, x)
+    return norm(functools.reduce(lambda x, f: f(norm(x)) + x, layers, x))
+
+
+def returns_early(x, layers, norm, placement):
     for f in layers:
         return none(x, f, norm)
+    return x
+
+
+def only_two(x, layers, norm, placement):
+    return recursive(x, layers[:2], norm, placement)
+
+
+def backwards(x, layers, norm, placement):
+    return recursive(x, layers[::-1], norm, placement)
+
+
+def never_without_a_norm(x, layers, norm, placement):
+    return recursive(x, layers, norm, placement) if layers else norm(x)
 
 
 CASES = {
     check.layer_norm: Case(
         solution=ln,
         skeleton=skeleton,
-        also_right=[ln_by_loop, ln_torch],
+        also_right=[ln_by_loop, ln_by_var_mean, ln_by_einsum, solutions.layer_norm_solution],
         wrong=[
             (ln_sample, "divided by C - 1"),
             (ln_axis(0), "axis 0, the batch"),
@@ -322,9 +425,9 @@ CASES = {
             (ln_axis(0, 1, 2), "whole tensor"),
             (ln_no_keepdim, "beside the wrong numbers"),
             (ln_by_variance, "divided by the variance"),
-            (ln_only_centred, "divide by the deviation"),
+            (ln_only_centred, "do not divide by the standard deviation"),
             (ln_not_centred, "the mean is still there"),
-            (ln_eps_outside, "under the root"),
+            (ln_eps_outside, "added to the standard deviation"),
             (ln_no_eps, "was handed in is not used"),
             (ln_own_eps, "or an eps of your own is"),
             (ln_plain, "weight and bias are not used"),
@@ -332,36 +435,60 @@ CASES = {
             (ln_no_weight, "the weight is not used"),
             (ln_bias_first, "first the weight"),
             (ln_weight_before, "come after the norm"),
+            (ln_changed_places, "had changed places"),
+            (ln_first_four, "the norm of a tensor of shape (5,)"),
+            (lambda x, weight, bias, eps: rms(x, weight, eps) + bias, "that is RMSNorm"),
+            (ln_torch, "that is torch's own"),
+            (ln_torch_module, "that is torch's own"),
         ],
     ),
     check.looks_ahead: Case(
         solution=ahead,
         skeleton=skeleton,
-        also_right=[ahead_by_slopes],
+        also_right=[
+            ahead_by_jacobian,
+            ahead_by_jacrev,
+            ahead_by_numpy,
+            solutions.looks_ahead_solution,
+        ],
         wrong=[
-            (ahead_compares_all, "or compare it too"),
-            (ahead_changes_all, "change more than the last token"),
+            (ahead_with(new_row, rows=slice(None)), "compare the others only"),
+            (ahead_with(lambda x: x.copy_(x.flip(-1))), "changed the tokens [0, 1, 2, 3, 4]"),
+            (ahead_with(lambda x: new_row(x, 0)), "changed the tokens [0]"),
             (ahead_in_place, "x.clone()"),
-            (ahead_by_shift, "subtracts each token's mean"),
-            (ahead_by_stretch, "brings each token to length 1"),
-            (looks_back, "looks at the past only"),
-            (ahead_reversed, "where nothing changed"),
+            (lambda norm, x: True, "never called `norm`"),
+            (lambda norm, x: False, "never called `norm`"),
+            (ahead_with(add_to_row), "subtracts each token's mean"),
+            (ahead_with(scale_row), "brings each token to length 1"),
+            (ahead_with(lambda x: scale_row(x, -1.0)), "divides by the RMS"),
+            (ahead_with(new_row, rows=0), "Only the token before the last"),
+            (ahead_with(one_channel(0)), "channel 1 alone"),
+            (ahead_with(one_channel(3)), "channel 0 alone"),
+            (ahead_loose, "leaks only a little"),
+            (looks_back, "changed the tokens [0]"),
+            (ahead_reversed, "the wrong way round"),
+            (ahead_exactly, "That is rounding"),
+            (ahead_of_one, "for a single token"),
+            (lambda norm, x: norm(x), "Return True or False"),
         ],
     ),
     check.rms_norm: Case(
         solution=rms,
         skeleton=skeleton,
-        also_right=[rms_by_length],
+        also_right=[rms_by_length, lambda x, w, eps: rms(x.double(), w, eps)],
         wrong=[
             (rms_centred, "that is LayerNorm"),
             (rms_by_deviation, "measured from the mean"),
             (rms_no_root, "divided by the mean square"),
+            (rms_axis(-2), "over the tokens"),
+            (rms_weight_before, "the weight comes after"),
+            (rms_torch, "that is torch's own"),
             (rms_sum, "shrink as C grows"),
             (rms_absolute, "absolute values"),
             (rms_axis(0), "axis 0, the batch"),
-            (rms_axis((0, 1, 2)), "one size for the whole"),
-            (rms_no_keepdim, "beside the wrong numbers"),
-            (rms_eps_outside, "under the root"),
+            (rms_axis((0, 1, 2)), "one RMS for the whole"),
+            (rms_no_keepdim, "numbers differ"),
+            (rms_eps_outside, "added to the RMS"),
             (rms_no_eps, "was handed in is not used"),
             (rms_own_eps, "or an eps of your own is"),
             (rms_no_weight, "the weight is not used"),
@@ -370,7 +497,7 @@ CASES = {
     check.rms_norm_backward: Case(
         solution=back,
         skeleton=skeleton,
-        also_right=[back_by_matrix],
+        also_right=[back_by_matrix, back_by_vjp],
         wrong=[
             (back_fixed_size, "a fixed number"),
             (back_layer_norm, "LayerNorm's formula"),
@@ -378,18 +505,27 @@ CASES = {
             (back_sum, "out C times"),
             (back_x_for_y, "you used x where y belongs"),
             (back_sign, "wrong sign"),
-            (back_multiplied, "you multiplied by the size"),
+            (back_multiplied, "you multiplied by the RMS"),
+            (back_without_y, "without its y"),
             (back_one_mean, "one mean over all vectors"),
         ],
     ),
-    check.through: Case(
+    check.residual_stack: Case(
         solution=stack(none, post, pre),
         skeleton=skeleton,
-        also_right=[recursive],
+        also_right=[
+            recursive,
+            by_match,
+            lambda x, layers, *rest: recursive(x, tuple(layers), *rest),
+        ],
         wrong=[
             (stack(lambda x, f, norm: f(x), post, pre), "none: the stream is lost"),
             (stack(none, post, pre, last=("none", "pre")), "belongs to `pre` alone"),
-            (returns_early, "inside the loop"),
+            (returns_early, "`return` in the loop"),
+            (only_two, "three layers"),
+            (backwards, "the wrong order"),
+            (never_without_a_norm, '0 layers, placement "none"'),
+            (stack(none, post, none), "read the stream itself"),
             (stack(none, lambda x, f, norm: x + norm(f(x)), pre), "takes the *sum*"),
             (stack(none, lambda x, f, norm: norm(f(x)), pre), "post: the stream is lost"),
             (stack(none, none, pre, last=("post", "pre")), "normed once, at the end"),

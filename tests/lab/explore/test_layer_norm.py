@@ -21,9 +21,9 @@ def stack_of(widget):
 
 def test_four_numbers_shows_what_torch_computes():
     widget = explore.four_numbers(eps=1e-5)
-    for row, stretch in zip(stack_of(widget).children, explore.STRETCHES, strict=True):
+    for row, scale in zip(stack_of(widget).children, explore.SCALES, strict=True):
         for frame, shift in zip(row.children, explore.SHIFTS, strict=True):
-            x = stretch * (torch.tensor([1.0, 7, 7, 9]) + shift)
+            x = scale * (torch.tensor([1.0, 7, 7, 9]) + shift)
             want = torch.cat([x, F.layer_norm(x, (4,)), F.rms_norm(x, (4,), eps=1e-5)])
             assert numbers(frame.value) == pytest.approx(want.tolist(), rel=1e-3, abs=1e-6)
 
@@ -39,7 +39,7 @@ def test_depth_shows_each_stack_once_and_begins_with_the_deep_one():
     assert asked == [(2, 0.5), (2, 1.0), (30, 0.5), (30, 1.0)]
     assert (
         "30 layers, weight scale 1." in widget.still
-        and "stream 30, slope 2, trace 0.50" in widget.still
+        and "stream 30, gradient 2, cosine 0.50" in widget.still
     )
 
 
@@ -47,7 +47,7 @@ def test_a_run_that_breaks_is_named_in_words():
     calm, broken = torch.full((4, 3, 2), 2.5), torch.full((4, 3, 2), 2.5)
     broken[2:, :, 1] = torch.nan
     widget = explore.learning_rates(
-        {"calm": calm, "bold": broken}, [0.01, 0.1], baseline=2.8, ceiling=1.5
+        {"calm": calm, "bold": broken}, [0.01, 0.1], unigram=2.8, four_gram=1.5
     )
     slow, fast = (frame.value for frame in stack_of(widget).children)
     assert "all stay in the picture" in slow and "above the picture: bold." in fast

@@ -1,0 +1,251 @@
+"""Run a learner's code with care: for a limited time, on copies, with little of what it prints,
+and with an eye on the arguments that it changes."""
+
+import contextlib
+import copy
+import ctypes
+import functools
+import inspect
+import io
+import os
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from course_lib.lab.checks.compare import describe, number
+
+LINES, LETTERS = 5, 2000  # of what one check's calls print, before the rest is held back
+
+
+class TookTooLong(BaseException):
+    """Raised inside the learner's code when its time is up; no `except Exception` there swallows
+    it."""
+
+
+# Time
+# --------------------------------------------------------------------------------------------------
+
+
+def cpu_clock() -> Callable[[], float]:
+    """A clock, to be read by any thread, of the seconds that this thread has computed; where the
+    system has none (macOS, Windows), of the whole program's."""
+    if hasattr(time, "pthread_getcpuclockid"):
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        return lambda: time.clock_gettime(clock)
+    return time.process_time
+
+
+def stopwatch(seconds: float) -> Callable[[], bool]:
+    """Say, when called, whether this thread has computed for more than `seconds` since; or slept
+    for so long that it could have."""
+    computed = cpu_clock()
+    began, clock = computed(), time.monotonic()
+
+    def is_over() -> bool:
+        used, passed = computed() - began, time.monotonic() - clock
+        return used > seconds or passed > 1.2 * seconds * patience()
+
+    return is_over
+
+
+def patience() -> float:
+    """How many times as long as alone a computation may take beside what else runs here."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 1.0
+    return max(1.0, 4 * load)
+
+
+def call_within(seconds: float, function: Callable[[], Any]) -> Any:
+    """Call a function; if it computes for longer, raise `TookTooLong` inside it, again and again
+    until it ends.
+
+    Python code is stopped between two bytecodes, in any thread and on any system; one long call
+    into C (a giant matrix product) is stopped only when it returns.
+    """
+    thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
+    is_over, raise_in = stopwatch(seconds), ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def watch() -> None:
+        wait = min(seconds, 0.05)
+        while not ended.wait(max(wait, 0.001)):
+            with lock:
+                if not ended.is_set() and is_over():
+                    raise_in(thread, ctypes.py_object(TookTooLong))
+                    wait = 0.5
+
+    try:
+        threading.Thread(target=watch, daemon=True).start()
+        return function()
+    finally:
+        over = False
+        while not over:
+            try:
+                with lock:
+                    raise_in(thread, None)  # takes back what was not raised yet
+                    ended.set()
+                over = True
+            except TookTooLong:  # time ran out in these very lines: try again
+                pass
+
+
+# What is printed, and which of torch's functions are called
+# --------------------------------------------------------------------------------------------------
+
+
+class FewLines(io.TextIOBase):
+    """Pass on the first lines that are printed, and count the others."""
+
+    def __init__(self, out: Any):
+        self.out, self.lines, self.letters = out, 0, 0
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines(keepends=True):
+            if self.is_open():
+                self.out.write(line[:LETTERS])
+            self.letters += len(line)
+            self.lines += line.endswith("\n")
+        return len(text)
+
+    def is_open(self) -> bool:
+        return self.lines < LINES and self.letters < LETTERS
+
+    def close_with_count(self) -> None:
+        """Say how much was held back."""
+        if self.lines > LINES or self.letters > LETTERS:
+            more = max(self.lines - LINES, 1)
+            self.out.write(f"... (your function printed {more:,} more lines, held back here)\n")
+
+
+@contextlib.contextmanager
+def few_lines() -> Iterator[None]:
+    """Hold back all but the first few lines that are printed meanwhile."""
+    few = FewLines(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(few):
+            yield
+    finally:
+        few.close_with_count()
+
+
+class _Names(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.used.add(getattr(func, "__name__", str(func)))
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def torch_calls() -> Iterator[set[str]]:
+    """Collect the names of torch's functions and methods that are called meanwhile."""
+    with _Names() as names:
+        yield names.used
+
+
+# Arguments
+# --------------------------------------------------------------------------------------------------
+
+
+def copied(value: Any, keep_graph: bool = True) -> Any:
+    """Copy containers, tensors and arrays, which the learner might change; give everything else as
+    it is.
+
+    With `keep_graph`, tensors that require a gradient stay as they are: theirs is to be filled.
+    """
+    if isinstance(value, Tensor):
+        kept = keep_graph and value.requires_grad
+        return value if kept else value.detach().clone()
+    if type(value) is dict:
+        return {key: copied(item, keep_graph) for key, item in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(copied(item, keep_graph) for item in value)
+    return (
+        copy.copy(value) if isinstance(value, np.ndarray | bytearray | Counter | deque) else value
+    )
+
+
+def difference(before: Any, after: Any) -> str:
+    """Say where a value is another one than its earlier copy, in a few words; what can't be
+    compared, or is as it was, gives no words."""
+    whole = f"{describe(before)} became {describe(after)}"
+    if before is after:
+        return ""
+    if not isinstance(after, type(before)):
+        return whole
+    if isinstance(before, Tensor | np.ndarray):
+        return _difference_of_arrays(torch.as_tensor(before), torch.as_tensor(after), whole)
+    if isinstance(before, dict):
+        if list(before) != list(after):
+            return whole
+        pairs = {repr(key): (before[key], after[key]) for key in before}
+    elif isinstance(before, list | tuple | deque):
+        if len(before) != len(after):
+            return whole
+        pairs = dict(enumerate(zip(before, after, strict=True)))
+    else:
+        return "" if _equal(before, after) else whole
+    found = ((key, difference(*pair)) for key, pair in pairs.items())
+    return next((f"at [{key}], {words}" for key, words in found if words), "")
+
+
+def _equal(before: Any, after: Any) -> bool:
+    """Compare two objects that are no containers; what can't be compared counts as equal."""
+    try:
+        return bool(before == after) or (before != before and after != after)
+    except Exception:
+        return True
+
+
+def _difference_of_arrays(before: Tensor, after: Tensor, whole: str) -> str:
+    if before.shape != after.shape:
+        return whole
+    other = (before != after) & ~(before.isnan() & after.isnan())
+    if not other.any():
+        return ""
+    place = tuple(other.nonzero()[0].tolist())
+    return f"at {list(place)}, {number(before[place].item())} became {number(after[place].item())}"
+
+
+def changed_argument(function: Callable, before: tuple, after: tuple) -> str | None:
+    """Name the first argument that a call has changed; `before` and `after` are (args, kwargs)."""
+    for key, value in [*enumerate(before[0]), *before[1].items()]:
+        now = after[0][key] if isinstance(key, int) else after[1][key]
+        if words := difference(value, now):
+            return (
+                f"your function changed its argument {argument_name(function, key)}, which its"
+                f" caller may still need: {words}. {ADVICE}"
+            )
+    return None
+
+
+ADVICE = (
+    "`-=`, methods that end in `_`, `x[i] = ...`, `append`, `pop` and `sort` work on the caller's"
+    " own object: make a new one, or copy first."
+)
+
+
+def argument_name(function: Callable, key: int | str) -> str:
+    """The name of an argument, given by position or by name."""
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        key = list(inspect.signature(function).parameters)[key] if isinstance(key, int) else key
+    return f"`{key}`" if isinstance(key, str) else f"number {key + 1}"
+
+
+def innermost(function: Any) -> Any:
+    """The function that was typed in, beneath decorators, partials and torch.func; for an object
+    that can be called, its `__call__`."""
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    if isinstance(function, type) or hasattr(function, "__code__"):
+        return function
+    return getattr(type(function), "forward", type(function).__call__)
