@@ -360,6 +360,8 @@ def gradient_descent(attempt: Attempt) -> str:
             hints = [told for key, told in DESCENT_ERRORS.items() if key in str(reason)]
             raise Wrong("\n    ".join([str(reason), *hints[:1]])) from None
 
+    if "optim" in getattr(getattr(attempt.answer, "__code__", None), "co_names", ()):
+        raise Wrong("you use an optimizer of torch.optim. Take the step yourself: lr times w.grad.")
     start, other = torch.tensor([3.0, 1.0]), torch.tensor([-1.0, -1.5])
     inputs = [(_bowl, start, 0.05, 4), (_bowl, other, 0.1, 3)]
     try_on_inputs(descended, inputs, _descended, DESCENT_SLIPS, _named_descent)

@@ -251,6 +251,16 @@ def descend_with_falling_rate(loss_fn, start, lr, steps):
     return w
 
 
+def descend_by_optimizer(loss_fn, start, lr, steps):
+    w = start.clone().requires_grad_()
+    optimizer = torch.optim.SGD([w], lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_fn(w).backward()
+        optimizer.step()
+    return w.detach()
+
+
 def descend_for_vectors_only(loss_fn, start, lr, steps):
     w = descend_solution(loss_fn, start, lr, steps)
     return w if w.ndim == 1 else w[0]
@@ -339,6 +349,7 @@ DESCENT = Case(
         (descend_changing_nothing, "the same numbers in memory"),
         (descend_still_recording, "still requires gradients"),
         (descend_with_gradient_of_the_start, "the gradient at the start"),
+        (descend_by_optimizer, "an optimizer of torch.optim"),
         (descend_from_zero, "you began at zero"),
         (descend_by_unit_steps, "divided the gradient by its length"),
         (descend_with_falling_rate, "w after 4 steps in a bowl"),
