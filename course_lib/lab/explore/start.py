@@ -109,7 +109,7 @@ def _page(text: str) -> str:
 
 
 def _bars(shot: Snapshot, longest: float) -> str:
-    """Draw the probabilities as bars with their numbers, in HTML: small, sharp, and readable aloud."""
+    """Draw the probabilities as bars with their numbers, in HTML: small, sharp, readable aloud."""
     rows = ""
     for token, p in shot.probabilities:
         bar = f'<span style="{BAR}; width: {max(1, round(70 * p / longest))}%"></span>'

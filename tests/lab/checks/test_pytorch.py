@@ -11,6 +11,9 @@ from course_lib.lab.checks import pytorch as check
 from course_lib.lab.solutions import pytorch as solutions
 from tests.lab.checks.cases import Case, tests_of
 
+# its first call imports much; on a busy machine that takes longer than an answer may
+torch.func.grad(torch.sum)(torch.ones(1))
+
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 
 
