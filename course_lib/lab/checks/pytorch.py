@@ -154,8 +154,8 @@ def weighted_sum(attempt: Attempt) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
-def _gradient_by_nudging(w: float, b: float, x: float, target: float) -> list[float]:
-    """Nudge w, then b, both ways: finite differences of (tanh(w * x + b) - target) ** 2."""
+def _gradient_by_differences(w: float, b: float, x: float, target: float) -> list[float]:
+    """Change w, then b, a little both ways: finite differences of (tanh(w * x + b) - target) ** 2."""
 
     def loss(w: float, b: float) -> float:
         return (math.tanh(w * x + b) - target) ** 2
@@ -209,11 +209,11 @@ NEURON_SLIPS: list[Slip] = [
         "you left the tanh out: y is tanh(z), and its derivative is one more factor.",
     ),
     (
-        lambda *args: [_gradient_by_nudging(*args)[1]] * 2,
-        "right for b, but w reaches z through x: nudge w by 1 and z moves by x.",
+        lambda *args: [_gradient_by_differences(*args)[1]] * 2,
+        "right for b, but w reaches z through x: change w by 1 and z moves by x.",
     ),
     (
-        lambda *args: _gradient_by_nudging(*args)[::-1],
+        lambda *args: _gradient_by_differences(*args)[::-1],
         "the two are swapped: return the derivative for w first.",
     ),
 ]
@@ -236,12 +236,12 @@ def neuron_gradient(attempt: Attempt) -> str:
     try_on_inputs(
         pair,
         [*points, (0.7, 0.3, 0.0, 0.5), (0.6, 0.2, 3.0, 1.0)],
-        _gradient_by_nudging,
+        _gradient_by_differences,
         NEURON_SLIPS,
         lambda w, b, x, target: f"(dL/dw, dL/db) at w={w}, b={b}, x={x}, target={target}",
         1e-4,
     )
-    return "the chain rule and the nudges agree, at five points."
+    return "your chain rule agrees with finite differences, at five points."
 
 
 # --------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def neuron_by_torch(w, b, x, target):
     return w.grad, b.grad
 
 
-def neuron_by_nudge(w, b, x, target, h=1e-5):
+def neuron_by_differences(w, b, x, target, h=1e-5):
     def loss(w, b):
         return (math.tanh(w * x + b) - target) ** 2
 
@@ -160,7 +160,7 @@ right_slope = neuron(lambda z, y, target: 2 * (y - target) * (1 - y * y))
 NEURON = Case(
     solution=solutions.neuron_gradient_solution,
     skeleton=neuron_skeleton,
-    also_right=[neuron_by_torch, neuron_by_nudge, neuron_by_func, neuron_as_tensor],
+    also_right=[neuron_by_torch, neuron_by_differences, neuron_by_func, neuron_as_tensor],
     wrong=[
         (neuron(lambda z, y, target: (y - target) * (1 - y * y)), "exactly half of both"),
         (neuron(lambda z, y, target: 2 * (target - y) * (1 - y * y)), "the sign is not"),
@@ -169,7 +169,7 @@ NEURON = Case(
         (neuron(lambda z, y, target: 2 * (y - target) * y), "multiplied by y itself"),
         (
             lambda w, b, x, target: right_slope(w, b, x, target)[1:] * 2,
-            "right for b, but w reaches z through x",
+            "right for b, but w reaches z",
         ),
         (lambda w, b, x, target: right_slope(w, b, x, target)[::-1], "the two are swapped"),
         (lambda w, b, x, target: right_slope(w, b, x, target)[0], "return two numbers"),
