@@ -1,5 +1,4 @@
-"""What the learner has done so far, in one small local file, and bars for cells that take seconds.
-Nothing leaves the machine.
+"""What the learner has done so far, in one small local file. Nothing leaves the machine.
 
 The file is `notebooks/.course_progress.json`; the environment variable COURSE_PROGRESS names
 another one, or "off", which keeps no record (builds and tests use it).
@@ -10,33 +9,18 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 from IPython import get_ipython
 from IPython.display import HTML, display
-from tqdm.auto import tqdm
 
 from course_lib.lab import course_map
 
 # said for each row: themes paint the rows of tables
 LIGHT = "color: #222222; background-color: #ffffff"
 HOW = ("alone", "with hints", "after the solution")
-
-
-def track_progress(items: Iterable, what: str) -> tqdm:
-    """Give the items of a loop one by one, under a bar that says `what` from the first second on.
-
-    For loops that take more than 3 seconds; training shows a bar of its own. Silent where
-    COURSE_QUIET is set, as it is for stored notebooks.
-
-    >>> [2 * x for x in track_progress([1, 2, 3], "measuring")]
-    [2, 4, 6]
-    """
-    quiet = bool(os.environ.get("COURSE_QUIET"))
-    return tqdm(items, desc=what, leave=False, disable=quiet)
 
 
 def path() -> Path | None:

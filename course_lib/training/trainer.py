@@ -117,9 +117,9 @@ class TrainingRun:
         history, steps = self.history, self.settings.steps
         if history.ended:
             return history
+        self.tell("before_training")
+        self.start = time.perf_counter() - history.spent()
         with stop_between_steps() as wishes, progress_bar(steps, len(history.loss)) as bar:
-            self.tell("before_training")  # may evaluate for many seconds: the bar stands already
-            self.start = time.perf_counter() - history.spent()
             for step, batch in numbered_batches(batches, len(history.loss), steps):
                 self.learn(step, *batch, bar)
                 self.tell("after_step", step)

@@ -155,7 +155,7 @@ def weighted_sum(attempt: Attempt) -> str:
 
 
 def _gradient_by_differences(w: float, b: float, x: float, target: float) -> list[float]:
-    """Change w, then b, a little both ways: finite differences of (tanh(w * x + b) - target) ** 2."""
+    """Change w, then b, a little up and down, in (tanh(w * x + b) - target) ** 2."""
 
     def loss(w: float, b: float) -> float:
         return (math.tanh(w * x + b) - target) ** 2
