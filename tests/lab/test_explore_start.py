@@ -18,16 +18,18 @@ def poet():
     ), tokenizer
 
 
-def test_a_snapshot_holds_the_models_own_chances(poet):
+def test_a_snapshot_holds_the_models_own_probabilities(poet):
     model, tokenizer = poet
     shot = explore.snapshot(model, tokenizer, 7, "to be", "or not", 1.0, n_tokens=10)
-    chances = model(torch.tensor([tokenizer.encode("or not")]))[0, -1].softmax(-1)
-    assert shot.step == 7 and len(shot.chances) == 6
+    probabilities = model(torch.tensor([tokenizer.encode("or not")]))[0, -1].softmax(-1)
+    assert shot.step == 7 and len(shot.probabilities) == 6
     assert len(shot.pages) == len(set(shot.pages)) == 8 and all(
         page.startswith("to be") for page in shot.pages
     )
-    assert shot.chances[0][1] == pytest.approx(chances.max().item())
-    assert [p for _, p in shot.chances] == sorted((p for _, p in shot.chances), reverse=True)
+    assert shot.probabilities[0][1] == pytest.approx(probabilities.max().item())
+    assert [p for _, p in shot.probabilities] == sorted(
+        (p for _, p in shot.probabilities), reverse=True
+    )
 
 
 def test_learning_has_a_page_per_moment_and_starts_with_the_last(poet):
@@ -38,10 +40,12 @@ def test_learning_has_a_page_per_moment_and_starts_with_the_last(poet):
     assert "Next token after “be”" in stack.children[0].value
 
 
-def test_the_same_dice_fall_at_every_temperature(poet):
-    texts = explore.written_at(*poet, "to", temperatures=(0.0, 1.0), rolls=2, n_tokens=6)
+def test_every_temperature_gets_the_same_random_numbers(poet):
+    texts = explore.written_at(*poet, "to", temperatures=(0.0, 1.0), n_samples=2, n_tokens=6)
     assert texts[0.0][0] == texts[0.0][1] and texts[1.0][0] != texts[1.0][1]
-    assert texts == explore.written_at(*poet, "to", temperatures=(0.0, 1.0), rolls=2, n_tokens=6)
+    assert texts == explore.written_at(
+        *poet, "to", temperatures=(0.0, 1.0), n_samples=2, n_tokens=6
+    )
     assert len(explore.temperature(texts, start=(1, 0)).children[2].children) == 2
 
 

@@ -1,191 +1,270 @@
-"""Checkers of lesson 00. The truths are counts and logarithms worked by hand."""
+"""Checkers of lesson 00. The truths are counts and powers worked out by plain loops."""
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
+from random import Random
+from typing import Any
 
-from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
+import numpy as np
+from torch import Tensor
 
-
-def _close(got: object, want: float) -> bool:
-    return isinstance(got, int | float) and math.isclose(got, want, rel_tol=1e-4, abs_tol=1e-9)
-
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.slips import try_on_inputs
 
 # --------------------------------------------------------------------------------------------------
-# Exercise 1: followers
+# Exercise 1: next_character_counts
 # --------------------------------------------------------------------------------------------------
+
+
+def _counts_by_windows(text: str, character: str) -> dict[str, int]:
+    """Count by looking at every window of two characters."""
+    counts: dict[str, int] = {}
+    for start in range(len(text) - 1):
+        before, after = text[start : start + 2]
+        if before == character:
+            counts[after] = counts.get(after, 0) + 1
+    return counts
+
+
+def _counts_without_overlaps(text: str, character: str) -> dict[str, int]:
+    """Jump behind each pair that was counted."""
+    counts: Counter[str] = Counter()
+    start = 0
+    while start < len(text) - 1:
+        found = text[start] == character
+        counts.update(text[start + 1] * found)
+        start += 1 + found
+    return counts
+
+
+COUNT_SLIPS = [
+    (
+        lambda text, c: Counter(a for a, b in pairwise(text) if b == c),
+        "these are the characters *before* each one asked for. A model predicts what comes next:"
+        " look at the one after.",
+    ),
+    (
+        lambda text, c: Counter(text),
+        "you counted every character of the text. Count only those that stand directly after the"
+        " one asked for.",
+    ),
+    (
+        lambda text, c: Counter(a + b for a, b in pairwise(text) if a == c),
+        "you counted whole pairs. Only the character after should be the key.",
+    ),
+    (
+        lambda text, c: {b: 1 for a, b in pairwise(text) if a == c},
+        "every count is 1. Each time that a character follows must add 1 to its count.",
+    ),
+    (
+        lambda text, c: {b: n / text[:-1].count(c) for b, n in _counts_by_windows(text, c).items()},
+        "those are shares, and right ones. This exercise asks for the counts.",
+    ),
+    (
+        lambda text, c: _counts_by_windows(text[: text.rindex(c)], c),
+        "what follows the last one is missing from your counts.",
+    ),
+    (
+        lambda text, c: Counter(b for a, b in pairwise(text + text[0]) if a == c),
+        "you let the first character of the text follow the last. Nothing comes after the last.",
+    ),
+    (
+        lambda text, c: _counts_by_windows(text.lower(), c.lower()),
+        "capitals and small letters are different characters: don't change the text.",
+    ),
+    (
+        lambda text, c: Counter(b for a, b in pairwise(text) if a == c and not b.isspace()),
+        "spaces and line ends are missing. To the model they are characters like all others.",
+    ),
+    (
+        _counts_without_overlaps,
+        "in 'aaab' an 'a' is followed by 'a' twice and by 'b' once. You skip pairs that overlap:"
+        " the second 'a' follows the first, and is itself followed by the third.",
+    ),
+]
 
 
 @checker
-def followers(attempt: Attempt) -> str:
-    """Count which characters come right after a given one."""
+def next_character_counts(attempt: Attempt) -> str:
+    """Count which characters come directly after a given one."""
     text = "so to be or not to be"
-    want = {" ": 3, "r": 1, "t": 1}  # so_, to_, or, not, to_
-    got = attempt(text, "o")
-    if isinstance(got, dict):
-        _recognise_counts(dict(got), text)
-    elif isinstance(got, str | list | tuple):
+    got = attempt(text, "o")  # "so ", "to ", "or", "not", "to "
+    if not isinstance(got, Mapping):
         raise Wrong(
-            f"you found the characters {''.join(got)!r}. Count them: a dictionary from character to"
-            " how often."
+            f"return a dictionary from each following character to how often it came, such as"
+            f" {{' ': 3, 'r': 1, 't': 1}}. Yours is {describe(got)}."
         )
-    expect(got, want, f"what follows 'o' in {text!r}")
-    got = attempt("aaab", "a")
-    if got == {"a": 1, "b": 1}:
-        raise Wrong(
-            "in 'aaab' an 'a' is followed by 'a' twice and by 'b' once. You skip pairs that"
-            " overlap: the second 'a' follows the first, and is itself followed by the third."
-        )
-    expect(got, {"a": 2, "b": 1}, "what follows 'a' in 'aaab'")
+    if any(count == 0 for count in got.values()):
+        raise Wrong("a count of 0 is in your dictionary: what never follows should have no key.")
+    mixed = "".join(Random(0).choices("aaAb .\n", k=400)) + "a"
+    inputs = [(text, "o"), ("aaab", "a"), (mixed, "a"), (mixed, "."), (mixed, "\n")]
+    try_on_inputs(
+        attempt,
+        inputs,
+        _counts_by_windows,
+        COUNT_SLIPS,
+        lambda text, c: f"what follows {c!r} in {describe(text)}",
+    )
     expect(attempt("ab", "b"), {}, "what follows 'b' in 'ab', where nothing does")
+    expect(attempt("", "a"), {}, "what follows 'a' in the empty text")
     return "one table of counts like this per character, and you have a language model."
 
 
-def _recognise_counts(got: dict, text: str) -> None:
-    pairs = Counter(pairwise(text))
-    before = {a: n for (a, b), n in pairs.items() if b == "o"}
-    slips = [
-        (
-            before,
-            "these are the characters *before* each 'o'. A model predicts what comes next:"
-            " look at the one after.",
-        ),
-        (
-            dict(Counter(text)),
-            "you counted every character of the text. Count only those that stand right after an"
-            " 'o'.",
-        ),
-        (
-            {a + b: n for (a, b), n in pairs.items() if a == "o"},
-            "you counted the pairs with their 'o'. Only the character after it should be the key.",
-        ),
-        (
-            {" ": 1, "r": 1, "t": 1},
-            "every count is 1: each ' ' after an 'o' must add 1 to its count.",
-        ),
-        (
-            {" ": 0.6, "r": 0.2, "t": 0.2},
-            "those are shares, and right ones. This exercise asks for the counts.",
-        ),
-        ({" ": 2, "r": 1, "t": 1}, "the last 'o' is missing from your counts."),
-    ]
-    for result, sentence in slips:
-        if got == result:
-            raise Wrong(sentence)
+# --------------------------------------------------------------------------------------------------
+# Exercise 2: average_bits
+# --------------------------------------------------------------------------------------------------
 
 
-# --------------------------------------------------------------------------------------------------
-# Exercise 2: bits
-# --------------------------------------------------------------------------------------------------
+def _average_bits(probabilities: list[float]) -> float:
+    """Add up how often each probability must be doubled to reach 1, then divide."""
+    return sum(math.log(1 / p) / math.log(2) for p in probabilities) / len(probabilities)
+
+
+BITS_SLIPS = [
+    (
+        lambda ps: _average_bits(ps) * len(ps),
+        "that is the sum. Divide by how many there are: what does *one* symbol cost?",
+    ),
+    (
+        lambda ps: -_average_bits(ps),
+        "the sign: a probability below 1 has a negative logarithm, and a cost is positive. Use"
+        " minus log2.",
+    ),
+    (
+        lambda ps: _average_bits(ps) * math.log(2),
+        "you used the natural logarithm. For bits take math.log2.",
+    ),
+    (
+        lambda ps: _average_bits(ps) * math.log10(2),
+        "you used the logarithm to base 10. For bits take math.log2.",
+    ),
+    (
+        lambda ps: -math.log2(sum(ps) / len(ps)),
+        "you averaged the probabilities and took the logarithm once. Take the logarithm of each,"
+        " then average: a model must pay for every surprise.",
+    ),
+    (
+        lambda ps: sum(ps) / len(ps),
+        "that is the average probability. Turn each one into bits first: minus log2 of it.",
+    ),
+    (
+        lambda ps: sum(p * -math.log2(p) for p in ps),
+        "each cost is multiplied by its own probability. Each of these symbols has really come,"
+        " once: take the plain average.",
+    ),
+    (
+        lambda ps: _average_bits(ps) * len(ps) // len(ps),
+        "`//` throws the part behind the decimal point away. Divide with `/`.",
+    ),
+    (
+        lambda ps: 2 ** _average_bits(ps),
+        "that is 2 to the power of the average cost. The average itself was asked for.",
+    ),
+]
 
 
 @checker
-def bits(attempt: Attempt) -> str:
-    """Average -log2 over the chances that a model gave to what really came."""
-    chances = [0.5, 0.25, 0.125, 0.125]  # 1, 2, 3 and 3 bits
-    got = attempt(chances)
-    natural = [math.log(chance) for chance in chances]
-    slips = [
-        (9.0, "that is the sum. Divide by the number of chances: what does *one* symbol cost?"),
-        (
-            -2.25,
-            "the sign: a chance below 1 has a negative logarithm, and a cost is positive. Use minus"
-            " log2.",
-        ),
-        (
-            -sum(natural) / 4,
-            "you used the natural logarithm, so your answer is in nats. For bits take math.log2.",
-        ),
-        (
-            -sum(natural) / 4 / math.log(10),
-            "you used the logarithm to base 10. For bits take math.log2.",
-        ),
-        (
-            -math.log2(sum(chances) / 4),
-            "you averaged the chances and took the logarithm once. Take the logarithm of each, then"
-            " average: a model must pay for every surprise.",
-        ),
-        (0.25, "that is the average chance. Turn each chance into bits first: minus log2 of it."),
-        (
-            sum(chance * -math.log2(chance) for chance in chances),
-            "that is the *expected* cost, where each is weighted by its own chance. Here each has"
-            " happened once: a plain average.",
-        ),
-    ]
-    for result, sentence in slips:
-        if _close(got, result):
-            raise Wrong(sentence)
-    expect(got, 2.25, f"the average of 1, 2, 3 and 3 bits, for the chances {chances}")
-    expect(attempt([1 / 256] * 10), 8.0, "ten bytes, each given a chance of 1 in 256")
+def average_bits(attempt: Attempt) -> str:
+    """Average -log2 over the probabilities that a model gave to what really came."""
+    inputs = [([0.5, 0.25, 0.125, 0.125],), ([0.9, 0.3, 0.02],), ([1 / 256] * 3 + [0.7],)]
+    try_on_inputs(
+        attempt,
+        inputs,
+        _average_bits,
+        BITS_SLIPS,
+        lambda ps: f"the average cost in bits for the probabilities {[round(p, 4) for p in ps]}",
+    )
+    expect(attempt([1 / 256]), 8.0, "one byte, given a probability of 1/256")
     expect(attempt([1.0]), 0.0, "something that was certain")
+    got = attempt([1 / 256] * 2000)
+    if isinstance(got, float) and not math.isfinite(got):
+        raise Wrong(
+            "right for a few symbols, but not for 2,000: their probabilities multiplied are too"
+            " small for a float. Take the logarithm of each, then add."
+        )
+    expect(got, 8.0, "2,000 bytes, each given a probability of 1/256")
     return (
         "a model that is never surprised pays nothing; one that knows nothing pays 8 bits per byte."
     )
 
 
 # --------------------------------------------------------------------------------------------------
-# Exercise 3: sharpen
+# Exercise 3: apply_temperature
 # --------------------------------------------------------------------------------------------------
 
 
+def _tempered(probabilities: list[float], temperature: float) -> list[float]:
+    """Compute p ** (1 / T) relative to the largest p, then scale to sum to 1."""
+    best = max(probabilities)
+    powers = [math.pow(p / best, 1 / temperature) for p in probabilities]
+    return [power / sum(powers) for power in powers]
+
+
+def _softmax_of(values: list[float]) -> list[float]:
+    powers = [math.exp(value) for value in values]
+    return [power / sum(powers) for power in powers]
+
+
+TEMPERATURE_SLIPS = [
+    (
+        lambda ps, t: [p ** (1 / t) for p in ps],
+        "right powers, but they don't sum to 1, as probabilities must: divide each by their sum.",
+    ),
+    (
+        lambda ps, t: _tempered(ps, 1 / t),
+        "upside down: you raised to the power of the temperature. Below 1 the likeliest should"
+        " gain, so use the power 1 / temperature.",
+    ),
+    (
+        lambda ps, t: [p**t for p in ps],
+        "upside down, and not summing to 1: use the power 1 / temperature, then divide by the sum.",
+    ),
+    (
+        lambda ps, t: ps,
+        "nothing changed. (Dividing all probabilities by one number is undone when they are scaled"
+        " to sum to 1.) Use the temperature in a power.",
+    ),
+    (
+        lambda ps, t: [p / t for p in ps],
+        "you divided by the temperature, so they no longer sum to 1. Use a power.",
+    ),
+    (
+        lambda ps, t: _softmax_of([p / t for p in ps]),
+        "that is a softmax of the probabilities themselves. Softmax is for logits, such as the"
+        " logarithms of the probabilities.",
+    ),
+    (
+        lambda ps, t: [p ** (1 / t) / max(ps) ** (1 / t) for p in ps],
+        "you divided by the largest power, so they don't sum to 1. Divide by the sum of all.",
+    ),
+]
+
+
 @checker
-def sharpen(attempt: Attempt) -> str:
-    """Raise each chance to the power 1 / temperature and scale the result to sum to 1."""
-    chances = [0.6, 0.3, 0.1]
-    want = [0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46]  # squares: 0.36, 0.09, 0.01
-    got = attempt(chances, 0.5)
-    if isinstance(got, list | tuple) and all(isinstance(chance, int | float) for chance in got):
-        _recognise_chances(list(got), chances)
-    expect(got, want, "the chances [0.6, 0.3, 0.1] at temperature 0.5")
-    expect(attempt(chances, 1.0), chances, "at temperature 1, which changes nothing")
-    roots = [chance**0.5 for chance in chances]
-    expect(
-        attempt(chances, 2.0),
-        [root / sum(roots) for root in roots],
-        "the chances [0.6, 0.3, 0.1] at temperature 2",
-    )
-    expect(attempt([0.0, 1.0], 0.5), [0.0, 1.0], "a chance of 0, which stays 0")
-    return "below 1 the favourite wins more often; above 1 outsiders get their turn."
+def apply_temperature(attempt: Attempt) -> str:
+    """Raise each probability to the power 1 / temperature and scale the result to sum to 1."""
+    inputs = [([0.6, 0.3, 0.1], 0.5), ([0.6, 0.3, 0.1], 3.0), ([0.1, 0.2, 0.3, 0.4], 0.8)]
+    _require_probabilities(attempt(*inputs[0]), 3)
+    try_on_inputs(attempt, inputs, _tempered, TEMPERATURE_SLIPS, _named_call)
+    for args in (
+        ([0.6, 0.3, 0.1], 1.0),
+        ([0.0, 0.25, 0.0, 0.75], 0.5),  # 0 stays 0
+        ([0.25] * 4, 2.0),
+        ([1.0], 0.7),
+        ([0.45, 0.35, 0.2], 0.1),
+        ([0.45, 0.35, 0.2], 10.0),
+    ):
+        expect(attempt(*args), _tempered(*args), _named_call(*args))
+    return "below 1 the likeliest gains; above 1 the unlikely ones do."
 
 
-def _recognise_chances(got: list[float], chances: list[float]) -> None:
-    softened = [math.exp(chance / 0.5) for chance in chances]
-    roots = [chance**0.5 for chance in chances]
-    slips = [
-        (
-            [0.36, 0.09, 0.01],
-            "right powers, but they sum to 0.46. Chances must sum to 1: divide each by their sum.",
-        ),
-        (
-            [root / sum(roots) for root in roots],
-            "upside down: you raised to the power of the temperature. At 0.5 the favourite should"
-            " gain, so use the power 1 / temperature.",
-        ),
-        (
-            roots,
-            "upside down, and not summing to 1: use the power 1 / temperature, then divide by the"
-            " sum.",
-        ),
-        (
-            chances,
-            "nothing changed: dividing all chances by the same number is undone when they are"
-            " scaled to sum to 1. Use a power.",
-        ),
-        (
-            [1.2, 0.6, 0.2],
-            "you divided by the temperature, so they no longer sum to 1. Use a power.",
-        ),
-        (
-            [value / sum(softened) for value in softened],
-            "that is a softmax of the chances themselves. Softmax is for scores, such as the"
-            " logarithms of the chances.",
-        ),
-    ]
-    for result, sentence in slips:
-        if len(got) == 3 and all(map(_close, got, result)):
-            raise Wrong(sentence)
-    if len(got) == 3 and not math.isclose(sum(got), 1, abs_tol=1e-6):
-        raise Wrong(
-            f"your chances sum to {sum(got):.3g}. Something always comes next, so they must sum"
-            " to 1."
-        )
+def _require_probabilities(got: Any, n: int) -> None:
+    """Say which kind of object is wanted, if it is another."""
+    if not isinstance(got, list | tuple | np.ndarray | Tensor) or len(got) != n:
+        raise Wrong(f"return a list of {n} probabilities, one for each. Yours is {describe(got)}.")
+
+
+def _named_call(probabilities: list[float], temperature: float) -> str:
+    return f"the probabilities {probabilities} at temperature {temperature}"

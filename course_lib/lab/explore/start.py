@@ -1,4 +1,4 @@
-"""Figures of lesson 00: a model caught while it learns to write, and a dial for its courage."""
+"""Figures of lesson 00: a model at several moments of its training, and pages by temperature."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Snapshot:
     step: int
     pages: list[str]
     opening: str
-    chances: list[tuple[str, float]]
+    probabilities: list[tuple[str, float]]
 
 
 def snapshot(
@@ -38,25 +38,25 @@ def snapshot(
     temperature: float,
     n_tokens: int = 120,
 ) -> Snapshot:
-    """Let the model write eight pages from `prompt`; ask for the six tokens that it finds likeliest
-    after `opening`."""
+    """Let the model write eight pages from `prompt`; ask for the six likeliest tokens after
+    `opening`."""
     with torch.no_grad():
         logits = model(torch.tensor([tokenizer.encode(opening)]))[0, -1]
     best = next_token_probs(logits).topk(6)
-    chances = [
+    probabilities = [
         (tokenizer.decode([i]), p)
         for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-    pages = written_at(model, tokenizer, prompt, [temperature], rolls=8, n_tokens=n_tokens)[
+    pages = written_at(model, tokenizer, prompt, [temperature], n_samples=8, n_tokens=n_tokens)[
         temperature
     ]
-    return Snapshot(step, pages, opening, chances)
+    return Snapshot(step, pages, opening, probabilities)
 
 
 def learning(snapshots: Sequence[Snapshot]) -> frames.Explorer:
     """Slide through a training run: the first page that the model wrote, and its guesses for one
     next token."""
-    longest = max(chance for shot in snapshots for _, chance in shot.chances)
+    longest = max(p for shot in snapshots for _, p in shot.probabilities)
     pages = [
         frames.card(_two_columns(_page(shot.pages[0]), _bars(shot, longest))) for shot in snapshots
     ]
@@ -76,25 +76,25 @@ def written_at(
     tokenizer,
     prompt: str,
     temperatures: Sequence[float],
-    rolls: int = 3,
+    n_samples: int = 3,
     n_tokens: int = 90,
 ) -> dict[float, list[str]]:
-    """Let the model write on from `prompt`, `rolls` times at each temperature, all with the same
-    dice."""
-    ids = torch.tensor([tokenizer.encode(prompt)]).expand(rolls, -1)
+    """Let the model write on from `prompt`, `n_samples` times at each temperature, with the
+    same random numbers at each."""
+    ids = torch.tensor([tokenizer.encode(prompt)]).expand(n_samples, -1)
     texts = {}
     for temperature in temperatures:
-        dice = torch.Generator().manual_seed(0)
-        rows = generate(model, ids, n_tokens, temperature=temperature, generator=dice)
+        generator = torch.Generator().manual_seed(0)
+        rows = generate(model, ids, n_tokens, temperature=temperature, generator=generator)
         texts[temperature] = [tokenizer.decode(row).strip() for row in rows]
     return texts
 
 
 def temperature(texts: Mapping[float, Sequence[str]], start: tuple[int, int]) -> frames.Explorer:
-    """Turn the temperature and roll the dice again; the texts are those of `written_at`."""
-    table = [[frames.card(_page(text)) for text in rolls] for rolls in texts.values()]
-    rolls = [f"{i + 1}" for i in range(len(table[0]))]
-    return frames.grid(table, {"temperature": list(texts), "roll of the dice": rolls}, start=start)
+    """Slide the temperature, or look at another sample; the texts are those of `written_at`."""
+    table = [[frames.card(_page(text)) for text in samples] for samples in texts.values()]
+    samples = [f"{i + 1}" for i in range(len(table[0]))]
+    return frames.grid(table, {"temperature": list(texts), "sample": samples}, start=start)
 
 
 def _two_columns(left: str, right: str) -> str:
@@ -109,14 +109,14 @@ def _page(text: str) -> str:
 
 
 def _bars(shot: Snapshot, longest: float) -> str:
-    """Draw the chances as bars with their numbers, in HTML: small, sharp, and readable aloud."""
+    """Draw the probabilities as bars with their numbers, in HTML: small, sharp, readable aloud."""
     rows = ""
-    for token, chance in shot.chances:
-        bar = f'<span style="{BAR}; width: {max(1, round(70 * chance / longest))}%"></span>'
+    for token, p in shot.probabilities:
+        bar = f'<span style="{BAR}; width: {max(1, round(70 * p / longest))}%"></span>'
         rows += (
             '<tr><td style="padding: 1px 8px 1px 0; text-align:'
             f' right"><code>{_visible(token)}</code></td><td style="width: 60%; text-align:'
-            f' left">{bar} {chance:.0%}</td></tr>'
+            f' left">{bar} {p:.0%}</td></tr>'
         )
     title = f"Next token after “{html.escape(' '.join(shot.opening.split()))}”"
     return (

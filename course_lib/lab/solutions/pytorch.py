@@ -1,17 +1,18 @@
 """Solutions of lesson 01; the notebook quotes them."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def row_shares_solution(counts: Tensor) -> Tensor:
+def normalize_rows_solution(counts: Tensor) -> Tensor:
     return counts / counts.sum(-1, keepdim=True)
 
 
-def mix_solution(weights: Tensor, values: Tensor) -> Tensor:
+def weighted_sum_solution(weights: Tensor, values: Tensor) -> Tensor:
     return torch.einsum("bts,bsc->btc", weights, values)
 
 
@@ -21,11 +22,11 @@ def neuron_gradient_solution(w: float, b: float, x: float, target: float) -> tup
     return dz * x, dz
 
 
-def descend_solution(loss_of, start: Tensor, lr: float, steps: int) -> Tensor:
+def gradient_descent_solution(loss_fn: Callable, start: Tensor, lr: float, steps: int) -> Tensor:
     w = start.clone().requires_grad_()
     for _ in range(steps):
         w.grad = None
-        loss_of(w).backward()
+        loss_fn(w).backward()
         with torch.no_grad():
             w -= lr * w.grad
     return w.detach()

@@ -2,20 +2,21 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 
-def followers_solution(text, character):
+def next_character_counts_solution(text, character):
     counts = Counter()
-    for a, b in zip(text, text[1:], strict=False):
-        if a == character:
-            counts[b] += 1
+    for current, following in pairwise(text):
+        if current == character:
+            counts[following] += 1
     return counts
 
 
-def bits_solution(chances):
-    return sum(-math.log2(chance) for chance in chances) / len(chances)
+def average_bits_solution(probabilities):
+    return sum(-math.log2(p) for p in probabilities) / len(probabilities)
 
 
-def sharpen_solution(chances, temperature):
-    powers = [chance ** (1 / temperature) for chance in chances]
+def apply_temperature_solution(probabilities, temperature):
+    powers = [p ** (1 / temperature) for p in probabilities]
     return [power / sum(powers) for power in powers]
