@@ -649,14 +649,6 @@ SLIPS_OF_PROMPT: list[Slip] = [
         "the ids 256 and 257 are right for one tokenizer only. Look them up in"
         " tokenizer.special_tokens.",
     ),
-    (
-        lambda tokenizer, text: [
-            tokenizer.special_tokens["<|user|>"],
-            tokenizer.encode(text),
-            tokenizer.special_tokens["<|assistant|>"],
-        ],
-        "the user's ids are a list inside the list. The result should be one flat list of ids.",
-    ),
 ]
 
 
@@ -686,6 +678,8 @@ def _as_ids(got: Any) -> Any:
         raise Wrong(
             "the result should be a list of ids, not text: the point is which ids the model gets."
         )
+    if isinstance(got, list | tuple) and any(isinstance(item, list | tuple) for item in got):
+        raise Wrong("there is a list inside your list. The result should be one flat list of ids.")
     return _as_list(got)
 
 

@@ -332,6 +332,11 @@ def _two_numbers(got: Any) -> tuple[int, int]:
     got = got.tolist() if hasattr(got, "tolist") else got
     if not isinstance(got, list | tuple) or len(got) != 2:
         raise Wrong(f"return two whole numbers, (bands, rows); got {describe(got)}.")
+    if any(isinstance(item, float) for item in got):
+        raise Wrong(
+            f"return two whole numbers, (bands, rows); got {describe(got)}. `//` divides whole"
+            " numbers, `/` gives a float."
+        )
     return tuple(got)
 
 
@@ -483,6 +488,7 @@ CASES_OF_LEAKS = [
         (["home went and twelve", "is hard"], 2),
         (["5 + 7 is", "that said 7"], 3),
         (["home or dog or twelve or said"], 3),
+        (["he sat and went home", "17 + 9 is hard"], 4),
         (["dog", "horse", "horse dog"], 1),
         (["dog and a cat"], 9),
         ([], 2),
@@ -562,6 +568,11 @@ SLIPS_OF_LEAKS: list[Slip] = [
     (
         partial(_found, runs=partial(_runs, last=0)),
         "the last run is missing. w words have w - k + 1 runs of k: mind the end of your range.",
+    ),
+    (
+        partial(_found, runs=partial(_runs, last=2)),
+        "your range goes one too far: the last run has only k - 1 words. w words have w - k + 1"
+        " runs of k.",
     ),
     (
         lambda train, items, n: _found(train, items, n - 1),

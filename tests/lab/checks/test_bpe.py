@@ -649,7 +649,7 @@ CASES = {
         also_right=[encode_one_at_a_time],
         wrong=[
             (encode_longest_first, "WordPiece's way"),
-            (encode_left_to_right, "encode_piece(b'abcd', ranks)"),
+            (encode_left_to_right, "whatever fits from left to right"),
             (encode_once, "Go on until no neighbours can"),
             (encode_highest_rank, "the highest id is joined first"),
             (encode_bytes_of_tokens, "look up their ids"),

@@ -254,6 +254,18 @@ def training_texts(train, items, n):
     return {text for text in train if contaminated([text], items, n)}
 
 
+def one_run_too_many(train, items, n):
+    def runs_of(text, k):
+        ws = text.lower().split()
+        return {tuple(ws[i : i + k]) for i in range(len(ws) - k + 2)}
+
+    def shares(item, text):
+        k = min(n, len(item.split()))
+        return runs_of(item, k) & runs_of(text, k)
+
+    return {item for item in items if any(shares(item, text) for text in train)}
+
+
 def in_every_text(train, items, n):
     return {i for i in items if all(contaminated([text], [i], n) for text in train)}
 
@@ -288,6 +300,7 @@ def test_the_truths_are_those_worked_by_hand():
     ]
     assert found[4:8] == [set(), {"cat"}, {"is hard"}, set()]
     assert found[8:] == [
+        set(),
         set(),
         {"dog", "horse dog"},
         {"dog and a cat"},
@@ -359,6 +372,10 @@ CASES = {
             (by_rule_of_thumb, "bands_and_rows("),
             (lambda n, s, c: (14, 7), "expected 16"),
             (lambda n, s, c: 16, "return two whole numbers"),
+            (
+                lambda n, s, c: (n / bands_and_rows(n, s, c)[1], bands_and_rows(n, s, c)[1]),
+                "gives a",
+            ),
         ],
     ),
     check.in_test: Case(
@@ -418,6 +435,7 @@ CASES = {
             (short_texts_too, "Only the item's own length"),
             (lowered, "as it was given"),
             (training_texts, "those are training texts"),
+            (one_run_too_many, "goes one too far"),
             (in_every_text, "*one* training text"),
             (as_characters, "Compare whole words"),
             (
