@@ -374,7 +374,7 @@ CASES = {
             (lambda n, s, c: 16, "return two whole numbers"),
             (
                 lambda n, s, c: (n / bands_and_rows(n, s, c)[1], bands_and_rows(n, s, c)[1]),
-                "gives a",
+                "gives a float",
             ),
         ],
     ),
