@@ -15,7 +15,7 @@ def test_the_s_curve_says_what_the_formula_gives(bands, rows):
     half = float(re.search(r"one half at similarity (0\.\d+)", frame)[1])
     assert 1 - (1 - half**rows) ** bands == pytest.approx(0.5, abs=0.03)
     caught, alarms = (1 - (1 - s**rows) ** bands for s in (0.8, 0.5))
-    assert f"caught at 0.8: {caught:.1%};  false alarms at 0.5: {alarms:.1%}" in frame
+    assert f"caught at 0.8: {caught:.1%}; false alarms at 0.5: {alarms:.1%}" in frame
 
 
 def test_a_page_is_followed_through_all_steps():
