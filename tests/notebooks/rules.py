@@ -39,8 +39,10 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
     },  # a first visit: everything is tried once, nothing is long
     "01": {"cells": (40, 90)},  # a tour of many small things, one short cell for each
     "02": {
-        "cells": (40, 92)
+        "cells": (40, 116),
+        "words": (1500, 4000),
     },  # nine steps of one pipeline, each shown on a small example and then measured
+    "03": {"cells": (40, 94)},  # six exercises, and a tokenizer that is built twice, slow and fast
     "04": {"cells": (40, 100)},  # two subjects, embedding and position, in short cells
     "05": {"cells": (40, 100)},  # its one long experiment is cut into short cells
 }

@@ -1,144 +1,220 @@
 """Checkers of lesson 02. The truths are sets and hashes worked by hand, counts, and the binomial
 formula."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Collection, Mapping
+from functools import partial
 from numbers import Number
 from typing import Any
 
-from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+import numpy as np
+
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe
+from course_lib.lab.checks.slips import Slip, judge_by_slips
 
 
-def _recognise(got: Any, slips: Mapping[Any, str]) -> None:
-    """Raise `Wrong` with the sentence of the slip whose result is the one we got."""
-    for result, sentence in slips.items():
-        if _alike(got, result):
-            raise Wrong(sentence)
-
-
-def _alike(got: Any, result: Any) -> bool:
-    if isinstance(result, tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(got) == len(result)
-            and all(map(_alike, got, result))
-        )
-    return isinstance(got, Number) and not isinstance(got, complex) and abs(got - result) < 1e-6
+def _runs(items: Any, n: int, least: int = 0, last: int = 1) -> set[tuple]:
+    """The set of runs of n neighbours; `least` and `last` are there to go wrong."""
+    return {tuple(items[i : i + n]) for i in range(max(least, len(items) - n + last))}
 
 
 # Exercise 1
 # --------------------------------------------------------------------------------------------------
 
 
-def _slips_of_similarity(a: str, b: str, n: int) -> dict[float, str]:
-    """What typical mistakes make of two texts, most telling first."""
+def _shared(a: str, b: str, n: int, cut=str.split, least=1, last=1, divide=None, made=set) -> float:
+    """The Jaccard similarity of two texts' word runs, with one thing to get wrong at a time."""
+    x, y = (made(_runs(cut(text), n, least, last)) for text in (a, b))
+    return len(x & y) / (divide(x, y) if divide else len(x | y) or 1)
 
-    def runs(items: Any, last: int = 1) -> list[str]:
-        return [
-            "".join(f"{item} " for item in items[i : i + n]) for i in range(len(items) - n + last)
-        ]
 
-    def jaccard(x: set, y: set) -> float:
-        return len(x & y) / max(1, len(x | y))
+def _shared_runs_of_a_list(a: str, b: str, n: int) -> float:
+    """Every run of `a` counts, however often it was counted before."""
+    x, y = (
+        [tuple(t.split()[i : i + n]) for i in range(max(1, len(t.split()) - n + 1))] for t in (a, b)
+    )
+    shared = sum(run in y for run in x)
+    return shared / (len(x) + len(y) - shared)
 
-    x, y = (set(runs(text.split())) for text in (a, b))
-    return {
-        jaccard(
-            set(a.split()), set(b.split())
-        ): "you compared single words. Compare runs of n neighbouring words.",
-        jaccard(set(runs(a.split(), 0)), set(runs(b.split(), 0))): (
-            "the last run of each text is missing. "
-            "w words have w - n + 1 runs: mind the end of your range."
-        ),
-        jaccard(
-            set(runs(a)), set(runs(b))
-        ): f"you cut the texts into runs of {n} characters. Split them into words first.",
-        len(x & y) / min(len(x), len(y)): (
-            "you divided by the smaller set. That measures whether one text is contained in "
-            "the other; Jaccard divides by everything that is in either."
-        ),
-        2 * len(x & y) / (len(x) + len(y)): (
-            "you divided by the two sizes added up, which counts the shared runs twice. "
-            "Divide by the size of the union."
-        ),
-    }
+
+def _glued(runs: set[tuple]) -> set:
+    return {"".join(run) for run in runs}
+
+
+def _bags(runs: set[tuple]) -> set:
+    return {frozenset(run) for run in runs}
+
+
+SLIPS_OF_SIMILARITY: list[Slip] = [
+    (
+        lambda a, b, n: _shared(a, b, 1),
+        "you compared single words. Compare runs of n neighbouring words.",
+    ),
+    (
+        partial(_shared, last=0, least=0),
+        "the last run of each text is missing. w words have w - n + 1 runs: mind the end of your"
+        " range.",
+    ),
+    (
+        partial(_shared, cut=list),
+        "you cut the texts into runs of n characters. Split them into words first.",
+    ),
+    (
+        partial(_shared, divide=lambda x, y: min(len(x), len(y))),
+        "you divided by the smaller set. That measures whether one text is contained in the other;"
+        " Jaccard divides by everything that is in either.",
+    ),
+    (
+        partial(_shared, divide=lambda x, y: max(len(x), len(y))),
+        "you divided by the larger set. Divide by the size of the union, all that is in either.",
+    ),
+    (
+        lambda a, b, n: 2 * _shared(a, b, n, divide=lambda x, y: len(x) + len(y)),
+        "twice the shared part, divided by the two sizes added up: that is Dice's measure. Jaccard"
+        " divides the shared part by the size of the union.",
+    ),
+    (
+        partial(_shared, divide=lambda x, y: len(x) + len(y)),
+        "you divided by the two sizes added up, which counts the shared runs twice. Divide by the"
+        " size of the union.",
+    ),
+    (
+        lambda a, b, n: 1 - _shared(a, b, n),
+        "that is the distance, 1 minus the similarity: equal texts should give 1.",
+    ),
+    (
+        partial(_shared, cut=lambda text: text.lower().split()),
+        "you ignored capitals. Here 'The' and 'the' are different words.",
+    ),
+    (
+        partial(_shared, cut=lambda text: text.split(" ")),
+        "you split at single spaces only. A new line parts words too: `.split()` without an"
+        " argument knows both.",
+    ),
+    (
+        partial(_shared, made=_glued),
+        "the words of a run are glued together, so that 'a bc' and 'ab c' become the same run. Use"
+        " a tuple, or join with a space.",
+    ),
+    (
+        partial(_shared, made=_bags),
+        "the order of the words in a run is lost: 'a b' and 'b a' are different runs.",
+    ),
+    (
+        _shared_runs_of_a_list,
+        "a list counts repeats: 'ha ha ha ha' and 'ha ha' have the same *set* of runs of 2, one"
+        " run, so their similarity is 1. Turn it into a set.",
+    ),
+    (
+        partial(_shared, least=0),
+        "a text of fewer than n words has no run in your answer. It is one run by itself, all of"
+        " its words.",
+    ),
+]
 
 
 @checker
 def similarity(attempt: Attempt) -> str:
     """Jaccard similarity of two texts' sets of word runs."""
-    for a, b, n, want in (
-        ("the cat sat on the mat", "cat sat on", 2, 2 / 5),
-        ("the cat sat on the mat", "the cat sat on a mat", 2, 3 / 7),
-        ("one two three four five", "two three four five six", 3, 2 / 4),
-        ("a b c d", "e f g h", 2, 0.0),
-    ):
-        got = attempt(a, b, n)
-        _recognise(
-            got,
-            {
-                value: why
-                for value, why in _slips_of_similarity(a, b, n).items()
-                if abs(value - want) > 1e-6
-            },
-        )
-        expect(got, want, f"the similarity of {a!r} and {b!r}, n = {n}")
-    got = attempt("ha ha ha ha", "ha ha", 2)
-    if isinstance(got, Number) and got != 1:
-        raise Wrong(
-            "'ha ha ha ha' and 'ha ha' have the same *set* of runs, one run, so their similarity"
-            f" is 1; got {got:.3g}. A list counts repeats; turn it into a set."
-        )
-    expect(got, 1, "the similarity of 'ha ha ha ha' and 'ha ha', n = 2")
+    cases = [
+        ("the cat sat on the mat", "cat sat on", 2),
+        ("the cat sat on the mat", "the cat sat on a mat", 2),
+        ("one two three four five six", "two three four five seven", 3),
+        ("a b c d", "e f g h", 2),
+        ("The cat sat", "the cat sat", 2),
+        ("a bc d e", "ab c d e", 2),
+        ("a b c", "c b a", 2),
+        ("to be or\nnot to be", "to be or not to be", 2),
+        ("b a c", "c a d", 1),
+        ("ha ha ha ha", "ha ha", 2),
+        ("hello you", "hello you", 3),
+        ("hello you", "hello you and me", 3),
+    ]
+    judge_by_slips(
+        attempt,
+        cases,
+        _shared,
+        SLIPS_OF_SIMILARITY,
+        lambda a, b, n: f"the similarity of {a!r} and {b!r}, n = {n}",
+    )
     return "right, to the last run."
 
 
 # Exercise 2
 # --------------------------------------------------------------------------------------------------
 
+HASHES = [
+    lambda x: (3 * x + 1) % 11,
+    lambda x: (5 * x + 2) % 11,
+    lambda x: (7 * x + 6) % 11,
+    lambda x: 2**40 + x * x,
+    lambda x: -x,
+]
+SLIPS_OF_SIGNATURE: list[Slip] = [
+    (
+        lambda m, hs: [max(h(x) for x in m) for h in hs],
+        "those are the largest hashes. MinHash keeps the smallest.",
+    ),
+    (
+        lambda m, hs: [min(m, key=h) for h in hs],
+        "that is the member whose hash is smallest. Keep the hash itself: `min(h(x) for ...)`, not"
+        " `min(..., key=h)`.",
+    ),
+    (
+        lambda m, hs: [min(h(x) for h in hs) for x in m],
+        "you took the smallest hash of each member over the functions. It is the other way about:"
+        " one number for each function, the smallest over the members.",
+    ),
+    (
+        lambda m, hs: sorted(min(h(x) for x in m) for h in hs),
+        "you sorted the numbers. Their order matters: position k must belong to hash function k in"
+        " every signature, or two signatures can't be compared.",
+    ),
+    (
+        lambda m, hs: [sum(h(x) for x in m) for h in hs],
+        "you added the hashes up. MinHash keeps the smallest.",
+    ),
+    *[
+        (
+            lambda m, hs, pick=pick: [h(pick(m)) for h in hs],
+            "those are the hashes of one member only. The smallest over *all* members is wanted.",
+        )
+        for pick in (min, max, lambda m: next(iter(m)))
+    ],
+    *[
+        (
+            lambda m, hs, start=start: [min([start, *(h(x) for x in m)]) for h in hs],
+            f"no signature may hold a number that is no hash: your smallest one begins at {start},"
+            " and some functions give only larger numbers. Begin with a hash, or with math.inf.",
+        )
+        for start in (0, 2**32, 2**32 - 1, 10**9, 10**6)
+    ],
+    *[
+        (
+            lambda m, hs, start=start: [max([start, min(h(x) for x in m)]) for h in hs],
+            "negative hashes are numbers too; the smallest is wanted, not the one nearest to 0.",
+        )
+        for start in (0,)
+    ],
+]
+
 
 @checker
 def signature(attempt: Attempt) -> str:
     """The smallest hash of any member, for each hash function."""
-    functions = [lambda x: (3 * x + 1) % 11, lambda x: (5 * x + 2) % 11, lambda x: (7 * x + 6) % 11]
-    got = attempt({1, 4, 6}, functions)  # hashes: 4 2 8, 7 0 10, 2 1 4
-    if isinstance(got, list | tuple):
-        _recognise(
-            tuple(got),
-            {
-                (8, 10, 4): "those are the largest hashes. MinHash keeps the smallest.",
-                (4, 4, 4): (
-                    "that is the member whose hash is smallest. Keep the hash itself: `min(h(x) for"
-                    " ...)`, not `min(..., key=h)`."
-                ),
-                (2, 0, 4): (
-                    "you took the smallest hash of each member over the functions. Turn it round:"
-                    " one number for each function, the smallest over the members."
-                ),
-                (4, 7, 2): (
-                    "those are the hashes of one member only. The smallest over *all* members is"
-                    " wanted."
-                ),
-                (0, 1, 2): (
-                    "you sorted the numbers. Their order matters: position k must belong to hash"
-                    " function k in every signature, or two signatures can't be compared."
-                ),
-            },
-        )
-    if isinstance(got, Number):
-        raise Wrong(
-            f"one number, {describe(got)}. A signature has one number for each of the hash"
-            " functions, here 3."
-        )
-    if isinstance(got, set | frozenset):
-        raise Wrong(
-            "a set has no order, and loses numbers that occur twice. Return a list, one number for"
-            " each function."
-        )
-    expect(_listed(got), [2, 0, 1], "the signature of {1, 4, 6}")
-    expect(
-        _listed(attempt({3, 5, 9, 2}, functions[:2])),
-        [5, 1],
-        "the signature of {2, 3, 5, 9} under two functions",
+    cases = [
+        ({1, 4, 6}, HASHES[:3]),  # hashes: 4 2 8, 7 0 10, 2 1 4
+        ({3, 5, 9, 2}, HASHES[:2]),
+        ({3, 5, 9, 2}, HASHES),
+        ({7}, HASHES),
+    ]
+    judge_by_slips(
+        attempt,
+        cases,
+        lambda members, hashes: [min(h(x) for x in members) for h in hashes],
+        SLIPS_OF_SIGNATURE,
+        lambda members, hashes: f"the signature of {members} under {len(hashes)} functions",
+        plain=_listed,
     )
     return (
         "right: two sets of any size become two short lists that can be compared position by"
@@ -147,53 +223,121 @@ def signature(attempt: Attempt) -> str:
 
 
 def _listed(got: Any) -> Any:
-    """A list of plain numbers from whatever sequence the learner chose."""
-    return got.tolist() if hasattr(got, "tolist") else list(got) if isinstance(got, tuple) else got
+    """A list of numbers from whatever sequence the learner chose."""
+    if isinstance(got, set | frozenset):
+        raise Wrong(
+            "a set has no order, and loses numbers that occur twice. Return a list, one number for"
+            " each function."
+        )
+    if isinstance(got, Number):
+        raise Wrong(
+            f"one number, {describe(got)}. A signature has one number for each of the hash"
+            " functions."
+        )
+    return got.tolist() if hasattr(got, "tolist") else list(got)
 
 
 # Exercise 3
 # --------------------------------------------------------------------------------------------------
 
 
+def _caught(level: float, bands: int, rows: int) -> float:
+    return 1 - (1 - level**rows) ** bands
+
+
+def _choices(n_hashes: int) -> list[tuple[int, int]]:
+    """All (bands, rows) that use all hashes, the most rows first."""
+    return [(n_hashes // rows, rows) for rows in range(n_hashes, 0, -1) if n_hashes % rows == 0]
+
+
+def _first_choice(n_hashes: int, level: float, catch: float, caught=_caught) -> tuple[int, int]:
+    """The choice of most rows for which the formula `caught` gives enough."""
+    return next(choice for choice in _choices(n_hashes) if caught(level, *choice) >= catch)
+
+
+CASES_OF_BANDS = [
+    (112, 0.8, 0.95),
+    (60, 0.7, 0.9),
+    (24, 0.5, 0.5),
+    (100, 0.8, 0.9),
+    (64, 0.8, 0.9),
+    (128, 0.7, 0.9),
+    (50, 0.8, 0.9),
+    (120, 0.9, 0.3),
+    (7, 0.5, 0.9),  # only one row per band will do
+    (12, 1.0, 0.9),  # only one band is best
+    (2, 0.5, 0.25),  # caught exactly
+]
+SLIPS_OF_BANDS: list[Slip] = [
+    (
+        lambda n, level, catch: _first_choice(n, level, catch)[::-1],
+        "right numbers, wrong order. Return (bands, rows).",
+    ),
+    (
+        lambda n, level, catch: next(
+            (n // rows, rows)
+            for rows in range(n, 0, -1)
+            if _caught(level, n // rows, rows) >= catch
+        ),
+        "some of your choices leave hashes unused: of 100 hashes, 14 bands of 7 rows take only 98."
+        " Skip each number of rows that doesn't divide n_hashes.",
+    ),
+    (
+        lambda n, level, catch: next(
+            choice for choice in _choices(n)[::-1] if _caught(level, *choice) >= catch
+        ),
+        "those are the fewest rows. Of the choices that catch enough, the one with the *most* rows"
+        " raises the fewest false alarms.",
+    ),
+    (
+        lambda n, level, catch: next(
+            choice for choice in _choices(n) if _caught(level, *choice) > catch
+        ),
+        "with 2 hashes, one band of 2 rows catches exactly 0.25 of the pairs at 0.5. 'At least' the"
+        " share catch means >=.",
+    ),
+    (
+        partial(_first_choice, caught=lambda level, bands, rows: bands * level**rows),
+        "you added the probabilities of the bands up. Bands can agree together, so a sum counts"
+        " some pairs twice: 1 - (1 - level**rows) ** bands.",
+    ),
+    (
+        partial(_first_choice, caught=lambda level, bands, rows: level**rows),
+        "that is the probability that one certain band agrees. Any of the bands will do: 1 - (1 -"
+        " level**rows) ** bands.",
+    ),
+    (
+        partial(_first_choice, caught=lambda level, bands, rows: _caught(level, rows, bands)),
+        "bands and rows have changed places in your formula: a band agrees with probability"
+        " level**rows, and the other power is the number of bands.",
+    ),
+]
+
+
 @checker
 def bands_and_rows(attempt: Attempt) -> str:
     """The most rows per band (fewest false alarms) that still catch enough of the copies."""
-    for n_hashes, level, catch, want in (
-        (112, 0.8, 0.95, (16, 7)),
-        (60, 0.7, 0.9, (15, 4)),
-        (24, 0.5, 0.5, (8, 3)),
-    ):
-        got = attempt(n_hashes, level, catch)
-        asked = f"{n_hashes} hashes, copies of similarity {level}, {catch:.0%} of them to be caught"
-        if not isinstance(got, list | tuple) or len(got) != 2:
-            raise Wrong(f"return two whole numbers, (bands, rows); got {describe(got)}.")
-        bands, rows = got
-        if bands * rows != n_hashes:
-            raise Wrong(
-                f"{bands} bands of {rows} rows use {bands * rows} hashes; exactly {n_hashes} are"
-                " there."
-            )
-        if tuple(got) == want:
-            continue
-        if (rows, bands) == want:
-            raise Wrong(
-                f"for {asked}: right numbers, wrong order. Return (bands, rows), got ({bands},"
-                f" {rows})."
-            )
-        share = 1 - (1 - level**rows) ** bands
-        if share < catch:
-            raise Wrong(
-                f"for {asked}: {bands} bands of {rows} rows catch only {share:.1%}: 1 - (1 -"
-                f" {level}^{rows})^{bands}. More bands of fewer rows catch more. (The rule of thumb"
-                " (1/bands)^(1/rows) gives the similarity at which about half are caught, which"
-                " isn't enough here.)"
-            )
-        raise Wrong(
-            f"for {asked}: {bands} bands of {rows} rows catch {share:.1%}, more than needed. Longer"
-            " bands would still catch enough, and raise fewer false alarms. Take the most rows"
-            f" that reach {catch:.0%}."
-        )
+    judge_by_slips(
+        attempt,
+        CASES_OF_BANDS,
+        _first_choice,
+        SLIPS_OF_BANDS,
+        lambda n, level, catch: f"bands_and_rows({n}, {level}, {catch})",
+        plain=_two_numbers,
+    )
     return "right: this is how the parameters of a real deduplication run are chosen."
+
+
+def _two_numbers(got: Any) -> tuple[int, int]:
+    got = got.tolist() if hasattr(got, "tolist") else got
+    if not isinstance(got, list | tuple) or len(got) != 2:
+        raise Wrong(f"return two whole numbers, (bands, rows); got {describe(got)}.")
+    if any(isinstance(item, float) for item in got):
+        raise Wrong(
+            f"return two whole numbers, (bands, rows); got {describe(got)}. `//` divides whole"
+            " numbers, `/` gives a float."
+        )
+    return tuple(got)
 
 
 # Exercise 4
@@ -212,20 +356,28 @@ class _Url(str):
         return str.__eq__(self, other)
 
 
+def _urls(n: int) -> list[_Url]:
+    """New strings at each call, of seven sites; one in ten is not ASCII."""
+    names = (str(i) if i % 10 else f"Füße-{i}" for i in range(n))
+    return [_Url(f"https://site{i % 7}.example/page/{name}") for i, name in enumerate(names)]
+
+
 @checker
 def in_test(attempt: Attempt) -> str:
     """Whether a document belongs to the test set, by its URL alone."""
-    urls = [_Url(f"https://site{i % 7}.example/page/{i}") for i in range(600)]
-    sides = [bool(attempt(url, 0.25)) for url in urls]
-    if [bool(attempt(url, 0.25)) for url in urls[97::-1]] != sides[97::-1]:
+    sides = [_side(attempt, url, 0.25) for url in _urls(300)]
+    if [_side(attempt, url, 0.25) for url in _urls(60)[::-1]] != sides[59::-1]:
         raise Wrong(
             "the same URL was on one side first and then on the other. The answer must depend on"
             " the URL alone: no fresh random numbers, no counting of calls. A hash of the URL looks"
             " random and never changes."
         )
+    _require_share(sides, 0.25)
+    _require_whole_url(sides)
+    _require_no_memory(attempt)
     _Url.salt = 12345
     try:
-        changed = [bool(attempt(url, 0.25)) for url in urls[:100]] != sides[:100]
+        changed = [_side(attempt, url, 0.25) for url in _urls(60)] != sides[:60]
     finally:
         _Url.salt = 0
     if changed:
@@ -234,108 +386,233 @@ def in_test(attempt: Attempt) -> str:
             " in two terminals), so tomorrow's test set would hold pages from today's training set."
             " Use zlib.crc32 or hashlib."
         )
-    for share in (0.25, 0.1, 0.5):
-        _require_share(sum(bool(attempt(url, share)) for url in urls) / len(urls), share)
-    if not 0 < sum(sides[::7]) < len(sides[::7]):
-        raise Wrong(
-            "all pages of one site fall on the same side. Use the whole URL, not a part of it."
-        )
+    for share, n in ((0.1, 300), (0.5, 300), (0.9, 300), (0, 30), (1, 30)):
+        _require_share([_side(attempt, url, share) for url in _urls(n)], share)
     return "right: a page keeps its side for ever, whatever else is crawled."
 
 
-def _require_share(got: float, share: float) -> None:
-    """Refuse a share of test documents that chance can't explain: 600 draws have a standard error
-    of at most 0.02."""
-    if abs(got - share) < 0.075:
+def _side(attempt: Attempt, url: str, share: float) -> bool:
+    got = attempt(url, share)
+    got = got.item() if hasattr(got, "item") else got
+    if not isinstance(got, Number) or got not in (0, 1):
+        raise Wrong(f"return True or False (is this page in the test set?); got {describe(got)}.")
+    return bool(got)
+
+
+def _require_share(sides: list[bool], share: float) -> None:
+    """Refuse a share of test documents that luck can't explain: 300 draws have a standard error
+    of at most 0.029."""
+    got, n = sum(sides) / len(sides), len(sides)
+    if abs(got - share) < (0.11 if 0 < share < 1 else 1e-9):
         return
+    told = f"with share = {share}, {got:.0%} of {n} pages fall into the test set"
+    if share in (0, 1):
+        raise Wrong(f"{told}; it should be {'all' if share else 'none'} of them.")
     if got in (0, 1):
-        raise Wrong(
-            f"{'all' if got else 'none'} of 600 pages fall into the test set, {share:.0%} should."
-        )
-    if abs(got - (1 - share)) < 0.075:
-        raise Wrong(
-            f"{got:.0%} of 600 pages fall into the test set, {share:.0%} should: the two sides are"
-            " swapped."
-        )
+        raise Wrong(f"{told}, so {'all' if got else 'none'}; {share:.0%} should.")
+    if abs(got - (1 - share)) < 0.11:
+        raise Wrong(f"{told}, {share:.0%} should: the two sides are swapped.")
     raise Wrong(
-        f"{got:.0%} of 600 pages fall into the test set, {share:.0%} should. Is `share` used at"
-        " all? And does your number spread evenly? The length of a URL or its first letter don't;"
-        " a hash does."
+        f"{told}, {share:.0%} should. Is `share` used at all? And does your number spread evenly?"
+        " The length of a URL or its first letter don't; a hash does."
     )
+
+
+def _require_whole_url(sides: list[bool]) -> None:
+    """Refuse a side that a part of the URL decides: its site (one of seven) or its last digit."""
+    for step, part in ((7, "of the same site"), (10, "whose URL ends in the same digit")):
+        if all(len(set(sides[first::step])) == 1 for first in range(1, step)):
+            raise Wrong(
+                f"all pages {part} fall on the same side. Hash the whole URL, not a part of it."
+            )
+
+
+def _require_no_memory(attempt: Attempt) -> None:
+    """Refuse random numbers that are drawn once and remembered: here each drawing begins alike."""
+    kept = random.getstate(), np.random.get_state()
+    sides = set()
+    try:
+        for i in range(40):
+            random.seed(0)
+            np.random.seed(0)
+            sides.add(_side(attempt, f"https://luck.example/{i}", 0.5))
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+    if len(sides) == 1:
+        raise Wrong(
+            "the side of a new URL is drawn at random, and remembered only until Python stops."
+            " Tomorrow it would be drawn anew. Compute it from the URL."
+        )
 
 
 # Exercise 5
 # --------------------------------------------------------------------------------------------------
 
 
+def _length(item: str, text: str, n: int) -> int:
+    return min(n, len(item.split()))
+
+
+def _found(
+    train: list[str], items: list[str], n: int, length=_length, runs=_runs, some=any, low=str.lower
+) -> set[str]:
+    """The items that share a run with a text, with one thing to get wrong at a time."""
+
+    def shares(item: str, text: str) -> bool:
+        k = length(item, text, n)
+        return bool(runs(low(item).split(), k) & runs(low(text).split(), k))
+
+    return {item for item in items if some(shares(item, text) for text in train)}
+
+
+def _has(item: str, text: str) -> bool:
+    return item.lower() in text.lower()
+
+
+TRAINING_TEXTS = [
+    "Ann said that 7 + 5 is twelve and went home",
+    "the sum 17 + 5 is hard",
+    "a dog and a cat",
+    "cat",
+]
+CASES_OF_LEAKS = [
+    (TRAINING_TEXTS, items, n)
+    for items, n in (
+        (["they all said that 7 + 5 might be eleven", "nothing in common here at all"], 4),
+        (["He SAID that 7", "WENT Home", "dog ran home to the cat"], 3),
+        (["7 + 5", "5 is hard now"], 4),
+        (["5 is h", "7 + 5 is h"], 3),
+        (["hard a dog", "and a dog and a"], 3),
+        (["the cat", "where is the cat now", "cat"], 4),
+        (["home went and twelve", "is hard"], 2),
+        (["5 + 7 is", "that said 7"], 3),
+        (["home or dog or twelve or said"], 3),
+        (["he sat and went home", "17 + 9 is hard"], 4),
+        (["dog", "horse", "horse dog"], 1),
+        (["dog and a cat"], 9),
+        ([], 2),
+    )
+] + [([], ["a dog"], 2), (["x y z", "a b c"], ["a b c"], 3), (["one two"], ["two one two"], 2)]
+SLIPS_OF_LEAKS: list[Slip] = [
+    (
+        lambda train, items, n: {i for i in items if any(i in text for text in train)},
+        "you looked for the whole item in the text (`in`). One shared run of n words is enough,"
+        " capitals don't matter, and '5 is h' is not in '5 is hard' by whole words.",
+    ),
+    (
+        lambda train, items, n: {i for i in items if any(_has(i, text) for text in train)},
+        "you looked for the whole item in the text (`in`). One shared run of n words is enough:"
+        " 'they all said that 7 + 5 ...' is found for 'said that 7 +'.",
+    ),
+    (
+        lambda train, items, n: {
+            item
+            for item in items
+            for k in [_length(item, "", n)]
+            if any(_has(" ".join(run), text) for run in _runs(item.split(), k) for text in train)
+        },
+        "'5 is h' was reported because of '5 is hard': a run was looked for in the text as a string"
+        " of characters. Compare whole words.",
+    ),
+    (
+        lambda train, items, n: _found(train, items, 1),
+        "you looked for single shared words. Order and neighbourhood matter: compare runs of n"
+        " words.",
+    ),
+    (
+        partial(_found, length=lambda item, text, n: n),
+        "an item of fewer than n words was missed: 'WENT Home', with n = 3, stands whole in a"
+        " training text. Use runs of min(n, its own length) words.",
+    ),
+    (
+        partial(_found, low=str),
+        "capitals should not matter: 'WENT Home' stands in 'and went home'. Lower both sides.",
+    ),
+    (
+        lambda train, items, n: _found(train[:1], items, n),
+        "only the first training text was searched. Look through all of them.",
+    ),
+    (
+        lambda train, items, n: _found(train[-1:], items, n),
+        "only the last training text was searched. Look through all of them.",
+    ),
+    (
+        partial(_found, some=all),
+        "an item counts as soon as *one* training text shares a run with it, not only if all do.",
+    ),
+    (
+        lambda train, items, n: _found([" ".join(train)], items, n),
+        "a run goes across the border of two training texts: 'hard a dog' was found, whose words"
+        " end one text and begin the next. Compare with each text by itself.",
+    ),
+    (
+        partial(_found, runs=lambda words, k: set(map(frozenset, _runs(words, k)))),
+        "the order of the words in a run is lost: '5 + 7 is' is not '7 + 5 is'.",
+    ),
+    (
+        lambda train, items, n: {
+            item
+            for item in items
+            for k in [_length(item, "", n)]
+            if any(len({*item.lower().split()} & {*t.lower().split()}) >= k for t in train)
+        },
+        "you counted shared words, wherever they stand. They must be neighbours, in the same order:"
+        " 'dog ran home to the cat' shares no run of three.",
+    ),
+    (
+        partial(_found, length=lambda item, text, n: min(n, len(item.split()), len(text.split()))),
+        "a training text of fewer than n words made a shorter run do: 'where is the cat now' was"
+        " found for 'cat'. Only the item's own length may shorten the run.",
+    ),
+    (
+        partial(_found, runs=partial(_runs, last=0)),
+        "the last run is missing. w words have w - k + 1 runs of k: mind the end of your range.",
+    ),
+    (
+        partial(_found, runs=partial(_runs, last=2)),
+        "your range goes one too far: the last run has only k - 1 words. w words have w - k + 1"
+        " runs of k.",
+    ),
+    (
+        lambda train, items, n: _found(train, items, n - 1),
+        "a run of n - 1 words was enough. n words in a row are asked for.",
+    ),
+    (
+        lambda train, items, n: _found(train, items, n + 1),
+        "you asked for n + 1 words in a row; n are enough.",
+    ),
+    (
+        lambda train, items, n: {item.lower() for item in _found(train, items, n)},
+        "found, but returned in small letters: 'WENT Home' became 'went home'. Return each item as"
+        " it was given.",
+    ),
+    (
+        lambda train, items, n: {t for t in train if _found([t], items, n)},
+        "those are training texts. Return the test *items* that were found in them.",
+    ),
+    (
+        lambda train, items, n: set(items) - _found(train, items, n),
+        "those are the clean items. Return the contaminated ones.",
+    ),
+]
+
+
 @checker
 def contaminated(attempt: Attempt) -> str:
     """The test items that share a run of n words with a training text."""
-    train = [
-        "Ann said that 7 + 5 is twelve and went home",
-        "the sum 17 + 5 is hard",
-        "a dog and a cat",
-    ]
-
-    def check(items: list[str], n: int, want: set[str], slips: dict[str, str]) -> None:
-        got = attempt(train, items, n)
-        if isinstance(got, bool | Number | str):
-            raise Wrong(f"return the set of the test items that were found; got {describe(got)}.")
-        for item in sorted(set(got) ^ want):
-            raise Wrong(slips[item])
-        expect(set(got), want, f"the contaminated items, n = {n}")
-
-    half, foreign = "they all said that 7 + 5 might be eleven", "nothing in common here at all"
-    check(
-        [half, foreign],
-        4,
-        {half},
-        {
-            half: (
-                f"{half!r} shares the four words 'said that 7 +' with a training text (n = 4), and"
-                " you missed it. It needn't occur as a whole: one shared run of n words is enough."
-            ),
-            foreign: "an item that shares no word with training was reported.",
-        },
-    )
-    loud, scattered = "WENT Home", "dog ran home to the cat"
-    check(
-        [loud, scattered],
-        3,
-        {loud},
-        {
-            loud: (
-                "'WENT Home' has only two words, fewer than n = 3. Then the whole item is the run,"
-                " and capitals shouldn't matter: it stands at the end of the first training text."
-            ),
-            scattered: (
-                f"{scattered!r} shares words with training, but no run of three. Order and"
-                " neighbourhood matter: compare runs, not single words."
-            ),
-        },
-    )
-    check(
-        ["7 + 5", "5 is hard now"],
-        4,
-        {"7 + 5"},
-        {
-            "7 + 5": (
-                "'7 + 5' is shorter than n = 4 words and stands whole in a training text; it was"
-                " missed. Use runs of min(n, its own length) words."
-            ),
-            "5 is hard now": (
-                "'5 is hard now' shares only three words in a row with training; n is 4."
-            ),
-        },
-    )
-    check(
-        ["5 is h"],
-        3,
-        set(),
-        {
-            "5 is h": (
-                "'5 is h' was reported because of '5 is hard'. Compare whole words, not characters."
-            )
-        },
+    judge_by_slips(
+        attempt,
+        CASES_OF_LEAKS,
+        _found,
+        SLIPS_OF_LEAKS,
+        lambda train, items, n: f"the contaminated ones of {items}, n = {n}",
+        plain=_set_of_items,
     )
     return "right: this is what a lab runs before it believes its own benchmark."
+
+
+def _set_of_items(got: Any) -> set:
+    if isinstance(got, bool | Number | str | Mapping) or not isinstance(got, Collection):
+        raise Wrong(f"return the set of the test items that were found; got {describe(got)}.")
+    return set(got)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-from course_lib.lab.checks.slips import Slip, try_on_inputs
+from course_lib.lab.checks.slips import Slip, judge_by_slips
 
 # --------------------------------------------------------------------------------------------------
 # Exercise 1: normalize_rows
@@ -65,7 +65,7 @@ ROW_SLIPS: list[Slip] = [
 def normalize_rows(attempt: Attempt) -> str:
     """Divide each row of a table of counts by its total."""
     square = torch.tensor([[1, 1, 2], [0, 5, 0], [4, 3, 3]])
-    try_on_inputs(
+    judge_by_slips(
         attempt, [(square,)], _normalized_by_loops, ROW_SLIPS, lambda _: "a table of 3 rows"
     )
     rng = torch.Generator().manual_seed(3)
@@ -140,7 +140,7 @@ def weighted_sum(attempt: Attempt) -> str:
     rng = torch.Generator().manual_seed(7)
     cube = torch.rand(2, 3, 3, generator=rng), torch.randn(2, 3, 3, generator=rng)
     what = "the weighted sums with B = 2, T = S = C = 3"
-    try_on_inputs(attempt, [cube], _sum_by_loops, SUM_SLIPS, lambda *_: what)
+    judge_by_slips(attempt, [cube], _sum_by_loops, SUM_SLIPS, lambda *_: what)
     for B, T, S, C in ((2, 4, 3, 5), (3, 1, 2, 4), (1, 2, 1, 1)):
         weights = torch.randn(B, T, S, generator=rng, dtype=torch.float64)
         values = torch.randn(B, C, S, generator=rng, dtype=torch.float64).mT
@@ -233,7 +233,7 @@ def neuron_gradient(attempt: Attempt) -> str:
             )
         return [float(number) for number in got]
 
-    try_on_inputs(
+    judge_by_slips(
         pair,
         [*points, (0.7, 0.3, 0.0, 0.5), (0.6, 0.2, 3.0, 1.0)],
         _gradient_by_differences,
@@ -364,7 +364,7 @@ def gradient_descent(attempt: Attempt) -> str:
         raise Wrong("you use an optimizer of torch.optim. Take the step yourself: lr times w.grad.")
     start, other = torch.tensor([3.0, 1.0]), torch.tensor([-1.0, -1.5])
     inputs = [(_bowl, start, 0.05, 4), (_bowl, other, 0.1, 3)]
-    try_on_inputs(descended, inputs, _descended, DESCENT_SLIPS, _named_descent)
+    judge_by_slips(descended, inputs, _descended, DESCENT_SLIPS, _named_descent)
     table = torch.tensor([[3.0, 1.0], [0.0, 0.5], [1.0, -2.0]], dtype=torch.float64)
     for args in ((_bowl, start, 0.05, 1), (_bowl, start, 0.05, 0), (_bowl, table, 0.02, 7)):
         expect(descended(*args), _descended(*args), _named_descent(*args))
@@ -481,7 +481,7 @@ def next_char_loss(attempt: Attempt) -> str:
     wider = torch.randn(5, 5, generator=rng, dtype=torch.float64).mT
     text = torch.randint(5, (40,), generator=rng)
     inputs = [(table, ids), (wider, text), (table, ids[1:3])]
-    try_on_inputs(attempt, inputs, _bits_by_hand, LOSS_SLIPS, _named_text, 1e-4)
+    judge_by_slips(attempt, inputs, _bits_by_hand, LOSS_SLIPS, _named_text, 1e-4)
     big = attempt(table * 400, ids)
     if not math.isfinite(float(big)):
         raise Wrong(

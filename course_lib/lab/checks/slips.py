@@ -1,51 +1,66 @@
-"""Try a learner's answer on several inputs, and name a slip only if it explains every result."""
+"""Judge an answer by all its results together: a slip is named only if it gives every one of
+them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_lib.lab.checks.compare import Wrong, expect
 
-Slip = tuple[Callable[..., Any], str]  # a typical wrong answer, and what to say about it
+Slip = tuple[Callable[..., Any], str]  # a typical wrong answer, and the sentence it deserves
 
 
-def try_on_inputs(
+def judge_by_slips(
     answer: Callable[..., Any],
-    inputs: Sequence[tuple],
+    cases: Sequence[tuple],
     truth: Callable[..., Any],
     slips: Sequence[Slip],
-    what: Callable[..., str],
+    called: Callable[..., str],
     tolerance: float = 1e-5,
+    plain: Callable[[Any], Any] = lambda got: got,
 ) -> None:
-    """Raise `Wrong` unless the answer equals `truth(*args)` for all `args` of the inputs.
+    """Call the answer, mostly the judge's `attempt`, on all cases; raise `Wrong` unless each result
+    is the truth's.
 
-    A slip's sentence is told only if the slip gives what the wrong answer gave on every input; else
-    the first difference is told, as that of `what(*args)`. `answer` is mostly the judge's
-    `attempt`.
+    Where the results are those of a slip, on every case, its sentence is told; else the first
+    result that differs. A call that stops with an error ends the cases, and is told if nothing is
+    wrong before it. `called(*case)` names a case, `plain` may turn a result into a simpler
+    container before it is compared.
     """
-    calls = [(args, answer(*args)) for args in inputs]
-    wants = [truth(*args) for args in inputs]
-    if not all(equals(got, want, tolerance) for (_, got), want in zip(calls, wants, strict=True)):
+    results, stopped = [], None
+    for case in cases:
+        try:
+            results.append(plain(answer(*case)))
+        except Wrong as reason:
+            stopped = reason
+            break
+    tried = cases[: len(results)]
+    wanted = [truth(*case) for case in tried]
+    if not all_equal(results, wanted, tolerance):
         for slip, sentence in slips:
-            if explains(slip, calls, tolerance):
+            if all_equal(results, results_of(slip, tried), tolerance):
                 raise Wrong(sentence)
-    for (args, got), want in zip(calls, wants, strict=True):
-        expect(got, want, what(*args), tolerance)
+    for got, want, case in zip(results, wanted, tried, strict=True):
+        expect(got, want, called(*case), tolerance)
+    if stopped:
+        raise stopped
 
 
-def explains(
-    slip: Callable[..., Any], calls: Sequence[tuple[tuple, Any]], tolerance: float
-) -> bool:
-    """Tell whether a slip gives the result of every call; one that fails somewhere does not."""
+def results_of(function: Callable[..., Any], cases: Sequence[tuple]) -> list[Any]:
+    """The function's results; where it fails stands what equals nothing."""
+    results = []
+    for case in cases:
+        try:
+            results.append(function(*case))
+        except Exception:
+            results.append(object())
+    return results
+
+
+def all_equal(results: Sequence[Any], wanted: Sequence[Any], tolerance: float = 1e-5) -> bool:
+    """Tell whether `expect` finds no difference between any two."""
     try:
-        return all(equals(got, slip(*args), tolerance) for args, got in calls)
-    except Exception:
-        return False
-
-
-def equals(got: Any, want: Any, tolerance: float = 1e-5) -> bool:
-    """Tell whether `expect` finds no difference."""
-    try:
-        expect(got, want, "it", tolerance)
+        for got, want in zip(results, wanted, strict=True):
+            expect(got, want, "it", tolerance)
     except Exception:
         return False
     return True

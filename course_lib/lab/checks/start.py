@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-from course_lib.lab.checks.slips import try_on_inputs
+from course_lib.lab.checks.slips import judge_by_slips
 
 # --------------------------------------------------------------------------------------------------
 # Exercise 1: next_character_counts
@@ -100,7 +100,7 @@ def next_character_counts(attempt: Attempt) -> str:
         raise Wrong("a count of 0 is in your dictionary: what never follows should have no key.")
     mixed = "".join(Random(0).choices("aaAb .\n", k=400)) + "a"
     inputs = [(text, "o"), ("aaab", "a"), (mixed, "a"), (mixed, "."), (mixed, "\n")]
-    try_on_inputs(
+    judge_by_slips(
         attempt,
         inputs,
         _counts_by_windows,
@@ -169,7 +169,7 @@ BITS_SLIPS = [
 def average_bits(attempt: Attempt) -> str:
     """Average -log2 over the probabilities that a model gave to what really came."""
     inputs = [([0.5, 0.25, 0.125, 0.125],), ([0.9, 0.3, 0.02],), ([1 / 256] * 3 + [0.7],)]
-    try_on_inputs(
+    judge_by_slips(
         attempt,
         inputs,
         _average_bits,
@@ -247,7 +247,7 @@ def apply_temperature(attempt: Attempt) -> str:
     """Raise each probability to the power 1 / temperature and scale the result to sum to 1."""
     inputs = [([0.6, 0.3, 0.1], 0.5), ([0.6, 0.3, 0.1], 3.0), ([0.1, 0.2, 0.3, 0.4], 0.8)]
     _require_probabilities(attempt(*inputs[0]), 3)
-    try_on_inputs(attempt, inputs, _tempered, TEMPERATURE_SLIPS, _named_call)
+    judge_by_slips(attempt, inputs, _tempered, TEMPERATURE_SLIPS, _named_call)
     for args in (
         ([0.6, 0.3, 0.1], 1.0),
         ([0.0, 0.25, 0.0, 0.75], 0.5),  # 0 stays 0

@@ -33,17 +33,17 @@ def s_curve(
 
 def _s_frame(bands: int, rows: int) -> str:
     s = np.linspace(0, 1, 201)
-    chance = corpus.candidate_probability(s, bands, rows)
+    probability = corpus.candidate_probability(s, bands, rows)
     half = (1 - 0.5 ** (1 / bands)) ** (1 / rows)
     fig, ax = plt.subplots(figsize=(6.4, 3.1), layout="none")
     fig.subplots_adjust(left=0.1, right=0.97, top=0.88, bottom=0.17)
-    ax.plot(s, chance, color=BLUE)
-    ax.fill_between(s, chance, where=s <= 0.5, color=RED, alpha=0.25, linewidth=0)
-    ax.fill_between(s, chance, 1, where=s >= 0.8, color=GREY, alpha=0.35, linewidth=0)
+    ax.plot(s, probability, color=BLUE)
+    ax.fill_between(s, probability, where=s <= 0.5, color=RED, alpha=0.25, linewidth=0)
+    ax.fill_between(s, probability, 1, where=s >= 0.8, color=GREY, alpha=0.35, linewidth=0)
     ax.plot([half, half], [0, 0.5], ":", color="black", linewidth=1.2)
     ax.set(
         xlabel="Jaccard similarity of a pair",
-        ylabel="chance to become a candidate",
+        ylabel="probability of becoming a candidate",
         xlim=(0, 1),
         ylim=(0, 1.02),
     )

@@ -1,6 +1,5 @@
 """Solutions of lesson 03; the notebook quotes them."""
 
-import math
 from collections import Counter
 from itertools import pairwise
 
@@ -26,7 +25,10 @@ def merge_solution(ids, pair, new_id):
 def learn_solution(text, n_merges):
     ids, merges = list(text.encode()), []
     for new_id in range(256, 256 + n_merges):
-        pair = bpe.most_frequent_pair(bpe.count_token_pairs(ids))
+        counts = bpe.count_token_pairs(ids)
+        pair = bpe.most_frequent_pair(counts)
+        if counts[pair] < 2:
+            break
         ids = bpe.merge_pair(ids, pair, new_id)
         merges.append(pair)
     return merges
@@ -47,5 +49,11 @@ def prompt_solution(tokenizer, user_text):
     return [special["<|user|>"], *tokenizer.encode(user_text), special["<|assistant|>"]]
 
 
-def bits_per_byte_solution(nats, text):
-    return sum(nats) / math.log(2) / len(text.encode())
+def streamed_text_solution(tokens):
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        whole = waiting.decode(errors="ignore")
+        waiting = waiting[len(whole.encode()) :]
+        shown.append(whole)
+    return shown

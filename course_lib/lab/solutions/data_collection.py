@@ -6,7 +6,7 @@ from zlib import crc32
 def similarity_solution(a, b, n):
     def runs(text):
         words = text.split()
-        return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+        return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))}
 
     return len(runs(a) & runs(b)) / len(runs(a) | runs(b))
 

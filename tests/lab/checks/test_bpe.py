@@ -1,6 +1,7 @@
 """The checkers of lesson 03 accept right answers, however written, and tell typical wrong answers
 what is wrong."""
 
+import codecs
 import math
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -42,6 +43,18 @@ def count_without_order(ids):
 
 def count_without_the_last(ids):
     return Counter(pairwise(ids[:-1]))
+
+
+def count_without_the_first(ids):
+    return Counter(pairwise(ids[1:]))
+
+
+def count_without_overlaps(ids):
+    return {p: len(ids) - len(merge_solution(ids, p, 0)) for p in set(pairwise(ids))}
+
+
+def count_repeated_only(ids):
+    return {pair: n for pair, n in Counter(pairwise(ids)).items() if n > 1}
 
 
 def count_single_ids(ids):
@@ -139,6 +152,27 @@ def merge_in_place(ids, pair, new_id):
     return ids
 
 
+def merge_to_a_tuple(ids, pair, new_id):
+    return tuple(merge_solution(ids, pair, new_id))
+
+
+def merge_by_string_replace(ids, pair, new_id):
+    joined = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
+    return [int(x) for x in joined.split()]
+
+
+def merge_three_at_a_time(ids, pair, new_id):
+    merged, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            merged.append(new_id)
+            i += 3
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+
 def merge_for_ever(ids, pair, new_id):
     i = 0
     while i < len(ids):
@@ -155,7 +189,9 @@ def learn_solution(text, n_merges):
     ids, merges = list(text.encode()), []
     for new_id in range(256, 256 + n_merges):
         counts = count_solution(ids)
-        pair = min(counts, key=lambda pair: (-counts[pair], pair))
+        pair = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+        if counts[pair] < 2:
+            break
         ids = merge_solution(ids, pair, new_id)
         merges.append(pair)
     return merges
@@ -164,10 +200,12 @@ def learn_solution(text, n_merges):
 def learn_by_sorting(text, n_merges):
     ids, merges = list(text.encode("utf-8")), []
     while len(merges) < n_merges:
-        (pair, _), *_ = sorted(Counter(pairwise(ids)).items(), key=lambda item: (-item[1], item[0]))
-        merges.append(pair)
-        ids = merge_solution(ids, pair, 255 + len(merges))
-    return merges
+        ranked = sorted(Counter(pairwise(ids)).items(), key=lambda item: (-item[1], item[0]))
+        if not ranked or ranked[0][1] == 1:
+            return tuple(merges)
+        merges.append(list(ranked[0][0]))
+        ids = merge_solution(ids, ranked[0][0], 255 + len(merges))
+    return tuple(merges)
 
 
 def learn(
@@ -175,13 +213,18 @@ def learn(
     n_merges,
     start=list,
     first=256,
+    step=1,
     key=lambda counts: lambda pair: (-counts[pair], pair),
     keep=True,
+    least=2,
 ):
     """The loop with one thing to get wrong at a time."""
     ids, merges = start(text.encode()), []
     for new_id in range(first, first + n_merges):
+        new_id = first + step * (new_id - first)
         counts = count_solution(ids)
+        if max(counts.values(), default=0) < least:
+            break
         pair = min(counts, key=key(counts))
         merged = merge_solution(ids, pair, new_id)
         ids = merged if keep else ids
@@ -220,15 +263,41 @@ def learn_characters(text, n_merges):
     ids, merges = list(text), []
     for new_id in range(n_merges):
         counts = count_solution(ids)
+        if max(counts.values(), default=0) < 2:
+            break
         merges.append(max(counts, key=counts.get))
         ids = merge_solution(ids, merges[-1], str(new_id))
     return merges
+
+
+def learn_new_id_always_256(text, n_merges):
+    return learn(text, n_merges, step=0)
+
+
+def learn_to_the_end(text, n_merges):
+    return learn(text, n_merges, least=1)
+
+
+def learn_without_end(text, n_merges):
+    return learn(text, n_merges, least=0)
+
+
+def learn_stops_too_early(text, n_merges):
+    return learn(text, n_merges, least=3)
+
+
+def learn_ties_to_the_first(text, n_merges):
+    return learn(
+        text, n_merges, key=lambda counts: lambda pair: (-counts[pair], list(counts).index(pair))
+    )
 
 
 def learn_code_points(text, n_merges):
     ids, merges = [ord(character) for character in text], []
     for new_id in range(256, 256 + n_merges):
         counts = count_solution(ids)
+        if max(counts.values(), default=0) < 2:
+            break
         pair = min(counts, key=lambda pair: (-counts[pair], pair))
         ids = merge_solution(ids, pair, new_id)
         merges.append(pair)
@@ -320,6 +389,33 @@ def encode_longest_token_anywhere(piece, ranks):
     return encode_solution(piece, ranks)
 
 
+def encode_from_the_right(piece, ranks):
+    parts = [piece[i : i + 1] for i in range(len(piece))]
+    while True:
+        found = [(ranks[a + b], -i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
+        if not found:
+            return [ranks[part] for part in parts]
+        i = -min(found)[1]
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+
+
+def encode_by_dictionary_order(piece, ranks):
+    parts = [piece[i : i + 1] for i in range(len(piece))]
+    for token in ranks:
+        if len(token) > 1:
+            i = 0
+            while i < len(parts) - 1:
+                if parts[i] + parts[i + 1] == token:
+                    parts[i : i + 2] = [token]
+                i += 1
+    return [ranks[part] for part in parts]
+
+
+def encode_bytes_as_ids(piece, ranks):
+    ids = encode_solution(piece, ranks)
+    return [piece[0]] + ids[1:] if ids and ids[0] == ranks[piece[:1]] else ids
+
+
 def encode_forgets_single(piece, ranks):
     if len(piece) < 2:
         return []
@@ -364,6 +460,29 @@ def prompt_refuses(tokenizer, user_text):
     return prompt_solution(tokenizer, user_text)
 
 
+def prompt_all_allowed_inside(tokenizer, user_text):
+    ids = tokenizer.special_tokens
+    text = tokenizer.encode(user_text, allowed_special="all")
+    return [ids["<|user|>"], *text, ids["<|assistant|>"]]
+
+
+def prompt_without_end(tokenizer, user_text):
+    return prompt_solution(tokenizer, user_text)[:-1]
+
+
+def prompt_turned_round(tokenizer, user_text):
+    ids = tokenizer.special_tokens
+    return [ids["<|assistant|>"], *tokenizer.encode(user_text), ids["<|user|>"]]
+
+
+def prompt_of_fixed_ids(tokenizer, user_text):
+    return [256, *tokenizer.encode(user_text), 257]
+
+
+def prompt_stripped(tokenizer, user_text):
+    return prompt_solution(tokenizer, user_text.strip())
+
+
 def prompt_bare(tokenizer, user_text):
     return tokenizer.encode(user_text)
 
@@ -376,44 +495,92 @@ def prompt_as_text(tokenizer, user_text):
     return f"<|user|>{user_text}<|assistant|>"
 
 
-# ------------------------------------------------------------------------------------ bits_per_byte
-def bits_skeleton(nats, text): ...
+# ------------------------------------------------------------------------------------ streamed_text
+def stream_skeleton(tokens): ...
 
 
-def bits_solution(nats, text):
-    return sum(nats) / math.log(2) / len(text.encode())
+def stream_solution(tokens):
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    return [decoder.decode(token) for token in tokens]
 
 
-def bits_by_log2(nats, text):
-    return -sum(math.log2(math.exp(-nat)) for nat in nats) / len(bytes(text, "utf-8"))
+def stream_by_prefixes(tokens):
+    """All bytes so far, decoded again and again."""
+    shown, before = [], ""
+    for i in range(len(tokens)):
+        now = b"".join(tokens[: i + 1]).decode(errors="ignore")
+        shown.append(now[len(before) :])
+        before = now
+    return tuple(shown)
 
 
-def bits_per_character(nats, text):
-    return sum(nats) / math.log(2) / len(text)
+def stream_byte_by_byte(tokens):
+    """A generator that reads the length of a character from its first byte."""
+    waiting, missing = b"", 0
+    for token in tokens:
+        text = ""
+        for byte in token:
+            if not waiting:
+                missing = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            waiting += bytes([byte])
+            missing -= 1
+            if missing == 0:
+                text, waiting = text + waiting.decode(), b""
+        yield text
 
 
-def nats_per_byte(nats, text):
-    return sum(nats) / len(text.encode())
+def stream_each_alone(tokens):
+    return [token.decode(errors="replace") for token in tokens]
 
 
-def bits_times_ln2(nats, text):
-    return sum(nats) * math.log(2) / len(text.encode())
+def stream_strict(tokens):
+    return [token.decode() for token in tokens]
 
 
-def bits_per_token(nats, text):
-    return sum(nats) / math.log(2) / len(nats)
+def stream_throws_away(tokens):
+    return [token.decode(errors="ignore") for token in tokens]
 
 
-def bits_of_the_mean(nats, text):
-    return sum(nats) / len(nats) / math.log(2) / len(text.encode())
+def stream_all_or_nothing(tokens):
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        try:
+            shown.append(waiting.decode())
+            waiting = b""
+        except UnicodeDecodeError:
+            shown.append("")
+    return shown
 
 
-def bits_in_all(nats, text):
-    return sum(nats) / math.log(2)
+def stream_all_so_far(tokens):
+    return [b"".join(tokens[: i + 1]).decode(errors="ignore") for i in range(len(tokens))]
 
 
-def bits_list(nats, text):
-    return [nat / math.log(2) for nat in nats]
+def stream_without_blanks(tokens):
+    return [text for text in stream_solution(tokens) if text]
+
+
+def stream_joined(tokens):
+    return b"".join(tokens).decode(errors="ignore")
+
+
+def stream_bytes(tokens):
+    return list(tokens)
+
+
+def test_the_truths_are_those_worked_by_hand():
+    """The oracles of the checkers against results written on paper."""
+    assert check._pairs([1, 2, 1, 2, 3, 3, 3]) == {(1, 2): 2, (2, 1): 1, (2, 3): 1, (3, 3): 2}
+    assert check._merged([1, 2, 3, 1, 2], (1, 2), 9) == [9, 3, 9]
+    assert check._merged([7, 7, 7], (7, 7), 9) == [9, 7]
+    assert check._merged([11, 2], (1, 2), 9) == [11, 2]
+    paper = [(97, 110), (98, 256), (256, 97)]
+    assert check._learnt("banana bandana", 10) == paper
+    assert check._learnt("éé é", 1) == [(195, 169)]
+    assert check._learnt("zzyy zzyy xxyy", 2) == [(121, 121), (122, 122)]
+    assert check._tiktoken(b"bcdeabcde", check.RANKS) == [260, 97, 260]
+    assert check._streamed([b"a\xe4", b"\xb8", b"\xad!"]) == ["a", "", "中!"]
 
 
 CASES = {
@@ -426,7 +593,10 @@ CASES = {
             (count_every_other, "Pairs overlap"),
             (count_turned_round, "turned round"),
             (count_without_order, "Order matters"),
-            (count_without_the_last, "Is the last pair left out"),
+            (count_without_the_last, "the last pair of each list"),
+            (count_without_the_first, "the first pair of each list"),
+            (count_without_overlaps, "only merging uses each number once"),
+            (count_repeated_only, "pairs that occur once are missing"),
             (count_single_ids, "single ids are counted"),
             (count_past_the_end, "IndexError"),
             (count_as_a_list, "should be a dict"),
@@ -435,13 +605,15 @@ CASES = {
     check.merge: Case(
         solution=merge_solution,
         skeleton=merge_skeleton,
-        also_right=[merge_with_a_stack],
+        also_right=[merge_with_a_stack, merge_to_a_tuple],
         wrong=[
-            (merge_first_only, "Only the first occurrence"),
-            (merge_one_step, "move on by two places"),
-            (merge_misses_the_end, "the last id is lost"),
-            (merge_compares_with_a_list, "Nothing was merged"),
-            (merge_each_by_itself, "one new id, not two"),
+            (merge_first_only, "only the first occurrence"),
+            (merge_one_step, "by two positions, not by one"),
+            (merge_three_at_a_time, "the number after each merged pair is gone"),
+            (merge_misses_the_end, "merge([1, 3, 2, 1], (1, 2), 9)"),
+            (merge_compares_with_a_list, "nothing was merged"),
+            (merge_each_by_itself, "Only the two together"),
+            (merge_by_string_replace, "Compare numbers"),
             (merge_from_the_right, "taken from the left"),
             (merge_twice_used, "used twice"),
             (merge_in_place, "Build a new one"),
@@ -453,15 +625,22 @@ CASES = {
         skeleton=learn_skeleton,
         also_right=[learn_by_sorting],
         wrong=[
-            (learn_counted_once, "Count the pairs again"),
-            (learn_ids_from_zero, "New ids start at 256"),
-            (learn_ids_from_257, "The first new id is 256"),
-            (learn_rarest, "Is it the highest count"),
-            (learn_forgets_the_merge, "The same pair comes twice"),
-            (learn_ties_to_the_largest, "the tie goes to the smaller pair"),
-            (learn_characters, "Start from bytes"),
+            (learn_counted_once, "Count again after each merge"),
+            (learn_ids_from_zero, "new ids start at 256"),
+            (learn_ids_from_257, "the first new id is 256"),
+            (learn_new_id_always_256, "the same new id, 256"),
+            (learn_rarest, "The most frequent one is wanted"),
+            (learn_forgets_the_merge, "again and again"),
+            (learn_ties_to_the_largest, "a tie went to the larger pair"),
+            (learn_ties_to_the_first, "the pair that was met first"),
+            (learn_to_the_end, "a pair that occurs once was merged"),
+            (learn_without_end, "a pair that occurs once was merged"),
+            (learn_stops_too_early, "stops too early"),
+            (lambda text, n: learn_solution(text, n)[:2], "banana bandana"),
+            (lambda text, n: len(learn_solution(text, n)), "return a list of pairs"),
+            (learn_characters, "learn('banana bandana', 3)"),
             (learn_code_points, "é is two bytes"),
-            (learn_returns_ids, "a list of pairs; it returned the ids"),
+            (learn_returns_ids, "The *merges* are wanted"),
         ],
     ),
     check.encode_piece: Case(
@@ -469,13 +648,16 @@ CASES = {
         skeleton=encode_skeleton,
         also_right=[encode_one_at_a_time],
         wrong=[
-            (encode_longest_first, "nor the longest token decides"),
-            (encode_left_to_right, "Neither the first place"),
-            (encode_once, "go on until no neighbours can"),
-            (encode_highest_rank, "but the lowest rank"),
+            (encode_longest_first, "WordPiece's way"),
+            (encode_left_to_right, "whatever fits from left to right"),
+            (encode_once, "Go on until no neighbours can"),
+            (encode_highest_rank, "the highest id is joined first"),
             (encode_bytes_of_tokens, "look up their ids"),
-            (encode_nothing_joined, "Nothing was joined"),
-            (encode_longest_token_anywhere, "only two neighbours are joined"),
+            (encode_nothing_joined, "nothing was joined"),
+            (encode_longest_token_anywhere, "encode_piece(b'!xyz', ranks)"),
+            (encode_from_the_right, "Go from the left"),
+            (encode_by_dictionary_order, "in the order of the dictionary"),
+            (encode_bytes_as_ids, "encode_piece(b'abcd', ranks)"),
             (encode_forgets_single, "encode_piece(b'z', ranks)"),
         ],
     ),
@@ -485,6 +667,11 @@ CASES = {
         also_right=[prompt_in_three_parts],
         wrong=[
             (prompt_all_allowed, "with no special token allowed"),
+            (prompt_all_allowed_inside, "a user can forge"),
+            (prompt_without_end, "<|assistant|> after the text is missing"),
+            (prompt_turned_round, "have changed places"),
+            (prompt_of_fixed_ids, "right for one tokenizer only"),
+            (prompt_stripped, "Leave the text as it is"),
             (prompt_none_allowed, "became plain text"),
             (prompt_cuts, "part of the user's text is gone"),
             (prompt_refuses, "is a fair question"),
@@ -493,18 +680,19 @@ CASES = {
             (prompt_as_text, "a list of ids, not text"),
         ],
     ),
-    check.bits_per_byte: Case(
-        solution=bits_solution,
-        skeleton=bits_skeleton,
-        also_right=[bits_by_log2],
+    check.streamed_text: Case(
+        solution=stream_solution,
+        skeleton=stream_skeleton,
+        also_right=[stream_by_prefixes, stream_byte_by_byte],
         wrong=[
-            (bits_per_character, "one character and three bytes"),
-            (nats_per_byte, "nats per byte"),
-            (bits_times_ln2, "you multiply by ln 2"),
-            (bits_per_token, "bits per token"),
-            (bits_of_the_mean, "averaged over tokens"),
-            (bits_in_all, "Divide by its bytes"),
-            (bits_list, "should be one number"),
+            (stream_each_alone, "was decoded by itself"),
+            (stream_strict, "UnicodeDecodeError"),
+            (stream_throws_away, "were thrown away"),
+            (stream_all_or_nothing, "can be shown at once"),
+            (stream_all_so_far, "Only what is new"),
+            (stream_without_blanks, "one for each token"),
+            (stream_joined, "one text for each token"),
+            (stream_bytes, "not bytes: decode them"),
         ],
     ),
 }
