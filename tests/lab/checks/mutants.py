@@ -13,6 +13,7 @@ import importlib
 import inspect
 import io
 import pkgutil
+import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -342,9 +343,9 @@ def difference(old: str, new: str) -> str:
     if "_spoil(" in new:
         return "changes its argument " + new.rpartition("_spoil(")[2].rstrip(")\n")
     lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
-    gone = " ; ".join(line[2:].strip() for line in lines if line.startswith("- "))
-    come = " ; ".join(line[2:].strip() for line in lines if line.startswith("+ "))
-    return f"{gone} -> {come}"
+    gone, come = ([line[2:] for line in lines if line.startswith(sign)] for sign in ("- ", "+ "))
+    before, after = (" ; ".join(map(str.strip, some)) for some in (gone, come))
+    return f"moved: {before}" if before == after else f"{before} -> {after}"
 
 
 def trial(lab: str, mutant: Mutant) -> core.Verdict | None:
@@ -380,6 +381,14 @@ def spoil(value: Any, spoiled: list[Any]) -> None:
     spoiled.append(value)
 
 
+def sample_of(lab: str, size: int) -> list[Mutant]:
+    """Choose some mutants of each exercise, always the same."""
+    chosen = []
+    for exercise, mutants in mutants_of(lab).items():
+        chosen += random.Random(exercise).sample(mutants, min(size, len(mutants)))
+    return chosen
+
+
 def survivors(lab: str, mutants: Iterable[Mutant]) -> list[tuple[Mutant, core.Verdict]]:
     """Give the mutants that a checker does not refuse and that are not known as equivalent."""
     tried = [(mutant, trial(lab, mutant)) for mutant in mutants]
@@ -403,8 +412,21 @@ def report(labs: Iterable[str], show: Callable[[str], None] = print) -> int:
             show(f"{lab}.{exercise}: {len(mutants)} mutants, {len(alive)} survive")
             for mutant, verdict in alive:
                 show(f"    {mutant.change}    [{verdict.status}]")
+        for stale in stale_entries(lab):
+            show(f"    no such mutant any more, take it from EQUIVALENT: {stale}")
     show(f"{total} mutants, {left} survive: {100 * (1 - left / max(1, total)):.1f} % refused")
     return left
+
+
+def stale_entries(lab: str) -> list[str]:
+    """Give the changes listed as equivalent that no longer are a mutant."""
+    made = {(e, mutant.change) for e, mutants in mutants_of(lab).items() for mutant in mutants}
+    return [
+        f"{exercise}: {change}"
+        for exercise, changes in EQUIVALENT.get(lab, {}).items()
+        for change in changes
+        if (exercise, change) not in made
+    ]
 
 
 def all_labs() -> list[str]:
