@@ -1,3 +1,52 @@
 """Mutants that no input within the statement can tell from the solution, each with the reason."""
 
-EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {}
+TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
+ONE_AXIS = "the exercise's vector has one axis, so the last is axis 0"
+
+EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "pytorch": {
+        "normalize_rows": {
+            "return counts / counts.sum(-1, keepdim=True)"
+            " -> return counts / counts.sum(1, keepdim=True)": TWO_AXES
+        }
+    },
+    "data_collection": {
+        "bands_and_rows": {
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes + 1, 0, -1):": (
+                "more rows than hashes never divide them"
+            ),
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes, 0 - 1, -1):": (
+                "the exercise asks nothing where no number of rows will do"
+            ),
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes, -1, -1):": (
+                "the exercise asks nothing where no number of rows will do"
+            ),
+        }
+    },
+    "embedding": {
+        "nearest": {
+            "directions = table / table.norm(dim=1, keepdim=True)"
+            " -> directions = table / table.norm(dim=-1, keepdim=True)": TWO_AXES
+        },
+        "rotary": {
+            "moved: first, second = x.chunk(2, dim=1)": "two statements that share no variable",
+            "moved: cos, sin = (angles.cos(), angles.sin())": (
+                "two statements that share no variable"
+            ),
+            "angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D // 2) / D)"
+            " -> angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D / 2) / D)": (
+                "the width D is even, and torch.arange takes a float"
+            ),
+            "first, second = x.chunk(2, dim=1) -> first, second = x.chunk(2, dim=-1)": TWO_AXES,
+            "return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=1)"
+            " -> return torch.cat([first * cos - second * sin, first * sin + second * cos],"
+            " dim=-1)": TWO_AXES,
+        },
+        "to_halves": {
+            "return heads.transpose(1, 2).reshape(W.shape)"
+            " -> return heads.transpose(1, -2).reshape(W.shape)": (
+                "of the four axes, 2 is the last but one"
+            )
+        },
+    },
+}

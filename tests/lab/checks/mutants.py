@@ -362,7 +362,8 @@ def trial(lab: str, mutant: Mutant) -> core.Verdict | None:
     finally:
         core.SECONDS = before
     unharmed = "_spoil(" in mutant.source and not spoiled
-    return None if unharmed or core.is_skeleton(namespace[mutant.exercise]) else verdict
+    skeleton = "return" not in mutant.source and core.is_skeleton(namespace[mutant.exercise])
+    return None if unharmed or skeleton else verdict
 
 
 def spoil(value: Any, spoiled: list[Any]) -> None:

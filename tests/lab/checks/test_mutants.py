@@ -56,7 +56,7 @@ def test_mutants_are_of_many_kinds():
         "range(1, len(values) - 1 + 1)",  # one off
         "range(1, len(values))",
         "range(1, len(low) - 1)",  # another argument
-        "            break",  # ended too early
+        "        break",  # ended too early
         "        return total",
         "        pass",  # a statement left out
     ):
