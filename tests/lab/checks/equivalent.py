@@ -11,6 +11,16 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         }
     },
     "data_collection": {
+        "in_test": {
+            "return crc32(url.encode()) / 2 ** 32 < share"
+            " -> return crc32(url.encode()) / (-2) ** 32 < share": "an even power loses the sign"
+        },
+        "contaminated": {
+            "moved:  ; def found(item): ; k = min(n, len(item.split())) ;"
+            " return any((runs(item, k) & runs(text, k) for text in train))": (
+                "two inner functions, neither of which is called before both are defined"
+            )
+        },
         "bands_and_rows": {
             "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes + 1, 0, -1):": (
                 "more rows than hashes never divide them"
@@ -20,6 +30,25 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             ),
             "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes, -1, -1):": (
                 "the exercise asks nothing where no number of rows will do"
+            ),
+        },
+    },
+    "layer_norm": {
+        "looks_ahead": {
+            "other[-1] = torch.randn(x.shape[1]) -> other[-1] = torch.randn(x.shape[-1])": (
+                TWO_AXES
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(other)[:-1], norm(x)[:-1], atol=0.0001)": (
+                "allclose takes its relative tolerance from the second, nearly equal, tensor"
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0002)": (
+                "a tolerance may be larger by a factor of two: rounding is far below, a leak above"
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=5e-05)": (
+                "a tolerance may be smaller by a factor of two: rounding is far below, a leak above"
             ),
         }
     },
