@@ -35,6 +35,9 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
     },
     "layer_norm": {
         "looks_ahead": {
+            "other[-1] = torch.randn(x.shape[1]) -> other[-1] = x.shape[1]": (
+                "a row of equal numbers is quite another token than a random one, too"
+            ),
             "other[-1] = torch.randn(x.shape[1]) -> other[-1] = torch.randn(x.shape[-1])": (
                 TWO_AXES
             ),
