@@ -1,9 +1,91 @@
 """Mutants that no input within the statement can tell from the solution, each with the reason."""
 
 TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
-ONE_AXIS = "the exercise's vector has one axis, so the last is axis 0"
+
+LAST_BUT_ONE = "of four axes, 2 is the last but one"
+WIDTHS = "queries and keys are equally wide"
+FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
+UNRELATED = "two statements of which neither uses what the other sets"
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "attention": {
+        "scaled_scores": {
+            "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / q.shape[1] ** 0.5": TWO_AXES,
+            "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / k.shape[-1] ** 0.5": WIDTHS,
+        },
+        "causal_weights": {
+            "return scores.masked_fill(future, -torch.inf).softmax(-1)"
+            " -> return scores.masked_fill(future, -torch.inf).softmax(1)": TWO_AXES
+        },
+        "split_heads": {
+            "return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)"
+            " -> return x.unflatten(-1, (n_heads, -1)).transpose(1, -2)": LAST_BUT_ONE
+        },
+        "induction_score": {
+            "return (weights * follows).sum(-1)[follows.any(-1)].mean().item()"
+            " -> return (weights * follows).sum(1)[follows.any(-1)].mean().item()": TWO_AXES,
+            "return (weights * follows).sum(-1)[follows.any(-1)].mean().item()"
+            " -> return (weights * follows).sum(-1)[follows.any(1)].mean().item()": TWO_AXES,
+        },
+        "streaming_average": {
+            "largest, total, weighted = (-math.inf, 0.0, 0.0)"
+            " -> largest, total, weighted = (-math.inf, 1.0, 0.0)": FIRST_PAIR,
+            "largest, total, weighted = (-math.inf, 0.0, 0.0)"
+            " -> largest, total, weighted = (-math.inf, 0.0, 1.0)": FIRST_PAIR,
+            "moved: largest = new": UNRELATED,
+        },
+        "attend_with_cache": {
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / q.shape[1] ** 0.5": TWO_AXES,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / k.shape[-1] ** 0.5": WIDTHS,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / past_k.shape[-1] ** 0.5": WIDTHS,
+            "future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_k) + 1)"
+            " -> future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_v) + 1)": (
+                "a cache holds as many values as keys"
+            ),
+            "return (scores.masked_fill(future, -torch.inf).softmax(-1) @ values, keys, values)"
+            " -> return (scores.masked_fill(future, -torch.inf).softmax(1) @ values, keys, values)"
+            "": TWO_AXES,
+        },
+    },
+    "mlp": {
+        "head_writes": {
+            "return torch.stack([head @ part.T for head, part in"
+            " zip(mixed, W_O.chunk(len(mixed), dim=1), strict=True)])"
+            " -> return torch.stack([head @ part.T for head, part in"
+            " zip(mixed, W_O.chunk(len(mixed), dim=-1), strict=True)])": TWO_AXES
+        },
+        "write_facts": {
+            "return (keys, torch.full((len(keys),), -1.0), values.T)"
+            " -> return (keys, torch.full((len(values),), -1.0), values.T)": (
+                "there are as many values as keys"
+            )
+        },
+    },
+    "transformer": {
+        "transformer_block": {
+            "return x + mlp(norm_2(x)) -> return x.add_(mlp(norm_2(x)))": (
+                "by then x is the function's own sum, no longer its argument"
+            )
+        },
+        "from_hf": {
+            "moved: name = name.removeprefix('transformer.')": (
+                "the prefix holds none of the names that are replaced"
+            ),
+            "ours[name] = tensor.T if 'blocks' in name and tensor.ndim == 2 else tensor"
+            " -> ours[name] = tensor.T if 'blocks' in name else tensor": (
+                "a vector is its own transpose"
+            ),
+        },
+        "init_weights": {
+            "writes = name.endswith(('attention.out.weight', 'mlp.down.weight'))"
+            " -> writes = name.endswith(('mlp.down.weight', 'attention.out.weight'))": (
+                "the order of two endings"
+            )
+        },
+    },
     "pytorch": {
         "normalize_rows": {
             "return counts / counts.sum(-1, keepdim=True)"
@@ -61,10 +143,8 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> directions = table / table.norm(dim=-1, keepdim=True)": TWO_AXES
         },
         "rotary": {
-            "moved: first, second = x.chunk(2, dim=1)": "two statements that share no variable",
-            "moved: cos, sin = (angles.cos(), angles.sin())": (
-                "two statements that share no variable"
-            ),
+            "moved: first, second = x.chunk(2, dim=1)": UNRELATED,
+            "moved: cos, sin = (angles.cos(), angles.sin())": UNRELATED,
             "angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D // 2) / D)"
             " -> angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D / 2) / D)": (
                 "the width D is even, and torch.arange takes a float"

@@ -289,9 +289,10 @@ def within_list(items: list, arguments: list[str], shortened: bool) -> Iterator[
 
 def spoilt(function: ast.FunctionDef) -> Iterator[str]:
     """Give the function with each of its arguments changed after the work is done."""
-    for argument in function.args.args:
-        spoil = ast.parse(f"_spoil({argument.arg})").body
-        body = [ast.Try(function.body, [], [], spoil)]
+    for name in [argument.arg for argument in function.args.args]:
+        # the argument itself, also where the function uses its name for something else
+        keep, spoil = (ast.parse(line).body for line in (f"_{name} = {name}", f"_spoil(_{name})"))
+        body = [*keep, ast.Try(function.body, [], [], spoil)]
         yield ast.unparse(ast.fix_missing_locations(with_field(function, "body", body)))
 
 
@@ -341,7 +342,7 @@ def code_of(source: str) -> Any:
 def difference(old: str, new: str) -> str:
     """Give the lines that differ as "old -> new"."""
     if "_spoil(" in new:
-        return "changes its argument " + new.rpartition("_spoil(")[2].rstrip(")\n")
+        return "changes its argument " + new.rpartition("_spoil(_")[2].rstrip(")\n")
     lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
     gone, come = ([line[2:] for line in lines if line.startswith(sign)] for sign in ("- ", "+ "))
     before, after = (" ; ".join(map(str.strip, some)) for some in (gone, come))
@@ -357,7 +358,8 @@ def trial(lab: str, mutant: Mutant) -> core.Verdict | None:
     torch.manual_seed(0)
     before, core.SECONDS = core.SECONDS, SECONDS
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             verdict = check(namespace[mutant.exercise])
     finally:
         core.SECONDS = before
