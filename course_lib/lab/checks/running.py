@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from course_lib.lab.checks.compare import describe, number
 
+PAUSE = 0.05  # seconds between two looks at the calls in progress
 LINES, LETTERS = 5, 2000  # of what one check's calls print, before the rest is held back
 
 
@@ -62,6 +63,60 @@ def patience() -> float:
     return max(1.0, 4 * load)
 
 
+class LimitedCall:
+    """A call that is to be stopped once its time is up."""
+
+    def __init__(self, seconds: float):
+        self.thread, self.lock = ctypes.c_ulong(threading.get_ident()), threading.Lock()
+        self.is_over, self.ended, self.next_try = stopwatch(seconds), False, 0.0
+
+    def stop_if_over(self) -> None:
+        """Raise `TookTooLong` in the call's thread, again after half a second if it goes on."""
+        with self.lock:
+            if not self.ended and self.is_over() and time.monotonic() > self.next_try:
+                raise_in(self.thread, ctypes.py_object(TookTooLong))
+                self.next_try = time.monotonic() + 0.5
+
+    def end(self) -> None:
+        """Nothing is raised from now on; what was not raised yet is taken back."""
+        with self.lock:
+            raise_in(self.thread, None)
+            self.ended = True
+        watcher.calls.discard(self)
+
+
+class Watcher:
+    """One thread that looks at the calls in progress; a thread for each call would cost more than
+    most calls."""
+
+    def __init__(self) -> None:
+        self.calls: set[LimitedCall] = set()
+        self.begun, self.thread = threading.Event(), None
+
+    def add(self, call: LimitedCall) -> None:
+        """Watch over a call until it ends."""
+        self.calls.add(call)
+        self.begun.set()
+        if self.thread is None or not self.thread.is_alive():  # none outlives a fork
+            self.thread = threading.Thread(target=self.run, daemon=True)
+            self.thread.start()
+
+    def run(self) -> None:
+        """Sleep while no call is in progress."""
+        while self.begun.wait():
+            time.sleep(PAUSE)
+            for call in list(self.calls):
+                call.stop_if_over()
+            if not self.calls:
+                self.begun.clear()
+            if self.calls:  # begun in between
+                self.begun.set()
+
+
+watcher = Watcher()
+raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
 def call_within(seconds: float, function: Callable[[], Any]) -> Any:
     """Call a function; if it computes for longer, raise `TookTooLong` inside it, again and again
     until it ends.
@@ -69,27 +124,14 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
     Python code is stopped between two bytecodes, in any thread and on any system; one long call
     into C (a giant matrix product) is stopped only when it returns.
     """
-    thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
-    is_over, raise_in = stopwatch(seconds), ctypes.pythonapi.PyThreadState_SetAsyncExc
-
-    def watch() -> None:
-        wait = min(seconds, 0.05)
-        while not ended.wait(max(wait, 0.001)):
-            with lock:
-                if not ended.is_set() and is_over():
-                    raise_in(thread, ctypes.py_object(TookTooLong))
-                    wait = 0.5
-
+    call, over = LimitedCall(seconds), False
     try:
-        threading.Thread(target=watch, daemon=True).start()
+        watcher.add(call)
         return function()
     finally:
-        over = False
         while not over:
             try:
-                with lock:
-                    raise_in(thread, None)  # takes back what was not raised yet
-                    ended.set()
+                call.end()
                 over = True
             except TookTooLong:  # time ran out in these very lines: try again
                 pass

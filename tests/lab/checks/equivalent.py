@@ -1,3 +1,164 @@
 """Mutants that no input within the statement can tell from the solution, each with the reason."""
 
-EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {}
+TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
+
+LAST_BUT_ONE = "of four axes, 2 is the last but one"
+WIDTHS = "queries and keys are equally wide"
+FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
+UNRELATED = "two statements of which neither uses what the other sets"
+
+EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "attention": {
+        "scaled_scores": {
+            "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / q.shape[1] ** 0.5": TWO_AXES,
+            "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / k.shape[-1] ** 0.5": WIDTHS,
+        },
+        "causal_weights": {
+            "return scores.masked_fill(future, -torch.inf).softmax(-1)"
+            " -> return scores.masked_fill(future, -torch.inf).softmax(1)": TWO_AXES
+        },
+        "split_heads": {
+            "return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)"
+            " -> return x.unflatten(-1, (n_heads, -1)).transpose(1, -2)": LAST_BUT_ONE
+        },
+        "induction_score": {
+            "return (weights * follows).sum(-1)[follows.any(-1)].mean().item()"
+            " -> return (weights * follows).sum(1)[follows.any(-1)].mean().item()": TWO_AXES,
+            "return (weights * follows).sum(-1)[follows.any(-1)].mean().item()"
+            " -> return (weights * follows).sum(-1)[follows.any(1)].mean().item()": TWO_AXES,
+        },
+        "streaming_average": {
+            "largest, total, weighted = (-math.inf, 0.0, 0.0)"
+            " -> largest, total, weighted = (-math.inf, 1.0, 0.0)": FIRST_PAIR,
+            "largest, total, weighted = (-math.inf, 0.0, 0.0)"
+            " -> largest, total, weighted = (-math.inf, 0.0, 1.0)": FIRST_PAIR,
+            "moved: largest = new": UNRELATED,
+        },
+        "attend_with_cache": {
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / q.shape[1] ** 0.5": TWO_AXES,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / k.shape[-1] ** 0.5": WIDTHS,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / past_k.shape[-1] ** 0.5": WIDTHS,
+            "future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_k) + 1)"
+            " -> future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_v) + 1)": (
+                "a cache holds as many values as keys"
+            ),
+            "return (scores.masked_fill(future, -torch.inf).softmax(-1) @ values, keys, values)"
+            " -> return (scores.masked_fill(future, -torch.inf).softmax(1) @ values, keys, values)"
+            "": TWO_AXES,
+        },
+    },
+    "mlp": {
+        "head_writes": {
+            "return torch.stack([head @ part.T for head, part in"
+            " zip(mixed, W_O.chunk(len(mixed), dim=1), strict=True)])"
+            " -> return torch.stack([head @ part.T for head, part in"
+            " zip(mixed, W_O.chunk(len(mixed), dim=-1), strict=True)])": TWO_AXES
+        },
+        "write_facts": {
+            "return (keys, torch.full((len(keys),), -1.0), values.T)"
+            " -> return (keys, torch.full((len(values),), -1.0), values.T)": (
+                "there are as many values as keys"
+            )
+        },
+    },
+    "transformer": {
+        "transformer_block": {
+            "return x + mlp(norm_2(x)) -> return x.add_(mlp(norm_2(x)))": (
+                "by then x is the function's own sum, no longer its argument"
+            )
+        },
+        "from_hf": {
+            "moved: name = name.removeprefix('transformer.')": (
+                "the prefix holds none of the names that are replaced"
+            ),
+            "ours[name] = tensor.T if 'blocks' in name and tensor.ndim == 2 else tensor"
+            " -> ours[name] = tensor.T if 'blocks' in name else tensor": (
+                "a vector is its own transpose"
+            ),
+        },
+        "init_weights": {
+            "writes = name.endswith(('attention.out.weight', 'mlp.down.weight'))"
+            " -> writes = name.endswith(('mlp.down.weight', 'attention.out.weight'))": (
+                "the order of two endings"
+            )
+        },
+    },
+    "pytorch": {
+        "normalize_rows": {
+            "return counts / counts.sum(-1, keepdim=True)"
+            " -> return counts / counts.sum(1, keepdim=True)": TWO_AXES
+        }
+    },
+    "data_collection": {
+        "in_test": {
+            "return crc32(url.encode()) / 2 ** 32 < share"
+            " -> return crc32(url.encode()) / (-2) ** 32 < share": "an even power loses the sign"
+        },
+        "contaminated": {
+            "moved:  ; def found(item): ; k = min(n, len(item.split())) ;"
+            " return any((runs(item, k) & runs(text, k) for text in train))": (
+                "two inner functions, neither of which is called before both are defined"
+            )
+        },
+        "bands_and_rows": {
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes + 1, 0, -1):": (
+                "more rows than hashes never divide them"
+            ),
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes, 0 - 1, -1):": (
+                "the exercise asks nothing where no number of rows will do"
+            ),
+            "for rows in range(n_hashes, 0, -1): -> for rows in range(n_hashes, -1, -1):": (
+                "the exercise asks nothing where no number of rows will do"
+            ),
+        },
+    },
+    "layer_norm": {
+        "looks_ahead": {
+            "other[-1] = torch.randn(x.shape[1]) -> other[-1] = x.shape[1]": (
+                "a row of equal numbers is quite another token than a random one, too"
+            ),
+            "other[-1] = torch.randn(x.shape[1]) -> other[-1] = torch.randn(x.shape[-1])": (
+                TWO_AXES
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(other)[:-1], norm(x)[:-1], atol=0.0001)": (
+                "allclose takes its relative tolerance from the second, nearly equal, tensor"
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0002)": (
+                "a tolerance may be larger by a factor of two: rounding is far below, a leak above"
+            ),
+            "return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=0.0001)"
+            " -> return not torch.allclose(norm(x)[:-1], norm(other)[:-1], atol=5e-05)": (
+                "a tolerance may be smaller by a factor of two: rounding is far below, a leak above"
+            ),
+        }
+    },
+    "embedding": {
+        "nearest": {
+            "directions = table / table.norm(dim=1, keepdim=True)"
+            " -> directions = table / table.norm(dim=-1, keepdim=True)": TWO_AXES
+        },
+        "rotary": {
+            "moved: first, second = x.chunk(2, dim=1)": UNRELATED,
+            "moved: cos, sin = (angles.cos(), angles.sin())": UNRELATED,
+            "angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D // 2) / D)"
+            " -> angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D / 2) / D)": (
+                "the width D is even, and torch.arange takes a float"
+            ),
+            "first, second = x.chunk(2, dim=1) -> first, second = x.chunk(2, dim=-1)": TWO_AXES,
+            "return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=1)"
+            " -> return torch.cat([first * cos - second * sin, first * sin + second * cos],"
+            " dim=-1)": TWO_AXES,
+        },
+        "to_halves": {
+            "return heads.transpose(1, 2).reshape(W.shape)"
+            " -> return heads.transpose(1, -2).reshape(W.shape)": (
+                "of the four axes, 2 is the last but one"
+            )
+        },
+    },
+}

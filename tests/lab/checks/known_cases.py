@@ -239,12 +239,17 @@ def trained(model, rows, steps, lr, early_zero=False):
     return losses
 
 
-@known("A22", "transformer learn_by_heart", r"copy|the model|your model|handed")
+@known("A22", "transformer overfit_batch learn_by_heart", r"copy|the model|your model|handed")
 def trains_a_copy(model, rows, steps, lr):
     return trained(copy.deepcopy(model), rows, steps, lr)
 
 
-@known("B04", "transformer learn_by_heart", r"zero_grad.*(after|between|before)", r"is missing")
+@known(
+    "B04",
+    "transformer overfit_batch learn_by_heart",
+    r"zero_grad.*(after|between|before)",
+    r"is missing",
+)
 def zero_grad_after_backward(model, rows, steps, lr):
     return trained(model, rows, steps, lr, early_zero=True)
 
@@ -261,7 +266,7 @@ def by_building_the_model(V, T, C, L):
     return count_parameters(GPT2(GPT2Settings(V, T, C, L, n_heads=1)))
 
 
-@known("R01", "output temperature_for", None)
+@known("R01", "output temperature_for_entropy temperature_for", None)
 def temperature_to_two_digits(logits, bits):
     low, high = 1e-3, 1e3
     for _ in range(60):

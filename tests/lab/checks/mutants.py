@@ -13,6 +13,7 @@ import importlib
 import inspect
 import io
 import pkgutil
+import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -288,9 +289,10 @@ def within_list(items: list, arguments: list[str], shortened: bool) -> Iterator[
 
 def spoilt(function: ast.FunctionDef) -> Iterator[str]:
     """Give the function with each of its arguments changed after the work is done."""
-    for argument in function.args.args:
-        spoil = ast.parse(f"_spoil({argument.arg})").body
-        body = [ast.Try(function.body, [], [], spoil)]
+    for name in [argument.arg for argument in function.args.args]:
+        # the argument itself, also where the function uses its name for something else
+        keep, spoil = (ast.parse(line).body for line in (f"_{name} = {name}", f"_spoil(_{name})"))
+        body = [*keep, ast.Try(function.body, [], [], spoil)]
         yield ast.unparse(ast.fix_missing_locations(with_field(function, "body", body)))
 
 
@@ -340,11 +342,11 @@ def code_of(source: str) -> Any:
 def difference(old: str, new: str) -> str:
     """Give the lines that differ as "old -> new"."""
     if "_spoil(" in new:
-        return "changes its argument " + new.rpartition("_spoil(")[2].rstrip(")\n")
+        return "changes its argument " + new.rpartition("_spoil(_")[2].rstrip(")\n")
     lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
-    gone = " ; ".join(line[2:].strip() for line in lines if line.startswith("- "))
-    come = " ; ".join(line[2:].strip() for line in lines if line.startswith("+ "))
-    return f"{gone} -> {come}"
+    gone, come = ([line[2:] for line in lines if line.startswith(sign)] for sign in ("- ", "+ "))
+    before, after = (" ; ".join(map(str.strip, some)) for some in (gone, come))
+    return f"moved: {before}" if before == after else f"{before} -> {after}"
 
 
 def trial(lab: str, mutant: Mutant) -> core.Verdict | None:
@@ -356,12 +358,14 @@ def trial(lab: str, mutant: Mutant) -> core.Verdict | None:
     torch.manual_seed(0)
     before, core.SECONDS = core.SECONDS, SECONDS
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             verdict = check(namespace[mutant.exercise])
     finally:
         core.SECONDS = before
     unharmed = "_spoil(" in mutant.source and not spoiled
-    return None if unharmed or core.is_skeleton(namespace[mutant.exercise]) else verdict
+    skeleton = "return" not in mutant.source and core.is_skeleton(namespace[mutant.exercise])
+    return None if unharmed or skeleton else verdict
 
 
 def spoil(value: Any, spoiled: list[Any]) -> None:
@@ -378,6 +382,14 @@ def spoil(value: Any, spoiled: list[Any]) -> None:
     else:
         return
     spoiled.append(value)
+
+
+def sample_of(lab: str, size: int) -> list[Mutant]:
+    """Choose some mutants of each exercise, always the same."""
+    chosen = []
+    for exercise, mutants in mutants_of(lab).items():
+        chosen += random.Random(exercise).sample(mutants, min(size, len(mutants)))
+    return chosen
 
 
 def survivors(lab: str, mutants: Iterable[Mutant]) -> list[tuple[Mutant, core.Verdict]]:
@@ -403,8 +415,21 @@ def report(labs: Iterable[str], show: Callable[[str], None] = print) -> int:
             show(f"{lab}.{exercise}: {len(mutants)} mutants, {len(alive)} survive")
             for mutant, verdict in alive:
                 show(f"    {mutant.change}    [{verdict.status}]")
+        for stale in stale_entries(lab):
+            show(f"    no such mutant any more, take it from EQUIVALENT: {stale}")
     show(f"{total} mutants, {left} survive: {100 * (1 - left / max(1, total)):.1f} % refused")
     return left
+
+
+def stale_entries(lab: str) -> list[str]:
+    """Give the changes listed as equivalent that no longer are a mutant."""
+    made = {(e, mutant.change) for e, mutants in mutants_of(lab).items() for mutant in mutants}
+    return [
+        f"{exercise}: {change}"
+        for exercise, changes in EQUIVALENT.get(lab, {}).items()
+        for change in changes
+        if (exercise, change) not in made
+    ]
 
 
 def all_labs() -> list[str]:

@@ -257,6 +257,30 @@ def test_a_class_can_be_an_answer():
     assert Doubler(type("Skeleton", (torch.nn.Module,), {})).status == "not attempted"
 
 
+def test_transformed_functions_can_be_answers(monkeypatch):
+    monkeypatch.setattr(core, "SECONDS", 8.0)  # torch.func is slow when first used
+    monkeypatch.setattr(running, "patience", lambda: 100.0)
+
+    @checker
+    def gradient(attempt):
+        expect(attempt(torch.tensor([1.0, 2.0])), torch.tensor([2.0, 4.0]), "the gradient")
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return x + x
+
+    slopes = torch.func.grad(lambda x: (x * x).sum())
+    each = torch.func.vmap(torch.func.grad(lambda x: x * x))
+    for right in (slopes, each, torch.func.jacrev(lambda x: (x * x).sum()), Net(), Net().forward):
+        assert gradient(right).status == "ok", right
+    assert "return y / 0" in gradient(torch.func.vmap(divides_by_zero_inside)).message
+
+
+def divides_by_zero_inside(x):
+    y = 1
+    return y / 0
+
+
 def test_a_refused_solution_fails_the_build():
     def double_solution(x):
         return [3, 6]
@@ -287,6 +311,20 @@ def test_a_crowded_machine_takes_no_time_away(monkeypatch):
     assert double(lambda x: time.sleep(0.5) or [2, 4]).status == "ok"
 
 
+def test_many_short_calls_are_cheap():
+    """One exercise calls the learner's function thousands of times."""
+
+    @checker
+    def often(attempt):
+        for i in range(2000):
+            attempt(i)
+
+    before = threading.active_count()
+    began = time.thread_time()
+    assert often(lambda x: x).status == "ok"
+    assert time.thread_time() - began < 2 and threading.active_count() <= before + 1
+
+
 def test_what_all_calls_compute_together_is_limited(monkeypatch):
     monkeypatch.setattr(running, "patience", lambda: 1000.0)
 
@@ -305,7 +343,8 @@ def test_what_all_calls_compute_together_is_limited(monkeypatch):
     assert "still running after 0.3 seconds (all " in message and "of this check" in message
 
 
-def test_nothing_is_raised_after_a_call_that_ended_in_time():
+def test_nothing_is_raised_after_a_call_that_ended_in_time(monkeypatch):
+    monkeypatch.setattr(running, "PAUSE", 0.0005)
     for i in range(300):
         try:
             core.call_within(0.001, lambda: sum(range(20_000 + i)))  # takes about as long as it may  # noqa: B023

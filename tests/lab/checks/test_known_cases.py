@@ -16,7 +16,7 @@ def case(known):
     return pytest.param(known, id=f"{known.key} {known.answer.__name__}", marks=marks)
 
 
-@pytest.mark.parametrize("known", map(case, CASES))
+@pytest.mark.parametrize("known", [case(known) for known in CASES])
 def test_known_case(known):
     module = importlib.import_module(f"course_lib.lab.checks.{known.lab}")
     name = next((name for name in known.names if hasattr(module, name)), None)
