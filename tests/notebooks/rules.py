@@ -39,6 +39,8 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
     "02": {
         "cells": (40, 92)
     },  # nine steps of one pipeline, each shown on a small example and then measured
+    "06": {"cells": (40, 105)},  # six exercises, of three cells each, and short cells for code
+    "07": {"cells": (40, 110)},  # five exercises and an experiment in many short cells
 }
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
