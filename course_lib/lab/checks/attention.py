@@ -1,5 +1,5 @@
-"""Checkers of lesson 06. The truths are plain Python loops, torch's own operations, and the bytes
-of real tensors."""
+"""Checkers of lesson 06. The truths are plain Python loops, and attention over a whole text for
+attention in pieces."""
 
 import math
 import weakref
@@ -26,60 +26,61 @@ def _softmax(scores: list[float]) -> list[float]:
 def scaled_scores(attempt: Attempt) -> str:
     """Score every query (T, D) against every key (S, D)."""
     rng = torch.Generator().manual_seed(1)
-    for T, S, D in ((3, 5, 4), (6, 2, 9)):
+    for T, S, D in ((3, 5, 4), (6, 2, 9), (1, 3, 16)):
         q, k = torch.randn(T, D, generator=rng), torch.randn(S, D, generator=rng)
         raw = torch.tensor([[sum((q[t] * k[s]).tolist()) for s in range(S)] for t in range(T)])
-        want = raw / math.sqrt(D)
         got = attempt(q, k)
-        recognise(
-            got,
+        recognise(got, *_score_slips(raw, T, S, D))
+        expect(got, raw / math.sqrt(D), f"the scores of {T} queries and {S} keys of width {D}")
+    return "right: a standard deviation of 1 at any width, whatever the number of keys."
+
+
+def _score_slips(raw: Tensor, T: int, S: int, D: int) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes make of the dot products."""
+    scaled = raw / math.sqrt(D)
+    return [
+        (
+            raw,
+            "the products are right, but nothing is divided. These scores grow with the width D.",
+        ),
+        (
+            raw / math.sqrt(S),
             (
-                raw,
-                (
-                    "the products are right, but nothing is divided. These scores grow with the"
-                    " width D."
-                ),
+                "right shape, wrong size. Your scores shrink when there are more keys (S), as if"
+                " you had divided by sqrt(S). A score must not depend on how many other keys there"
+                " are. Which length does it sum over?"
             ),
+        ),
+        (
+            raw / math.sqrt(T),
             (
-                raw / math.sqrt(S),
-                (
-                    "right shape, wrong size. Your scores shrink when there are more keys (S), as"
-                    " if you had divided by sqrt(S). A score must not depend on how many other keys"
-                    " there are. Which length does it sum over?"
-                ),
+                "right shape, wrong size: it is as if you had divided by sqrt(T), the number of"
+                " queries. Which length does one score sum over?"
             ),
+        ),
+        (
+            raw / D,
             (
-                raw / math.sqrt(T),
-                (
-                    "right shape, wrong size: it is as if you had divided by sqrt(T), the number of"
-                    " queries. Which length does one score sum over?"
-                ),
+                "you divided by D. A sum of D products of random sign grows like the square root of"
+                " D, so D is too much: the scores of wide heads would now be too small."
             ),
+        ),
+        (
+            raw * math.sqrt(D),
+            "you multiplied by sqrt(D). It should make the scores smaller: divide.",
+        ),
+        (
+            scaled.softmax(-1),
+            "these are weights already: a softmax was taken. The exercise stops at the scores.",
+        ),
+        (
+            scaled.T,
             (
-                raw / D,
-                (
-                    "you divided by D. A sum of D products of random sign grows like the square"
-                    " root of D, so D is too much: wide heads would now be too quiet."
-                ),
+                f"the table is ({S}, {T}): one row per key. Queries come first: one row per query,"
+                f" ({T}, {S})."
             ),
-            (
-                raw * math.sqrt(D),
-                "you multiplied by sqrt(D). It should make the scores quieter: divide.",
-            ),
-            (
-                want.softmax(-1),
-                "these are weights already: a softmax was taken. The exercise stops at the scores.",
-            ),
-            (
-                want.T,
-                (
-                    f"the table is ({S}, {T}): one row per key. Queries come first: one row per"
-                    f" query, ({T}, {S})."
-                ),
-            ),
-        )
-        expect(got, want, f"the scores of {T} queries and {S} keys of width {D}")
-    return "right: loudness 1 at any width, whatever the number of keys."
+        ),
+    ]
 
 
 # Exercise 2
@@ -89,19 +90,32 @@ def scaled_scores(attempt: Attempt) -> str:
 @checker
 def causal_weights(attempt: Attempt) -> str:
     """Turn a (T, T) table of scores into weights over the past and the present."""
-    scores = torch.tensor(
-        [[0.5, 2.0, -1.0, 0.3], [1.0, 0.0, 3.0, 1.5], [0.2, -0.7, 0.4, 2.5], [1.2, 0.1, -2.0, 0.6]]
-    )
-    T = len(scores)
-    want = torch.tensor(
-        [_softmax(row[: t + 1]) + [0.0] * (T - t - 1) for t, row in enumerate(scores.tolist())]
-    )
-    seen = torch.ones(T, T, dtype=torch.bool).tril()
+    rows = [[0.5, 2.0, -1.0, 0.3], [1.0, 0.0, 3.0, 1.5], [0.2, -0.7, 0.4, 2.5], [1.2, 0.1, -2, 0.6]]
+    scores, seen = torch.tensor(rows), torch.ones(4, 4, dtype=torch.bool).tril()
+    want = torch.tensor([_softmax(row[: t + 1]) + [0.0] * (3 - t) for t, row in enumerate(rows)])
     got = attempt(scores)
+    recognise(got, *_mask_slips(scores, seen))
+    expect(got, want, "the weights of four tokens")
+    if (future := torch.as_tensor(got)[~seen].abs().max()) > 0:
+        raise Wrong(
+            f"the future gets a weight of {future:.1e}, it should get exactly 0. Mask its scores"
+            " with -inf; no finite number is low enough for all scores."
+        )
+    large = torch.tensor([[90.0, 99.0], [120.0, 120.0]])
+    expect(
+        attempt(large),
+        torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
+        "the weights for scores as large as 120",
+    )
+    expect(attempt(torch.tensor([[-3.0]])), torch.ones(1, 1), "the weight of a single token")
+    return "right: rows sum to 1, and no token attends to the future."
+
+
+def _mask_slips(scores: Tensor, seen: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
     blank = scores.masked_fill(~seen, -torch.inf)
-    strict = scores.masked_fill(seen.mT | torch.eye(T, dtype=torch.bool), -torch.inf)
-    recognise(
-        got,
+    strict = scores.masked_fill(~seen.tril(-1), -torch.inf)
+    return [
         (
             scores.softmax(-1) * seen,
             (
@@ -117,7 +131,7 @@ def causal_weights(attempt: Attempt) -> str:
                 " Each query shares out its own attention, over the keys."
             ),
         ),
-        (scores.softmax(-1), "nothing is masked: the first token already listens to the last one."),
+        (scores.softmax(-1), "nothing is masked: the first token already attends to the last one."),
         (
             scores.masked_fill(~seen.mT, -torch.inf).softmax(-1),
             (
@@ -137,20 +151,16 @@ def causal_weights(attempt: Attempt) -> str:
             "the first row is NaN: a token must also see itself. The diagonal stays.",
         ),
         (strict.softmax(-1).nan_to_num(0.0), "a token must also see itself. The diagonal stays."),
+        (
+            scores.masked_fill(torch.ones_like(seen).triu(2), -torch.inf).softmax(-1),
+            "each token still sees the one right after it: the mask begins one column too late.",
+        ),
         (blank, "these are masked scores. The softmax is missing."),
         (
             torch.where(seen, blank.softmax(-1), -torch.inf),
             "masked twice: weights of the future are 0, not -inf.",
         ),
-    )
-    expect(got, want, "the weights of four tokens")
-    loud = torch.tensor([[90.0, 99.0], [120.0, 120.0]])
-    expect(
-        attempt(loud),
-        torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
-        "the weights for scores as loud as 120",
-    )
-    return "right: rows sum to 1, and nobody hears the future."
+    ]
 
 
 # Exercise 3
@@ -160,76 +170,125 @@ def causal_weights(attempt: Attempt) -> str:
 @checker
 def split_heads(attempt: Attempt) -> str:
     """Cut (B, T, C) into heads (B, H, T, D)."""
-    for B, T, H, D in ((2, 3, 4, 5), (1, 4, 2, 3)):
+    for B, T, H, D in ((2, 3, 4, 5), (1, 4, 2, 3), (2, 1, 1, 3)):
         x = torch.arange(float(B * T * H * D)).view(B, T, H * D)
         want = torch.empty(B, H, T, D)
         for h in range(H):
             want[:, h] = x[:, :, h * D : (h + 1) * D]
         got = attempt(x, H)
-        recognise(
-            got,
-            (
-                x.reshape(B, H, T, D),
-                (
-                    "right shape, but the tokens are mixed: `view` only cuts the row of numbers in"
-                    " other places, so one head got pieces of several tokens. Cut the last axis"
-                    " into (H, D) first, then swap T and H."
-                ),
-            ),
-            (
-                want.transpose(1, 2),
-                "the cut is right. Now each token holds its heads, (B, T, H, D): swap T and H.",
-            ),
-            (
-                x.view(B, T, D, H).permute(0, 3, 1, 2),
-                (
-                    "the channels are dealt out like cards, every H-th one to the same head. A head"
-                    " owns D neighbouring channels: cut the last axis into (H, D), not (D, H)."
-                ),
-            ),
-            (want.transpose(0, 1), "the heads come before the batch. The order is (B, H, T, D)."),
-            (want.mT, "the last two axes are swapped: tokens before channels, (B, H, T, D)."),
-        )
+        if H > 1:  # with one head most slips are no slips
+            recognise(got, *_split_slips(x, want))
         expect(got, want, f"{H} heads of x with shape {tuple(x.shape)}")
+    whole = torch.arange(24).view(2, 3, 4)
+    expect(
+        attempt(whole, 2),
+        torch.stack([whole[..., :2], whole[..., 2:]], dim=1),
+        "2 heads of whole numbers (dtype int64) of shape (2, 3, 4)",
+    )
     return "right: one cut, one swap, and the matrix products do all heads at once."
+
+
+def _split_slips(x: Tensor, want: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
+    B, H, T, D = want.shape
+    return [
+        (
+            x.reshape(B, H, T, D),
+            (
+                "right shape, but the tokens are mixed: `view` only cuts the row of numbers at"
+                " other positions, so one head got pieces of several tokens. Cut the last axis into"
+                " (H, D) first, then swap T and H."
+            ),
+        ),
+        (
+            want.transpose(1, 2),
+            "the cut is right. Now each token holds its heads, (B, T, H, D): swap T and H.",
+        ),
+        (
+            x.view(B, T, D, H).permute(0, 3, 1, 2),
+            (
+                "the channels are dealt out like cards, every H-th one to the same head. A head"
+                " owns D neighbouring channels: cut the last axis into (H, D), not (D, H)."
+            ),
+        ),
+        (want.transpose(0, 1), "the heads come before the batch. The order is (B, H, T, D)."),
+        (want.mT, "the last two axes are swapped: tokens before channels, (B, H, T, D)."),
+    ]
 
 
 # Exercise 4
 # --------------------------------------------------------------------------------------------------
 
 
-def _follow(weights: Tensor, ids: Tensor, shift: int = 1, every: bool = True) -> tuple[float, int]:
-    """Sum by loops the weight that repeated tokens put `shift` places after earlier copies of
-    themselves."""
-    total, repeated = 0.0, 0
+def _follow(weights: Tensor, ids: Tensor, shift: int = 1, of: slice = slice(None)) -> list[float]:
+    """For each position with earlier copies, sum by loops the weight that it puts `shift` positions
+    after those copies (all, or some `of` them)."""
+    sums = []
     for t in range(len(ids)):
-        places = [s for s in range(t) if ids[s] == ids[t]]
-        repeated += bool(places)
-        for s in places if every else places[-1:]:
-            total += weights[t, s + shift].item() if s + shift >= 0 else 0.0
-    return total, repeated
+        copies = [j for j in range(t) if ids[j] == ids[t]]
+        if copies:
+            after = [j + shift for j in copies[of] if j + shift >= 0]
+            sums.append(sum(weights[t, s].item() for s in after))
+    return sums
+
+
+def _causal_table(T: int, seed: int) -> Tensor:
+    scores = torch.randn(T, T, generator=torch.Generator().manual_seed(seed))
+    return scores.masked_fill(~torch.ones(T, T).tril().bool(), -torch.inf).softmax(-1)
 
 
 @checker
 def induction_score(attempt: Attempt) -> str:
-    """Say how much weight goes to the places right after earlier copies of the reading token."""
-    ids = torch.tensor([7, 3, 5, 3, 5, 7, 3, 1])
-    rng = torch.Generator().manual_seed(3)
-    weights = (
-        torch.randn(8, 8, generator=rng)
-        .masked_fill(~torch.ones(8, 8).tril().bool(), -torch.inf)
-        .softmax(-1)
-    )
-    total, repeated = _follow(weights, ids)
-    got = attempt(weights, ids)
-    got = got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
+    """Say how much weight goes to the positions right after earlier copies of a letter."""
+    weights, ids = _causal_table(8, seed=3), torch.tensor([7, 3, 5, 3, 5, 7, 3, 1])
+    sums = _follow(weights, ids)
+    got = _number(attempt(weights, ids))
     if isinstance(got, Tensor):
         raise Wrong(
             f"a score is one number for the head, you returned {describe(got)}. Take the mean over"
             " the tokens."
         )
+    recognise(got, *_induction_slips(weights, ids))
+    expect(got, sum(sums) / len(sums), "the score for the ids [7, 3, 5, 3, 5, 7, 3, 1]")
+    weights, ids = _causal_table(5, seed=4), torch.tensor([5, 5, 2, 5, 5])
+    sums = _follow(weights, ids)
+    got = _number(attempt(weights, ids))
+    beside = weights[1, 1].item() + weights[4, 4].item()
     recognise(
         got,
+        *(
+            (
+                (sum(sums) - beside) / n,
+                (
+                    "right where the copy lies further back. In [5, 5, 2, 5, 5] a letter follows"
+                    " its own copy: the position right after that copy is the letter's own, and"
+                    " counts."
+                ),
+            )
+            for n in (len(sums), len(sums) - 1)
+        ),
+    )
+    expect(got, sum(sums) / len(sums), "the score for the ids [5, 5, 2, 5, 5]")
+    perfect = torch.zeros(4, 4)
+    perfect[0, 0] = perfect[1, 1] = perfect[2, 1] = perfect[3, 2] = 1.0
+    got = _number(attempt(perfect, torch.tensor([4, 9, 4, 9])))
+    expect(got, 1.0, "the score of a perfect induction head")
+    for ids in ([4, 9, 2], [6]):
+        got = _number(attempt(_causal_table(len(ids), seed=5), torch.tensor(ids)))
+        expect(got, 0.0, f"the score for the ids {ids}, where no letter has an earlier copy")
+    return "right: 1 for a head that always attends to what came next last time."
+
+
+def _number(got: Any) -> Any:
+    return got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
+
+
+def _induction_slips(weights: Tensor, ids: Tensor) -> list[tuple[float, str]]:
+    """Compute what typical mistakes give; `n` letters have an earlier copy."""
+    sums = _follow(weights, ids)
+    total, n = sum(sums), len(sums)
+    pairs = sum(int(ids[j] == ids[t]) for t in range(len(ids)) for j in range(t))
+    return [
         (
             total / len(ids),
             (
@@ -238,52 +297,53 @@ def induction_score(attempt: Attempt) -> str:
             ),
         ),
         (
+            total / (len(ids) - 1),
+            (
+                "you divided by all tokens but one. Take the mean over the tokens that have an"
+                " earlier copy: neither the token itself nor later ones are earlier copies."
+            ),
+        ),
+        (
             total,
             "that is the sum over the tokens. Take the mean over those that have an earlier copy.",
         ),
         (
-            _follow(weights, ids, shift=0)[0] / repeated,
+            sum(_follow(weights, ids, shift=0)) / n,
             (
-                "you read the weight on the earlier copy itself. The place to look at is one"
+                "you read the weight on the earlier copy itself. The position to look at is one"
                 " further: what came after it."
             ),
         ),
         (
-            _follow(weights, ids, shift=-1)[0] / repeated,
-            "you look one place before the earlier copy, not after it.",
+            sum(_follow(weights, ids, shift=-1)) / n,
+            "you look one position before the earlier copy, not after it.",
         ),
         (
-            _follow(weights, ids, every=False)[0] / repeated,
+            sum(_follow(weights, ids, of=slice(-1, None))) / n,
             (
                 "only the latest copy counts in your score. A head may spread its weight over all"
                 " of them: sum over every earlier copy."
             ),
         ),
         (
-            _follow(weights.mT, ids)[0] / repeated,
+            sum(_follow(weights, ids, of=slice(1))) / n,
+            (
+                "only the first copy counts in your score. A head may spread its weight over all of"
+                " them: sum over every earlier copy."
+            ),
+        ),
+        (
+            sum(_follow(weights.mT, ids)) / n,
             "the axes are swapped: row t of the weights belongs to token t.",
         ),
         (
-            total / len(torch.combinations(ids[ids != 1]).diff().eq(0).nonzero()),
+            total / pairs,
             (
                 "you took the mean over pairs. Sum the weights of one token over its earlier copies"
                 " first, then take the mean over the tokens."
             ),
         ),
-    )
-    expect(got, total / repeated, "the score for the ids [7, 3, 5, 3, 5, 7, 3, 1]")
-    perfect = torch.zeros(4, 4)
-    perfect[0, 0] = perfect[1, 1] = perfect[2, 1] = perfect[3, 2] = 1.0
-    expect(
-        _number(attempt(perfect, torch.tensor([4, 9, 4, 9]))),
-        1.0,
-        "the score of a perfect induction head",
-    )
-    return "right: 1 for a head that always looks at what came next last time."
-
-
-def _number(got: Any) -> Any:
-    return got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
+    ]
 
 
 # Exercise 5
@@ -291,20 +351,22 @@ def _number(got: Any) -> Any:
 
 
 class _Stream:
-    """Hand out (score, value) pairs one at a time, and remember how many values the receiver kept
-    alive."""
+    """Hand out (score, value) pairs one at a time; remember how many values the receiver kept
+    alive, and whether it changed one."""
 
     def __init__(self, scores: list[float], values: Tensor) -> None:
         self.scores, self.values = scores, values
         self.alive: weakref.WeakSet = weakref.WeakSet()
-        self.most = 0
+        self.most, self.changed = 0, False
 
     def __iter__(self) -> Iterator[tuple[float, Tensor]]:
-        for score, value in zip(self.scores, self.values, strict=True):
-            value = value.clone()
+        for score, original in zip(self.scores, self.values, strict=True):
+            value = original.clone()
             self.alive.add(value)
             self.most = max(self.most, len(self.alive))
             yield score, value
+            self.changed |= not torch.equal(value, original)
+            del value
 
 
 def _stream_slips(scores: list[float], values: Tensor) -> list[tuple[Tensor, str]]:
@@ -320,22 +382,28 @@ def _stream_slips(scores: list[float], values: Tensor) -> list[tuple[Tensor, str
         (
             mix_no / total_no,
             (
-                "when a louder score arrives, what was summed before was measured against the old"
+                "when a larger score arrives, what was summed before was measured against the old"
                 " maximum. Shrink both running sums by exp(old maximum - new maximum)."
             ),
         ),
         (
             mix_no / total,
-            "the total is shrunk when a louder score arrives, the mixture is not. Shrink both.",
+            (
+                "the total is shrunk when a larger score arrives, the weighted values are not."
+                " Shrink both."
+            ),
         ),
         (
             mix / total_no,
-            "the mixture is shrunk when a louder score arrives, the total is not. Shrink both.",
+            (
+                "the weighted values are shrunk when a larger score arrives, the total is not."
+                " Shrink both."
+            ),
         ),
         (values.mean(0), "that is the plain average: the scores are not used."),
         (
             values[scores.index(max(scores))],
-            "that is the value of the loudest score alone, not the weighted average.",
+            "that is the value of the largest score alone, not the weighted average.",
         ),
     ]
 
@@ -345,75 +413,156 @@ def streaming_average(attempt: Attempt) -> str:
     """Average values by the softmax of their scores, seeing each pair once."""
     scores, rng = [0.5, -1.0, 2.0, 1.5, 2.5, 0.0], torch.Generator().manual_seed(4)
     values = torch.randn(len(scores), 3, generator=rng)
-    want = torch.tensor(_softmax(scores)) @ values
-    got = attempt(iter(_Stream(scores, values)))
+    stream = _Stream(scores, values)
+    got = attempt(iter(stream))
     recognise(got, *_stream_slips(scores, values))
-    expect(got, want, "the average of six values")
-    loud = [1000.0, 1001.0, 999.0]
-    got = attempt(iter(_Stream(loud, values[:3])))
-    if isinstance(got, Tensor) and not got.isfinite().all():
+    expect(got, torch.tensor(_softmax(scores)) @ values, "the average of six values")
+    if stream.changed:
         raise Wrong(
-            "right for small scores, but scores near 1000 give NaN: exp(1000) is infinite. Measure"
-            " every score against the largest one so far."
+            "the average is right, but you changed a value that the stream handed over: `+=` and"
+            " `*=` on a tensor change it where it lies. Make a new one."
         )
-    expect(got, torch.tensor(_softmax(loud)) @ values[:3], "the average for scores near 1000", 1e-3)
+    expect(attempt(iter(_Stream([2.0], values[:1]))), values[0], "the average of a single value")
+    for extreme in ([1000.0, 1001.0, 999.0], [-1000.0, -1001.0], [0.0, 1000.0], [1000.0, -1000.0]):
+        _judge_extreme(attempt, extreme, values[: len(extreme)])
     many = _Stream([math.sin(i) for i in range(200)], torch.randn(200, 3, generator=rng))
-    expect(
-        attempt(iter(many)),
-        torch.tensor(_softmax(many.scores)) @ many.values,
-        "the average of 200 values",
-    )
+    want = torch.tensor(_softmax(many.scores)) @ many.values
+    expect(attempt(iter(many)), want, "the average of 200 values")
     if many.most > 10:
         raise Wrong(
             f"the average is right, but you kept {many.most} of 200 values in memory. Keep three"
-            " running things only: the maximum, the total, the mixture."
+            " running things only: the maximum, the total, the weighted values."
         )
-    return "right: the whole of attention in the memory of one token."
+    return "right: attention in the memory of one token."
+
+
+def _judge_extreme(attempt: Attempt, scores: list[float], values: Tensor) -> None:
+    advice = (
+        "Measure every score against the largest one so far; before the first pair that is -inf,"
+        " and a later one may be larger by any amount."
+    )
+    try:
+        got = attempt(iter(_Stream(scores, values)))
+    except Wrong as reason:
+        raise Wrong(
+            f"right for small scores, but for the scores {scores}: {reason}\n{advice}"
+        ) from None
+    if isinstance(got, Tensor) and not got.isfinite().all():
+        raise Wrong(
+            f"right for small scores, but the scores {scores} give NaN or infinity: exp(1000) is"
+            f" infinite and exp(-1000) is 0. {advice}"
+        )
+    want = torch.tensor(_softmax(scores)) @ values
+    expect(got, want, f"the average for the scores {scores}", 1e-3)
 
 
 # Exercise 6
 # --------------------------------------------------------------------------------------------------
 
 
+@checker
+def attend_with_cache(attempt: Attempt) -> str:
+    """Let T new tokens attend to P past ones and to themselves, causally."""
+    for P, T, D in ((3, 3, 4), (0, 3, 2), (5, 1, 3), (1, 4, 9)):
+        rng = torch.Generator().manual_seed(P + 1)
+        q, k, v = torch.randn(3, T, D, generator=rng)
+        past_k, past_v = torch.randn(2, P, D, generator=rng)
+        keys, values = torch.cat([past_k, k]), torch.cat([past_v, v])
+        want = torch.stack([_attended(q[t], keys, values, P + t + 1) for t in range(T)])
+        what = f"{T} new token{'s' * (T > 1)} after a past of {P}"
+        outputs, all_keys, all_values = _three_tensors(attempt(q, k, v, past_k, past_v))
+        if P > 1 and T > 1:  # only then do all slips show
+            recognise(outputs, *_cache_slips(q, k, v, past_k, past_v))
+        expect(outputs, want, f"the outputs of {what}")
+        if P and T > 1:
+            recognise(all_keys, *_growth_slips("keys", k, past_k, values))
+            recognise(all_values, *_growth_slips("values", v, past_v, keys))
+        expect(all_keys, keys, f"the keys kept after {what}")
+        expect(all_values, values, f"the values kept after {what}")
+    return "right: in pieces or in one go, the outputs are the same."
+
+
+def _attended(query: Tensor, keys: Tensor, values: Tensor, n_visible: int) -> Tensor:
+    """The output of one query over the first keys, by a loop."""
+    scores = [(query @ key).item() / math.sqrt(len(query)) for key in keys[:n_visible]]
+    return sum(w * value for w, value in zip(_softmax(scores), values, strict=False))
+
+
+def _three_tensors(got: Any) -> tuple[Tensor, Tensor, Tensor]:
+    if not isinstance(got, tuple | list) or len(got) != 3:
+        raise Wrong(
+            f"return three tensors, the outputs, all keys and all values; you returned"
+            f" {describe(got)}."
+        )
+    return tuple(got)
+
+
 def _cache_slips(
-    want: int, layers: int, heads: int, width: int, tokens: int, size: int
-) -> list[tuple[float, str]]:
-    """Compute what typical mistakes in the count give."""
+    q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute the outputs that typical mistakes give."""
+    P, T, D = len(past_k), *q.shape
+    keys, values = torch.cat([past_k, k]), torch.cat([past_v, v])
+
+    def outputs(diagonal: int, keys: Tensor = keys, values: Tensor = values, scale: float = D):
+        future = torch.ones(T, len(keys), dtype=torch.bool).triu(diagonal)
+        return (q @ keys.T / scale**0.5).masked_fill(future, -torch.inf).softmax(-1) @ values
+
     return [
-        (want / 2, "exactly half. For each token both a key and a value are kept."),
-        (want / layers, "that is one layer. Every layer has keys and values of its own."),
-        (want / size, "that is how many numbers there are. Each takes bytes_per_number bytes."),
-        (want * 8, "eight times too much: these are bits. A byte is eight of them."),
         (
-            want * tokens,
+            outputs(1),
             (
-                "your count grows with the square of the tokens, as the table of scores does. The"
-                " cache holds one key and one value per token."
+                "the mask counts the columns as if there were no past: row 0 sees column 0 only."
+                f" The first new token stands at position P, here {P}, and sees all before it."
             ),
         ),
-        (want / heads, "the heads are missing: each head of keys has its own d_head numbers."),
-        (want / width, "d_head is missing: a key is d_head numbers."),
+        (
+            outputs(P + T),
+            (
+                "nothing is masked: the first of the new tokens attends to those after it. Several"
+                " new tokens need a causal mask among themselves."
+            ),
+        ),
+        (
+            outputs(P + 2),
+            (
+                "each new token also attends to the one right after it: the mask begins one column"
+                " too late."
+            ),
+        ),
+        (
+            outputs(P),
+            "a new token must also attend to itself: the mask begins one column too early.",
+        ),
+        (outputs(1, k, v), "the past is not used: the outputs are those of the new tokens alone."),
+        (
+            outputs(P, past_k, past_v),
+            "the new tokens attend to the past alone. They also attend to the new ones up to"
+            " themselves.",
+        ),
+        (outputs(P + 1, scale=1), "the scores are not divided by the square root of D."),
+        (
+            outputs(P + 1, scale=P + T),
+            "the scores are divided by the square root of the number of keys, not of D.",
+        ),
+        (outputs(P + 1, scale=D * D), "the scores are divided by D, not by its square root."),
+        (
+            outputs(P + 1, torch.cat([k, past_k]), torch.cat([v, past_v])),
+            "the new keys and values stand before the past ones, so the mask hides the wrong ones:"
+            " oldest first.",
+        ),
+        (
+            outputs(P + 1, keys, torch.cat([v, past_v])),
+            "the values stand in another order than the keys: oldest first, in both.",
+        ),
     ]
 
 
-@checker
-def cache_bytes(attempt: Attempt) -> str:
-    """Count the bytes of a model's keys and values."""
-    for layers, heads, width, tokens, size in (
-        (3, 5, 7, 11, 4),
-        (30, 3, 64, 1, 2),
-        (32, 32, 128, 4096, 2),
-    ):
-        dtype = {2: torch.bfloat16, 4: torch.float32}[size]
-        keys = torch.empty(layers, heads, tokens, width, dtype=dtype, device="meta")
-        want = keys.nbytes + torch.empty_like(keys).nbytes
-        got = attempt(layers, heads, width, tokens, size)
-        if tokens == 11:  # no two slips give the same here
-            recognise(got, *_cache_slips(want, layers, heads, width, tokens, size))
-        expect(
-            got,
-            want,
-            f"{layers} layers, {heads} heads of {width}, {tokens} tokens, {size} bytes per number",
-            1e-9,
-        )
-    return "right: Llama-2-7B's cache for 4,096 tokens takes 2 GiB by your count."
+def _growth_slips(name: str, new: Tensor, past: Tensor, other: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes hand back as the cache."""
+    return [
+        (new, f"the outputs are right, but of the {name} only the new ones come back: keep all."),
+        (past, f"the outputs are right, but the new {name} are missing: the cache has to grow."),
+        (torch.cat([new, past]), f"the new {name} stand before the past ones: oldest first."),
+        (other, "keys and values have changed places: return outputs, keys, values."),
+    ]

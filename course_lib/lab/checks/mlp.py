@@ -1,5 +1,5 @@
-"""Checkers of lesson 07. Their truths: plain loops, `math.erfc`, and what is missing when a part is
-taken out."""
+"""Checkers of lesson 07. Their truths: plain loops, finite differences, and what is missing when a
+part is taken out."""
 
 import math
 from typing import Any
@@ -22,8 +22,8 @@ def _random(*shape: int, seed: int = 7) -> Tensor:
 
 @checker
 def head_writes(attempt: Attempt) -> str:
-    """Say what each head (H, T, D) adds to the stream through its columns of W_O (C, H * D)."""
-    for H, T, D, C in ((2, 4, 3, 6), (3, 2, 2, 5)):
+    """Say what each head (H, T, D) adds to the residual stream by its columns of W_O (C, H * D)."""
+    for H, T, D, C in ((2, 4, 3, 6), (3, 2, 2, 5), (1, 1, 2, 3)):
         mixed, W_O = _random(H, T, D), _random(C, H * D, seed=8)
         want = torch.zeros(H, T, C)
         for h in range(H):
@@ -32,7 +32,7 @@ def head_writes(attempt: Attempt) -> str:
         got = attempt(mixed, W_O)
         if C == H * D:  # only then do most slips have the right shape
             recognise(got, *_write_slips(mixed, W_O, want))
-        expect(got, want, f"the writes of {H} heads of {D} numbers into a stream of {C}")
+        expect(got, want, f"the writes of {H} heads of {D} numbers into a residual stream of {C}")
     return "right: the heads' writes add up to what the layer gives."
 
 
@@ -48,7 +48,7 @@ def _write_slips(mixed: Tensor, W_O: Tensor, want: Tensor) -> list[tuple[Tensor,
             (
                 "you cut W_O into rows. `nn.Linear` keeps its weight as (out, in): the columns h *"
                 " D to (h + 1) * D belong to the numbers that head h hands in, a row to one channel"
-                " of the stream."
+                " of the residual stream."
             ),
         ),
         (
@@ -95,23 +95,12 @@ VALUES = torch.tensor([[1.0, 0, -2, 0, 0.5], [0, 3, 0, 0, 1], [0, 0, 1, 1, 0], [
 @checker
 def write_facts(attempt: Attempt) -> str:
     """Build the weights of a memory with one neuron per fact. Keys have two ones each."""
-    up, bias, down = _three_parts(attempt(KEYS, VALUES))
-    for name, part, shape in (("up", up, (4, 6)), ("down", down, (5, 4))):
-        if part.shape == shape[::-1]:
-            raise Wrong(
-                f"{name} has shape {tuple(part.shape)}: turn it round (`.T`), to {shape}. {LAYOUT}"
-            )
-        if part.shape != shape:
-            raise Wrong(
-                f"{name} has shape {tuple(part.shape)}, expected {shape} for 4 facts. {LAYOUT}"
-            )
-    if bias.shape not in ((), (4,)):
-        raise Wrong(f"bias has shape {tuple(bias.shape)}, expected (4,): one number per neuron.")
+    up, bias, down = _memory_parts(attempt, KEYS, VALUES)
 
     def recall(x: Tensor) -> Tensor:
         return (x @ up.T + bias).relu() @ down.T
 
-    _judge_recall(recall(KEYS), fires=(KEYS @ up.T + bias).relu())
+    _judge_recall(recall(KEYS), activations=(KEYS @ up.T + bias).relu())
     others = torch.stack(
         [p + t for p in torch.eye(6)[:3] for t in torch.eye(6)[3:] if not _is_key(p + t)]
     )
@@ -119,7 +108,7 @@ def write_facts(attempt: Attempt) -> str:
     if leaks.max() > 1e-4:
         raise Wrong(
             f"the facts are right, but {int((leaks > 1e-4).sum())} of {len(others)} pairs that are"
-            " no facts get an answer too. Half a key (its planet or its thing alone) gives a score"
+            " no facts get an answer too. Half a key (its planet or its thing alone) gives a sum"
             " of 1, a whole key of 2. Put the bias where half a key stays silent."
         )
     expect(
@@ -127,15 +116,44 @@ def write_facts(attempt: Attempt) -> str:
         torch.zeros(7, 5),
         "the answer to half a key, or none",
     )
+    _judge_one_fact(attempt)
     return (
         "right: a row of `up` is a key, a column of `down` its value, and half a key opens nothing."
     )
+
+
+def _judge_one_fact(attempt: Attempt) -> None:
+    """A world of one fact, whose key is not a planet and a thing in the usual columns."""
+    key, value = torch.tensor([[0.0, 1, 1]]), torch.tensor([[3.0, -1]])
+    up, bias, down = _memory_parts(attempt, key, value)
+    x = torch.tensor([[0.0, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 0]])
+    want = torch.cat([value, torch.zeros(4, 2)])
+    expect((x @ up.T + bias).relu() @ down.T, want, "the answers of a memory of one fact", 1e-4)
 
 
 LAYOUT = (
     "As in `nn.Linear`, a weight is (out, in): `up` has a row per neuron, `down` a column per"
     " neuron."
 )
+
+
+def _memory_parts(attempt: Attempt, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Have a memory built, and compare the shapes of its three parts."""
+    up, bias, down = _three_parts(attempt(keys, values))
+    n = len(keys)
+    for name, part, shape in (("up", up, keys.shape), ("down", down, values.mT.shape)):
+        shape = tuple(shape)
+        if part.shape == shape[::-1] and part.shape != shape:
+            raise Wrong(
+                f"{name} has shape {tuple(part.shape)}: transpose it (`.T`), to {shape}. {LAYOUT}"
+            )
+        if part.shape != shape:
+            raise Wrong(
+                f"{name} has shape {tuple(part.shape)}, expected {shape} for {n} facts. {LAYOUT}"
+            )
+    if bias.shape not in ((), (n,)):
+        raise Wrong(f"bias has shape {tuple(bias.shape)}, expected ({n},): one number per neuron.")
+    return up, bias, down
 
 
 def _three_parts(got: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,25 +170,25 @@ def _is_key(x: Tensor) -> bool:
     return any(torch.equal(x, key) for key in KEYS)
 
 
-def _judge_recall(got: Tensor, fires: Tensor) -> None:
-    """Compare what the four keys recall with their values; `fires` has a row per key, a column per
-    neuron."""
-    if not fires.any():
+def _judge_recall(got: Tensor, activations: Tensor) -> None:
+    """Compare what the four keys recall with their values; `activations` has a row per key, a
+    column per neuron."""
+    if not activations.any():
         raise Wrong(
-            "nothing comes out, not even for the facts: no neuron fires. A key meets itself with a"
-            " score of 2, since it has two ones. What is left of it after your bias?"
+            "nothing comes out, not even for the facts: no neuron is above 0. A key meets itself"
+            " with a sum of 2, since it has two ones. What is left of it after your bias?"
         )
     factor = ((got * VALUES).sum() / VALUES.square().sum()).item()
     if abs(factor - 1) > 1e-3 and torch.allclose(got, factor * VALUES, atol=1e-4):
         raise Wrong(
-            f"each fact finds its value, but {factor:.3g} times as large: that is how far your"
-            " neurons fire. Let a whole key fire by exactly 1, or make up for it in `down`."
+            f"each fact finds its value, but {factor:.3g} times as large: that is the activation"
+            " of your neurons. Let a whole key give exactly 1, or make up for it in `down`."
         )
-    if (got - VALUES).abs().max() > 1e-4 and (fires - fires.diag().diag()).any():
+    if (got - VALUES).abs().max() > 1e-4 and (activations - activations.diag().diag()).any():
         raise Wrong(
-            "the values of several facts are added together: a neuron fires also for a key that"
-            " shares only its planet or only its thing. Half a key gives a score of 1, a whole one"
-            " of 2: use the bias."
+            "the values of several facts are added together: a neuron is above 0 also for a key"
+            " that shares only its planet or only its thing. Half a key gives a sum of 1, a whole"
+            " one of 2: use the bias."
         )
     expect(got, VALUES, "what the four keys recall", 1e-4)
 
@@ -180,64 +198,146 @@ def _judge_recall(got: Tensor, fires: Tensor) -> None:
 
 
 @checker
-def gelu(attempt: Attempt) -> str:
-    """Multiply x by the share of the normal distribution below it, exactly."""
-    x = torch.linspace(-4, 4, 33, dtype=torch.float64)
-    share = torch.tensor(
-        [math.erfc(-value / math.sqrt(2)) / 2 for value in x.tolist()], dtype=torch.float64
+def mlp_gradients(attempt: Attempt) -> str:
+    """Differentiate relu(x @ W_up.T) @ W_down.T by its two weights, given the output's gradient."""
+    for T, C, D_FF in ((5, 4, 4), (3, 2, 6), (1, 3, 1)):
+        x, W_up = _random(T, C), _random(D_FF, C, seed=11)
+        W_down, grad_output = _random(C, D_FF, seed=12), _random(T, C, seed=13)
+        want = _by_differences(x, W_up, W_down, grad_output)
+        got = _two_gradients(attempt(x, W_up, W_down, grad_output), want)
+        if C == D_FF:  # only then do most slips have the right shape
+            recognise(got[1], *_down_slips(x, W_up, W_down, grad_output))
+            recognise(got[0], *_up_slips(x, W_up, W_down, grad_output))
+        what = f"for {T} tokens, {C} channels and {D_FF} neurons"
+        expect(got[1], want[1], f"the gradient of W_down {what}", 1e-4)
+        expect(got[0], want[0], f"the gradient of W_up {what}", 1e-4)
+    at_zero = torch.tensor([[1.0, -1.0]]), torch.tensor([[2.0, 2.0]])
+    got = attempt(*at_zero, torch.ones(2, 1), torch.ones(1, 2))
+    expect(
+        got[0],
+        torch.zeros(1, 2),
+        "the gradient of W_up where the pre-activation is exactly 0 (there ReLU's gradient is 0)",
     )
-    got = attempt(x)
-    recognise(
-        got,
-        (share, "that is the share below x. GELU is x times that share."),
-        (
-            x * (1 + torch.erf(x)) / 2,
-            (
-                "the curve bends too sharply: `torch.erf` belongs to a bell of another width. The"
-                " share below x is (1 + erf(x / √2)) / 2."
-            ),
-        ),
-        (x * 2 * share, "twice too large: 1 + erf(...) runs from 0 to 2, and a share from 0 to 1."),
-        (
-            x * torch.erf(x / 2**0.5),
-            "erf runs from -1 to 1, so x on the left is turned round. A share: (1 + erf) / 2.",
-        ),
-        (
-            x.relu(),
-            "that is ReLU: it keeps all of a positive number and nothing of a negative one.",
-        ),
-        (
-            x * (1.702 * x).sigmoid(),
-            "that is the cheap form, x times sigmoid(1.702 x). We want the exact one, by erf.",
-        ),
-        (
-            F.silu(x),
-            (
-                "that is SiLU, x times sigmoid(x). GELU takes the normal distribution's share"
-                " instead, by erf."
-            ),
-        ),
-        (
-            x * (-(x**2) / 2).exp() / (2 * math.pi) ** 0.5,
-            (
-                "you multiplied by the height of the bell at x. What is wanted is the share of the"
-                " bell that lies below x."
-            ),
-        ),
-    )
-    if (
-        isinstance(got, Tensor)
-        and got.shape == x.shape
-        and (got - F.gelu(x, approximate="tanh")).abs().max() < 1e-9
-    ):
+    return "right, as finite differences say: a silent neuron passes no gradient on."
+
+
+def _by_differences(
+    x: Tensor, W_up: Tensor, W_down: Tensor, grad_output: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both gradients by nudging one weight after the other, in double precision."""
+    x, W_up, W_down, grad_output = (part.double() for part in (x, W_up, W_down, grad_output))
+
+    def loss() -> float:
+        return (((x @ W_up.T).clamp(min=0) @ W_down.T) * grad_output).sum().item()
+
+    gradients = []
+    for weight in (W_up, W_down):
+        gradient = torch.empty_like(weight)
+        for place in range(weight.numel()):
+            number = weight.view(-1)[place].item()
+            sides = []
+            for nudge in (1e-6, -1e-6):
+                weight.view(-1)[place] = number + nudge
+                sides.append(loss())
+            weight.view(-1)[place] = number
+            gradient.view(-1)[place] = (sides[0] - sides[1]) / 2e-6
+        gradients.append(gradient.float())
+    return tuple(gradients)
+
+
+def _two_gradients(got: Any, want: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        raise Wrong(f"return two gradients, of W_up and of W_down; you returned {describe(got)}.")
+    shapes = [getattr(part, "shape", None) for part in got]
+    if shapes == [part.shape for part in reversed(want)] and shapes[0] != shapes[1]:
         raise Wrong(
-            "that is the approximation by tanh. Close, and the next section measures how close. Use"
-            " torch.erf."
+            f"the shapes are {tuple(shapes[0])} and {tuple(shapes[1])}, those of W_down and W_up."
+            " Each gradient has the shape of its weight, and that of W_up comes first."
         )
-    expect(got, x * share, "GELU from -4 to 4", 1e-7)
-    square = _random(2, 3)
-    expect(attempt(square), F.gelu(square), "GELU of a tensor of shape (2, 3)")
-    return "right, exactly: x times the share of the normal distribution below x."
+    return tuple(got)
+
+
+def _up_slips(
+    x: Tensor, W_up: Tensor, W_down: Tensor, grad_output: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give as the gradient of a square W_up."""
+    hidden, grad_hidden = (x @ W_up.T).relu(), grad_output @ W_down
+    right = (grad_hidden * (hidden > 0)).T @ x
+    return [
+        (
+            grad_hidden.T @ x,
+            (
+                "the gradient of W_up ignores ReLU: where a neuron's activation is 0, nothing goes"
+                " back through it."
+            ),
+        ),
+        (
+            (grad_hidden * (hidden == 0)).T @ x,
+            "ReLU's gradient is upside down: it is 1 above 0, not below.",
+        ),
+        (
+            (grad_hidden * hidden).T @ x,
+            "you multiplied by the activation. ReLU's gradient is 1 or 0, whatever its size.",
+        ),
+        (
+            (hidden > 0).float().T @ x,
+            "grad_output and W_down are missing from the gradient of W_up.",
+        ),
+        (
+            ((grad_output @ W_down.T) * (hidden > 0)).T @ x,
+            (
+                "W_down is transposed on the way back: channel c reaches neuron f through"
+                " W_down[c, f], so grad_output @ W_down."
+            ),
+        ),
+        (right / len(x), MEAN_OF_TOKENS.format("W_up")),
+        (right.T, "the gradient of W_up is transposed: row f belongs to neuron f, as in W_up."),
+        (
+            grad_output.T @ hidden,
+            "the two gradients have changed places: that of W_up comes first.",
+        ),
+    ]
+
+
+def _down_slips(
+    x: Tensor, W_up: Tensor, W_down: Tensor, grad_output: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give as the gradient of a square W_down."""
+    pre_activation = x @ W_up.T
+    hidden = pre_activation.relu()
+    right = grad_output.T @ hidden
+    return [
+        (
+            grad_output.T @ pre_activation,
+            (
+                "the gradient of W_down uses the pre-activations. W_down multiplies what has gone"
+                " through ReLU."
+            ),
+        ),
+        (
+            grad_output.T @ x,
+            "the gradient of W_down uses x. W_down multiplies the activations of the neurons.",
+        ),
+        (
+            grad_output.T @ (hidden > 0).float(),
+            "the gradient of W_down uses ReLU's gradient. It needs the activations themselves.",
+        ),
+        (right / len(x), MEAN_OF_TOKENS.format("W_down")),
+        (
+            right.T,
+            "the gradient of W_down is transposed: row c belongs to channel c, as in W_down.",
+        ),
+        (
+            ((grad_output @ W_down) * (hidden > 0)).T @ x,
+            "the two gradients have changed places: that of W_up comes first.",
+        ),
+    ]
+
+
+MEAN_OF_TOKENS = (
+    "the gradient of {} is divided by the number of tokens. The loss is given by grad_output: sum"
+    " over the tokens, no mean."
+)
 
 
 # Exercise 4
@@ -271,36 +371,39 @@ def swiglu(attempt: Attempt) -> str:
         ),
         (
             F.gelu(g) * u @ W_down.T,
-            "the gate bends by GELU: that is GEGLU, a sister. Here the gate bends by silu.",
+            "the gate goes through GELU: that is GEGLU, a sister. Here it goes through silu.",
         ),
         (
             g.relu() * u @ W_down.T,
-            "the gate bends by ReLU: that is ReGLU, a sister. Here the gate bends by silu.",
+            "the gate goes through ReLU: that is ReGLU, a sister. Here it goes through silu.",
         ),
         (
             F.silu(g * u) @ W_down.T,
-            "the silu was taken of the product. Bend the gate first, then multiply.",
+            "the silu was taken of the product. Apply it to the gate first, then multiply.",
         ),
         (
             F.silu(g) * F.silu(u) @ W_down.T,
-            "both halves are bent. `up` stays straight, only the gate is bent.",
+            "both halves go through silu. Only the gate does, `up` stays as it is.",
         ),
         (
             (F.silu(g) + u) @ W_down.T,
             "gate and up are added. A gate multiplies: closed, it lets nothing through.",
         ),
-        (g * u @ W_down.T, "nothing is bent: the gate goes through silu before it multiplies."),
+        (
+            g * u @ W_down.T,
+            "there is no activation function: the gate goes through silu before it multiplies.",
+        ),
         (
             hidden,
             (
-                "that is what the neurons hold. It still has to be written back to the stream, by"
-                " W_down."
+                "those are the activations of the neurons. They still have to be written back to"
+                " the residual stream, by W_down."
             ),
         ),
         (
             F.silu(x @ W_gate) * (x @ W_up) @ W_down,
             (
-                "the weights are the wrong way round: in the layout of nn.Linear, (out, in), a"
+                "the weights are not transposed: in the layout of nn.Linear, (out, in), a"
                 " layer is x @ W.T."
             ),
         ),
@@ -321,9 +424,9 @@ def swiglu(attempt: Attempt) -> str:
 
 
 @checker
-def neuron_credit(attempt: Attempt) -> str:
-    """Say how much each neuron adds to the score that a direction of the stream stands for."""
-    for C, D_FF in ((4, 4), (3, 6)):
+def direct_logit_attribution(attempt: Attempt) -> str:
+    """Say how much each neuron adds to the logit that a direction of the residual stream reads."""
+    for C, D_FF in ((4, 4), (3, 6), (2, 1)):
         hidden, W_down, direction = _random(D_FF), _random(C, D_FF, seed=9), _random(C, seed=10)
         whole = direction @ (W_down @ hidden)
         want = torch.empty(D_FF)
@@ -345,36 +448,36 @@ def neuron_credit(attempt: Attempt) -> str:
                 (
                     direction @ W_down,
                     (
-                        "these are pushes of neurons that all fire by 1. Multiply by how far each"
-                        " fires."
+                        "these are the logits of neurons whose activation is 1. Multiply by each"
+                        " neuron's own activation."
                     ),
                 ),
                 (whole, "that is the sum over all neurons. Keep one number per neuron."),
                 (
                     want.abs(),
                     (
-                        "the sizes are right, the signs are lost. A neuron can also speak against a"
-                        " colour."
+                        "the sizes are right, the signs are lost. A neuron can also push a logit"
+                        " down."
                     ),
                 ),
                 (
                     W_down @ hidden * direction,
                     (
-                        "that is one number per channel of the stream, summed over the neurons. Sum"
+                        "that is one number per channel, summed over the neurons. Sum"
                         " over the channels instead, and keep the neurons apart."
                     ),
                 ),
                 (
                     want.softmax(-1),
-                    "a softmax was taken. The credits should add up to the score itself.",
+                    "a softmax was taken. The numbers should add up to the logit itself.",
                 ),
                 (
                     want / want.sum(),
-                    "you divided by the sum. The credits should add up to the score itself.",
+                    "you divided by the sum. The numbers should add up to the logit itself.",
                 ),
             )
-        expect(got, want, f"the credit of {D_FF} neurons in a stream of {C} channels", 1e-4)
+        expect(got, want, f"the attribution to {D_FF} neurons in {C} channels", 1e-4)
     return (
-        "right: the credits add up to the whole score, and each is what would be missing without"
+        "right: the numbers add up to the whole logit, and each is what would be missing without"
         " its neuron."
     )

@@ -23,8 +23,8 @@ KEY_COLOURS = (BLUE, GREEN, GREY)
 
 
 def turn_the_query(keys: Tensor, values: Tensor, length: float = 2**0.5, step: int = 15) -> Widget:
-    """Turn a query of two numbers round the circle; see the weight of each key (S, 2), and the
-    average of values."""
+    """Turn a query of two numbers round the circle; see the attention weight of each key (S, 2),
+    and the average of values."""
     angles = range(0, 360, step)
     pictures = [_turned(keys, values, length, angle) for angle in angles]
     labels = [f"{angle}°" for angle in angles]
@@ -38,7 +38,7 @@ def _turned(keys: Tensor, values: Tensor, length: float, angle: int) -> str:
     key."""
     query = length * torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
     weights = (keys @ query).softmax(-1).tolist()
-    answer = sum(w * v for w, v in zip(weights, values.tolist(), strict=True))
+    output = sum(w * v for w, v in zip(weights, values.tolist(), strict=True))
     marks = "".join(
         f'<path d="M{x} 0v200" stroke="#e6e6e6"/><path d="M0 {x}h240" stroke="#e6e6e6"/>'
         for x in GRID
@@ -48,9 +48,9 @@ def _turned(keys: Tensor, values: Tensor, length: float, angle: int) -> str:
             i, weights[i], values[i].item()
         )
     marks += _arrow(*query.tolist(), "query", RED, 4)
-    marks += f'<text x="270" y="192" font-weight="bold" font-size="15">answer {answer:.1f}</text>'
+    marks += f'<text x="270" y="192" font-weight="bold" font-size="15">output {output:.1f}</text>'
     told = ", ".join(f"key {i + 1} gets {weight:.2f}" for i, weight in enumerate(weights))
-    label = f"The query points at {angle} degrees: {told}. The answer is {answer:.1f}."
+    label = f"The query points at {angle} degrees: {told}. The output is {output:.1f}."
     return frames.card(
         f'<svg role="img" aria-label="{label}" viewBox="0 0 620 205"'
         ' style="width:100%;max-width:620px" font-family="sans-serif" font-size="13"'
@@ -118,7 +118,7 @@ def _dial(q: Tensor, k: Tensor) -> str:
         told.append(
             f"{name} leave {bits:.2f} bits of entropy, the largest weight is {weights.max():.2f}"
         )
-    panels[0].set_ylabel("weight")
+    panels[0].set_ylabel("attention weight")
     panels[0].text(n_keys + 0.4, 1 / n_keys + 0.02, "even", ha="right", va="bottom", fontsize=9)
     alt = f"Weights of one query over {n_keys} keys at width {d}: {'; '.join(told)}."
     return frames.image(fig, alt=alt, dpi=110, colours=24)
@@ -140,7 +140,7 @@ def entropy_bits(weights: Tensor) -> Tensor:
 
 TALE = (
     "The text so far, in a language nobody knows. What comes next?",
-    "Layer 1. Every letter listens to the letter right before it, and notes down what it was.",
+    "Layer 1. Every letter attends to the letter right before it, and notes down what it was.",
     "Layer 2. The last letter, o, asks: who has noted “after o”? One letter's key fits.",
     "It takes that letter's value, which says: I am a t. So t is the prediction.",
 )
@@ -162,12 +162,14 @@ def two_layers(text: str = "kotrebko") -> Widget:
 
 def _tale(text: str, match: int, step: int) -> str:
     """Draw one step as a table: a column per letter; rows for the letters, their notes, and what
-    the last one hears."""
+    the last one attends to."""
     rows = [("letter", list(text))]
     if step >= 1:
         rows.append(("after layer 1", ["", *(f"after {letter}" for letter in text[:-1])]))
     if step >= 2:
-        rows.append((f"{text[-1]} listens", ["▲" if i == match else "" for i in range(len(text))]))
+        rows.append(
+            (f"{text[-1]} attends to", ["▲" if i == match else "" for i in range(len(text))])
+        )
     if step >= 3:
         rows.append(
             (
@@ -200,16 +202,16 @@ def _tale(text: str, match: int, step: int) -> str:
 
 
 def heads(weights: Mapping[str, Tensor], text: str, start: tuple[int, int]) -> Widget:
-    """Choose a head and a reading letter; see which letters it listens to. `weights` holds a (T, T)
+    """Choose a head and a query letter; see which letters it attends to. `weights` holds a (T, T)
     table per head."""
     readers = [f"{t + 1}: {letter}" for t, letter in enumerate(text)]
     pictures = [
-        [_listening(table, text, t) for t in range(len(text))] for table in weights.values()
+        [_attended_letters(table, text, t) for t in range(len(text))] for table in weights.values()
     ]
-    return frames.grid(pictures, {"head": list(weights), "reading letter": readers}, start)
+    return frames.grid(pictures, {"head": list(weights), "query letter": readers}, start)
 
 
-def _listening(table: Tensor, text: str, t: int) -> str:
+def _attended_letters(table: Tensor, text: str, t: int) -> str:
     """Draw the text with each letter as bright as the weight that it gets from letter `t`; the
     future is pale."""
     shares = [round(100 * weight) for weight in table[t].tolist()]
@@ -225,24 +227,24 @@ def _listening(table: Tensor, text: str, t: int) -> str:
         numbers += f"<i>{shares[s]}</i>" if s <= t and shares[s] else "<i></i>"
     best = sorted(range(t + 1), key=lambda s: -shares[s])[:3]
     told = ", ".join(
-        f"<b>{html.escape(text[s])}</b> at place {s + 1} ({shares[s]} %)"
+        f"<b>{html.escape(text[s])}</b> at position {s + 1} ({shares[s]} %)"
         for s in best
         if shares[s] >= 5
     )
-    heard = told or "many letters, a little to each"
+    attended = told or "many letters, a little to each"
     columns = f"repeat({len(text)},minmax(1.5em,1fr))"
     grid = f"display:grid;grid-template-columns:{columns};text-align:center"
     return frames.card(
         f'<div style="overflow-x:auto"><div style="{grid};font-size:1.15em">{letters}</div>'
         f'<div style="{grid};font-size:.72em;min-height:1.5em">{numbers}</div></div>'
-        f"<div><b>{html.escape(text[t])}</b> at place {t + 1} listens to {heard}.</div>"
+        f"<div><b>{html.escape(text[t])}</b> at position {t + 1} attends to {attended}.</div>"
     )
 
 
 def tables(
     weights: Mapping[str, Tensor], text: str, marked: Sequence[str] = (), columns: int = 2
 ) -> Figure:
-    """Draw the table of weights of every head, one row per reading letter; the names in `marked`
+    """Draw the attention weights of every head, one row per query letter; the names in `marked`
     are printed in red."""
     rows = -(-len(weights) // columns)
     fig, panels = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.6 * rows), squeeze=False)
@@ -254,7 +256,7 @@ def tables(
         ax.grid(False)
         ax.set_title(name, fontsize=11, color=RED if name in marked else BLACK, loc="center", pad=4)
     for ax in panels[:, 0]:
-        ax.set_ylabel("reading letter")
+        ax.set_ylabel("query letter")
     for ax in panels[-1]:
-        ax.set_xlabel("listens to")
+        ax.set_xlabel("key letter")
     return fig

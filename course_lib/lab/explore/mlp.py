@@ -1,5 +1,5 @@
-"""Figures of lesson 07: a dial from straight to bent, a text's way through the stream, the keys of
-trained neurons."""
+"""Figures of lesson 07: a dial from a straight line to ReLU, a text's way through the residual
+stream, the activations of trained neurons."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from course_lib.lab.explore import frames
 from course_lib.lab.plots import BLACK, BLUE, GREY, RED
 
 # --------------------------------------------------------------------------------------------------
-# From straight to bent
+# From a straight line to ReLU
 # --------------------------------------------------------------------------------------------------
 
 
@@ -30,27 +30,31 @@ def swish(x: Tensor, beta: float) -> Tensor:
     return x * torch.sigmoid(beta * x)
 
 
-def bend_dial(stored: Mapping[float, Sequence[int]], n_facts: int, start: float) -> Widget:
-    """Slide the sharpness beta of `swish`; see its curve and slope, and how many facts a small
-    memory then stored."""
+def sharpness_dial(stored: Mapping[float, Sequence[int]], n_facts: int, start: float) -> Widget:
+    """Slide the sharpness beta of `swish`; see its curve and derivative, and how many facts a
+    small memory then stored."""
     betas = list(stored)
-    pictures = [_bend(beta, stored, n_facts) for beta in betas]
+    pictures = [_sharpness_frame(beta, stored, n_facts) for beta in betas]
     return frames.slideshow(
         pictures, [f"{beta:g}" for beta in betas], "sharpness β", start=betas.index(start)
     )
 
 
-def _bend(beta: float, stored: Mapping[float, Sequence[int]], n_facts: int) -> str:
+def _sharpness_frame(beta: float, stored: Mapping[float, Sequence[int]], n_facts: int) -> str:
     fig, (curve, facts) = plt.subplots(1, 2, figsize=(8.2, 3.2), width_ratios=(1, 1.15))
     x = torch.linspace(-4, 4, 161)
     asked = x.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(swish(asked, beta).sum(), asked)
+    (derivative,) = torch.autograd.grad(swish(asked, beta).sum(), asked)
     curve.plot(x, x.relu(), color=GREY, linestyle=":", linewidth=1.5)
     curve.plot(x, swish(x, beta), color=BLUE)
-    curve.plot(x, slope, color=RED, linestyle="--")
-    curve.set(xlabel="x", xlim=(-4, 4), ylim=(-2.1, 4.1))
+    curve.plot(x, derivative, color=RED, linestyle="--")
+    curve.set(xlabel="pre-activation x", xlim=(-4, 4), ylim=(-2.1, 4.1))
     curve.set_title(f"x · sigmoid({beta:g} x)")
-    for height, name, colour in ((3.6, "curve", BLUE), (3.1, "slope", RED), (2.6, "ReLU", GREY)):
+    for height, name, colour in (
+        (3.6, "curve", BLUE),
+        (3.1, "derivative", RED),
+        (2.6, "ReLU", GREY),
+    ):
         curve.text(-3.8, height, name, color=colour, fontweight="bold", fontsize=9.5)
     _dots(facts, beta, stored, n_facts)
     alt = (
@@ -85,45 +89,49 @@ def _span(runs: Sequence[int]) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# A text on its way through the stream
+# A text on its way through the residual stream
 # --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Walk:
-    """One question on its way: the words read, the heads' weights (H, T) at the last of them, the
-    chances of each answer as they stand in the stream after each step, and the right answer."""
+    """One question on its way: the words read, the attention weights (H, T) of the last of them,
+    the probabilities of each answer, read from the residual stream after each step, and the right
+    answer."""
 
     words: Sequence[str]
     weights: Tensor
-    chances: Mapping[str, Mapping[str, float]]
+    probabilities: Mapping[str, Mapping[str, float]]
     right: str
 
 
 def walk(walks: Mapping[str, Walk], start: tuple[int, int]) -> Widget:
-    """Choose a question and a step; see which words the heads bring, and what the stream would
-    answer by then."""
-    pictures = [[_step(one, step) for step in range(len(one.chances))] for one in walks.values()]
-    steps = list(next(iter(walks.values())).chances)
+    """Choose a question and a step; see which words the heads attend to, and what the residual
+    stream would answer by then."""
+    pictures = [
+        [_step(one, step) for step in range(len(one.probabilities))] for one in walks.values()
+    ]
+    steps = list(next(iter(walks.values())).probabilities)
     return frames.grid(pictures, {"question": list(walks), "after": steps}, start)
 
 
 def _step(one: Walk, step: int) -> str:
-    name = list(one.chances)[step]
+    name = list(one.probabilities)[step]
+    guesses = _guesses(one.probabilities[name], one.right, name)
     return frames.card(
         '<div style="display:flex;flex-wrap:wrap;gap:14px 34px;min-height:13em">'
-        f'<div style="flex:3 1 300px">{_text(one, heard=step >= 1)}</div>'
-        f'<div style="flex:2 1 230px">{_guesses(one.chances[name], one.right, name)}</div></div>'
+        f'<div style="flex:3 1 300px">{_text(one, attended=step >= 1)}</div>'
+        f'<div style="flex:2 1 230px">{guesses}</div></div>'
     )
 
 
-def _text(one: Walk, heard: bool) -> str:
-    """Write the words, those that a head hears marked by its number, and say in words who listens
-    to what."""
+def _text(one: Walk, attended: bool) -> str:
+    """Write the words, those that a head attends to marked by its number, and say in words which
+    head attends to what."""
     words, told = "", []
     best = one.weights.argmax(-1).tolist()
     for t, word in enumerate(one.words):
-        heads = [str(h + 1) for h, place in enumerate(best) if place == t and heard]
+        heads = [str(h + 1) for h, position in enumerate(best) if position == t and attended]
         look = "background:#fbe3b0;" if heads else ""
         look += f"box-shadow:inset 0 0 0 2px {BLUE};" if t == len(one.words) - 1 else ""
         below = (
@@ -134,12 +142,13 @@ def _text(one: Walk, heard: bool) -> str:
             '<span style="display:inline-block;text-align:center;padding:0'
             f' 5px;margin:1px;border-radius:4px;{look}"><b>{html.escape(word)}</b>{below}</span>'
         )
-    for h, place in enumerate(best if heard else []):
-        told.append(
-            f"head {h + 1}: <b>{html.escape(one.words[place])}</b> {one.weights[h, place]:.0%}"
-        )
+    for h, position in enumerate(best if attended else []):
+        word, weight = html.escape(one.words[position]), one.weights[h, position]
+        told.append(f"head {h + 1}: <b>{word}</b> {weight:.0%}")
     note = (
-        "Each head's favourite: " + ", ".join(told) if heard else "Nothing has been looked up yet."
+        "Largest weight of each head: " + ", ".join(told)
+        if attended
+        else "No head has attended to anything yet."
     )
     return (
         f'<div style="line-height:1.3">{words}</div><div'
@@ -147,20 +156,20 @@ def _text(one: Walk, heard: bool) -> str:
     )
 
 
-def _guesses(chances: Mapping[str, float], right: str, name: str) -> str:
-    """Draw the chances of the answers as bars; the right one is marked by a word, not by colour
-    alone."""
+def _guesses(probabilities: Mapping[str, float], right: str, name: str) -> str:
+    """Draw the probabilities of the answers as bars; the right one is marked by a word, not by
+    colour alone."""
     rows = ""
-    for answer, chance in chances.items():
+    for answer, probability in probabilities.items():
         colour, mark = (BLUE, " ◀ right") if answer == right else ("#a9b4bd", "")
         look = (
             "display:inline-block;vertical-align:middle;height:.85em;"
-            f"width:{max(1, round(62 * chance))}%;background:{colour}"
+            f"width:{max(1, round(62 * probability))}%;background:{colour}"
         )
         rows += (
             '<div style="display:grid;grid-template-columns:3.6em 1fr;align-items:center">'
             f'<span style="text-align:right;padding-right:8px">{html.escape(answer)}</span>'
-            f'<span><span style="{look}"></span> {chance:.0%}{mark}</span></div>'
+            f'<span><span style="{look}"></span> {probability:.0%}{mark}</span></div>'
         )
     return (
         f'<div style="font-size:13px"><b>The answer, read after {html.escape(name)}</b>{rows}</div>'
@@ -168,21 +177,23 @@ def _guesses(chances: Mapping[str, float], right: str, name: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# The keys of trained neurons
+# The activations of trained neurons
 # --------------------------------------------------------------------------------------------------
 
 
 def neurons(
-    fires: Mapping[str, Tensor],
+    activations: Mapping[str, Tensor],
     pushes: Mapping[str, Mapping[str, float]],
     rows: Sequence[str],
     columns: Sequence[str],
     start: int = 0,
 ) -> Widget:
-    """Choose a neuron; see how far it fires for each pair of a row and a column, and which answers
-    it then pushes."""
-    pictures = [_neuron(name, table, pushes[name], rows, columns) for name, table in fires.items()]
-    return frames.slideshow(pictures, list(fires), "neuron", play=False, start=start)
+    """Choose a neuron; see its activation for each pair of a row and a column, and which answers it
+    then pushes."""
+    pictures = [
+        _neuron(name, table, pushes[name], rows, columns) for name, table in activations.items()
+    ]
+    return frames.slideshow(pictures, list(activations), "neuron", play=False, start=start)
 
 
 def _neuron(
@@ -194,8 +205,8 @@ def _neuron(
 ) -> str:
     fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.8), width_ratios=(1.7, 1))
     reach = table.abs().max().item()
-    plots.heatmap(table, ax=left, rows=rows, columns=columns, bar="how far it fires", numbers=False,
-                  limits=(-reach, reach), title=f"neuron {name}: fires for")  # fmt: skip
+    plots.heatmap(table, ax=left, rows=rows, columns=columns, bar="activation", numbers=False,
+                  limits=(-reach, reach), title=f"neuron {name}: its activation")  # fmt: skip
     left.images[0].set_cmap("PuOr")
     left.tick_params(labelsize=8)
     left.set_xticks(range(len(columns)), columns, rotation=60)
@@ -207,12 +218,12 @@ def _neuron(
     right.axvline(0, color=BLACK, linewidth=1)
     right.invert_yaxis()
     right.grid(axis="y", visible=False)
-    right.set_title("and pushes the answers")
-    right.set_xlabel("score per unit of firing")
-    place = divmod(int(table.abs().argmax()), len(columns))
+    right.set_title("and the logits it pushes")
+    right.set_xlabel("logit per unit of activation")
+    pair = divmod(int(table.abs().argmax()), len(columns))
     alt = (
-        f"Neuron {name} fires furthest for {rows[place[0]]} and {columns[place[1]]}, by"
-        f" {table[place]:.1f}; each unit of firing lifts {max(pushes, key=pushes.get)} most and"
+        f"Neuron {name} is furthest from 0 for {rows[pair[0]]} and {columns[pair[1]]}, by"
+        f" {table[pair]:.1f}; each unit of activation lifts {max(pushes, key=pushes.get)} most and"
         f" lowers {min(pushes, key=pushes.get)} most."
     )
     return frames.image(fig, alt=alt, dpi=100, colours=200)

@@ -22,20 +22,25 @@ def split_heads_solution(x: Tensor, n_heads: int) -> Tensor:
 
 def induction_score_solution(weights: Tensor, ids: Tensor) -> float:
     follows = F.pad(ids[:, None] == ids[:-1], (1, 0)).tril()
+    if not follows.any():
+        return 0.0
     return (weights * follows).sum(-1)[follows.any(-1)].mean().item()
 
 
 def streaming_average_solution(pairs) -> Tensor:
-    loudest, total, mixture = -math.inf, 0.0, 0.0
+    largest, total, weighted = -math.inf, 0.0, 0.0
     for score, value in pairs:
-        new = max(loudest, score)
-        shrink, power = math.exp(loudest - new), math.exp(score - new)
-        total, mixture = total * shrink + power, mixture * shrink + power * value
-        loudest = new
-    return mixture / total
+        new = max(largest, score)
+        shrink, weight = math.exp(largest - new), math.exp(score - new)
+        total, weighted = total * shrink + weight, weighted * shrink + weight * value
+        largest = new
+    return weighted / total
 
 
-def cache_bytes_solution(
-    n_layers: int, n_kv_heads: int, d_head: int, n_tokens: int, bytes_per_number: int
-) -> int:
-    return 2 * n_layers * n_kv_heads * d_head * n_tokens * bytes_per_number
+def attend_with_cache_solution(
+    q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    keys, values = torch.cat([past_k, k]), torch.cat([past_v, v])
+    scores = q @ keys.T / q.shape[-1] ** 0.5
+    future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_k) + 1)
+    return scores.masked_fill(future, -torch.inf).softmax(-1) @ values, keys, values

@@ -22,7 +22,7 @@ def test_swish_is_half_a_line_then_silu_then_nearly_relu():
 
 
 def test_the_dial_names_curve_and_facts_of_its_own_sharpness():
-    widget = explore.bend_dial({0: [5, 7, 6], 1: [9, 9, 9]}, n_facts=9, start=1)
+    widget = explore.sharpness_dial({0: [5, 7, 6], 1: [9, 9, 9]}, n_facts=9, start=1)
     straight, bent = frames_of(widget)
     assert (
         "Sharpness 0: the curve is -1.00 at -2 and 1.00 at 2. The memory stored 5 to 7 of 9 facts."
@@ -35,33 +35,36 @@ def test_the_dial_names_curve_and_facts_of_its_own_sharpness():
 @pytest.fixture
 def walk():
     weights = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
-    chances = {"the word": {"red": 0.25, "a<b": 0.75}, "attention": {"red": 0.5, "a<b": 0.5}}
-    return explore.Walk(["Mir", "sky", "pilot"], weights, chances, right="red")
+    probabilities = {"the word": {"red": 0.25, "a<b": 0.75}, "attention": {"red": 0.5, "a<b": 0.5}}
+    return explore.Walk(["Mir", "sky", "pilot"], weights, probabilities, right="red")
 
 
-def test_a_walk_tells_who_is_heard_only_after_attention(walk):
+def test_a_walk_tells_who_is_attended_to_only_after_attention(walk):
     widget = explore.walk({"sky pilot": walk}, start=(0, 1))
     before, after = (frame.value for frame in widget.children[-1].children[0].children)
-    assert "Nothing has been looked up yet." in before and "head 1" not in before
+    assert "No head has attended to anything yet." in before and "head 1" not in before
     assert "head 1: <b>Mir</b> 70%" in after and "head 2: <b>pilot</b> 80%" in after
     assert widget.still == after
 
 
-def test_a_walk_shows_each_chance_and_marks_the_right_answer(walk):
+def test_a_walk_shows_each_probability_and_marks_the_right_answer(walk):
     widget = explore.walk({"sky pilot": walk}, start=(0, 0))
-    chances = re.findall(r"</span> (\d+)%( ◀ right)?", widget.still)
-    assert chances == [("25", " ◀ right"), ("75", "")]
+    probabilities = re.findall(r"</span> (\d+)%( ◀ right)?", widget.still)
+    assert probabilities == [("25", " ◀ right"), ("75", "")]
     assert "a&lt;b" in widget.still and "read after the word" in widget.still
 
 
 def test_a_neuron_is_told_by_its_strongest_pair_and_its_strongest_pushes():
-    fires = torch.zeros(3, 2)
-    fires[2, 1] = -4.0
+    activations = torch.zeros(3, 2)
+    activations[2, 1] = -4.0
     pushes = {"red": 0.5, "blue": -1.0, "gold": 0.1}
     names = ["Mir", "Nox", "Oro"], ["sky", "sea"]
-    widget = explore.neurons({"7": fires, "9": -fires}, {"7": pushes, "9": pushes}, *names)
+    widget = explore.neurons(
+        {"7": activations, "9": -activations}, {"7": pushes, "9": pushes}, *names
+    )
     told = [html.unescape(re.search(r'alt="([^"]*)"', frame)[1]) for frame in frames_of(widget)]
     assert told[0].startswith(
-        "Neuron 7 fires furthest for Oro and sea, by -4.0; each unit of firing lifts red most"
+        "Neuron 7 is furthest from 0 for Oro and sea, by -4.0;"
+        " each unit of activation lifts red most"
     )
     assert "by 4.0" in told[1] and told[1].endswith("and lowers blue most.")
