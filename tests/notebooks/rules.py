@@ -40,6 +40,7 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
         "cells": (40, 92)
     },  # nine steps of one pipeline, each shown on a small example and then measured
     "08": {"cells": (40, 96)},  # a model, its tests and its place on the ladder, in short cells
+    "09": {"cells": (40, 99)},  # logits, two measures, five ways to write, in short cells
 }
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
