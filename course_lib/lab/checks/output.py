@@ -11,9 +11,9 @@ from course_lib.lab.checks.compare import is_like, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
 
 
-def _chances(scores: Sequence[float]) -> list[float]:
-    """Share out 100 % by plain floats, the largest score taken off."""
-    powers = [math.exp(score - max(scores)) for score in scores]
+def _softmax(logits: Sequence[float]) -> list[float]:
+    """Compute a softmax by plain floats, the largest logit subtracted."""
+    powers = [math.exp(logit - max(logits)) for logit in logits]
     return [power / sum(powers) for power in powers]
 
 
@@ -23,9 +23,9 @@ def _chances(scores: Sequence[float]) -> list[float]:
 
 @checker
 def stable_softmax(attempt: Attempt) -> str:
-    """Turn scores (..., V) into chances along the last axis, whatever their size."""
+    """Turn logits (..., V) into probabilities along the last axis, whatever their size."""
     small = torch.tensor([[2.0, 1.0, 0.0], [0.5, -1.0, 3.0]])
-    want = torch.tensor([_chances(row) for row in small.tolist()])
+    want = torch.tensor([_softmax(row) for row in small.tolist()])
     got = attempt(small)
     powers = small.exp()
     recognise(
@@ -38,48 +38,47 @@ def stable_softmax(attempt: Attempt) -> str:
             powers / powers.sum(0),
             "your columns sum to 1. Each row is one choice: sum along the last axis, -1.",
         ),
-        (want.log(), "these are logarithms of chances. The exercise asks for the chances."),
-        (
-            powers,
-            "these are the exponentials. Divide each row by its sum, so that it shares out 100 %.",
-        ),
+        (want.log(), "these are log probabilities. The exercise asks for the probabilities."),
+        (powers, "these are the exponentials. Divide each row by its sum, so that it sums to 1."),
         (
             (small - small.amax(-1, keepdim=True)).exp(),
-            "the maximum is off, but the rows do not sum to 1 yet: divide.",
+            "the maximum is subtracted, but the rows do not sum to 1 yet: divide.",
         ),
         (
             (small + small.amax(-1, keepdim=True)).softmax(0),
             "your columns sum to 1. Each row is one choice.",
         ),
     )
-    expect(got, want, "the chances of two rows of scores")
+    expect(got, want, "the probabilities of two rows of logits")
     loud = torch.tensor([[1002.0, 1001.0, 1000.0], [-1000.0, -1001.0, -1002.0]])
     got = attempt(loud)
     if isinstance(got, Tensor) and got.shape == loud.shape and not got.isfinite().all():
         _judge_overflow(got)
     expect(
         got,
-        torch.tensor([_chances(row) for row in loud.tolist()]),
-        "the chances of scores near 1000 and -1000",
+        torch.tensor([_softmax(row) for row in loud.tolist()]),
+        "the probabilities of logits near 1000 and -1000",
     )
     shut = torch.tensor([3.0, -math.inf, 1.0])
     expect(
-        attempt(shut), torch.tensor(_chances(shut.tolist())), "the chances where one score is -inf"
+        attempt(shut),
+        torch.tensor(_softmax(shut.tolist())),
+        "the probabilities where one logit is -inf",
     )
-    return "right: any scores, however large, and nothing overflows."
+    return "right: any logits, however large, and nothing overflows."
 
 
 def _judge_overflow(got: Tensor) -> None:
     """Say which of the two rows broke, and why."""
     if got[0].isfinite().all():
         raise Wrong(
-            "scores near 1000 are fine now, but the row near -1000 gives NaN: all its exponentials"
-            " are 0, and 0/0 is NaN. Take off each row's own maximum, not that of the whole table."
+            "logits near 1000 are fine now, but the row near -1000 gives NaN: all its exponentials"
+            " are 0, and 0/0 is NaN. Subtract each row's own maximum, not the whole tensor's."
         )
     raise Wrong(
-        "right for small scores, but scores near 1000 give NaN: exp(1000) is infinite, and inf/inf"
-        " is NaN. Take off the largest score of the row before the exponential. Then the largest"
-        " power is 1."
+        "right for small logits, but logits near 1000 give NaN: exp(1000) is infinite, and inf/inf"
+        " is NaN. Subtract the row's largest logit before the exponential. Then the largest"
+        " exponential is 1."
     )
 
 
@@ -88,12 +87,12 @@ def _judge_overflow(got: Tensor) -> None:
 
 
 @checker
-def surprises(attempt: Attempt) -> str:
-    """Give the surprise in nats at every row's target."""
+def token_losses(attempt: Attempt) -> str:
+    """Give minus the log probability of every row's target, in nats."""
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.5, 3.0, 1.0, 0.0], [0.0, 0.0, 1.5, 0.5]])
     targets = torch.tensor([0, 2, 3])
-    chances = torch.tensor([_chances(row) for row in logits.tolist()])
-    right = torch.stack([row[target] for row, target in zip(chances, targets, strict=True)])
+    probs = torch.tensor([_softmax(row) for row in logits.tolist()])
+    right = torch.stack([row[target] for row, target in zip(probs, targets, strict=True)])
     want = -right.log()
     got = attempt(logits, targets)
     recognise(
@@ -101,15 +100,15 @@ def surprises(attempt: Attempt) -> str:
         (
             right,
             (
-                "these are the chances of the targets. The surprise is minus the logarithm of a"
-                " chance."
+                "these are the probabilities of the targets. The loss is minus the logarithm of"
+                " a probability."
             ),
         ),
         (
             right.log(),
             (
-                "the sign is missing: the logarithm of a chance is negative, the surprise is minus"
-                " that."
+                "the sign is missing: the logarithm of a probability is negative, the loss is"
+                " minus that."
             ),
         ),
         (
@@ -120,112 +119,101 @@ def surprises(attempt: Attempt) -> str:
         (want.sum(), "that is the sum. Give one number per row."),
         (
             -logits[range(3), targets],
-            "these are minus the scores. The logsumexp of each row is missing.",
+            "these are minus the logits. The logsumexp of each row is missing.",
         ),
         (
-            -chances.log().sum(-1),
-            (
-                "each row adds up the surprises of all tokens. Only the one that really came"
-                " counts: pick column target."
-            ),
+            -probs.log().sum(-1),
+            ("each row adds up the losses of all tokens. Only the target counts: pick its column."),
         ),
         (
-            -chances.log()[:, targets],
-            "that is a table of all rows with all targets. Row t belongs to target t alone.",
+            -probs.log()[:, targets],
+            "that is every row with every target. Row t belongs to target t alone.",
         ),
         (
             -logits.softmax(0).log()[range(3), targets],
             "the softmax ran down the columns. Each row is one choice.",
         ),
     )
-    expect(got, want, "the surprises of three rows")
+    expect(got, want, "the losses of three rows")
     far = torch.tensor([[0.0, -300.0], [500.0, 0.0]])
     got = attempt(far, torch.tensor([1, 1]))
     if isinstance(got, Tensor) and not got.isfinite().all():
         raise Wrong(
-            "right for scores near each other. But a chance of e to the -300 is rounded to 0, and"
-            " its logarithm is -inf. Do not go through the chance: the surprise is logsumexp of the"
-            " row minus the target's score."
+            "right for logits near each other. But a probability of e to the -300 is rounded to 0,"
+            " and its logarithm is -inf. Do not go through the probability: the loss is logsumexp"
+            " of the row minus the target's logit."
         )
-    expect(
-        got, torch.tensor([300.0, 500.0]), "the surprises where the scores are 300 and 500 apart"
-    )
-    return "right: the surprise itself, without the detour through a chance that rounds to 0."
+    expect(got, torch.tensor([300.0, 500.0]), "the losses where the logits are 300 and 500 apart")
+    return "right: the loss itself, without the detour through a probability that rounds to 0."
 
 
 # Exercise 3
 # --------------------------------------------------------------------------------------------------
 
 
+def _mean_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """Work out the gradient by central differences of the mean loss, in float64."""
+    logits, step = logits.double(), 1e-4
+    found = torch.zeros_like(logits)
+    for t in range(logits.shape[0]):
+        for v in range(logits.shape[1]):
+            ends = []
+            for way in (step, -step):
+                moved = logits.clone()
+                moved[t, v] += way
+                rows = zip(moved.tolist(), targets.tolist(), strict=True)
+                ends.append(-sum(math.log(_softmax(row)[target]) for row, target in rows))
+            found[t, v] = (ends[0] - ends[1]) / (2 * step) / len(targets)
+    return found.float()
+
+
 @checker
-def perplexity_and_bits(attempt: Attempt) -> str:
-    """Turn the chances of a text's tokens into perplexity per token and bits per byte."""
-    chances, text = [0.5, 0.125, 0.25, 0.0625], "Zoë ran."
-    bits, n_bytes = 1 + 3 + 2 + 4, len(text.encode())
-    perplexity, per_byte = 2 ** (bits / 4), bits / n_bytes
-    got = attempt(chances, text)
-    if not isinstance(got, tuple | list) or len(got) != 2:
+def logit_gradient(attempt: Attempt) -> str:
+    """Give the gradient of the mean loss with respect to the logits."""
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.5, 3.0, 1.0, 0.0], [0.0, 0.0, 1.5, 0.5]])
+    targets = torch.tensor([1, 1, 0])
+    want = _mean_gradient(logits, targets)
+    probs = torch.tensor([_softmax(row) for row in logits.tolist()])
+    one_hot, T = torch.eye(4)[targets], len(targets)
+    got = attempt(logits, targets)
+    by_column = logits.softmax(0)
+    recognise(
+        got,
+        (
+            T * want,
+            "that is the gradient of the summed loss. The loss is the mean over T rows, so each row"
+            " counts for 1 / T.",
+        ),
+        (-want, "the sign is the other way round: that is the step which lowers the loss."),
+        (-T * want, "the sign is the other way round, and the mean over T rows is missing."),
+        (probs, "these are the probabilities. What does the target's own entry lose?"),
+        (probs / T, "these are the probabilities over T. What does the target's own entry lose?"),
+        (
+            T * want / logits.numel(),
+            "you averaged over all T x V numbers. The loss is a mean over the T rows alone.",
+        ),
+        (want.sum(0), "you added up the rows. Each row of logits has a gradient of its own."),
+        (
+            (logits - one_hot) / T,
+            "you used the logits where the probabilities belong: softmax is missing.",
+        ),
+        (
+            logits - one_hot,
+            "you used the logits where the probabilities belong: softmax is missing.",
+        ),
+        ((probs.log() - one_hot) / T, "you used log probabilities where the probabilities belong."),
+        ((by_column - one_hot) / T, "the softmax ran down the columns. Each row is one choice."),
+    )
+    expect(got, want, "the gradient for three rows of four logits", tolerance=1e-4)
+    loud, target = torch.tensor([[1000.0, 0.0]]), torch.tensor([1])
+    got = attempt(loud, target)
+    if isinstance(got, Tensor) and not got.isfinite().all():
         raise Wrong(
-            "return two numbers, the perplexity and the bits per byte; you returned"
-            f" {describe(got)}."
+            "right for logits near each other, but logits near 1000 give NaN: take a softmax that"
+            " does not overflow."
         )
-    recognise(
-        got[0],
-        (per_byte, "the two are the wrong way round: perplexity first, then bits per byte."),
-        (
-            2**per_byte,
-            (
-                "that is a perplexity per byte. Divide by the number of tokens, which is the number"
-                " of chances."
-            ),
-        ),
-        (bits / 4, "that is the mean surprise in bits. The perplexity is 2 to that power."),
-        (
-            bits / 4 * math.log(2),
-            "that is the mean surprise in nats. The perplexity is e to that power.",
-        ),
-        (
-            math.e ** (bits / 4),
-            "bits were raised with base e. Keep to one pair: log2 with 2, or log with e.",
-        ),
-        (
-            2 ** (bits / 4 * math.log(2)),
-            "nats were raised with base 2. Keep to one pair: log with e, or log2 with 2.",
-        ),
-        (
-            sum(1 / chance for chance in chances) / 4,
-            "you averaged the numbers of choices, 1 / chance. Average the surprises, then raise.",
-        ),
-        (
-            4 / sum(chances),
-            "you averaged the chances. The surprises are averaged: one wrong guess costs a lot.",
-        ),
-    )
-    expect(got[0], perplexity, "the perplexity of the chances 1/2, 1/8, 1/4 and 1/16")
-    recognise(
-        got[1],
-        (
-            bits / len(text),
-            (
-                f"you divided by {len(text)} characters. In UTF-8 this text has {n_bytes} bytes,"
-                " for ë takes two: len(text.encode())."
-            ),
-        ),
-        (bits / 4, "that is bits per token. Divide by the bytes of the text."),
-        (
-            per_byte * math.log(2),
-            "these are nats per byte. A bit is log 2 nats, so divide by log(2), or use log2.",
-        ),
-        (
-            8 * bits / n_bytes,
-            "that is eight times too much: a byte of text, not a bit of it, is the unit.",
-        ),
-    )
-    expect(got[1], per_byte, f"the bits per byte of {text!r}")
-    expect(
-        tuple(attempt([0.25], "a kite")), (4.0, 2 / 6), "one token of 6 bytes with a chance of 1/4"
-    )
-    return "right: one number that depends on the tokens, and one that does not."
+    expect(got, torch.tensor([[1.0, -1.0]]), "the gradient for logits 1000 and 0, target 1")
+    return "right: probabilities minus one-hot, over the number of rows."
 
 
 # Exercise 4
@@ -241,8 +229,8 @@ def _nucleus(probs: Tensor, n: int, scaled: bool = True) -> Tensor:
 
 
 @checker
-def nucleus(attempt: Attempt) -> str:
-    """Keep the fewest tokens that hold at least `p` of the chance, and scale them to 1."""
+def nucleus_probs(attempt: Attempt) -> str:
+    """Keep the fewest tokens whose probabilities sum to at least `p`, and rescale them."""
     probs, p = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]), 0.58
     want = _nucleus(probs, 2)
     got = attempt(probs, p)
@@ -258,11 +246,11 @@ def nucleus(attempt: Attempt) -> str:
         ),
         (
             _nucleus(probs, 2, scaled=False),
-            "the right tokens, but they hold 0.7. Scale them to sum to 1.",
+            "the right tokens, but they sum to 0.7. Divide by the sum.",
         ),
         (
             want.sort(descending=True).values,
-            "sorted by chance. Put every chance back where its token stands.",
+            "sorted by probability. Put every probability back at the index of its token.",
         ),
         (
             (worst := probs * (probs < 0.4)) / worst.sum(),
@@ -290,7 +278,7 @@ def nucleus(attempt: Attempt) -> str:
         (
             (w := probs * (probs.cumsum(0) - probs < p)) / w.sum(),
             (
-                "the sum ran over the tokens in the order in which they stand. Sort them first, the"
+                "the sum ran over the tokens in the order of their indices. Sort them first, the"
                 " likeliest in front."
             ),
         ),
@@ -323,9 +311,9 @@ def nucleus(attempt: Attempt) -> str:
 
 
 def _entropy_bits(logits: Tensor, temperature: float) -> float:
-    """Measure how open the choice is at a temperature, in bits, by plain floats."""
-    chances = _chances((logits.double() / temperature).tolist())
-    return -sum(chance * math.log2(chance) for chance in chances if chance)
+    """Measure the entropy at a temperature, in bits, by plain floats."""
+    probs = _softmax((logits.double() / temperature).tolist())
+    return -sum(prob * math.log2(prob) for prob in probs if prob)
 
 
 def _solve(logits: Tensor, bits: float) -> float:
@@ -337,9 +325,21 @@ def _solve(logits: Tensor, bits: float) -> float:
     return low
 
 
+def _judge_range(attempt: Attempt, logits: Tensor) -> None:
+    """Ask for a temperature near one of the ends of the range that the exercise names."""
+    got, want = attempt(logits, 1.3), _solve(logits, 1.3)
+    if abs(_entropy_bits(logits, float(got)) - 1.3) > 0.01:
+        spread = (logits.max() - logits.min()).item()
+        raise Wrong(
+            f"right for logits near each other. Where they are spread over {spread:.3g}, 1.3 bits"
+            f" need a temperature of {want:.3g}, and you returned {float(got):.3g}. Search from"
+            " 0.001 to 1000."
+        )
+
+
 @checker
-def temperature_for(attempt: Attempt) -> str:
-    """Find the temperature at which the choice is open by so many bits."""
+def temperature_for_entropy(attempt: Attempt) -> str:
+    """Find the temperature at which the entropy is so many bits."""
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, 0.5])
     for bits in (1.0, 2.0):
         want = _solve(logits, bits)
@@ -348,16 +348,14 @@ def temperature_for(attempt: Attempt) -> str:
         if not isinstance(got, int | float):
             raise Wrong(f"return one number, the temperature; you returned {describe(got)}.")
         if not got > 0:
-            raise Wrong(
-                f"you returned {got:g}. A temperature that leaves a choice open is above 0."
-            )
+            raise Wrong(f"you returned {got:g}. A temperature is above 0.")
         reached = _entropy_bits(logits, got)
         recognise(
             got,
             (
                 1 / want,
                 (
-                    "that is 1 / temperature: you multiplied the scores by it. The scores are"
+                    "that is 1 / temperature: you multiplied the logits by it. The logits are"
                     " divided by T."
                 ),
             ),
@@ -375,20 +373,15 @@ def temperature_for(attempt: Attempt) -> str:
             ),
         )
         if abs(reached - bits) > 0.01:
-            way = "more" if reached < bits else "less"
+            way = "higher" if reached < bits else "lower"
             raise Wrong(
-                f"at temperature {got:.4g} the choice is open by {reached:.3f} bits, wanted are"
-                f" {bits:g} (to 0.01). It takes {way} heat. A higher temperature always means more"
-                " entropy: halve the interval in which the answer must lie, again and again."
+                f"at temperature {got:.4g} the entropy is {reached:.3f} bits, wanted are {bits:g}"
+                f" (to 0.01). The temperature must be {way}: it raises the entropy. Halve the"
+                " interval in which the answer must lie, again and again."
             )
-    wide = torch.tensor([40.0, 0.0, -20.0])
-    if abs(_entropy_bits(wide, attempt(wide, 1.5)) - 1.5) > 0.01:
-        raise Wrong(
-            "right for scores near each other. For the scores (40, 0, -20) and 1.5 bits the"
-            f" temperature is {_solve(wide, 1.5):.0f}, beyond where you looked: search from 0.01 to"
-            " 1000."
-        )
-    return "right: heat is measured by how open it leaves the choice."
+    for scale in (900.0, 0.0013):
+        _judge_range(attempt, torch.tensor([1.0, 0.0, -0.5]) * scale)
+    return "right: the entropy rises with the temperature, so halving an interval finds it."
 
 
 # Exercise 6
@@ -420,17 +413,20 @@ def _beam_slips(
     )
     forgot = _ranked(beams, steps, n)
     each = (
-        "each beam kept its own best token. All extensions of all beams compete: one beam may have"
-        " two children."
+        "each beam kept its own best token. All extensions of all beams compete: one beam may keep"
+        " two."
     )
     parents = (
         "the scores are right, but a token was appended to the wrong beam. In the flat list of"
-        " totals, place // "
+        " totals, index // "
     )
-    parents += "V is the beam and place % V the token."
+    parents += "V is the beam and index % V the token."
     return [
-        (forgot, "the beams' old scores are forgotten: add them to the new log chances."),
-        (_ranked(beams, scores[:, None] * steps, n), "log chances add up; you multiplied them."),
+        (forgot, "the beams' old scores are forgotten: add them to the new log probabilities."),
+        (
+            _ranked(beams, scores[:, None] * steps, n),
+            "log probabilities add up; you multiplied them.",
+        ),
         (
             _ranked(beams, total, n, largest=False),
             "these are the worst extensions: take the largest totals.",
@@ -447,12 +443,12 @@ def _beam_slips(
             (rows[:, -1:], kept),
             "only the new tokens are returned. Give the whole texts, the old tokens in front.",
         ),
-        ((rows, kept.exp()), "these are chances. Keep the scores as logarithms."),
+        ((rows, kept.exp()), "these are probabilities. Keep the scores as log probabilities."),
     ]
 
 
 def _new_steps(rows: Tensor, beams: Tensor, steps: Tensor) -> Tensor:
-    """Give the log chance of the last token of each row, looked up by the beam that it
+    """Give the log probability of the last token of each row, looked up by the beam that it
     continues."""
     parents = [
         next(k for k in range(len(beams)) if torch.equal(beams[k], row[:-1])) for row in rows
@@ -490,4 +486,4 @@ def beam_step(attempt: Attempt) -> str:
         (torch.tensor([[7, 1], [7, 2]]), torch.tensor([0.5, 0.3]).log()),
         "two beams from one",
     )
-    return "right: all children compete, and a good parent may keep two."
+    return "right: all extensions compete, and a good beam may keep two."

@@ -35,16 +35,16 @@ KNOBS = {
 
 @dataclass(frozen=True)
 class Context:
-    """A place in a text: its last words, its ids, the model's scores for the next token, and which
-    ones may follow."""
+    """A position in a text: its last words, its ids, the model's logits for the next token, and
+    which ones may follow."""
 
     words: str
     ids: Tensor
     logits: Tensor
     possible: Tensor
 
-    def chances(self, **knobs) -> Tensor:
-        """Give the chances of all tokens under these knobs."""
+    def probs(self, **knobs) -> Tensor:
+        """Give the probabilities of all tokens under these settings."""
         return next_token_probs(self.logits, ids=self.ids, **knobs)
 
 
@@ -57,7 +57,7 @@ def knobs(
     `tokens` are the texts of all tokens; the `shown` likeliest of each context are drawn.
     """
     table = {
-        (name, heat): [context.chances(temperature=heat, **knob) for context in contexts]
+        (name, heat): [context.probs(temperature=heat, **knob) for context in contexts]
         for name, knob in KNOBS.items()
         for heat in TEMPERATURES
     }
@@ -72,7 +72,7 @@ def knobs(
 
     pictures = [[draw(name, heat) for heat in TEMPERATURES] for name in KNOBS]
     first = (list(KNOBS).index(start[0]), TEMPERATURES.index(start[1]))
-    return frames.grid(pictures, {"knob": list(KNOBS), "temperature": TEMPERATURES}, start=first)
+    return frames.grid(pictures, {"setting": list(KNOBS), "temperature": TEMPERATURES}, start=first)
 
 
 def _choices(
@@ -97,7 +97,7 @@ def _panel(
 ) -> tuple[str, str]:
     """Draw one context: a bar per token, a tick where it stood without knobs; say how many are
     left."""
-    before = context.chances()
+    before = context.probs()
     order = before.argsort(descending=True)[:shown].tolist()
     marks = f'<text x="0" y="14" font-weight="bold">after “{html.escape(context.words)}”</text>'
     ticks = ""
@@ -118,23 +118,23 @@ def _panel(
     return marks, summary
 
 
-def _row(token: str, chance: float, possible: bool, scale: float, tick: float, y: int) -> str:
+def _row(token: str, prob: float, possible: bool, scale: float, tick: float, y: int) -> str:
     """Draw one token: blue and filled if it can follow, red and hollow if not, crossed out where it
     is ruled out."""
     look = f'fill="{BLUE}"' if possible else f'fill="none" stroke="{RED}" stroke-width="2"'
     out = (
         f' fill="{GREY}" text-decoration="line-through"'
-        if chance == 0
+        if prob == 0
         else ""
         if possible
         else f' fill="{RED}"'
     )
     name = html.escape(token[1:] if token[:1] == " " else f"·{token}")  # a dot: no space before it
-    number = "" if chance == 0 else f"{chance:.0%}" if chance >= 0.0095 else f"{chance:.2%}"
+    number = "" if prob == 0 else f"{prob:.0%}" if prob >= 0.0095 else f"{prob:.2%}"
     return (
         f'<text x="84" y="{y + 12}" text-anchor="end"{out}>{name}</text><rect x="90" y="{y}"'
-        f' width="{scale * chance:.1f}" height="14" {look}/><text'
-        f' x="{max(tick, 90 + scale * chance) + 6:.0f}" y="{y + 12}" font-size="11">{number}</text>'
+        f' width="{scale * prob:.1f}" height="14" {look}/><text'
+        f' x="{max(tick, 90 + scale * prob) + 6:.0f}" y="{y + 12}" font-size="11">{number}</text>'
     )
 
 
@@ -142,7 +142,7 @@ def _row(token: str, chance: float, possible: bool, scale: float, tick: float, y
 # Beams
 # --------------------------------------------------------------------------------------------------
 
-# word -> its chance, and the chances of the words after it
+# word -> its probability, and the probabilities of the words after it
 Tree = Mapping[str, tuple[float, Mapping[str, float]]]
 
 
@@ -154,8 +154,8 @@ def beams(tree: Tree, widths: Sequence[int] = (1, 2, 3)) -> frames.Explorer:
 
 def search(tree: Tree, n_beams: int) -> tuple[list[int], list[tuple[int, int]], list[float]]:
     """Search a tree of two words: the first words that are kept, the texts that are found, and
-    their log chances."""
-    first = torch.tensor([chance for chance, _ in tree.values()]).log()
+    their log probabilities."""
+    first = torch.tensor([prob for prob, _ in tree.values()]).log()
     second = torch.tensor([list(after.values()) for _, after in tree.values()]).log()
     kept, scores = best_extensions(
         torch.empty(1, 0, dtype=torch.long), torch.zeros(1), first[None], n_beams
@@ -168,18 +168,18 @@ def _searched(tree: Tree, n_beams: int) -> str:
     """Draw the tree; the texts that the search never looked at are pale."""
     kept, found, _ = search(tree, n_beams)
     marks, y, told = "", 26, ""
-    for i, (word, (chance, after)) in enumerate(tree.items()):
+    for i, (word, (prob, after)) in enumerate(tree.items()):
         middle, alive = y + 24 * (len(after) - 1) / 2, i in kept
         marks += _edge(14, 26 + 36 * len(tree), 150, middle, alive)
-        marks += _word(156, middle, f"{word} {chance:g}", alive, alive)
+        marks += _word(156, middle, f"{word} {prob:g}", alive, alive)
         for j, (following, share) in enumerate(after.items()):
             best = (i, j) in found[:1]
             marks += _edge(250, middle, 340, y, (i, j) in found) + _word(
                 346, y, f"{following} {share:g}", alive, best
             )
-            total = f"{chance:g} × {share:g} = {chance * share:.3g}"
+            total = f"{prob:g} × {share:g} = {prob * share:.3g}"
             marks += _word(470, y, total if alive else "", alive, best)
-            told = f"{word} {following}, with {chance * share:.2f}" if best else told
+            told = f"{word} {following}, with {prob * share:.2f}" if best else told
             y += 24
         y += 12
     height = y - 14
@@ -233,9 +233,7 @@ def tales(
 
     table = [[draw(i, roll) for roll in range(rolls)] for i in range(len(temperatures))]
     labels = [f"{roll + 1}" for roll in range(rolls)]
-    return frames.grid(
-        table, {"temperature": temperatures, "roll of the dice": labels}, start=start
-    )
+    return frames.grid(table, {"temperature": temperatures, "sample": labels}, start=start)
 
 
 def _column(name: str, told: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures of lesson 08: the stream through the blocks, one reading step by step, where the
+"""Figures of lesson 08: the residual stream through the blocks, one reading step by step, where the
 parameters are."""
 
 import html
@@ -23,12 +23,12 @@ PALE = "#c9c9c9"
 
 
 def drawing(n_layers: int = 1) -> HTML:
-    """Draw the way of the tokens through a GPT-2: a stream from left to right; every layer reads it
-    and adds to it."""
+    """Draw the way of the tokens through a GPT-2: a residual stream from left to right; every layer
+    reads it and adds to it."""
     label = (
-        "A stream runs from left to right. Tokens enter it through the table and the places. In"
+        "A residual stream runs from left to right. Tokens enter it through the embeddings. In"
         f" each of {n_layers} blocks, attention reads the stream through a norm and adds to it,"
-        " then the MLP does the same. At the end a norm and the table again make scores."
+        " then the MLP does the same. At the end a norm and the tied head make logits."
     )
     return HTML(frames.card(_drawn(n_layers, at=None, label=label)))
 
@@ -39,9 +39,9 @@ def _drawn(
     """Draw the stages; `at` is the one in which we are (those after it are pale), None draws all of
     them plain.
 
-    `said` holds a guess and its chance for each stage so far, to be written below.
+    `said` holds a guess and its probability for each stage so far, to be written below.
     """
-    names = ["table\n+ places", *["attention", "MLP"] * n_layers, "norm,\ntable"]
+    names = ["embed-\ndings", *["attention", "MLP"] * n_layers, "norm,\ntied head"]
     width = STEP * (len(names) + 1) + 20
     done = len(names) if at is None else at
     marks = _line(20, width - 20, STREAM, PALE, 5) + _line(20, 40 + STEP * done, STREAM, GREY, 5)
@@ -55,11 +55,11 @@ def _drawn(
             else BLACK
         )
         marks += _stage(STEP * (i + 1) - 10, name, colour, reads=0 < i < len(names) - 1)
-    for i, (word, chance) in enumerate(said):
-        place = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"'
+    for i, (word, prob) in enumerate(said):
+        where = f'x="{STEP * (i + 1) - 10}" text-anchor="middle"'
         colour = RED if i == done - 1 else BLACK
-        marks += f'<text {place} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
-        marks += f'<text {place} y="178" font-size="11" fill="{colour}">{chance:.0%}</text>'
+        marks += f'<text {where} y="162" font-weight="bold" fill="{colour}">{visible(word)}</text>'
+        marks += f'<text {where} y="178" font-size="11" fill="{colour}">{prob:.0%}</text>'
     height = 184 if said else 146
     return (
         f'<div style="overflow-x:auto"><svg role="img" aria-label="{label}" viewBox="0 0 {width}'
@@ -113,7 +113,7 @@ def _stage(x: float, name: str, colour: str, reads: bool) -> str:
 
 @torch.no_grad()
 def stages(model: GPT2, ids: Sequence[int]) -> list[Float[Tensor, "T C"]]:
-    """Keep the stream as it stands after the tables and after each write: 1 + 2 n_layers
+    """Keep the residual stream after the embeddings and after each write: 1 + 2 n_layers
     tensors."""
     batch = torch.tensor([list(ids)])
     x = model.token_embedding(batch) + model.position_embedding(torch.arange(len(ids)))
@@ -128,8 +128,8 @@ def stages(model: GPT2, ids: Sequence[int]) -> list[Float[Tensor, "T C"]]:
 
 @torch.no_grad()
 def guesses(model: GPT2, stream: Float[Tensor, "T C"], k: int = 5) -> list[tuple[int, float]]:
-    """Ask a half-finished stream for its `k` best next tokens and their chances, as if the model
-    ended here."""
+    """Ask a half-finished stream for its `k` likeliest next tokens and their probabilities, as if
+    the model ended here."""
     best = model.logits(model.norm(stream[None]))[0, -1].softmax(-1).topk(k)
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
@@ -143,12 +143,12 @@ def forward_pass(model: GPT2, tokenizer, text: str) -> Widget:
     ids, L = tokenizer.encode(text), model.settings.n_layers
     kept = stages(model, ids)
     said = [guesses(model, stream)[0] for stream in [*kept, kept[-1]]]
-    best = [(_word(tokenizer, token), chance) for token, chance in said]
+    best = [(_word(tokenizer, token), prob) for token, prob in said]
     pictures = [_step(model, tokenizer, kept, ids, best[: at + 1]) for at in range(2 * L + 2)]
     names = [
-        "tables",
+        "embeddings",
         *(f"block {i // 2 + 1}, {('attention', 'MLP')[i % 2]}" for i in range(2 * L)),
-        "scores",
+        "logits",
     ]
     return frames.slideshow(pictures, names, name="after", start=len(names) - 1, interval=2000)
 
@@ -164,14 +164,14 @@ def _step(
     (T, C), at = kept[0].shape, len(said) - 1
     last = at == len(kept)
     code, shape = {
-        0: ("x = table[ids] + places[:T]", (1, T, C)),
-        len(kept): ("scores = norm(x) @ table.T", (1, T, model.settings.vocab_size)),
+        0: ("x = token_embedding[ids] + position_embedding[:T]", (1, T, C)),
+        len(kept): ("logits = norm(x) @ token_embedding.T", (1, T, model.settings.vocab_size)),
     }.get(at, (f"x = x + {('mlp(norm_2', 'attention(norm_1')[at % 2]}(x))", (1, T, C)))
     told = f"Stage {at + 1} of {len(kept) + 1}. Best guesses so far: "
-    told += ", ".join(f"{word.strip()} at {chance:.0%}" for word, chance in said)
+    told += ", ".join(f"{word.strip()} at {prob:.0%}" for word, prob in said)
     best = guesses(model, kept[min(at, len(kept) - 1)])
-    rows = "".join(_bar(_word(tokenizer, token), chance) for token, chance in best)
-    heading = "Its chances for the next token:" if last else "If it had to guess from here:"
+    rows = "".join(_bar(_word(tokenizer, token), prob) for token, prob in best)
+    heading = "Probabilities of the next token:" if last else "If the model ended here:"
     look = "background:#f0eee8;padding:0 3px"
     tokens = " ".join(
         f'<code style="{look}">{visible(_word(tokenizer, token))}</code>' for token in ids
@@ -194,12 +194,12 @@ def _word(tokenizer, token: int) -> str:
         return f"({raw.hex(' ')})"
 
 
-def _bar(word: str, chance: float) -> str:
-    width = max(1, round(75 * chance))
+def _bar(word: str, prob: float) -> str:
+    width = max(1, round(75 * prob))
     look = f"display:inline-block;height:.8em;width:{width}%;background:{BLUE};margin-right:6px"
     return (
         f'<code style="text-align:right">{visible(word)}</code>'
-        f'<span><span style="{look}"></span>{chance:.0%}</span>'
+        f'<span><span style="{look}"></span>{prob:.0%}</span>'
     )
 
 
@@ -216,7 +216,13 @@ def visible(token: str) -> str:
 # Where the parameters are
 # --------------------------------------------------------------------------------------------------
 
-PARTS = {"token table": ORANGE, "places": SKY, "attention": BLUE, "MLP": GREEN, "norms": GREY}
+PARTS = {
+    "token embedding": ORANGE,
+    "position embedding": SKY,
+    "attention": BLUE,
+    "MLP": GREEN,
+    "norms": GREY,
+}
 NAMED = {
     (s.n_layers, s.d_model): name
     for name, s in {
@@ -232,15 +238,15 @@ def parts(settings: GPT2Settings) -> dict[str, int]:
     """Count the parameters of a GPT-2 part by part, by formula.
 
     >>> parts(GPT2Settings(vocab_size=10, max_seq_len=4, d_model=2, n_layers=1, n_heads=1))
-    {'token table': 20, 'places': 8, 'attention': 24, 'MLP': 42, 'norms': 12}
+    {'token embedding': 20, 'position embedding': 8, 'attention': 24, 'MLP': 42, 'norms': 12}
     """
     V, T, C, L, F = (
         getattr(settings, name)
         for name in ("vocab_size", "max_seq_len", "d_model", "n_layers", "d_ff")
     )
     return {
-        "token table": V * C,
-        "places": T * C,
+        "token embedding": V * C,
+        "position embedding": T * C,
         "attention": L * (4 * C * C + 4 * C),
         "MLP": L * (2 * C * F + F + C),
         "norms": L * 4 * C + 2 * C,
@@ -281,10 +287,10 @@ def _budget(settings: GPT2Settings) -> str:
         f'<div role="img" aria-label="Shares of the parameters: {told}." '
         'style="display:flex;height:1.6em;margin:8px'
         f' 0;border-radius:4px;overflow:hidden">{bar}</div>'
-        f'<div style="display:grid;grid-template-columns:9em 9em 4em;gap:0 12px">{rows}</div>'
+        f'<div style="display:grid;grid-template-columns:11em 9em 4em;gap:0 12px">{rows}</div>'
         f'<div style="margin-top:6px">Memory: {memory(4 * total)} to use it in float32, '
-        f"{memory(16 * total)} to train it with AdamW (weights, slopes and two running"
-        " averages).</div>"
+        f"{memory(16 * total)} to train it with AdamW (weights, gradients and two running"
+        " averages), and the activations come on top.</div>"
     )
 
 

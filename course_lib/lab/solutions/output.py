@@ -8,31 +8,33 @@ from torch import Tensor
 from course_lib.training.objectives import log_softmax
 
 
-def stable_softmax_solution(scores: Tensor) -> Tensor:
-    powers = (scores - scores.amax(-1, keepdim=True)).exp()
-    return powers / powers.sum(-1, keepdim=True)
+def stable_softmax_solution(logits: Tensor) -> Tensor:
+    exponentials = (logits - logits.amax(-1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True)
 
 
-def surprises_solution(logits: Tensor, targets: Tensor) -> Tensor:
+def token_losses_solution(logits: Tensor, targets: Tensor) -> Tensor:
     return -log_softmax(logits)[torch.arange(len(targets)), targets]
 
 
-def perplexity_and_bits_solution(chances: list[float], text: str) -> tuple[float, float]:
-    bits = sum(-math.log2(chance) for chance in chances)
-    return 2 ** (bits / len(chances)), bits / len(text.encode())
+def logit_gradient_solution(logits: Tensor, targets: Tensor) -> Tensor:
+    gradient = logits.softmax(-1)
+    gradient[torch.arange(len(targets)), targets] -= 1
+    return gradient / len(targets)
 
 
-def nucleus_solution(probs: Tensor, p: float) -> Tensor:
+def nucleus_probs_solution(probs: Tensor, p: float) -> Tensor:
     best, order = probs.sort(descending=True)
     kept = best * (best.cumsum(0) - best < p)
     return torch.zeros_like(probs).scatter(0, order, kept) / kept.sum()
 
 
-def temperature_for_solution(logits: Tensor, bits: float) -> float:
+def temperature_for_entropy_solution(logits: Tensor, bits: float) -> float:
     low, high = 1e-3, 1e3
     for _ in range(60):
         middle = (low * high) ** 0.5
-        entropy = torch.special.entr((logits / middle).softmax(-1)).sum() / math.log(2)
+        probs = (logits / middle).softmax(-1)
+        entropy = torch.special.entr(probs).sum() / math.log(2)
         low, high = (middle, high) if entropy < bits else (low, middle)
     return high
 

@@ -7,20 +7,19 @@ from torch import Tensor, nn
 from course_lib.models.gpt2 import GPT2
 
 
-def block_solution(x: Tensor, norm_1, attention, norm_2, mlp) -> Tensor:
+def transformer_block_solution(x: Tensor, norm_1, attention, norm_2, mlp) -> Tensor:
     x = x + attention(norm_1(x))
     return x + mlp(norm_2(x))
 
 
-def start_weights_solution(model: GPT2) -> None:
+def init_weights_solution(model: GPT2) -> None:
+    n_writes = 2 * model.settings.n_layers
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 2:
             writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
-            nn.init.normal_(
-                parameter, std=0.02 / (2 * model.settings.n_layers) ** 0.5 if writes else 0.02
-            )
+            nn.init.normal_(parameter, std=0.02 / n_writes**0.5 if writes else 0.02)
 
 
 def n_parameters_solution(V: int, T: int, C: int, L: int) -> int:
@@ -51,10 +50,11 @@ def from_hf_solution(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def learn_by_heart_solution(model: nn.Module, rows: Tensor, steps: int, lr: float) -> list[float]:
+def overfit_batch_solution(model: nn.Module, rows: Tensor, steps: int, lr: float) -> list[float]:
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
     for _ in range(steps):
-        loss = F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+        logits = model(rows[:, :-1])
+        loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

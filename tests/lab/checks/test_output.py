@@ -40,22 +40,29 @@ def by_chance(logits, targets):
     return -logits.softmax(-1)[range(len(targets)), targets].log()
 
 
-# Two measures
+# The gradient
 # --------------------------------------------------------------------------------------------------
 
 
-def measures(chances, text):
-    bits = sum(-math.log2(chance) for chance in chances)
-    return 2 ** (bits / len(chances)), bits / len(text.encode())
+def gradient(logits, targets):
+    one_hot = torch.nn.functional.one_hot(targets, logits.shape[-1])
+    return (logits.softmax(-1) - one_hot) / len(targets)
 
 
-def measures_in_nats(chances, text):
-    nats = -math.log(math.prod(chances))
-    return math.exp(nats / len(chances)), nats / math.log(2) / len(text.encode())
+def by_autograd(logits, targets):
+    logits = logits.clone().requires_grad_()
+    torch.nn.functional.cross_entropy(logits, targets).backward()
+    return logits.grad
 
 
-def bits_of(chances):
-    return sum(-math.log2(chance) for chance in chances)
+def by_torch_func(logits, targets):
+    return torch.func.grad(lambda z: surprises(z, targets).mean())(logits)
+
+
+def all_targets_from_all_rows(logits, targets):
+    probs = logits.softmax(-1)
+    probs[:, targets] -= 1
+    return probs / len(targets)
 
 
 # The nucleus
@@ -157,6 +164,14 @@ def last_step_scores(beams, scores, steps, n):
     return step(beams, scores, steps, n)[0], steps.flatten()[best]
 
 
+def by_column(logits, targets):
+    return (logits.softmax(0) - torch.eye(logits.shape[1])[targets]) / len(targets)
+
+
+def overflowing_gradient(logits, targets):
+    return (naive(logits) - torch.eye(logits.shape[1])[targets]) / len(targets)
+
+
 CASES = {
     check.stable_softmax: Case(
         solution=softmax,
@@ -172,13 +187,13 @@ CASES = {
             (lambda scores: (scores - scores.mean(-1, keepdim=True)).exp(), "expected"),
             (lambda scores: naive(scores, axis=0), "your columns sum to 1"),
             (lambda scores: scores.exp() / scores.exp().sum(), "all six numbers together"),
-            (lambda scores: softmax(scores).log(), "logarithms of chances"),
+            (lambda scores: softmax(scores).log(), "these are log probabilities"),
             (lambda scores: scores.exp(), "Divide each row by its sum"),
             (lambda scores: (scores - scores.amax(-1, keepdim=True)).exp(), "do not sum to 1 yet"),
-            (lambda scores: softmax(scores.nan_to_num(neginf=0.0)), "one score is -inf"),
+            (lambda scores: softmax(scores.nan_to_num(neginf=0.0)), "one logit is -inf"),
         ],
     ),
-    check.surprises: Case(
+    check.token_losses: Case(
         solution=surprises,
         skeleton=skeleton_2,
         also_right=[
@@ -189,70 +204,50 @@ CASES = {
             lambda logits, targets: -logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1),
         ],
         wrong=[
-            (by_chance, "Do not go through the chance"),
-            (lambda x, t: x.softmax(-1)[range(len(t)), t], "these are the chances of the targets"),
+            (by_chance, "Do not go through the probability"),
+            (
+                lambda x, t: x.softmax(-1)[range(len(t)), t],
+                "these are the probabilities of the targets",
+            ),
             (lambda x, t: -surprises(x, t), "the sign is missing"),
             (lambda x, t: surprises(x, t) / math.log(2), "these are bits"),
             (lambda x, t: surprises(x, t).mean(), "that is the mean"),
             (lambda x, t: surprises(x, t).sum(), "that is the sum"),
             (lambda x, t: -x[range(len(t)), t], "logsumexp of each row is missing"),
-            (lambda x, t: -x.log_softmax(-1).sum(-1), "Only the one that really came counts"),
+            (lambda x, t: -x.log_softmax(-1).sum(-1), "Only the target counts"),
             (lambda x, t: -x.log_softmax(-1)[:, t], "Row t belongs to target t alone"),
             (lambda x, t: -x.log_softmax(0)[range(len(t)), t], "ran down the columns"),
         ],
     ),
-    check.perplexity_and_bits: Case(
-        solution=measures,
+    check.logit_gradient: Case(
+        solution=gradient,
         skeleton=skeleton_2,
-        also_right=[measures_in_nats, lambda chances, text: list(measures(chances, text))],
+        also_right=[by_autograd, by_torch_func, lambda x, t: gradient(x.double(), t)],
         wrong=[
-            (
-                lambda c, text: (measures(c, text)[0], bits_of(c) / len(text)),
-                "you divided by 8 characters",
-            ),
-            (lambda c, text: measures(c, text)[::-1], "the wrong way round"),
-            (
-                lambda c, text: (2 ** measures(c, text)[1], measures(c, text)[1]),
-                "that is a perplexity per byte",
-            ),
-            (
-                lambda c, text: (math.exp(bits_of(c) / len(c)), measures(c, text)[1]),
-                "bits were raised with base e",
-            ),
-            (
-                lambda c, text: (2 ** (bits_of(c) / len(c) * math.log(2)), 0.0),
-                "nats were raised with base 2",
-            ),
-            (lambda c, text: (bits_of(c) / len(c), 0.0), "mean surprise in bits"),
-            (lambda c, text: (bits_of(c) / len(c) * math.log(2), 0.0), "mean surprise in nats"),
-            (
-                lambda c, text: (sum(1 / x for x in c) / len(c), 0.0),
-                "Average the surprises, then raise",
-            ),
-            (lambda c, text: (len(c) / sum(c), 0.0), "you averaged the chances"),
-            (lambda c, text: (measures(c, text)[0], bits_of(c) / len(c)), "that is bits per token"),
-            (
-                lambda c, text: (measures(c, text)[0], measures(c, text)[1] * math.log(2)),
-                "nats per byte",
-            ),
-            (
-                lambda c, text: (measures(c, text)[0], 8 * measures(c, text)[1]),
-                "eight times too much",
-            ),
-            (lambda c, text: measures(c, text)[0], "return two numbers"),
+            (lambda x, t: gradient(x, t) * len(t), "that is the gradient of the summed loss"),
+            (lambda x, t: -gradient(x, t), "the sign is the other way round"),
+            (lambda x, t: -gradient(x, t) * len(t), "and the mean over T rows is missing"),
+            (lambda x, t: x.softmax(-1), "these are the probabilities"),
+            (lambda x, t: x.softmax(-1) / len(t), "these are the probabilities over T"),
+            (lambda x, t: gradient(x, t) / x.shape[1], "averaged over all T x V"),
+            (lambda x, t: gradient(x, t).sum(0), "you added up the rows"),
+            (lambda x, t: x - torch.eye(x.shape[1])[t], "softmax is missing"),
+            (by_column, "ran down the columns"),
+            (all_targets_from_all_rows, "the gradient for three rows"),
+            (overflowing_gradient, "logits near 1000 give NaN"),
         ],
     ),
-    check.nucleus: Case(
+    check.nucleus_probs: Case(
         solution=nucleus,
         skeleton=skeleton_2,
         also_right=[nucleus_by_loop, lambda probs, p: next_token_probs(probs.log(), top_p=p)],
         wrong=[
             (lambda probs, p: nucleus(probs, p, inclusive=False), "was thrown away"),
-            (lambda probs, p: nucleus(probs, p, scale=False), "Scale them to sum to 1"),
-            (lambda probs, p: nucleus(probs, p, back=False), "Put every chance back"),
+            (lambda probs, p: nucleus(probs, p, scale=False), "Divide by the sum"),
+            (lambda probs, p: nucleus(probs, p, back=False), "Put every probability back"),
             (lambda probs, p: nucleus(probs, p, at_least=False), "exactly 0.75"),
             (lambda probs, p: nucleus(probs, p, descending=False), "wrong end"),
-            (unsorted_nucleus, "in the order in which they stand"),
+            (unsorted_nucleus, "in the order of their indices"),
             (
                 lambda probs, p: scaled(probs * (probs >= p)).nan_to_num() * 0,
                 "not a bar for a single token",
@@ -261,7 +256,7 @@ CASES = {
             (lambda probs, p: probs, "nothing is ruled out"),
         ],
     ),
-    check.temperature_for: Case(
+    check.temperature_for_entropy: Case(
         solution=temperature,
         skeleton=skeleton_2,
         also_right=[temperature_by_steps],
@@ -272,11 +267,15 @@ CASES = {
                 lambda logits, bits: temperature(logits, bits * math.log(2)),
                 "you took bits for nats",
             ),
-            (lambda logits, bits: 1.0, "It takes less heat"),
-            (lambda logits, bits: 0.2, "It takes more heat"),
+            (lambda logits, bits: 1.0, "must be lower"),
+            (lambda logits, bits: 0.2, "must be higher"),
             (lambda logits, bits: 0.0, "is above 0"),
             (lambda logits, bits: 2**bits, "number of equally likely tokens"),
-            (lambda logits, bits: temperature(logits, bits, high=10.0), "beyond where you looked"),
+            (
+                lambda logits, bits: temperature(logits, bits, high=500.0),
+                "Search from 0.001 to 1000",
+            ),
+            (lambda logits, bits: temperature(logits, bits, low=2e-3), "Search from 0.001 to 1000"),
             (lambda logits, bits: logits.softmax(-1), "return one number"),
         ],
     ),
@@ -306,7 +305,7 @@ CASES = {
             ),
             (
                 lambda b, s, x, n: (step(b, s, x, n)[0], step(b, s, x, n)[1].exp()),
-                "Keep the scores as logarithms",
+                "Keep the scores as log probabilities",
             ),
             (lambda b, s, x, n: tuple(part.flip(0) for part in step(b, s, x, n)), "best first"),
             (lambda b, s, x, n: step(b, s, x, n)[0], "return two tensors"),

@@ -1,11 +1,14 @@
 """The checkers of lesson 08 know right answers, the untouched skeleton, and the typical wrong
 answers."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from course_lib.lab.checks import transformer as check
+from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_weights import gpt2_from_hf
 from tests.lab.checks.cases import Case, tests_of
 
@@ -16,6 +19,10 @@ from tests.lab.checks.cases import Case, tests_of
 def block(x, norm_1, attention, norm_2, mlp):
     x = x + attention(norm_1(x))
     return x + mlp(norm_2(x))
+
+
+def block_in_float64(x, *parts):
+    return block(x.double(), *parts)
 
 
 def block_in_one_sum(x, norm_1, attention, norm_2, mlp):
@@ -105,6 +112,11 @@ def count_part_by_part(V, T, C, L):
     return (V + T) * C + L * (attention + mlp + 2 * 2 * C) + 2 * C
 
 
+def count_a_model(V, T, C, L):
+    model = GPT2(GPT2Settings(V, T, C, L, n_heads=1))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 # Hugging Face's names
 # -------------------------------------------------------------------------------------------------
 
@@ -147,11 +159,11 @@ def without_biases(theirs):
     }
 
 
-# By heart
+# One batch
 # --------------------------------------------------------------------------------------------------
 
 
-def by_heart(
+def overfit(
     model,
     rows,
     steps,
@@ -161,11 +173,15 @@ def by_heart(
     zero=True,
     step=True,
     keep=lambda loss: loss.item(),
+    kind=torch.optim.AdamW,
+    remade=False,
     reduction="mean",
     give=lambda losses: losses,
 ):
-    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    optimizer, losses = kind(model.parameters(), lr=lr), []
     for _ in range(steps):
+        if remade:
+            optimizer = kind(model.parameters(), lr=lr)
         scores = model(rows[:, inputs])
         loss = F.cross_entropy(
             scores.flatten(0, 1), rows[:, targets].flatten(), reduction=reduction
@@ -179,7 +195,7 @@ def by_heart(
     return give(losses)
 
 
-def by_heart_otherwise(model, rows, steps, lr):
+def overfit_otherwise(model, rows, steps, lr):
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr), []
     while len(losses) < steps:
         log_probs = model(rows)[:, :-1].log_softmax(-1)
@@ -191,13 +207,74 @@ def by_heart_otherwise(model, rows, steps, lr):
     return losses
 
 
+def only_with_prefix(theirs):
+    return translated({name: x for name, x in theirs.items() if name.startswith("transformer.")})
+
+
+def without_twelve_letters(theirs):
+    return translated({name[12:]: x for name, x in theirs.items() if name != "lm_head.weight"})
+
+
+def _batch_loss(model, rows):
+    return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
+
+
+def cleared_after_backward(model, rows, steps, lr):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss = _batch_loss(model, rows)
+        loss.backward()
+        optimizer.zero_grad()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def without_backward(model, rows, steps, lr):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        losses.append(_batch_loss(model, rows).item())
+        optimizer.step()
+    return losses
+
+
+def loss_after_the_step(model, rows, steps, lr):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        _batch_loss(model, rows).backward()
+        optimizer.step()
+        losses.append(_batch_loss(model, rows).item())
+    return losses
+
+
+def optimizer_of_a_copy(model, rows, steps, lr):
+    optimizer, losses = torch.optim.AdamW(copy.deepcopy(model).parameters(), lr=lr), []
+    for _ in range(steps):
+        loss = _batch_loss(model, rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def same_loss_each_time(model, rows, steps, lr):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    loss = _batch_loss(model, rows)
+    loss.backward()
+    for _ in range(steps):
+        optimizer.step()
+    return [loss.item()] * steps
+
+
 CASES = {
-    check.block: Case(
+    check.transformer_block: Case(
         solution=block,
         skeleton=lambda x, norm_1, attention, norm_2, mlp: ...,
-        also_right=[block_in_one_sum],
+        also_right=[block_in_one_sum, block_in_float64],
         wrong=[
-            (lambda x, n1, a, n2, m: m(n2(a(n1(x)))), "the stream is lost"),
+            (lambda x, n1, a, n2, m: m(n2(a(n1(x)))), "the residual stream is lost"),
             (lambda x, n1, a, n2, m: m(n2(x + a(n1(x)))), "what the MLP writes"),
             (lambda x, n1, a, n2, m: x + a(n1(x)), "has not read and written yet"),
             (lambda x, n1, a, n2, m: x + m(n2(a(n1(x)))), "the MLP alone has added"),
@@ -209,9 +286,12 @@ CASES = {
             (normed_stream, "you normed the stream itself and went on"),
             (post_norm, "that is post-norm"),
             (lambda x, n1, a, n2, m: x, "block's output for a stream"),
+            (lambda x, n1, a, n2, m: block(x, n2, a, n1, m), "have changed places"),
+            (lambda x, n1, a, n2, m: x + m(n2(x + a(n1(x)))), "added to the x that came in"),
+            (lambda x, n1, a, n2, m: block(x, lambda t: t, a, n2, m), "attention reads the stream"),
         ],
     ),
-    check.start_weights: Case(
+    check.init_weights: Case(
         solution=init,
         skeleton=lambda model: ...,
         also_right=[init_by_module],
@@ -222,15 +302,15 @@ CASES = {
             (lambda m: init(m, shrink=lambda L: (2 * L) ** 0.5), "you multiplied"),
             (
                 lambda m: init(m, names=("attention.qkv.weight", "mlp.up.weight")),
-                "attention.qkv and mlp.up have a",
+                "attention.qkv.weight has a standard deviation",
             ),
-            (init_and_norms, "the weights of the norms have changed"),
-            (init_without_biases, "biases must start at 0"),
+            (init_and_norms, "The weights of the norms stay at 1"),
+            (init_without_biases, "biases must become 0"),
             (changed_copies, "no matrix has changed"),
             (lambda m: init(m, draw=nn.init.constant_), "draw them at random"),
             (
                 lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, -s * 3**0.5, s * 3**0.5)),
-                "that is uniform",
+                "as if it were uniform",
             ),
             (
                 lambda m: init(m, draw=lambda p, s: nn.init.uniform_(p, 0, s)),
@@ -238,39 +318,48 @@ CASES = {
             ),
             (
                 lambda m: init(m, draw=lambda p, s: p.data.normal_(0, 50 * s)),
-                "two tables have a standard deviation",
+                "token_embedding.weight has a standard deviation",
             ),
         ],
     ),
     check.n_parameters: Case(
         solution=count,
         skeleton=lambda V, T, C, L: ...,
-        also_right=[count_part_by_part],
+        also_right=[count_part_by_part, count_a_model],
         wrong=[
-            (lambda V, T, C, L: count(V, T, C, L, table=2), "a table for the output"),
-            (lambda V, T, C, L: count(V, T, C, L, places=0), "the table of places"),
-            (lambda V, T, C, L: count(V, T, C, L, table=0), "the table of tokens"),
+            (lambda V, T, C, L: count(V, T, C, L, table=2), "a matrix for the head"),
+            (lambda V, T, C, L: count(V, T, C, L, places=0), "the position embedding is missing"),
+            (lambda V, T, C, L: count(V, T, C, L, table=0), "the token embedding is missing"),
             (lambda V, T, C, L: count(V, T, C, L, last=0), "after the last block"),
-            (lambda V, T, C, L: count(V, T, C, L, biases=0), "the biases are missing"),
-            (lambda V, T, C, L: count(V, T, C, L, norms=0), "the norms of the blocks"),
+            (
+                lambda V, T, C, L: count(V, T, C, L, biases=0),
+                "the biases of the four matrices are missing",
+            ),
+            (
+                lambda V, T, C, L: count(V, T, C, L, norms=0),
+                "as if a block's two norms were missing",
+            ),
             (
                 lambda V, T, C, L: count(V, T, C, L, norms=0, last=0),
                 "two in each block and one at the end",
             ),
-            (lambda V, T, C, L: count(V, T, C, L, norms=0.5), "one norm per block"),
+            (lambda V, T, C, L: count(V, T, C, L, norms=0.5), "2C a layer too few"),
+            (lambda V, T, C, L: count(V, T, C, L, norms=0.5, last=0.5), "without their biases"),
+            (lambda V, T, C, L: count(V, T, C, L, last=0.5), "C too few: the norm"),
+            (lambda V, T, C, L: count(V, T, C, L, table=2) + V, "has no bias"),
             (lambda V, T, C, L: count(V, T, C, L) - L * (C * C + C), "attention's `out`"),
             (
                 lambda V, T, C, L: count(V, T, C, L, biases=0, norms=0, last=0),
                 "the matrices are all there",
             ),
             (lambda V, T, C, L: count(V, T, C, L, blocks=1), "that is one block"),
-            (lambda V, T, C, L: 12 * L * C * C, "the parameters for V = 11"),
+            (lambda V, T, C, L: 12 * L * C * C, "the parameters for V = 97"),
         ],
     ),
     check.from_hf: Case(
         solution=translated,
         skeleton=lambda theirs: ...,
-        also_right=[gpt2_from_hf],
+        also_right=[gpt2_from_hf, lambda theirs: dict(sorted(translated(theirs).items()))],
         wrong=[
             (lambda t: translated(t, turn=lambda name, x: x), "input x output"),
             (
@@ -292,11 +381,13 @@ CASES = {
                 ),
                 "input x output",
             ),
-            (lambda t: translated(t, head=True), "the token table once more"),
+            (lambda t: translated(t, head=True), "the token embedding once more"),
             (lambda t: translated(t, prefix=""), "the prefix"),
             (lambda t: translated(t, blocks="h."), "`h` is called `blocks`"),
             (without_biases, "11 weights are missing"),
-            (lambda t: list(translated(t).items()), "the weights under our names"),
+            (only_with_prefix, "no name has the prefix"),
+            (without_twelve_letters, "no name has the prefix"),
+            (lambda t: list(translated(t).items()), "return a dict"),
             (
                 lambda t: translated(
                     t,
@@ -308,36 +399,51 @@ CASES = {
             ),
         ],
     ),
-    check.learn_by_heart: Case(
-        solution=by_heart,
+    check.overfit_batch: Case(
+        solution=overfit,
         skeleton=lambda model, rows, steps, lr: ...,
-        also_right=[by_heart_otherwise],
+        also_right=[
+            overfit_otherwise,
+            lambda *a: torch.tensor(overfit(*a)),
+            lambda *a: tuple(overfit(*a)),
+        ],
         wrong=[
             (
-                lambda m, r, s, lr: by_heart(m, r, s, lr, slice(None), slice(None)),
+                lambda m, r, s, lr: overfit(m, r, s, lr, slice(None), slice(None)),
                 "the targets are the inputs",
             ),
             (
-                lambda m, r, s, lr: by_heart(m, r, s, lr, targets=slice(None, -1)),
+                lambda m, r, s, lr: overfit(m, r, s, lr, targets=slice(None, -1)),
                 "the targets are the inputs",
             ),
             (
-                lambda m, r, s, lr: by_heart(m, r, s, lr, slice(1, None), slice(None, -1)),
+                lambda m, r, s, lr: overfit(m, r, s, lr, slice(1, None), slice(None, -1)),
                 "one *before* the inputs",
             ),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, zero=False), "zero_grad() is missing"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, step=False), "optimizer.step() is missing"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, zero=False), "zero_grad() is missing"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, step=False), "optimizer.step() is missing"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, remade=True), "made anew at each step"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, kind=torch.optim.SGD), "plain SGD"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, kind=torch.optim.Adam), "of AdamW at lr"),
+            (lambda m, r, s, lr: overfit(copy.deepcopy(m), r, s, lr), "Did you train a copy"),
+            (cleared_after_backward, "step() finds no gradients"),
+            (without_backward, "step() finds no gradients"),
+            (loss_after_the_step, "the one after the first step"),
+            (optimizer_of_a_copy, "other parameters than this model's"),
+            (same_loss_each_time, "Is each loss computed anew"),
+            (lambda m, r, s, lr: {"losses": overfit(m, r, s, lr)}, "return the list of losses"),
             (
-                lambda m, r, s, lr: by_heart(m, r, s, lr, keep=lambda loss: loss),
+                lambda m, r, s, lr: overfit(m, r, s, lr, keep=lambda loss: loss),
                 "hold on to their whole history",
             ),
             (
-                lambda m, r, s, lr: by_heart(m, r, s, lr, give=lambda losses: losses[-1]),
+                lambda m, r, s, lr: overfit(m, r, s, lr, give=lambda losses: losses[-1]),
                 "one loss came back",
             ),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr, reduction="sum"), "sums over all tokens"),
-            (lambda m, r, s, lr: by_heart(m, r, s - 1, lr), "the losses of 12 steps"),
-            (lambda m, r, s, lr: by_heart(m, r, s, lr / 10), "the losses of 12 steps"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, reduction="sum"), "is a sum over all tokens"),
+            (lambda m, r, s, lr: overfit(m, r, s - 1, lr), "the losses of 12 steps"),
+            (lambda m, r, s, lr: overfit(m, r, s, 1e-3), "lr is not used"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr / 5), "the losses of 12 steps"),
         ],
     ),
 }

@@ -1,4 +1,4 @@
-"""The figures of lesson 09 show the chances, the beams and the faults that they claim to show."""
+"""The figures of lesson 09 show the probabilities, the beams and the faults that they claim to show."""
 
 import html
 import itertools
@@ -40,7 +40,7 @@ def frames_of(widget) -> dict[tuple[str, float], str]:
     }
 
 
-def test_knobs_draws_the_chances_of_the_library():
+def test_knobs_draws_the_probabilities_of_the_library():
     widget = explore.knobs(contexts(), TOKENS, start=("top-k 3", 1.5), shown=4)
     drawn = frames_of(widget)
     assert len(drawn) == len(explore.KNOBS) * len(explore.TEMPERATURES)
@@ -56,7 +56,7 @@ def test_knobs_draws_the_chances_of_the_library():
             assert told in html.unescape(re.search('aria-label="([^"]*)"', frame)[1])
 
 
-def test_bars_are_as_long_as_the_chances():
+def test_bars_are_as_long_as_the_probabilities():
     frame = frames_of(explore.knobs(contexts(), TOKENS, start=("none", 1.0), shown=4))["none", 1.0]
     widths = [float(width) for width in re.findall(r'<rect x="90" y="\d+" width="([\d.]+)"', frame)]
     for bars, context in zip((widths[:4], widths[4:]), contexts(), strict=True):
@@ -75,7 +75,7 @@ def test_what_is_ruled_out_is_crossed_out_and_what_is_impossible_is_hollow():
 
 
 def test_beams_find_more_with_width_and_all_of_them_the_best():
-    best = max((chance * share, (i, j)) for i, (chance, after) in enumerate(TREE.values())
+    best = max((prob * share, (i, j)) for i, (prob, after) in enumerate(TREE.values())
                for j, share in enumerate(after.values()))  # fmt: skip
     found = [explore.search(TREE, n) for n in (1, 2, 3, 9)]
     assert found[0][1] == [(0, 0)] and math.exp(found[0][2][0]) == pytest.approx(0.2)

@@ -36,8 +36,8 @@ def test_the_last_stage_says_what_the_model_says(model):
     best = model(torch.tensor([ids]))[0, -1].softmax(-1).topk(5)
     assert len(kept) == 5
     assert [token for token, _ in explore.guesses(model, kept[-1])] == best.indices.tolist()
-    chances = [chance for _, chance in explore.guesses(model, kept[-1])]
-    assert chances == pytest.approx(best.values.tolist())
+    probs = [prob for _, prob in explore.guesses(model, kept[-1])]
+    assert probs == pytest.approx(best.values.tolist())
 
 
 def test_the_reading_has_a_frame_for_each_stage_and_tells_the_way(model):
