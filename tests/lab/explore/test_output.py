@@ -1,4 +1,5 @@
-"""The figures of lesson 09 show the probabilities, the beams and the faults that they claim to show."""
+"""The figures of lesson 09 show the probabilities, the beams and the faults that they claim to
+show."""
 
 import html
 import itertools
