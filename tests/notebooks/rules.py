@@ -236,7 +236,7 @@ def has_the_right_length(lesson: Lesson) -> list[str]:
     prose = "\n".join(without_code(cell.source) for cell in lesson.prose)
     counts = {
         "cells": len(lesson.notebook.cells),
-        "words": len(re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"<[^>]*>", " ", prose))),
+        "words": len(re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"<[^>]*>|\]\([^)]*\)", " ", prose))),
         "exercises": len(lesson.tagged("exercise")),
         "predictions": prose.count("<summary>Predict first, then open</summary>"),
         "questions": sum(cell.source.count("quiz.choice(") for cell in lesson.code),
@@ -512,8 +512,15 @@ def asserts_say_why(lesson: Lesson) -> list[str]:
     f-string."""
     faults = []
     for cell in lesson.code:
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Assert) and not is_sentence(node.msg):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        named = {  # `told = "..."`, for several asserts of a cell
+            node.targets[0].id: node.value
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in (node for node in nodes if isinstance(node, ast.Assert)):
+            message = named.get(getattr(node.msg, "id", None), node.msg)
+            if not is_sentence(message):
                 faults.append(f"{begins(cell)}: `{ast.unparse(node)[:60]}` says nothing")
     return faults
 
