@@ -1,4 +1,4 @@
-"""The figures of lesson 09 show the probabilities, the beams and the faults that they claim to show."""
+"""The figures of lesson 09 show the probabilities, the beams and the faults that they claim to."""
 
 import html
 import itertools
