@@ -333,6 +333,12 @@ def closes_as_agreed(lesson: Lesson) -> list[str]:
     )
 
 
+def ends_in_the_page_of_progress(lesson: Lesson) -> list[str]:
+    """The last cell shows what its reader has done so far."""
+    last = lesson.notebook.cells[-1]
+    return [] if last.source.startswith("progress.page()") else [f"the last cell is {begins(last)}"]
+
+
 def is_plain_markdown(lesson: Lesson) -> list[str]:
     """No MyST directives or roles, which JupyterLab shows as raw text."""
     faults = []
@@ -687,10 +693,6 @@ RULES: list[Callable[[Lesson], list[str]]] = [
     images_have_alt_text,
     links_resolve,
     is_normalized,
-]
-
-# The stored lessons do not keep these yet: they are tested, and not yet held against the lessons.
-PENDING: tuple[Callable[[Lesson], list[str]], ...] = (
     code_fits_the_page,
     predictions_ask_outside,
     asserts_say_why,
@@ -699,4 +701,5 @@ PENDING: tuple[Callable[[Lesson], list[str]], ...] = (
     speaks_the_fields_language,
     bold_terms_come_back,
     outside_links_are_links,
-)
+    ends_in_the_page_of_progress,
+]
