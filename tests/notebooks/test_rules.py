@@ -198,7 +198,7 @@ BROKEN = {
         ),
     ],
     "has_the_right_length": [
-        lambda cells: cells.extend(code("x = 1") for _ in range(50)),
+        lambda cells: cells.extend(code("x = 1") for _ in range(90)),
         lambda cells: cells.extend(new_markdown_cell("word " * 1100) for _ in range(2)),
         change("Predict first", PREDICT, ""),
         change("quiz.choice", "quiz.choice", "quiz.other"),
