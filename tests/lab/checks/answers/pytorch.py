@@ -368,7 +368,7 @@ ANSWERS = {
             Slip(
                 lambda counts: (counts + 1) / (counts + 1).sum(-1, keepdim=True),
                 "one added to every count",
-                r"\b0(?!\.)\b|zero|smooth|add",
+                r"count of 0|zero|smooth|add",
             ),
             Slip(rows_of_lists, "lists instead of a tensor", r"tensor|list"),
         ],
@@ -400,7 +400,7 @@ ANSWERS = {
             Slip(
                 sum_of_the_first_sequence,
                 "values of the first sequence everywhere",
-                r"batch|sequence|first",
+                r"batch|sequence b|first sequence|of the first",
             ),
             Slip(
                 lambda weights, values: torch.einsum("bts,asc->btc", weights, values),
@@ -421,6 +421,7 @@ ANSWERS = {
                 sum_of_viewed_values,
                 "values viewed where they should be transposed",
                 r"view|reshape|mix|values.*axes",
+                r"channels of",
             ),
             Slip(
                 lambda weights, values: weights.tril() @ values,
@@ -474,12 +475,14 @@ ANSWERS = {
                 r"times w|swap",
             ),
             Slip(
-                gradient_of(lambda dz, w, b, x: (dz * x, dz * b)), "dL/db times b", r"\bb\b|factor"
+                gradient_of(lambda dz, w, b, x: (dz * x, dz * b)),
+                "dL/db times b",
+                r"times b|not b\b|factor",
             ),
             Slip(
                 gradient_of(lambda dz, w, b, x: (dz * w, dz)),
                 "dL/dw times w instead of x",
-                r"\bx\b|times w",
+                r"is x\b|by x\b|times w|not w\b",
             ),
             Slip(
                 gradient_by(lambda z, y: 1 - y),
@@ -487,7 +490,9 @@ ANSWERS = {
                 r"1 ?[-−] ?y|square|tanh",
                 r"forg[eo]t|missing|left out",
             ),
-            Slip(gradient_without_bias, "b left out of z", r"\bb\b|bias|\+ ?b"),
+            Slip(
+                gradient_without_bias, "b left out of z", r"b is|bias|\+ ?b\b|without b|forg[eo]t"
+            ),
             Slip(
                 gradient_by_coarse_differences,
                 "differences over too large a step",
@@ -554,7 +559,7 @@ ANSWERS = {
             Slip(
                 char_loss_without_shift,
                 "every character predicts itself",
-                r"shift|itself|next|itsel|same (id|character)",
+                r"shift|itself|same (id|character)",
             ),
             Slip(
                 char_loss_down_the_columns,
@@ -564,7 +569,8 @@ ANSWERS = {
             Slip(
                 char_loss_by_log_of_softmax,
                 "log of softmax: infinite for large logits",
-                r"log.?softmax|large|thousand|underflow|rounds? to 0|\binf",
+                r"underflow|round\w* to 0|log(arithm)? of 0|log\(0\)|too small|so small",
+                r"overflow|NaN",
             ),
             Slip(
                 char_loss_by_exp,
@@ -603,7 +609,7 @@ ANSWERS = {
             Slip(
                 char_loss_of_average,
                 "bits of the average probability",
-                r"averag\w* (of the )?probabilit|average of|before (the )?averag|mean",
+                r"averag\w* (of )?(the )?probabilit|average of|before (the )?averag|mean",
             ),
             Slip(
                 lambda table, ids: F.cross_entropy(table[ids[:-1]], ids[1:]) * math.log(2),

@@ -346,7 +346,9 @@ ANSWERS = {
                 "softmax of the probabilities",
                 r"softmax|\bexp|logit|0 (must )?stay|stay 0|zero|\blog",
             ),
-            Slip(temperature_by_logarithms, "the logarithm of 0", r"\b0(?!\.)\b|zero|logarithm"),
+            Slip(
+                temperature_by_logarithms, "the logarithm of 0", r"0 has|log\w* of 0|zero|logarithm"
+            ),
             Slip(
                 temperature_without_zeros,
                 "zeros left out",
@@ -358,7 +360,7 @@ ANSWERS = {
             Slip(
                 temperature_of_raised_zeros,
                 "a little added to every probability",
-                r"\b0(?!\.)\b|zero|add",
+                r"0 (must )?stay|zero|add",
             ),
             Slip(
                 temperature_with_running_total,
