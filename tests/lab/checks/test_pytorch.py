@@ -37,9 +37,9 @@ ROWS = Case(
         lambda counts: torch.einsum("rc,r->rc", counts.double(), 1 / counts.sum(1)),
         lambda counts: F.normalize(counts.float(), p=1, dim=-1),
         lambda counts: counts.float().log().softmax(-1),
-        rows_in_place,
     ],
     wrong=[
+        (rows_in_place, "changed its argument `counts`"),
         (lambda counts: counts / counts.sum(-1), "keepdim=True gives shape (n, 1)"),
         (lambda counts: counts / counts.sum(0), "your columns sum to 1"),
         (lambda counts: counts / counts.sum(), "the whole table sums to 1"),
