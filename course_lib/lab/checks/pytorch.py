@@ -58,6 +58,11 @@ ROW_SLIPS: list[Slip] = [
         "you divided by the length of each row as a vector (its squares sum to 1 now). Divide by"
         " its total.",
     ),
+    (
+        lambda counts: _normalized_by_loops(counts + 1),
+        "one was added to every count. Take the counts as they are: a count of 0 must become a"
+        " probability of 0.",
+    ),
 ]
 
 
@@ -93,6 +98,11 @@ def _sum_by_loops(weights: Tensor, values: Tensor) -> Tensor:
     return out
 
 
+def _viewed_as_swapped(values: Tensor) -> Tensor:
+    """Cut the numbers into the shape of the transposed tensor, without transposing."""
+    return values.reshape(values.mT.shape)
+
+
 SUM_SLIPS: list[Slip] = [
     (
         lambda weights, values: _sum_by_loops(weights.mT, values),
@@ -119,6 +129,30 @@ SUM_SLIPS: list[Slip] = [
         " one letter.",
     ),
     (
+        lambda weights, values: _sum_by_loops(weights, values[:1].expand_as(values)),
+        "every sequence of the batch got the values of the first. Sequence b has its own,"
+        " values[b].",
+    ),
+    (
+        lambda weights, values: _sum_by_loops(weights, values).sum(0),
+        "the batch was summed away. Each sequence has its own result: the output carries b.",
+    ),
+    (
+        lambda weights, values: weights.sum(-1, keepdim=True) * values.sum(1, keepdim=True),
+        "you summed weights and values separately and multiplied the sums. Multiply the pairs of"
+        " one s first: both inputs share the letter s.",
+    ),
+    (
+        lambda weights, values: _sum_by_loops(weights.tril(), values),
+        "only inputs up to the output's own place were summed. There is no mask here: all weights"
+        " count, those of later inputs too.",
+    ),
+    (
+        lambda weights, values: _sum_by_loops(weights, _viewed_as_swapped(values).mT),
+        "`view` and `reshape` swap no axes, they mix the numbers; and none need be swapped: values"
+        " is bsc, and the letter to share is s.",
+    ),
+    (
         lambda weights, values: _sum_by_loops(weights.softmax(-1), values),
         "you took a softmax of the weights. They are weights already: multiply and sum.",
     ),
@@ -138,15 +172,19 @@ SUM_SLIPS: list[Slip] = [
 def weighted_sum(attempt: Attempt) -> str:
     """Sum the rows of `values` (B, S, C), weighted by `weights` (B, T, S)."""
     rng = torch.Generator().manual_seed(7)
-    cube = torch.rand(2, 3, 3, generator=rng), torch.randn(2, 3, 3, generator=rng)
-    what = "the weighted sums with B = 2, T = S = C = 3"
-    judge_by_slips(attempt, [cube], _sum_by_loops, SUM_SLIPS, lambda *_: what)
+    inputs = [(torch.rand(2, 3, 3, generator=rng), torch.randn(2, 3, 3, generator=rng))]
     for B, T, S, C in ((2, 4, 3, 5), (3, 1, 2, 4), (1, 2, 1, 1)):
         weights = torch.randn(B, T, S, generator=rng, dtype=torch.float64)
-        values = torch.randn(B, C, S, generator=rng, dtype=torch.float64).mT
-        what = f"the weighted sums with B = {B}, T = {T}, S = {S}, C = {C} (float64)"
-        expect(attempt(weights, values), _sum_by_loops(weights, values), what)
+        inputs.append((weights, torch.randn(B, S, C, generator=rng, dtype=torch.float64)))
+    weights, values = inputs[1]
+    inputs.append((weights, values.mT.contiguous().mT))  # `view` refuses it
+    judge_by_slips(attempt, inputs, _sum_by_loops, SUM_SLIPS, _named_sum)
     return "four loops in one line. Half of an attention layer is this product."
+
+
+def _named_sum(weights: Tensor, values: Tensor) -> str:
+    (B, T, S), C = weights.shape, values.shape[-1]
+    return f"the weighted sums with B = {B}, T = {T}, S = {S}, C = {C} ({weights.dtype})"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -174,6 +212,16 @@ def _gradient_with(dz: Callable[[float, float, float], float]) -> Callable[..., 
         z = w * x + b
         slope = dz(z, math.tanh(z), target)
         return [slope * x, slope]
+
+    return gradient
+
+
+def _gradient_with_factors(factors: Callable[..., tuple[float, float]]) -> Callable[..., list]:
+    """Make an answer that multiplies dL/dz by `factors(w, b, x)`, for w and for b."""
+
+    def gradient(w: float, b: float, x: float, target: float) -> list[float]:
+        dz = _gradient_by_differences(w, b, x, target)[1]
+        return [dz * factor for factor in factors(w, b, x)]
 
     return gradient
 
@@ -215,6 +263,26 @@ NEURON_SLIPS: list[Slip] = [
     (
         lambda *args: _gradient_by_differences(*args)[::-1],
         "the two are swapped: return the derivative for w first.",
+    ),
+    (
+        _gradient_with_factors(lambda w, b, x: (x, b)),
+        "right for w, but not for b: b is added to z as it is, so its own factor is 1, not b.",
+    ),
+    (
+        _gradient_with_factors(lambda w, b, x: (w, 1)),
+        "right for b, but the factor for w is x, not w: change w by 1 and z moves by x.",
+    ),
+    (
+        _gradient_with_factors(lambda w, b, x: (w, b)),
+        "the last factors are x for w and 1 for b, not w and b: change w by 1 and z moves by x.",
+    ),
+    (
+        lambda w, b, x, target: _gradient_by_differences(w, 0.0, x, target),
+        "b is missing from z, which is w * x + b.",
+    ),
+    (
+        _gradient_with(lambda z, y, target: 2 * (max(z, 0.0) - target) * (z > 0)),
+        "that is the gradient of a neuron with a relu. Here y is tanh(z).",
     ),
 ]
 
@@ -277,6 +345,11 @@ def _by_unit_steps(loss_fn: Callable, start: Tensor, lr: float, steps: int) -> T
     return w
 
 
+def _best_of_descent(loss_fn: Callable, start: Tensor, lr: float, steps: int) -> Tensor:
+    """The parameters with the lowest loss on the way."""
+    return min((_descended(loss_fn, start, lr, n) for n in range(steps + 1)), key=_bowl)
+
+
 DESCENT_SLIPS: list[Slip] = [
     (
         _without_zeroing,
@@ -314,6 +387,11 @@ DESCENT_SLIPS: list[Slip] = [
     (
         lambda loss_fn, start, lr, steps: _descended(loss_fn, torch.zeros(2), lr, steps),
         "you began at zero, not at `start`.",
+    ),
+    (
+        _best_of_descent,
+        "you return the parameters with the lowest loss on the way. Take exactly `steps` steps and"
+        " return where the last one ends, even if the loss grew.",
     ),
     (
         _by_unit_steps,
@@ -364,6 +442,7 @@ def gradient_descent(attempt: Attempt) -> str:
         raise Wrong("you use an optimizer of torch.optim. Take the step yourself: lr times w.grad.")
     start, other = torch.tensor([3.0, 1.0]), torch.tensor([-1.0, -1.5])
     inputs = [(_bowl, start, 0.05, 4), (_bowl, other, 0.1, 3)]
+    inputs.append((_bowl, start, 0.4, 3))  # so long a step that the loss grows
     judge_by_slips(descended, inputs, _descended, DESCENT_SLIPS, _named_descent)
     table = torch.tensor([[3.0, 1.0], [0.0, 0.5], [1.0, -2.0]], dtype=torch.float64)
     for args in ((_bowl, start, 0.05, 1), (_bowl, start, 0.05, 0), (_bowl, table, 0.02, 7)):
@@ -469,6 +548,11 @@ LOSS_SLIPS: list[Slip] = [
         lambda table, ids: 2 ** _bits_by_hand(table, ids),
         "that is the perplexity, 2 to the power of what was asked for.",
     ),
+    (
+        lambda table, ids: F.cross_entropy(table.mT[ids[:-1]], ids[1:]) / BIT,
+        "the table is transposed: you took the columns of the inputs. Row i, `table[i]`, holds the"
+        " logits of what follows character i.",
+    ),
 ]
 
 
@@ -483,7 +567,13 @@ def next_char_loss(attempt: Attempt) -> str:
     inputs = [(table, ids), (wider, text), (table, ids[1:3])]
     judge_by_slips(attempt, inputs, _bits_by_hand, LOSS_SLIPS, _named_text, 1e-4)
     big = attempt(table * 400, ids)
-    if not math.isfinite(float(big)):
+    if math.isinf(float(big)):
+        raise Wrong(
+            "right for small logits, but large ones make a probability so small that it is rounded"
+            " to 0, and the logarithm of 0 is infinite. Use log_softmax or F.cross_entropy, which"
+            " need no probability on the way."
+        )
+    if math.isnan(float(big)):
         raise Wrong(
             "right for small logits, but large ones overflow (e to the 1000 is infinite, and"
             " inf/inf is NaN). Use log_softmax or F.cross_entropy, which subtract the largest logit"

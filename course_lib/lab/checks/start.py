@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from itertools import accumulate, pairwise
 from random import Random
 from typing import Any
 
@@ -11,7 +11,23 @@ import numpy as np
 from torch import Tensor
 
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-from course_lib.lab.checks.slips import judge_by_slips
+from course_lib.lab.checks.slips import Slip, judge_by_slips
+
+
+def _call_or_tell(attempt: Attempt, sentence: str, *args: Any) -> Any:
+    """Call the answer; where the logarithm of 0 stops it, tell this sentence as well."""
+    try:
+        return attempt(*args)
+    except Wrong as reason:
+        of_zero = any(key in str(reason) for key in ("math domain error", "a positive input"))
+        raise Wrong(f"{reason}\n    {sentence}" if of_zero else str(reason)) from None
+
+
+def _rounded_slips(rounded: Callable[..., Any]) -> list[Slip]:
+    """The slips of `rounded(*case, digits)`, the truth rounded to a few digits."""
+    sentence = "you rounded the result. Return the number as it is."
+    return [(lambda *case, digits=digits: rounded(*case, digits), sentence) for digits in range(5)]
+
 
 # --------------------------------------------------------------------------------------------------
 # Exercise 1: next_character_counts
@@ -79,6 +95,24 @@ COUNT_SLIPS = [
         "spaces and line ends are missing. To the model they are characters like all others.",
     ),
     (
+        lambda text, c: {b: n for b, n in _counts_by_windows(text, c).items() if b != c},
+        "a character may follow itself: in 'aaab', 'a' comes after 'a' twice. (`split` and the like"
+        " skip such pairs.)",
+    ),
+    (
+        lambda text, c: _counts_by_windows(text[:-1], c),
+        "the last pair of neighbours is missing: a text of n characters has n - 1 pairs.",
+    ),
+    (
+        lambda text, c: _counts_by_windows(text[1:], c),
+        "the first pair of neighbours is missing: the first character is at 0.",
+    ),
+    (
+        lambda text, c: Counter(b for a, b in zip(text[::2], text[1::2], strict=False) if a == c),
+        "you look at every second pair of neighbours only. Each character but the last begins a"
+        " pair.",
+    ),
+    (
         _counts_without_overlaps,
         "in 'aaab' an 'a' is followed by 'a' twice and by 'b' once. You skip pairs that overlap:"
         " the second 'a' follows the first, and is itself followed by the third.",
@@ -122,6 +156,11 @@ def _average_bits(probabilities: list[float]) -> float:
     return sum(math.log(1 / p) / math.log(2) for p in probabilities) / len(probabilities)
 
 
+def _with_costs_to(whole: Callable[[float], int]) -> Callable[[list[float]], float]:
+    """Average the costs, each first made whole."""
+    return lambda ps: sum(whole(-math.log2(p)) for p in ps) / len(ps)
+
+
 BITS_SLIPS = [
     (
         lambda ps: _average_bits(ps) * len(ps),
@@ -162,6 +201,18 @@ BITS_SLIPS = [
         lambda ps: 2 ** _average_bits(ps),
         "that is 2 to the power of the average cost. The average itself was asked for.",
     ),
+    (
+        lambda ps: _average_bits(ps) * len(ps) / (len(ps) - 1),
+        "you divided by one less than how many there are. Divide by how many there are.",
+    ),
+    *[
+        (
+            _with_costs_to(whole),
+            "you made each cost a whole number. A cost may be 1.74 bits: keep the fraction.",
+        )
+        for whole in (math.ceil, round, int)
+    ],
+    *_rounded_slips(lambda ps, digits: round(_average_bits(ps), digits)),
 ]
 
 
@@ -178,12 +229,13 @@ def average_bits(attempt: Attempt) -> str:
     )
     expect(attempt([1 / 256]), 8.0, "one byte, given a probability of 1/256")
     expect(attempt([1.0]), 0.0, "something that was certain")
-    got = attempt([1 / 256] * 2000)
+    too_small = (
+        "right for a few symbols, but not for 2,000: their probabilities multiplied are too"
+        " small for a float. Take the logarithm of each, then add."
+    )
+    got = _call_or_tell(attempt, too_small, [1 / 256] * 2000)
     if isinstance(got, float) and not math.isfinite(got):
-        raise Wrong(
-            "right for a few symbols, but not for 2,000: their probabilities multiplied are too"
-            " small for a float. Take the logarithm of each, then add."
-        )
+        raise Wrong(too_small)
     expect(got, 8.0, "2,000 bytes, each given a probability of 1/256")
     return (
         "a model that is never surprised pays nothing; one that knows nothing pays 8 bits per byte."
@@ -205,6 +257,12 @@ def _tempered(probabilities: list[float], temperature: float) -> list[float]:
 def _softmax_of(values: list[float]) -> list[float]:
     powers = [math.exp(value) for value in values]
     return [power / sum(powers) for power in powers]
+
+
+def _powers_by_running_sums(ps: list[float], t: float) -> list[float]:
+    """Divide each power by the sum of those up to it."""
+    powers = [p ** (1 / t) for p in ps]
+    return [power / total for power, total in zip(powers, accumulate(powers), strict=True)]
 
 
 TEMPERATURE_SLIPS = [
@@ -239,6 +297,22 @@ TEMPERATURE_SLIPS = [
         lambda ps, t: [p ** (1 / t) / max(ps) ** (1 / t) for p in ps],
         "you divided by the largest power, so they don't sum to 1. Divide by the sum of all.",
     ),
+    (
+        lambda ps, t: [p ** (1 // t) / sum(p ** (1 // t) for p in ps) for p in ps],
+        "the power is 1 / temperature; yours is a whole number, as `//` or `int` make it.",
+    ),
+    (
+        _powers_by_running_sums,
+        "you divided each power by the sum so far. First add all of them up, then divide.",
+    ),
+    *[
+        (
+            lambda ps, t, falling=falling: sorted(_tempered(ps, t), reverse=falling),
+            "right numbers in another order: you sorted them. Keep the order of the argument.",
+        )
+        for falling in (False, True)
+    ],
+    *_rounded_slips(lambda ps, t, digits: [round(p, digits) for p in _tempered(ps, t)]),
 ]
 
 
@@ -248,6 +322,7 @@ def apply_temperature(attempt: Attempt) -> str:
     inputs = [([0.6, 0.3, 0.1], 0.5), ([0.6, 0.3, 0.1], 3.0), ([0.1, 0.2, 0.3, 0.4], 0.8)]
     _require_probabilities(attempt(*inputs[0]), 3)
     judge_by_slips(attempt, inputs, _tempered, TEMPERATURE_SLIPS, _named_call)
+    of_zero = "0 has no logarithm. A power of 0 is 0: `p ** (1 / temperature)` needs none."
     for args in (
         ([0.6, 0.3, 0.1], 1.0),
         ([0.0, 0.25, 0.0, 0.75], 0.5),  # 0 stays 0
@@ -256,7 +331,7 @@ def apply_temperature(attempt: Attempt) -> str:
         ([0.45, 0.35, 0.2], 0.1),
         ([0.45, 0.35, 0.2], 10.0),
     ):
-        expect(attempt(*args), _tempered(*args), _named_call(*args))
+        expect(_call_or_tell(attempt, of_zero, *args), _tempered(*args), _named_call(*args))
     return "below 1 the likeliest gains; above 1 the unlikely ones do."
 
 

@@ -37,9 +37,9 @@ ROWS = Case(
         lambda counts: torch.einsum("rc,r->rc", counts.double(), 1 / counts.sum(1)),
         lambda counts: F.normalize(counts.float(), p=1, dim=-1),
         lambda counts: counts.float().log().softmax(-1),
-        rows_in_place,
     ],
     wrong=[
+        (rows_in_place, "changed its argument `counts`"),
         (lambda counts: counts / counts.sum(-1), "keepdim=True gives shape (n, 1)"),
         (lambda counts: counts / counts.sum(0), "your columns sum to 1"),
         (lambda counts: counts / counts.sum(), "the whole table sums to 1"),
@@ -48,6 +48,7 @@ ROWS = Case(
         (lambda counts: counts / counts.amax(-1, keepdim=True), "the largest count of each row"),
         (lambda counts: F.normalize(counts.float(), dim=-1), "as a vector"),
         (lambda counts: counts / counts.float().mean(-1, keepdim=True), "divided by the mean"),
+        (lambda counts: (counts + 1) / (counts + 1).sum(1)[:, None], "one was added"),
         (lambda counts: counts.sum(-1, keepdim=True), "expected (3, 3)"),
         (lambda counts: counts.tolist(), "torch.tensor"),
         (lambda counts: counts.softmax(-1), "your function stopped with"),
@@ -67,6 +68,11 @@ def sum_skeleton(weights, values): ...
 
 def sum_by_hand(weights, values):
     return (weights[..., None] * values[:, None]).sum(2)
+
+
+def sum_of_viewed(weights, values):
+    B, S, C = values.shape
+    return weights @ values.contiguous().view(B, C, S).mT
 
 
 SUM = Case(
@@ -106,8 +112,15 @@ SUM = Case(
         ),
         (
             lambda weights, values: torch.einsum("bts,bsc->tc", weights, values),
-            "expected (2, 3, 3)",
+            "the batch was summed away",
         ),
+        (lambda weights, values: weights @ values[0], "the values of the first"),
+        (
+            lambda weights, values: torch.einsum("bts,buc->btc", weights, values),
+            "values separately",
+        ),
+        (lambda weights, values: weights.tril() @ values, "those of later inputs too"),
+        (sum_of_viewed, "swap no axes"),
         (lambda weights, values: values @ weights, "numbers differ"),
         (lambda weights, values: (weights @ values).float().round(decimals=3), "numbers differ"),
         (lambda weights, values: weights.abs() @ values, "numbers differ"),
@@ -155,6 +168,16 @@ def neuron(slope):
     return answer
 
 
+def neuron_times(factors):
+    """An answer with other last factors, `factors(w, b, x)`."""
+
+    def answer(w, b, x, target):
+        dz = right_slope(w, b, x, target)[1]
+        return [dz * factor for factor in factors(w, b, x)]
+
+    return answer
+
+
 right_slope = neuron(lambda z, y, target: 2 * (y - target) * (1 - y * y))
 
 NEURON = Case(
@@ -173,6 +196,11 @@ NEURON = Case(
         ),
         (lambda w, b, x, target: right_slope(w, b, x, target)[::-1], "the two are swapped"),
         (lambda w, b, x, target: right_slope(w, b, x, target)[0], "return two numbers"),
+        (neuron_times(lambda w, b, x: (x, b)), "right for w, but not for b"),
+        (neuron_times(lambda w, b, x: (w, 1)), "the factor for w is x, not w"),
+        (neuron_times(lambda w, b, x: (w, b)), "the last factors are x"),
+        (lambda w, b, x, target: right_slope(w, 0, x, target), "b is missing from z"),
+        (neuron(lambda z, y, target: 2 * (max(z, 0) - target) * (z > 0)), "a neuron with a relu"),
         (neuron(lambda z, y, target: 2 * (y - target) * (1 - y)), "multiplied by 1 - y"),
         (neuron(lambda z, y, target: 2 * (z - target)), "you left the tanh out"),
         (lambda *args: dict(zip("wb", right_slope(*args), strict=True)), "return two numbers"),
@@ -338,6 +366,11 @@ def descend_returning_inside(loss_fn, start, lr, steps):
     return descend_solution(loss_fn, start, lr, 1)
 
 
+def descend_to_the_lowest(loss_fn, start, lr, steps):
+    ways = [descend_solution(loss_fn, start, lr, n) for n in range(steps + 1)]
+    return min(ways, key=loss_fn)
+
+
 DESCENT = Case(
     solution=descend_solution,
     skeleton=descend_skeleton,
@@ -359,6 +392,7 @@ DESCENT = Case(
         (descend_for_vectors_only, "expected (3, 2)"),
         (descend_on_a_detached_copy, "the result is where you started"),
         (descend_returning_inside, "inside the loop"),
+        (descend_to_the_lowest, "even if the loss grew"),
         (
             lambda loss_fn, start, lr, steps: descend_solution(loss_fn, start, -lr, steps),
             "you walk uphill",
@@ -458,6 +492,10 @@ LOSS = Case(
             "you averaged the probabilities",
         ),
         (loss_naive, "large ones overflow"),
+        (
+            lambda table, ids: -table.softmax(-1)[ids[:-1], ids[1:]].log2().mean(),
+            "the logarithm of 0 is infinite",
+        ),
         (loss_by_one_hot, "minus infinity"),
         (loss_of_pairs_that_occur, "the bits per character of 7"),
         (
@@ -477,7 +515,7 @@ LOSS = Case(
         (lambda table, ids: F.cross_entropy(table[ids[:-1]], ids[1:]).exp(), "the perplexity"),
         (
             lambda table, ids: F.cross_entropy(table.mT[ids[:-1]], ids[1:]) / math.log(2),
-            "the bits per character of 7",
+            "the table is transposed",
         ),
         (
             lambda table, ids: F.cross_entropy(table[ids], ids, reduction="none"),

@@ -60,6 +60,10 @@ def counts_forgetting_the_first_pair(text, character):
     return Counter(b for a, b in pairwise(text[1:]) if a == character)
 
 
+def batched_pairs(text):
+    return [text[i : i + 2] for i in range(0, len(text) - 1, 2)]
+
+
 COUNTS = Case(
     solution=next_character_counts,
     skeleton=skeleton_2,
@@ -96,7 +100,13 @@ COUNTS = Case(
             "spaces and line ends",
         ),
         (lambda text, c: {b: (text + " ").count(c + b) for b in set(text)}, "a count of 0"),
-        (counts_forgetting_the_first_pair, "what follows"),
+        (
+            lambda text, c: Counter(part[0] for part in text.split(c)[1:] if part),
+            "may follow itself",
+        ),
+        (lambda text, c: counts_by_index(text[:-1], c), "the last pair of neighbours"),
+        (lambda text, c: Counter(b for a, b in batched_pairs(text) if a == c), "every second pair"),
+        (counts_forgetting_the_first_pair, "the first pair of neighbours"),
         (lambda text, c: dict(counts_of_all(text, c).most_common(3)), "are missing"),
         (
             lambda text, c: Counter(text[i + 1] for i in range(len(text)) if text[i] == c),
@@ -134,9 +144,11 @@ BITS = Case(
         (lambda ps: 2 ** average_bits(ps), "2 to the power"),
         (lambda ps: [-math.log2(p) for p in ps], "expected a number"),
         (bits_of_product, "but not for 2,000"),
-        (lambda ps: sum(-math.log2(p) for p in ps) / (len(ps) - 1), "the average cost in bits"),
+        (lambda ps: sum(-math.log2(p) for p in ps) / (len(ps) - 1), "one less than how many"),
         (lambda ps: sum(-math.log2(p) for p in ps) / 4, "the average cost in bits"),
-        (lambda ps: round(average_bits(ps)), "the average cost in bits"),
+        (lambda ps: round(average_bits(ps)), "you rounded the result"),
+        (lambda ps: sum(round(-math.log2(p)) for p in ps) / len(ps), "each cost a whole number"),
+        (lambda ps: -math.log2(math.prod(ps)) / len(ps), "multiplied are too small"),
         (lambda ps: sum(-math.log2(p) for p in ps[1:]) / len(ps), "the average cost in bits"),
         (lambda ps: sorted(-math.log2(p) for p in ps)[len(ps) // 2], "the average cost in bits"),
     ],
@@ -157,6 +169,14 @@ def by_math_log(probabilities, temperature):
 
 def dropping_zeros(probabilities, temperature):
     return apply_temperature([p for p in probabilities if p > 0], temperature)
+
+
+def dividing_by_the_sum_so_far(probabilities, temperature):
+    new, total = [], 0.0
+    for p in probabilities:
+        total += p ** (1 / temperature)
+        new.append(p ** (1 / temperature) / total)
+    return new
 
 
 TEMPERATURE = Case(
@@ -182,12 +202,17 @@ TEMPERATURE = Case(
         (lambda ps, t: [p ** (1 / t) / max(ps) for p in ps], "at temperature 0.5"),
         (lambda ps, t: apply_temperature(ps, 0.5), "at temperature 3.0"),
         (lambda ps, t: apply_temperature(ps, t * t), "at temperature 0.5"),
-        (lambda ps, t: sorted(apply_temperature(ps, t), reverse=True), "at temperature 0.8"),
+        (lambda ps, t: sorted(apply_temperature(ps, t), reverse=True), "you sorted them"),
+        (
+            lambda ps, t: [p ** int(1 / t) / sum(q ** int(1 / t) for q in ps) for p in ps],
+            "a whole number",
+        ),
         (lambda ps, t: max(ps), "a list of 3 probabilities"),
         (lambda ps, t: dict(enumerate(apply_temperature(ps, t))), "a list of 3 probabilities"),
-        (by_math_log, "stopped with ValueError"),
+        (by_math_log, "0 has no logarithm"),
+        (dividing_by_the_sum_so_far, "by the sum so far"),
         (dropping_zeros, "2 items, expected 4"),
-        (lambda ps, t: [round(p, 2) for p in apply_temperature(ps, t)], "at temperature 0.5"),
+        (lambda ps, t: [round(p, 2) for p in apply_temperature(ps, t)], "you rounded the result"),
     ],
 )
 
