@@ -127,10 +127,10 @@ def test_a_short_result_gives_nothing_away():
 
 def test_answers_are_filled_in():
     cell = new_code_cell(
-        "def followers(text, character):\n    ...\n\ncheck.followers(followers)",
+        "def next_character_counts(text, character):\n    ...\n\ncheck.next_character_counts(next_character_counts)",
         metadata={"tags": ["exercise"]},
     )
     notebook = new_notebook(cells=[cell])
     handouts.fill_in(notebook, "start")
-    assert "def followers(" in cell.source and "counts" in cell.source
-    assert cell.source.endswith("check.followers(followers)") and "_solution" not in cell.source
+    assert "def next_character_counts(" in cell.source and "counts" in cell.source
+    assert cell.source.endswith("check.next_character_counts(next_character_counts)") and "_solution" not in cell.source
