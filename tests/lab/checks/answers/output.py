@@ -368,6 +368,10 @@ def compared_in_nats(logits, bits):
     return halved(lambda t: entropy_in_bits(logits, t) * math.log(2), bits)
 
 
+def halved_to_a_tensor(logits, bits):
+    return torch.tensor(halved(lambda t: entropy_in_bits(logits, t), bits))
+
+
 def wrong_half(logits, bits):
     low, high = 0.001, 1000.0
     for _ in range(60):
@@ -399,10 +403,6 @@ def logits_times_temperature(logits, bits):
         else:
             high = middle
     return middle
-
-
-def temperature_as_tensor(logits, bits):
-    return torch.tensor(halved(lambda t: entropy_in_bits(logits, t), bits))
 
 
 def narrow_interval(logits, bits):
@@ -671,7 +671,12 @@ ANSWERS = {
         ],
     ),
     "temperature_for_entropy": Answers(
-        right=[halvings_on_a_line, finer_and_finer_grids, BisectedTemperatures()],
+        right=[
+            halvings_on_a_line,
+            finer_and_finer_grids,
+            BisectedTemperatures(),
+            halved_to_a_tensor,
+        ],
         wrong=[
             Slip(compared_in_nats, "nats", r"nats|bits.*log|ln 2|log_?2"),
             Slip(
@@ -689,7 +694,6 @@ ANSWERS = {
                 "logits times temperature",
                 r"divid|times|multipl|1 ?/|inverse|recipro",
             ),
-            Slip(temperature_as_tensor, "a tensor", r"float|tensor|\.item"),
             Slip(narrow_interval, "from 0.1 to 10 only", r"0\.001|1000|interval|between|end"),
             Slip(mean_of_the_terms, "the mean of the terms", r"sum|mean|average|divided by V"),
             Slip(

@@ -346,7 +346,7 @@ class BatchOfDifferences:
         for _ in range(steps):
             logits, targets = model(rows[:, :-1]), rows[:, 1:].long()
             right = torch.einsum(
-                "btv,btv->bt", logits, F.one_hot(targets, logits.shape[-1]).float()
+                "btv,btv->bt", logits, F.one_hot(targets, logits.shape[-1]).to(logits)
             )
             loss = (logits.logsumexp(-1) - right).sum() / right.numel()
             optimizer.zero_grad()
