@@ -3,6 +3,7 @@ operations."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,36 +29,36 @@ def stable_softmax(attempt: Attempt) -> str:
     want = torch.tensor([_softmax(row) for row in small.tolist()])
     got = attempt(small)
     powers = small.exp()
+    _judge_sums(got, small)
     recognise(
         got,
-        (
-            powers / powers.sum(),
-            "all six numbers together sum to 1. Each row must sum to 1: sum along the last axis.",
-        ),
-        (
-            powers / powers.sum(0),
-            "your columns sum to 1. Each row is one choice: sum along the last axis, -1.",
-        ),
+        (2**small / (2**small).sum(-1, keepdim=True), "these are powers of 2; e is the base here."),
         (want.log(), "these are log probabilities. The exercise asks for the probabilities."),
         (powers, "these are the exponentials. Divide each row by its sum, so that it sums to 1."),
         (
             (small - small.amax(-1, keepdim=True)).exp(),
             "the maximum is subtracted, but the rows do not sum to 1 yet: divide.",
         ),
-        (
-            (small + small.amax(-1, keepdim=True)).softmax(0),
-            "your columns sum to 1. Each row is one choice.",
-        ),
     )
     expect(got, want, "the probabilities of two rows of logits")
     loud = torch.tensor([[1002.0, 1001.0, 1000.0], [-1000.0, -1001.0, -1002.0]])
     got = attempt(loud)
     if isinstance(got, Tensor) and got.shape == loud.shape and not got.isfinite().all():
-        _judge_overflow(got)
+        _judge_overflow(attempt, got, loud)
     expect(
         got,
         torch.tensor([_softmax(row) for row in loud.tolist()]),
         "the probabilities of logits near 1000 and -1000",
+    )
+    wide = torch.tensor([0.0, 500.0, 499.0])
+    got = attempt(wide)
+    if isinstance(got, Tensor) and got.isnan().any():
+        raise Wrong(
+            "right for logits near each other, but 0 and 500 in one row give NaN. Subtract the"
+            " row's largest logit: then no logit is above 0, and no exponential above 1."
+        )
+    expect(
+        got, torch.tensor(_softmax(wide.tolist())), "the probabilities of logits 0, 500, 499", 1e-4
     )
     shut = torch.tensor([3.0, -math.inf, 1.0])
     expect(
@@ -68,9 +69,28 @@ def stable_softmax(attempt: Attempt) -> str:
     return "right: any logits, however large, and nothing overflows."
 
 
-def _judge_overflow(got: Tensor) -> None:
+def _judge_sums(got: Any, logits: Tensor) -> None:
+    """Say what sums to 1 where it is not the rows."""
+    if not isinstance(got, Tensor) or got.shape != logits.shape:
+        return
+    if is_like(got.sum(), 1.0):
+        raise Wrong(
+            "all six numbers together sum to 1. Each row must sum to 1: sum along the last axis."
+        )
+    if is_like(got.sum(0), torch.ones(logits.shape[1])):
+        raise Wrong("your columns sum to 1. Each row is one choice: sum along the last axis, -1.")
+
+
+def _judge_overflow(attempt: Attempt, got: Tensor, loud: Tensor) -> None:
     """Say which of the two rows broke, and why."""
     if got[0].isfinite().all():
+        alone = attempt(loud[1:])
+        if isinstance(alone, Tensor) and not alone.isfinite().all():
+            raise Wrong(
+                "logits near 1000 are fine now, but a row near -1000 gives NaN, even alone: all"
+                " its exponentials are 0, and 0/0 is NaN. Subtract its largest logit itself, here"
+                " -1000, and not its size."
+            )
         raise Wrong(
             "logits near 1000 are fine now, but the row near -1000 gives NaN: all its exponentials"
             " are 0, and 0/0 is NaN. Subtract each row's own maximum, not the whole tensor's."
@@ -143,6 +163,12 @@ def token_losses(attempt: Attempt) -> str:
             " and its logarithm is -inf. Do not go through the probability: the loss is logsumexp"
             " of the row minus the target's logit."
         )
+    if isinstance(got, Tensor) and got.shape == (2,) and is_like(got[0], got[1]):
+        raise Wrong(
+            f"two losses that should be 300 and 500 are both {got[0].item():.4g}: the probability"
+            " is kept above a small number. Do not go through the probability: the loss is"
+            " logsumexp of the row minus the target's logit."
+        )
     expect(got, torch.tensor([300.0, 500.0]), "the losses where the logits are 300 and 500 apart")
     return "right: the loss itself, without the detour through a probability that rounds to 0."
 
@@ -202,6 +228,19 @@ def logit_gradient(attempt: Attempt) -> str:
             "you used the logits where the probabilities belong: softmax is missing.",
         ),
         ((probs.log() - one_hot) / T, "you used log probabilities where the probabilities belong."),
+        (
+            probs / T - one_hot,
+            "the target's entry loses 1 after the division by T. In the mean it loses 1 / T:"
+            " divide last.",
+        ),
+        *(
+            (
+                (probs - lowered) / T,
+                "every row is lowered at all targets. Row t belongs to target"
+                " t alone: gradient[torch.arange(T), targets].",
+            )
+            for lowered in (one_hot.sum(0), one_hot.amax(0))
+        ),
         ((by_column - one_hot) / T, "the softmax ran down the columns. Each row is one choice."),
     )
     expect(got, want, "the gradient for three rows of four logits", tolerance=1e-4)
@@ -235,15 +274,10 @@ def nucleus_probs(attempt: Attempt) -> str:
     want = _nucleus(probs, 2)
     got = attempt(probs, p)
     threshold = probs * (probs >= p)
+    if is_like(got, _nucleus(probs, 1)):
+        _judge_single(attempt, probs)
     recognise(
         got,
-        (
-            _nucleus(probs, 1),
-            (
-                "only the 0.4 is left: the token that carries the sum across 0.58 was thrown away."
-                " The nucleus must hold at least p, so that token stays in."
-            ),
-        ),
         (
             _nucleus(probs, 2, scaled=False),
             "the right tokens, but they sum to 0.7. Divide by the sum.",
@@ -251,6 +285,16 @@ def nucleus_probs(attempt: Attempt) -> str:
         (
             want.sort(descending=True).values,
             "sorted by probability. Put every probability back at the index of its token.",
+        ),
+        (
+            want.sort(descending=True).values[probs.argsort(descending=True)],
+            "the right numbers at the wrong indices: `kept[order]` sorts once more. To put them"
+            " back, write *to* the old indices: result[order] = kept, or scatter.",
+        ),
+        (
+            (powers := probs.exp() * (want > 0)) / powers.sum(),
+            "the ratios have changed, as by a softmax of what is kept. These are probabilities"
+            " already: divide them by their sum.",
         ),
         (
             (worst := probs * (probs < 0.4)) / worst.sum(),
@@ -303,7 +347,43 @@ def nucleus_probs(attempt: Attempt) -> str:
         "the nucleus for p = 0.01: the best token always stays",
     )
     expect(attempt(even, 1.0), even, "the nucleus for p = 1: everybody stays")
+    _judge_ties(attempt)
     return "right: as many tokens as it takes, and no more."
+
+
+def _judge_single(attempt: Attempt, probs: Tensor) -> None:
+    """Say why only the likeliest of (0.1, 0.4, 0.05, 0.3, 0.15) is left for p = 0.58."""
+    if is_like(attempt(probs, 0.12), _nucleus(probs, 3)):
+        raise Wrong(
+            "p is not a bar for a single token: for p = 0.12 you keep all that reach it, 0.4, 0.3"
+            " and 0.15. The sum of the likeliest must reach p, and 0.4 alone does."
+        )
+    if is_like(attempt(probs, 0.9), _nucleus(probs, 3)):
+        raise Wrong(
+            "only the 0.4 is left: the token that carries the sum across 0.58 was thrown away."
+            " The nucleus must hold at least p, so that token stays in."
+        )
+    raise Wrong("only the 0.4 is left, which is less than p = 0.58. Keep the next likeliest too.")
+
+
+def _judge_ties(attempt: Attempt) -> None:
+    """Ask for two of three tokens that are equally likely, whichever they are."""
+    tied = torch.tensor([0.125, 0.25, 0.125, 0.25, 0.25])
+    got = attempt(tied, 0.4)
+    where = "the nucleus of (0.125, 0.25, 0.125, 0.25, 0.25) for p = 0.4"
+    recognise(
+        got,
+        (
+            _nucleus(tied, 3),
+            f"{where}: all three equal ones stay, and two are enough. Keep the fewest: go by the"
+            " running sum alone, not by how likely the last one is.",
+        ),
+    )
+    allowed = [
+        torch.tensor(kept) / 2 for kept in ([0, 1, 0, 1, 0], [0, 1, 0, 0, 1], [0, 0, 0, 1, 1])
+    ]
+    if not any(is_like(got, kept) for kept in allowed):
+        expect(got, allowed[0], f"{where}, two of the three equal ones")
 
 
 # Exercise 5
@@ -329,11 +409,26 @@ def _judge_range(attempt: Attempt, logits: Tensor) -> None:
     """Ask for a temperature near one of the ends of the range that the exercise names."""
     got, want = attempt(logits, 1.3), _solve(logits, 1.3)
     if abs(_entropy_bits(logits, float(got)) - 1.3) > 0.01:
-        spread = (logits.max() - logits.min()).item()
+        spread, got = (logits.max() - logits.min()).item(), float(got)
+        far_end = got < 0.0011 if want > 1 else got > 900
+        reason = (
+            "That is the other end. Is the entropy NaN on the way? 0 * log(0) is, and so is an"
+            " exponential that overflows, divided by another; `<` says False of NaN each time."
+            if far_end
+            else "Search from 0.001 to 1000, and finely enough at both ends."
+        )
         raise Wrong(
             f"right for logits near each other. Where they are spread over {spread:.3g}, 1.3 bits"
-            f" need a temperature of {want:.3g}, and you returned {float(got):.3g}. Search from"
-            " 0.001 to 1000."
+            f" need a temperature of {want:.3g}, and you returned {got:.3g}. {reason}"
+        )
+
+
+def _judge_mean_entropy(attempt: Attempt, logits: Tensor) -> None:
+    """Tell a search that meets no entropy of 1 bit because it takes the mean over the tokens."""
+    if is_like(attempt(logits, 0.3), _solve(logits, 0.3 * len(logits)), 1e-2):
+        raise Wrong(
+            "at that temperature the *mean* of -p log2 p over all tokens has this value. The"
+            " entropy is their sum."
         )
 
 
@@ -372,6 +467,8 @@ def temperature_for_entropy(attempt: Attempt) -> str:
                 "that is the number of equally likely tokens with this entropy, not a temperature.",
             ),
         )
+        if got > 900:
+            _judge_mean_entropy(attempt, logits)
         if abs(reached - bits) > 0.01:
             way = "higher" if reached < bits else "lower"
             raise Wrong(
@@ -406,21 +503,11 @@ def _beam_slips(
     rows, kept = _ranked(beams, total, n)
     own = [_ranked(beams[k : k + 1], total[k : k + 1], 1) for k in range(n)]
     best_steps = torch.stack([steps[k].argmax() for k in range(n)])
-    flat = total.flatten().topk(n)
-    mixed = torch.cat([beams[flat.indices % n], (flat.indices % total.shape[1])[:, None]], dim=1)
-    swapped = torch.cat(
-        [beams[flat.indices % len(beams)], (flat.indices // len(beams))[:, None]], dim=1
-    )
     forgot = _ranked(beams, steps, n)
     each = (
         "each beam kept its own best token. All extensions of all beams compete: one beam may keep"
         " two."
     )
-    parents = (
-        "the scores are right, but a token was appended to the wrong beam. In the flat list of"
-        " totals, index // "
-    )
-    parents += "V is the beam and index % V the token."
     return [
         (forgot, "the beams' old scores are forgotten: add them to the new log probabilities."),
         (
@@ -433,8 +520,6 @@ def _beam_slips(
         ),
         ((torch.cat([row for row, _ in own]), torch.cat([score for _, score in own])), each),
         ((torch.cat([beams, best_steps[:, None]], dim=1), scores + steps.amax(-1)), each),
-        ((mixed, kept), parents),
-        ((swapped, kept), parents),
         (
             (rows, _new_steps(rows, beams, steps)),
             "the right texts, but these scores are those of the last step alone.",
@@ -454,6 +539,22 @@ def _new_steps(rows: Tensor, beams: Tensor, steps: Tensor) -> Tensor:
         next(k for k in range(len(beams)) if torch.equal(beams[k], row[:-1])) for row in rows
     ]
     return torch.stack([steps[k, row[-1]] for k, row in zip(parents, rows, strict=True)])
+
+
+def _judge_texts(got: Any, want: Tensor, beams: Tensor) -> None:
+    """Say what is wrong with the texts where the scores are right."""
+    if is_like(got, want.roll(1, dims=1)):
+        raise Wrong("the new token stands in front. Append it at the end of its text.")
+    if not isinstance(got, Tensor) or got.shape != want.shape or is_like(got, want):
+        return
+    if is_like(sorted(got.tolist()), sorted(want.tolist())):
+        raise Wrong("the right texts and scores, but the texts stand in another order.")
+    if all((row[:-1] == beams).all(-1).any() for row in got):
+        raise Wrong(
+            "the scores are right, but a token was appended to the wrong beam, or the wrong token"
+            " to a beam. In the flat list of totals, index // V is the beam and index % V the"
+            " token."
+        )
 
 
 @checker
@@ -479,6 +580,7 @@ def beam_step(attempt: Attempt) -> str:
     ):
         expect(got[1], want[1], "the scores, which should come best first")
     expect(got[1], want[1], "the scores of the three best extensions")
+    _judge_texts(got[0], want[0], beams)
     expect(got[0], want[0], "the three best extensions")
     one = attempt(torch.tensor([[7]]), torch.zeros(1), torch.tensor([[0.2, 0.5, 0.3]]).log(), 2)
     expect(

@@ -105,6 +105,7 @@ def init_weights(attempt: Attempt) -> str:
     for n_layers in (8, 3):
         model = _model_to_fill(n_layers)
         attempt.in_place(model)
+        _judge_changed(model)
         _judge_norms_and_biases(model)
         _judge_matrices(model, n_layers)
     return "right: what writes into the residual stream starts sqrt(2L) times smaller."
@@ -121,6 +122,14 @@ def _model_to_fill(n_layers: int) -> GPT2:
     return model
 
 
+def _judge_changed(model: GPT2) -> None:
+    if all((p == 0.7).all() for p in model.parameters() if p.ndim == 2):
+        raise Wrong(
+            "no matrix has changed. Change the parameters in place: nn.init.normal_(parameter,"
+            " std=...). `parameter = ...` only gives the name to another tensor."
+        )
+
+
 def _judge_norms_and_biases(model: GPT2) -> None:
     for name, parameter in model.named_parameters():
         if "norm" in name and name.endswith("weight") and (parameter != 1).any():
@@ -135,11 +144,7 @@ def _judge_norms_and_biases(model: GPT2) -> None:
 
 def _judge_matrices(model: GPT2, n_layers: int) -> None:
     matrices = {name: p.detach() for name, p in model.named_parameters() if p.ndim == 2}
-    if all((numbers == 0.7).all() for numbers in matrices.values()):
-        raise Wrong(
-            "no matrix has changed. Change the parameters in place: nn.init.normal_(parameter,"
-            " std=...)."
-        )
+    _judge_mean_for_std(torch.cat([p.flatten() for p in matrices.values()]))
     for name, numbers in matrices.items():
         writes = name.endswith(WRITERS)
         _judge_draw(name, numbers, STD / (2 * n_layers) ** 0.5 if writes else STD, n_layers)
@@ -150,8 +155,19 @@ def _judge_matrices(model: GPT2, n_layers: int) -> None:
         raise Wrong("blocks 0 and 1 got the same numbers. Draw every matrix anew.")
 
 
+def _judge_mean_for_std(numbers: Tensor) -> None:
+    std, mean, error = numbers.std().item(), numbers.mean().item(), numbers.numel() ** -0.5
+    if 0.97 < std < 1.03 and 4 * error < mean < STD + 4 * error:
+        raise Wrong(
+            f"all matrices together have the mean {mean:.3f} and the standard deviation"
+            f" {std:.3f}: normal_ takes the mean first. Say std=..."
+        )
+
+
 def _judge_draw(name: str, numbers: Tensor, want: float, n_layers: int) -> None:
     std, mean = numbers.std().item(), numbers.mean().item()
+    if (numbers == 0.7).all():
+        raise Wrong(f"{name} has not changed. Whatever has two axes is drawn, embeddings too.")
     if std < 1e-6:
         raise Wrong(
             f"all numbers of {name} are {mean:.3g}. Equal numbers learn equal things: draw them at"
@@ -162,15 +178,15 @@ def _judge_draw(name: str, numbers: Tensor, want: float, n_layers: int) -> None:
     if 0.9 < std / want < 1.1:
         return
     if name.endswith(WRITERS):
-        _judge_writers(std, n_layers)
+        _judge_writers(name, std, n_layers)
     raise Wrong(f"{name} has a standard deviation of {std:.4f}, expected {want:.4f}.")
 
 
-def _judge_writers(std: float, n_layers: int) -> None:
+def _judge_writers(name: str, std: float, n_layers: int) -> None:
     slips = {
         STD: (
-            "attention.out and mlp.down start as large as the rest. They write into the residual"
-            " stream, 2 x n_layers times in all: draw them smaller."
+            f"{name} and its like start as large as the rest. They write into the residual stream:"
+            " draw them smaller, by sqrt(2 x n_layers)."
         ),
         STD / n_layers**0.5: (
             "you divided by sqrt(n_layers). A layer writes twice, so there are 2 x n_layers writes."
@@ -182,6 +198,12 @@ def _judge_writers(std: float, n_layers: int) -> None:
         STD * (2 * n_layers) ** 0.5: (
             "you multiplied by sqrt(2 n_layers). The writes must be smaller: divide."
         ),
+    } | {
+        STD / (2 * layers) ** 0.5: (
+            f"{name} is drawn as for {layers} layers. This model has {n_layers}: ask"
+            " model.settings.n_layers."
+        )
+        for layers in (2, 3, 12)
     }
     for size, sentence in slips.items():
         if 0.93 < std / size < 1.07:
@@ -223,6 +245,12 @@ def n_parameters(attempt: Attempt) -> str:
             raise Wrong(sentence)
     for (V, T, C, L), got, want in found:
         expect(got, want, f"the parameters for V = {V}, T = {T}, C = {C}, L = {L}", tolerance=0)
+        if (
+            isinstance(got, float | np.floating)
+            or isinstance(got, Tensor)
+            and got.is_floating_point()
+        ):
+            raise Wrong(f"the number is right, but {float(got)} is a float. Return an integer.")
     return "your formula agrees with the tensors, to the last number."
 
 
@@ -257,7 +285,8 @@ _COUNT_SLIPS: list[tuple[Callable[[int, int, int, int], int], str]] = [
     ),
     (
         lambda V, T, C, L: -L * 2 * C,
-        "2C a layer too few: a block has two norms, each with a weight and a bias of C numbers.",
+        "2C a layer too few. A block's two norms have 4C numbers, a weight and a bias of C each;"
+        " the biases of its four matrices have 9C, each as many as its matrix has outputs.",
     ),
     (
         lambda V, T, C, L: -L * 2 * C - C,
@@ -266,6 +295,18 @@ _COUNT_SLIPS: list[tuple[Callable[[int, int, int, int], int], str]] = [
     (
         lambda V, T, C, L: -L * (C * C + C),
         "attention's `out` is missing, C x C + C in every layer.",
+    ),
+    (
+        lambda V, T, C, L: -L * 2 * C * C,
+        "2 x C x C a layer too few: `attention.qkv` goes from C to 3C, so it has 3 x C x C.",
+    ),
+    (
+        lambda V, T, C, L: -L * (2 * C * C + 2 * C),
+        "2 x C x C + 2C a layer too few: `attention.qkv` goes from C to 3C, its bias too.",
+    ),
+    (
+        lambda V, T, C, L: -L * 4 * C * C,
+        "4 x C x C a layer too few: the MLP has two matrices, `up` and `down`.",
     ),
     (
         lambda V, T, C, L: -L * 13 * C - 2 * C,
@@ -308,11 +349,20 @@ def _judge_weights(got: Any, want: dict[str, Tensor], where: str) -> None:
             raise Wrong(f"{where}{name} is {describe(got[name])}, not a tensor.")
         if tensor.ndim == 2 and is_like(got[name], tensor.T):
             _judge_transposed(name, tensor)
+        if "blocks" in name and tensor.ndim == 2 and _is_reshaped(got[name], tensor):
+            raise Wrong(
+                f"{where}{name} has the right shape, but its numbers are in the old order: reshape"
+                " and view don't transpose. Take tensor.T."
+            )
         expect(got[name], tensor, f"{where}{name}")
 
 
 def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
+
+
+def _is_reshaped(got: Tensor, tensor: Tensor) -> bool:
+    return is_like(got, tensor.T.reshape(tensor.shape))
 
 
 def _judge_transposed(name: str, tensor: Tensor) -> None:
@@ -468,6 +518,10 @@ def _judge_losses(
             "the optimizer is made anew at each step and forgets its running averages. Make it once"
             " before the loop.",
         ),
+        (
+            by(kind=torch.optim.Adam),
+            "these are the losses of Adam, which has no weight decay. Use torch.optim.AdamW.",
+        ),
         (by(kind=torch.optim.SGD), "these are the losses of plain SGD. Use torch.optim.AdamW."),
         (
             _learn(copy.deepcopy(fresh), rows, steps, 1e-3),
@@ -482,16 +536,35 @@ def _judge_losses(
     for losses, sentence in slips:
         if torch.allclose(torch.tensor(got), torch.tensor(losses), rtol=1e-5):
             raise Wrong(sentence)
-    if abs(got[0] / want[0] - rows[:, 1:].numel()) < 1e-4:
-        raise Wrong(
-            "your first loss is a sum over all tokens. Take the mean, as F.cross_entropy does"
-            " unless told otherwise."
-        )
+    for loss, sentence in _first_losses(fresh(rows[:, :-1]).detach(), rows[:, 1:]):
+        if abs(got[0] / loss.item() - 1) < 1e-6:
+            raise Wrong(sentence)
     if torch.allclose(torch.tensor(got[:-1]), torch.tensor(want[1:]), rtol=1e-5):
         raise Wrong(
             "your first loss is the one after the first step. Note the loss that the step is made"
             " from, before the parameters change."
         )
+
+
+def _first_losses(logits: Tensor, targets: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what slips in the loss make of the first one."""
+    B, _, V = logits.shape
+    return [
+        (
+            F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum"),
+            "your first loss is a sum over all tokens. Take the mean, as F.cross_entropy does"
+            " unless told otherwise.",
+        ),
+        (
+            F.cross_entropy(logits[:, -1], targets[:, -1]),
+            "your first loss is that of the last position alone. All positions predict.",
+        ),
+        (
+            F.cross_entropy(logits.reshape(B, V, -1), targets),
+            "your logits were reshaped to (B, V, T). That mixes positions and tokens: transpose"
+            " them, or flatten the first two axes.",
+        ),
+    ]
 
 
 def _judge_idle(counted: dict[str, int]) -> None:

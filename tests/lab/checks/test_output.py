@@ -99,6 +99,10 @@ def unsorted_nucleus(probs, p):
     return kept / kept.sum()
 
 
+def with_all_ties(probs, p):
+    return scaled(probs * (probs >= probs[nucleus(probs, p) > 0].min()))
+
+
 def scaled(kept):
     return kept / kept.sum()
 
@@ -240,7 +244,7 @@ CASES = {
             (lambda x, t: gradient(x, t).sum(0), "you added up the rows"),
             (lambda x, t: x - torch.eye(x.shape[1])[t], "softmax is missing"),
             (by_column, "ran down the columns"),
-            (all_targets_from_all_rows, "the gradient for three rows"),
+            (all_targets_from_all_rows, "Row t belongs to target t alone"),
             (overflowing_gradient, "logits near 1000 give NaN"),
         ],
     ),
@@ -261,6 +265,9 @@ CASES = {
             ),
             (lambda probs, p: nucleus(probs, p + 0.2), "one token too many"),
             (lambda probs, p: probs, "nothing is ruled out"),
+            (lambda probs, p: scaled(probs * (probs >= min(p, probs.max()))), "p = 0.12"),
+            (lambda probs, p: scaled(probs * (probs == probs.max())), "less than p = 0.58"),
+            (with_all_ties, "two are enough"),
         ],
     ),
     check.temperature_for_entropy: Case(

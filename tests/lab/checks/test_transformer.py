@@ -52,12 +52,16 @@ def init(
     shrink=lambda L: (2 * L) ** -0.5,
     names=WRITES,
     draw=lambda p, std: nn.init.normal_(p, std=std),
+    L=None,
 ):
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 2:
-            draw(parameter, 0.02 * (shrink(model.settings.n_layers) if name.endswith(names) else 1))
+            draw(
+                parameter,
+                0.02 * (shrink(L or model.settings.n_layers) if name.endswith(names) else 1),
+            )
 
 
 def init_by_module(model):
@@ -300,6 +304,9 @@ CASES = {
             (lambda m: init(m, shrink=lambda L: L**-0.5), "A layer writes twice"),
             (lambda m: init(m, shrink=lambda L: 1 / (2 * L)), "grows like the square root"),
             (lambda m: init(m, shrink=lambda L: (2 * L) ** 0.5), "you multiplied"),
+            (lambda m: init(m, shrink=lambda L: 6**-0.5), "as for 3 layers"),
+            (lambda m: init(m, draw=nn.init.normal_), "normal_ takes the mean first"),
+            (lambda m: init(m.blocks, L=8), "token_embedding.weight has not changed"),
             (
                 lambda m: init(m, names=("attention.qkv.weight", "mlp.up.weight")),
                 "attention.qkv.weight has a standard deviation",
@@ -354,6 +361,7 @@ CASES = {
             ),
             (lambda V, T, C, L: count(V, T, C, L, blocks=1), "that is one block"),
             (lambda V, T, C, L: 12 * L * C * C, "the parameters for V = 97"),
+            (lambda V, T, C, L: float(count(V, T, C, L)), "Return an integer"),
         ],
     ),
     check.from_hf: Case(
@@ -397,6 +405,15 @@ CASES = {
                 ),
                 "attention.qkv.weight",
             ),
+            (
+                lambda t: translated(
+                    t,
+                    turn=lambda name, x: (
+                        x.reshape(x.T.shape) if x.ndim == 2 and "blocks" in name else x
+                    ),
+                ),
+                "reshape and view don't transpose",
+            ),
         ],
     ),
     check.overfit_batch: Case(
@@ -424,7 +441,7 @@ CASES = {
             (lambda m, r, s, lr: overfit(m, r, s, lr, step=False), "optimizer.step() is missing"),
             (lambda m, r, s, lr: overfit(m, r, s, lr, remade=True), "made anew at each step"),
             (lambda m, r, s, lr: overfit(m, r, s, lr, kind=torch.optim.SGD), "plain SGD"),
-            (lambda m, r, s, lr: overfit(m, r, s, lr, kind=torch.optim.Adam), "of AdamW at lr"),
+            (lambda m, r, s, lr: overfit(m, r, s, lr, kind=torch.optim.Adam), "no weight decay"),
             (lambda m, r, s, lr: overfit(copy.deepcopy(m), r, s, lr), "Did you train a copy"),
             (cleared_after_backward, "step() finds no gradients"),
             (without_backward, "step() finds no gradients"),
