@@ -215,12 +215,10 @@ def merge_in_any_order(ids, pair, new_id):
 
 
 def merge_keeping_the_second(ids, pair, new_id):
-    return [
-        new_id if tuple(ids[i : i + 2]) == pair else number for i, number in enumerate(ids)
-    ]
+    return [new_id if tuple(ids[i : i + 2]) == pair else number for i, number in enumerate(ids)]
 
 
-def merge_again(ids, pair, new_id):
+def merge_by_stack(ids, pair, new_id):
     merged = []
     for number in ids:
         merged.append(number)
@@ -550,9 +548,7 @@ def encode_no_joins(piece, ranks):
 def encode_shortest_first(piece, ranks):
     parts = single_bytes(piece)
     while options := [
-        (len(a + b), ranks[a + b], i)
-        for i, (a, b) in enumerate(pairwise(parts))
-        if a + b in ranks
+        (len(a + b), ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks
     ]:
         i = min(options)[2]
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
@@ -650,9 +646,11 @@ def prompt_refused(tokenizer, user_text):
 def prompt_filtered(tokenizer, user_text):
     special = set(tokenizer.special_tokens.values())
     ids = tokenizer.encode(user_text, allowed_special="all")
-    return prompt_by_append(tokenizer, "")[:1] + [i for i in ids if i not in special] + [
-        tokenizer.special_tokens[ASSISTANT]
-    ]
+    return (
+        prompt_by_append(tokenizer, "")[:1]
+        + [i for i in ids if i not in special]
+        + [tokenizer.special_tokens[ASSISTANT]]
+    )
 
 
 def prompt_by_place(tokenizer, user_text):
@@ -810,23 +808,27 @@ ANSWERS = {
     "count_pairs": Answers(
         right=[pairs_by_index, PairsInNumpy(), pairs_by_previous],
         wrong=[
-            Slip(pairs_side_by_side, "every second pair", r"overlap|every (second|other)|step|skip"),
-            Slip(pairs_that_never_overlap, "(3, 3) once", r"overlap|\(\d+, \d+\)"),
+            Slip(
+                pairs_side_by_side, "every second pair", r"overlap|every (second|other)|step|skip"
+            ),
+            Slip(pairs_that_never_overlap, "(3, 3) once", r"overlap|\(3, 3\)"),
             Slip(pairs_in_any_order, "sorted pairs", r"order|first|sort"),
             Slip(pairs_round_the_end, "from the end to the start", r"last|round|end"),
             Slip(pairs_without_the_last, "misses the last pair", r"last|end"),
             Slip(pairs_once_each, "1 for each pair", r"once|count|how often|again|add"),
-            Slip(pairs_from_zero, "counts from 0", r"one too few|by one|first time|from 0|one less"),
+            Slip(
+                pairs_from_zero, "counts from 0", r"one too few|by one|first time|from 0|one less"
+            ),
             Slip(pairs_far_apart, "all combinations", r"neighbour|next to|apart"),
             Slip(pairs_of_at_least_one, "the empty list", r"empty|fewer than two|\[\]|IndexError"),
             Slip(pairs_single, "single numbers", r"pair|single"),
             Slip(pairs_by_name, "strings as keys", r"tuple|str|key|pair"),
             Slip(pairs_used_up, "uses up the list", r"changed"),
-            Slip(pairs_of_different, "no pair of equals", r"equal|same|\(\d+, \d+\)|twins"),
+            Slip(pairs_of_different, "no pair of equals", r"equal|same|\(3, 3\)|twins"),
         ],
     ),
     "merge": Answers(
-        right=[merge_by_iterator, merge_by_generator, merge_in_a_copy],
+        right=[merge_by_iterator, merge_by_generator, merge_in_a_copy, merge_by_stack],
         wrong=[
             Slip(merge_in_place, "in place", r"chang|stays|in place"),
             Slip(merge_twice_used, "a number used twice", r"once|twice|overlap|by two"),
@@ -836,10 +838,11 @@ ANSWERS = {
             Slip(merge_the_first, "the first occurrence", r"first|each|every|all"),
             Slip(merge_in_any_order, "either order", r"order|revers|round"),
             Slip(merge_keeping_the_second, "keeps the second", r"second|by two|both|one number"),
-            Slip(merge_again, "merges the new number", r"once|again|new"),
-            Slip(merge_nothing, "list against tuple", r"nothing|tuple|unchanged|not replaced|no pair"),
+            Slip(
+                merge_nothing, "list against tuple", r"nothing|tuple|unchanged|not replaced|no pair"
+            ),
             Slip(merge_each_number, "each number alone", r"neighbour|alone|single|both|pair"),
-            Slip(merge_by_letters, "digits inside numbers", None),
+            Slip(merge_by_letters, "digits inside numbers", r"text|digit|string"),
             Slip(merge_by_the_second, "the second not compared", r"second|both|first number|pair"),
         ],
     ),
@@ -855,8 +858,12 @@ ANSWERS = {
             Slip(learn_from_257, "new ids from 257", r"25[67]"),
             Slip(learn_one_id, "one new id", r"25[67]|next id|same id|new id|number"),
             Slip(learn_tokens, "returns the ids", r"pairs|merges|ids"),
-            Slip(learn_one_too_few, "one merge too few", r"too few|n_merges|\d merges?|one (less|more)"),
-            Slip(learn_up_to_n, "range(256, n_merges)", r"no merge|too few|n_merges|256|\d merges?|\[\]"),
+            Slip(
+                learn_one_too_few,
+                "one merge too few",
+                r"too few|n_merges|\d merges?|one (less|more)",
+            ),
+            Slip(learn_up_to_n, "range(256, n_merges)", r"no merges?|too few|range|empty"),
             Slip(learn_without_merging, "the merge is lost", r"again|result|same pair|merged"),
             Slip(learn_by_max, "no pair left", r"empty|no pair|stop|short|left"),
             Slip(learn_in_words, "cut at spaces", r"space|words?|whole text"),
@@ -868,14 +875,23 @@ ANSWERS = {
         wrong=[
             Slip(encode_longest, "longest first", r"longest|rank|learnt|greedy"),
             Slip(encode_leftmost, "leftmost first", r"rank|learnt|left"),
-            Slip(encode_last_learnt, "last learnt first", r"rank|learnt|lowest|highest|largest|max"),
+            Slip(
+                encode_last_learnt, "last learnt first", r"rank|learnt|lowest|highest|largest|max"
+            ),
             Slip(encode_rightmost, "begins on the right", r"left|right"),
             Slip(encode_in_dictionary_order, "the dictionary's order", r"order|dictionary|entries"),
-            Slip(encode_one_join, "one join only", r"again|until|go on|more|once|still|stop|one join"),
+            Slip(
+                encode_one_join, "one join only", r"again|until|go on|more|once|still|stop|one join"
+            ),
             Slip(encode_of_at_least_two, "the empty piece", r"empty|one byte|single|fewer|b''"),
             Slip(encode_to_parts, "parts, not ids", r"ids?\b|bytes"),
-            Slip(encode_bytes_as_they_are, "bytes are not ids", r"bytes?\b|ranks"),
-            Slip(encode_overlapping, "overlapping joins", r"overlap|once|twice|left|more bytes"),
+            Slip(encode_bytes_as_they_are, "bytes are not ids", r"single bytes?|value of"),
+            Slip(
+                encode_overlapping,
+                "overlapping joins",
+                r"overlap|once|twice|more bytes",
+                never=r"right one first",
+            ),
             Slip(encode_no_joins, "no join", r"join|merge|single bytes"),
             Slip(encode_shortest_first, "shortest first", r"rank|learnt|short|length"),
             Slip(encode_without_the_end, "loses the last part", r"last|lost|end|bytes|miss"),
@@ -886,17 +902,21 @@ ANSWERS = {
         wrong=[
             Slip(prompt_all_allowed, "all allowed", r"forge|special|allowed"),
             Slip(prompt_none_allowed, "marks as text", r"mark|special|ordinary|first id|\bid\b"),
-            Slip(prompt_fixed_ids, "the lesson's ids", r"differ|fixed|special_tokens|\bid\b|4097"),
+            Slip(
+                prompt_fixed_ids, "the lesson's ids", r"differ|fixed|special_tokens|one tokenizer"
+            ),
             Slip(prompt_cut_out, "cuts marks out", r"unchanged|cut|remov|lost|ordinary|miss"),
             Slip(prompt_nested, "a list in the list", r"flat|nested|list"),
             Slip(prompt_without_assistant, "no assistant", r"assistant|last|end"),
-            Slip(prompt_swapped, "the wrong way round", r"order|swap|exchang|first|round"),
+            Slip(prompt_swapped, "the wrong way round", r"order|swap|exchang|places|round"),
             Slip(prompt_stripped, "strips the text", r"unchanged|space|strip|white"),
             Slip(prompt_with_an_end, "an end of text", r"endoftext|extra|more|end"),
             Slip(prompt_with_lines, "line breaks added", r"line|added|unchanged|\\n|extra"),
             Slip(prompt_refused, "refuses marks", r"whatever|ValueError|forbid|rais"),
-            Slip(prompt_filtered, "drops forged ids", r"unchanged|lost|drop|ordinary|miss|cut|allow"),
-            Slip(prompt_by_place, "ids by their place", r"name|place|order|special_tokens|differ|\bid\b"),
+            Slip(
+                prompt_filtered, "drops forged ids", r"unchanged|lost|drop|ordinary|miss|cut|allow"
+            ),
+            Slip(prompt_by_place, "ids by their place", r"name|place|order|differ"),
             Slip(prompt_in_words, "word by word", r"space|unchanged|white|word|lost"),
             Slip(prompt_by_names, "names, not ids", r"ids?\b|number|str"),
             Slip(prompt_as_text, "a string", r"list|ids|str"),
@@ -905,13 +925,21 @@ ANSWERS = {
     "streamed_text": Answers(
         right=[streamed_by_codec, streamed_by_bytes, StreamedByDifference()],
         wrong=[
-            Slip(streamed_replaced, "token by token, replaced", r"wait|several|spread|replace|\ufffd"),
-            Slip(streamed_ignored, "token by token, ignored", r"wait|several|spread|lost|kept|keep"),
+            Slip(
+                streamed_replaced, "token by token, replaced", r"wait|several|spread|replace|\ufffd"
+            ),
+            Slip(
+                streamed_ignored, "token by token, ignored", r"wait|several|spread|lost|kept|keep"
+            ),
             Slip(streamed_so_far, "all so far", r"new|so far|again|already|twice"),
-            Slip(streamed_with_a_rest, "shows the rest", r"cut|never|rest|incomplete|\ufffd"),
-            Slip(streamed_without_empty, "no empty items", r"each token|one (str|item)|items|empty"),
+            Slip(streamed_with_a_rest, "shows the rest", r"cut|never|rest|incomplete"),
+            Slip(
+                streamed_without_empty, "no empty items", r"each token|one (str|item)|items|empty"
+            ),
             Slip(streamed_all_or_nothing, "waits too long", r"soon|wait|late|held|whole"),
-            Slip(streamed_by_characters, "characters for bytes", r"bytes|len|again|twice|encode|wait"),
+            Slip(
+                streamed_by_characters, "characters for bytes", r"bytes|len|again|twice|encode|wait"
+            ),
             Slip(streamed_latin, "latin-1", r"UTF|each byte|latin"),
             Slip(streamed_in_one, "one string", r"list"),
             Slip(streamed_four_bytes, "four bytes always", r"soon|late|wait|two|three|four"),

@@ -28,7 +28,9 @@ def similarity_of_strings(a, b, n):
         words = text.split()
         if len(words) < n:
             return frozenset([" ".join(words)])
-        return frozenset(" ".join(part) for part in zip(*(words[i:] for i in range(n))))
+        return frozenset(
+            " ".join(part) for part in zip(*(words[i:] for i in range(n)), strict=False)
+        )
 
     first, second = joined(a), joined(b)
     shared = sum(1 for run in first if run in second)
@@ -105,7 +107,8 @@ def similarity_dice(a, b, n):
 
 def similarity_of_steps(a, b, n):
     first, second = (
-        {tuple(words[i : i + n]) for i in range(0, len(words), n)} for words in (a.split(), b.split())
+        {tuple(words[i : i + n]) for i in range(0, len(words), n)}
+        for words in (a.split(), b.split())
     )
     return share_of(first, second)
 
@@ -587,16 +590,29 @@ ANSWERS = {
         wrong=[
             Slip(similarity_of_letters, "runs of letters", r"letter|character|words"),
             Slip(similarity_by_the_smaller, "divides by the smaller set", r"union|either|smaller"),
-            Slip(similarity_of_lists, "counts repeated runs", r"sets?\b|repeat|twice|more than once"),
+            Slip(
+                similarity_of_lists, "counts repeated runs", r"sets?\b|repeat|twice|more than once"
+            ),
             Slip(similarity_without_the_last, "misses the last run", r"last|\+ ?1|too few runs"),
-            Slip(similarity_without_short, "no run of a short text", r"fewer|short|all of its words"),
+            Slip(
+                similarity_without_short, "no run of a short text", r"fewer|short|all of its words"
+            ),
             Slip(similarity_in_small_letters, "ignores capitals", r"capital|lower|small letters"),
-            Slip(similarity_by_the_sum, "divides by both sizes", r"union|either|sum|sizes|both sets"),
+            Slip(
+                similarity_by_the_sum, "divides by both sizes", r"union|either|sum|sizes|both sets"
+            ),
             Slip(similarity_dice, "Dice", r"union|either|Dice|sum|sizes"),
             Slip(similarity_of_steps, "runs do not overlap", r"overlap|step|every n|side by side"),
-            Slip(similarity_with_tails, "shorter runs at the end", r"shorter|fewer than n|end|tail"),
-            Slip(similarity_of_two_words, "n is always 2", r"\bn\b|always 2|ignore"),
-            Slip(similarity_by_the_first, "divides by the first set", r"union|either|first|of a\b"),
+            Slip(
+                similarity_with_tails, "shorter runs at the end", r"shorter|fewer than n|end|tail"
+            ),
+            Slip(similarity_of_two_words, "n is always 2", r"n words|whatever n|always 2|ignore"),
+            Slip(
+                similarity_by_the_first,
+                "divides by the first set",
+                r"union|either|first|of a\b",
+                never=r"larger|smaller",
+            ),
             Slip(similarity_at_spaces, "splits at single spaces", r"split|space|line break|white"),
         ],
     ),
@@ -615,7 +631,11 @@ ANSWERS = {
                 "starts at 2**32",
                 r"any size|2\*\*32|larger|start|huge|big|4294967296",
             ),
-            Slip(signature_of_smallest_member, "the smallest member's hash", r"smallest member"),
+            Slip(
+                signature_of_smallest_member,
+                "the smallest member's hash",
+                r"smallest member|one member|over \*all\* members",
+            ),
             Slip(signature_in_order_of_size, "sorted", r"order|sort"),
             Slip(
                 signature_never_reset,
@@ -628,10 +648,10 @@ ANSWERS = {
                 r"equal|repeat|twice|same|as many|length|for each|how many|distinct",
             ),
             Slip(signature_in_floats, "floats", r"float|whole|exact|precis|round"),
-            Slip(signature_of_sizes, "drops the sign", r"sign|negative|abs"),
+            Slip(signature_of_sizes, "drops the sign", r"\bsign\b|negative|absolute"),
             Slip(signature_in_one_number, "one number", r"list|for each|one number"),
             Slip(signature_of_any_member, "one member only", r"one member|all members|smallest"),
-            Slip(signature_from_zero, "starts at 0", r"start|\b0\b|sign|positive"),
+            Slip(signature_from_zero, "starts at 0", r"start|begin|\bsign\b|positive"),
         ],
     ),
     "bands_and_rows": Answers(
@@ -641,14 +661,25 @@ ANSWERS = {
             Slip(bands_swapped, "(rows, bands)", r"swap|order|\(bands, rows\)|exchange|other way"),
             Slip(bands_with_a_rest, "hashes left over", r"divi|all hashes|times|left over|unused"),
             Slip(bands_with_powers_swapped, "powers exchanged", r"swap|exchange|power|exponent"),
-            Slip(bands_of_one_band, "one band must agree", r"one band|single band|any band|at least"),
-            Slip(bands_of_two_or_more, "never one band", r"one band|1 band|all in one|n_hashes rows"),
-            Slip(bands_of_two_rows_or_more, "never one row", r"one row|1 row|None|rows = 1|rows of 1"),
+            Slip(
+                bands_of_one_band,
+                "one band must agree",
+                r"one (certain )?band|single band|any (of the )?band|at least",
+            ),
+            Slip(
+                bands_of_two_or_more, "never one band", r"one band|1 band|all in one|n_hashes rows"
+            ),
+            Slip(bands_of_two_rows_or_more, "never one row", r"one row|1 row|rows = 1|rows of 1"),
             Slip(bands_above_catch, "more than catch", r"at least|exactly|equal|>="),
             Slip(bands_nearest, "nearest to catch", r"nearest|closest|at least|below|too few|only"),
-            Slip(bands_that_miss, "the chance of a miss", r"miss|1 ?- ?|1 minus|no band|complement"),
+            Slip(
+                bands_that_miss,
+                "the chance of a miss",
+                r"\bmiss|1 minus|no band|complement",
+                never=r"places|swap",
+            ),
             Slip(bands_by_adding, "adds chances", r"add|sum|times|formula|at least"),
-            Slip(bands_of_the_lesson, "112 hashes always", r"112|n_hashes|all hashes|hashes"),
+            Slip(bands_of_the_lesson, "112 hashes always", r"112 hashes|all hashes|ignore"),
         ],
     ),
     "in_test": Answers(
@@ -658,39 +689,75 @@ ANSWERS = {
             Slip(in_test_by_dice, "random", r"random|again|same|changes"),
             Slip(in_test_or_equal, "<= at a share of 0", r"share of 0|, 0(\.0)?\)|no test|<="),
             Slip(
-                in_test_by_the_largest, "the largest hash, share 1", r"everything|, 1(\.0)?\)|largest"
+                in_test_by_the_largest,
+                "the largest hash, share 1",
+                r"everything|, 1(\.0)?\)|largest",
             ),
             Slip(in_test_turned_round, "the other side", r"opposite|other|1 ?-|turn|swap|train"),
             Slip(InTestByTurn(), "by turns", r"before|order|again|same|asked|remember|state"),
-            Slip(in_test_by_length, "by length", r"share|length|about"),
-            Slip(in_test_by_fixed_seed, "one seed for all", r"share|all|every|same|url|seed"),
-            Slip(in_test_in_hundredths, "whole hundredths", r"hundred|percent|share|round|small|int"),
-            Slip(in_test_by_every, "every k-th", r"share|about|every"),
-            Slip(InTestRemembered(), "remembers the old share", r"before|asked|remember|other share"),
-            Slip(in_test_by_31_bits, "half of the range", r"twice|2\*\*32|double|share|about"),
-            Slip(in_test_always_a_tenth, "always a tenth", r"share|always|ignore"),
+            Slip(in_test_by_length, "by length", r"evenly|length|spread"),
+            Slip(in_test_by_fixed_seed, "one seed for all", r"depend|every|same|seed|so none"),
+            Slip(in_test_in_hundredths, "whole hundredths", r"hundred|percent|round|small"),
+            Slip(in_test_by_every, "every k-th", r"so all|every|round"),
+            Slip(
+                InTestRemembered(),
+                "remembers the old share",
+                r"before|asked|remember|other share",
+                never=r"`share` used at all",
+            ),
+            Slip(in_test_by_31_bits, "half of the range", r"half|twice|2\*\*32|double|divided"),
+            Slip(in_test_always_a_tenth, "always a tenth", r"`share`|always|ignore"),
         ],
     ),
     "contaminated": Answers(
-        right=[contaminated_by_tables, contaminated_by_strings, ContaminatedByLoops()],
+        right=[
+            contaminated_by_tables,
+            contaminated_by_strings,
+            ContaminatedByLoops(),
+            contaminated_list,
+        ],
         wrong=[
             Slip(contaminated_with_capitals, "capitals matter", r"capital|lower|upper"),
-            Slip(contaminated_in_small_letters, "items in small letters", r"given|lower|small letters"),
+            Slip(
+                contaminated_in_small_letters,
+                "items in small letters",
+                r"given|lower|small letters",
+            ),
             Slip(
                 contaminated_by_whole_items,
                 "the whole item inside a text",
                 r"run|part of (it|the item)|whole item|inside|letters",
             ),
             Slip(contaminated_without_short, "short items never", r"fewer|short"),
-            Slip(contaminated_across_texts, "across texts", r"within one|across|join|border|two texts"),
+            Slip(
+                contaminated_across_texts,
+                "across texts",
+                r"within one|across|join|border|two texts",
+            ),
             Slip(contaminated_inside_words, "inside words", r"inside|part of|whole words|letters"),
-            Slip(contaminated_by_all_runs, "all runs needed", r"one (shared )?run|any|all runs|enough"),
-            Slip(contaminated_without_the_last, "misses the last run", r"last|end of|\+ ?1"),
+            Slip(
+                contaminated_by_all_runs,
+                "all runs needed",
+                r"one (shared )?run|any|all runs|enough",
+            ),
+            Slip(
+                contaminated_without_the_last,
+                "misses the last run",
+                r"last|end of|\+ ?1 runs",
+                never=r"n \+ 1 words in a row",
+            ),
             Slip(contaminated_by_short_texts, "short texts match", r"short|fewer|whole"),
             Slip(contaminated_in_any_order, "any order", r"order|neighbour|scattered|row"),
-            Slip(contaminated_by_one_word, "short items by a word", r"whole|single word|one word|fewer"),
-            Slip(contaminated_list, "a list", r"\bset\b"),
-            Slip(contaminated_by_the_first_text, "the first text only", r"first|every|all|each|second"),
+            Slip(
+                contaminated_by_one_word,
+                "short items by a word",
+                r"whole|single word|one word|fewer",
+            ),
+            Slip(
+                contaminated_by_the_first_text,
+                "the first text only",
+                r"first|every|all|each|second",
+            ),
             Slip(contaminated_by_equal_texts, "short item as a text", r"within|inside|whole|fewer"),
         ],
     ),
