@@ -5,7 +5,8 @@ import codecs
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
+from operator import eq
 from typing import Any
 
 import tiktoken
@@ -77,12 +78,24 @@ SLIPS_OF_PAIRS: list[Slip] = [
         " counted too (only merging uses each number once).",
     ),
     (
-        lambda ids: {pair: count - 1 for pair, count in _pairs(ids).items()},
+        lambda ids: {pair: count - 1 for pair, count in _pairs(ids).items() if count > 1},
         "every count is too small by one. A pair that is met for the first time has been met once.",
     ),
     (
         lambda ids: {pair: count + 1 for pair, count in _pairs(ids).items()},
         "every count is too large by one. Begin at 0 before you add 1.",
+    ),
+    (
+        lambda ids: _pairs([*ids, *ids[:1]]) if len(ids) > 1 else {},
+        "the last number and the first are counted as neighbours. The list is no ring.",
+    ),
+    (
+        lambda ids: dict(Counter(combinations(ids, 2))),
+        "numbers that stand apart are counted as a pair. Neighbours are wanted.",
+    ),
+    (
+        lambda ids: {(a, b): n for (a, b), n in _pairs(ids).items() if a != b},
+        "pairs of two equal numbers are missing: (3, 3) occurs twice in [3, 3, 3].",
     ),
     (
         lambda ids: {pair: n for pair, n in _pairs(ids).items() if n > 1},
@@ -110,6 +123,11 @@ def _as_counts(got: Any) -> dict:
             "the result should be a dict (or Counter) from pair to count; it is a"
             f" {type(got).__name__}."
         )
+    if any(isinstance(key, str) for key in got):
+        raise Wrong(
+            f"the keys of your dictionary are text, {next(iter(got))!r}. Use the pair itself, a"
+            " tuple of two numbers."
+        )
     return {key: count for key, count in got.items() if count}
 
 
@@ -117,11 +135,14 @@ def _as_counts(got: Any) -> dict:
 # --------------------------------------------------------------------------------------------------
 
 
-def _merged(ids: Sequence[Any], pair: tuple, new_id: Any, step: int = 2) -> list:
-    """Merge from left to right, and after a merge go on by `step`."""
+def _merged(
+    ids: Sequence[Any], pair: tuple, new_id: Any, step: int = 2, fits: Callable = eq, left: int = 0
+) -> list:
+    """Merge from left to right, and after a merge go on by `step`; `fits` compares two numbers with
+    the pair, and `left` are never reached at the end."""
     merged, i = [], 0
-    while i < len(ids):
-        if tuple(ids[i : i + 2]) == tuple(pair):
+    while i < len(ids) - left:
+        if fits(tuple(ids[i : i + 2]), tuple(pair)):
             merged.append(new_id)
             i += step
         else:
@@ -198,6 +219,20 @@ SLIPS_OF_MERGE: list[Slip] = [
         "also the pair turned round, (2, 1), was merged. Order matters.",
     ),
     (
+        partial(_merged, fits=lambda two, pair: two in (pair, pair[::-1])),
+        "also the pair turned round, (2, 1), was merged. Order matters.",
+    ),
+    (
+        partial(_merged, fits=lambda two, pair: len(two) == 2 and two[0] == pair[0]),
+        "every first number of the pair was merged with what follows it: [1, 3] is no (1, 2)."
+        " Compare both numbers.",
+    ),
+    (
+        partial(_merged, left=1),
+        "the last number is lost where no pair ends the list. Walk to the end of the list, and"
+        " append a number that has no neighbour.",
+    ),
+    (
         _as_text,
         "merge([11, 2, 1, 21], (1, 2), 9) should change nothing: the ids were joined as text, where"
         " '1 2' stands inside '11 2'. Compare numbers.",
@@ -267,6 +302,24 @@ def _counted_once(text: str, n_merges: int) -> list[tuple]:
     return sorted(counts, key=lambda pair: (-counts[pair], pair))[:n_merges]
 
 
+def _often_counted_once(text: str, n_merges: int) -> list[tuple]:
+    counts = Counter(pairwise(text.encode()))
+    often = [pair for pair in counts if counts[pair] > 1]
+    return sorted(often, key=lambda pair: (-counts[pair], pair))[:n_merges]
+
+
+def _learnt_in_words(text: str, n_merges: int, cut: Callable) -> list[tuple]:
+    """No merge crosses a space."""
+    words, merges = [list(word.encode()) for word in cut(text)], []
+    for k in range(n_merges):
+        counts = Counter(pair for word in words for pair in pairwise(word))
+        if max(counts.values(), default=0) < 2:
+            break
+        merges.append(min(counts, key=lambda pair: (-counts[pair], pair)))
+        words = [_merged(word, merges[-1], 256 + k) for word in words]
+    return merges
+
+
 def _ids_of_text(text: str, n_merges: int) -> list[int]:
     ids = list(text.encode())
     for k, pair in enumerate(_learnt(text, n_merges)):
@@ -294,10 +347,26 @@ CASES_OF_LEARN = [
     ("", 5),
 ]
 SLIPS_OF_LEARN: list[Slip] = [
+    *[
+        (
+            counted,
+            "the pairs were counted once, before the first merge. Each merge changes the counts:"
+            " 'na' is rare once 'an' is one token. Count again after each merge.",
+        )
+        for counted in (_counted_once, _often_counted_once)
+    ],
+    *[
+        (
+            partial(_learnt_in_words, cut=cut),
+            "no pair of yours holds a space: the text was cut into words first. Here the whole text"
+            " is one row of bytes.",
+        )
+        for cut in (lambda text: text.split(" "), str.split)
+    ],
     (
-        _counted_once,
-        "the pairs were counted once, before the first merge. Each merge changes the counts: 'na'"
-        " is rare once 'an' is one token. Count again after each merge.",
+        lambda text, n: [],
+        "there is no merge in your list, whatever the text. Does your loop run n_merges times, as"
+        " over range(256, 256 + n_merges)?",
     ),
     (
         partial(_learnt, keep=False),
@@ -433,6 +502,44 @@ def _one_sweep(piece: bytes, ranks: dict) -> list[int]:
     return [ranks[part] for part in parts]
 
 
+def _first_in_the_dictionary(piece: bytes, ranks: dict) -> list[int]:
+    """Of all neighbours that fit, those whose token stands first in the dictionary."""
+    places = {rank: place for place, rank in enumerate(ranks.values())}
+    return _encoded(piece, ranks, key=lambda item: (places[item[0]], item[1]))
+
+
+def _by_length(piece: bytes, ranks: dict, sign: int) -> list[int]:
+    """The shortest or (with sign -1) the longest token first, of equal ones the lowest id."""
+    length = {rank: len(token) for token, rank in ranks.items()}
+    return _encoded(piece, ranks, key=lambda item: (sign * length[item[0]], *item))
+
+
+def _bytes_as_ids(piece: bytes, ranks: dict) -> list[int]:
+    own = {ranks[bytes([byte])]: byte for byte in range(256)}
+    return [own.get(i, i) for i in _encoded(piece, ranks)]
+
+
+def _overlapping(piece: bytes, ranks: dict) -> list[int]:
+    """All places of the best pair are joined at once, and a part may go into two of them."""
+    parts = [bytes([byte]) for byte in piece]
+    while found := [ranks[a + b] for a, b in pairwise(parts) if a + b in ranks]:
+        fits = [ranks.get(a + b) == min(found) for a, b in pairwise(parts)]
+        starts = zip(parts, [*fits, False], [False, *fits], [*parts[1:], b""], strict=True)
+        parts = [
+            part + after if fit else part for part, fit, end, after in starts if fit or not end
+        ]
+    return [ranks[part] for part in parts]
+
+
+def _last_part_lost(piece: bytes, ranks: dict) -> list[int]:
+    """Each walk over the parts ends one before the end."""
+    parts = [bytes([byte]) for byte in piece]
+    while found := [(ranks[a + b], a, b) for a, b in pairwise(parts) if a + b in ranks]:
+        _, *pair = min(found, key=lambda item: item[0])
+        parts = _merged(parts, tuple(pair), pair[0] + pair[1], left=1)
+    return [ranks[part] for part in parts]
+
+
 def _one_pair_everywhere(piece: bytes, ranks: dict) -> list[int]:
     parts = [bytes([byte]) for byte in piece]
     pairs = [pair for pair in pairwise(parts) if pair[0] + pair[1] in ranks]
@@ -458,6 +565,7 @@ CASES_OF_ENCODE = [
     (b"bcde", RANKS),
     (b"aaa", RANKS),
     (b"!xyz", RANKS | {b"xyz": 263}),
+    (b"abca", BYTES | {b"ab": 256, b"abc": 257, b"ca": 258}),
     (b"abcd", SHIFTED),
     (b"bcdeabcde", SHIFTED),
     (b"aaaaaaa", RANKS),
@@ -505,10 +613,35 @@ SLIPS_OF_ENCODE: list[Slip] = [
         "of two places of the same pair you join the right one first. Go from the left: aaa becomes"
         " aa, a.",
     ),
+    *[
+        (
+            ordered,
+            "you go through `ranks` in the order of the dictionary. Its *values* say which token"
+            " was learnt first.",
+        )
+        for ordered in (_in_the_order_of_the_dictionary, _first_in_the_dictionary)
+    ],
     (
-        _in_the_order_of_the_dictionary,
-        "you go through `ranks` in the order of the dictionary. Its *values* say which token was"
-        " learnt first.",
+        partial(_by_length, sign=1),
+        "the shortest tokens are joined first. The pair of the lowest id comes first, however long"
+        " it is: abca becomes abc, a if abc was learnt before ca.",
+    ),
+    (
+        partial(_by_length, sign=-1),
+        "the longest tokens are joined first. The pair of the lowest id comes first, however long"
+        " it is: in abcd that is bc.",
+    ),
+    (
+        _overlapping,
+        "a part was used twice: in aaa the middle a can be joined to one neighbour only.",
+    ),
+    (
+        _last_part_lost,
+        "the last part is lost. Joined, the tokens must be the piece again: walk to its end.",
+    ),
+    (
+        _bytes_as_ids,
+        "the value of a single byte is not its id. Look single bytes up in `ranks` too.",
     ),
     (
         lambda piece, ranks: [
@@ -553,10 +686,11 @@ def _tiktoken(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
 
 class Recorder:
     """A tokenizer of single bytes with three special tokens, which the prompt exercise hands to the
-    learner. `first` is the id of <|user|>."""
+    learner. `first` is the id of the first special token."""
 
-    def __init__(self, first: int = 256) -> None:
-        names = ("<|user|>", "<|assistant|>", "<|end|>")
+    def __init__(
+        self, first: int = 256, names: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|end|>")
+    ) -> None:
         self.special_tokens = {name: first + i for i, name in enumerate(names)}
         self.truth = tiktoken.Encoding(
             "prompt",
@@ -595,12 +729,18 @@ def _without_specials(text: str) -> str:
     return text
 
 
+def _by_place(tokenizer: Recorder, text: str, user: int, assistant: int) -> list[int]:
+    """The ids by their places in the dictionary."""
+    ids = list(tokenizer.special_tokens.values())
+    return [ids[user], *tokenizer.encode(text), ids[assistant]]
+
+
 CASES_OF_PROMPT = [
     (Recorder(), "Hi"),
     (Recorder(300), "<|user|>"),
     (Recorder(), ATTACK),
     (Recorder(300), "  two  spaces\n"),
-    (Recorder(), "中"),
+    (Recorder(300, names=("<|end|>", "<|assistant|>", "<|user|>")), "中"),
     (Recorder(), ""),
 ]
 FORGED = (
@@ -644,11 +784,26 @@ SLIPS_OF_PROMPT: list[Slip] = [
         lambda tokenizer, text: _prompted(tokenizer, text.strip()),
         "the spaces at the ends of the user's text are gone. Leave the text as it is.",
     ),
+    *[
+        (
+            partial(_by_place, user=user, assistant=assistant),
+            "the ids were taken by their places in tokenizer.special_tokens, where another"
+            " tokenizer has other tokens. Look them up by their names.",
+        )
+        for user, assistant in permutations(range(3), 2)
+    ],
     (
-        lambda tokenizer, text: [256, *text.encode(), 257],
-        "the ids 256 and 257 are right for one tokenizer only. Look them up in"
-        " tokenizer.special_tokens.",
+        lambda tokenizer, text: _prompted(tokenizer, "".join(text.split())),
+        "the white space in the user's text is gone. Encode the text as a whole, as it is.",
     ),
+    *[
+        (
+            lambda tokenizer, text, form=form: _prompted(tokenizer, form.format(text)),
+            "something was added to the user's text, a space or a line break. Leave the text as it"
+            " is.",
+        )
+        for form in ("\n{}\n", "\n{}", "{}\n", " {} ", " {}", "{} ")
+    ],
 ]
 
 
@@ -659,7 +814,7 @@ def prompt(attempt: Attempt) -> str:
             attempt,
             CASES_OF_PROMPT,
             _prompted,
-            SLIPS_OF_PROMPT,
+            [*SLIPS_OF_PROMPT, *_fixed_ids(attempt)],
             lambda tokenizer, text: f"prompt(tokenizer, {text!r})",
             plain=_as_ids,
         )
@@ -671,6 +826,21 @@ def prompt(attempt: Attempt) -> str:
             ) from None
         raise
     return "two special tokens, both ours; whatever the user writes stays text."
+
+
+def _fixed_ids(attempt: Attempt) -> list[Slip]:
+    """The slip of an answer that gives each tokenizer the ids it gives the first."""
+    got = _as_ids(attempt(*CASES_OF_PROMPT[0]))
+    if not isinstance(got, list) or not all(isinstance(i, int) for i in got) or len(got) < 2:
+        return []
+    first, last = got[0], got[-1]
+    return [
+        (
+            lambda tokenizer, text: [first, *text.encode(), last],
+            f"always the same ids, {first} and {last}, can be right for one tokenizer only. Look"
+            " them up in tokenizer.special_tokens.",
+        )
+    ]
 
 
 def _as_ids(got: Any) -> Any:
@@ -736,6 +906,46 @@ def _grown(tokens: list[bytes]) -> list[str]:
     return ["".join(shown[: i + 1]) for i in range(len(shown))]
 
 
+def _by_waiting(tokens: list[bytes], rest: Callable) -> list[str]:
+    """Shows the whole characters that wait; `rest(waiting, shown)` are the bytes kept."""
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        shown.append(waiting.decode(errors="ignore"))
+        waiting = rest(waiting, shown[-1])
+    return shown
+
+
+def _four_at_a_time(tokens: list[bytes]) -> list[str]:
+    """Waits for four bytes unless all are ASCII."""
+    shown, waiting = [], b""
+    for token in tokens:
+        waiting += token
+        ready = waiting.isascii() or len(waiting) >= 4
+        whole = waiting.decode(errors="ignore") if ready else ""
+        waiting = waiting[len(whole.encode()) :]
+        shown.append(whole)
+    return shown
+
+
+def _at_the_first_byte(tokens: list[bytes]) -> list[str]:
+    """Shows a character when its first byte comes."""
+    text, shown = "".join(_streamed(tokens)), []
+    for token in tokens:
+        n = sum(byte & 0xC0 != 0x80 for byte in token)
+        shown.append(text[:n])
+        text = text[n:]
+    return shown
+
+
+def _with_the_rest(tokens: list[bytes]) -> list[str]:
+    """At the end shows what still waits."""
+    shown = _streamed(tokens)
+    whole = len("".join(shown).encode())
+    rest = b"".join(tokens)[whole:].decode(errors="replace")
+    return [*shown[:-1], shown[-1] + rest] if shown else []
+
+
 SLIPS_OF_STREAM: list[Slip] = [
     (
         partial(_each_alone, errors="replace"),
@@ -751,6 +961,38 @@ SLIPS_OF_STREAM: list[Slip] = [
         _all_or_nothing,
         "whole characters were held back: of the two bytes b'a\\xe4' the 'a' can be shown at once;"
         " only b'\\xe4' has to wait.",
+    ),
+    (
+        partial(_by_waiting, rest=lambda waiting, whole: waiting[len(whole) :]),
+        "as many bytes were dropped as characters were shown, but a character has up to four bytes."
+        " `len(whole.encode())` of them are used up.",
+    ),
+    (
+        partial(_by_waiting, rest=lambda waiting, whole: b"" if whole else waiting),
+        "the bytes of a character that has begun are lost when the text before it is shown. Keep"
+        " them: only what is shown is used up.",
+    ),
+    (
+        lambda tokens: [token.decode("latin-1") for token in tokens],
+        "each byte became a character of its own, as in Latin-1. The text is UTF-8, where a"
+        " character has one to four bytes.",
+    ),
+    (
+        _four_at_a_time,
+        "characters of two and three bytes are shown too late: not all have four bytes. Show what"
+        " is whole.",
+    ),
+    (
+        _at_the_first_byte,
+        "characters are shown when their first byte comes, before the last one is there.",
+    ),
+    (
+        lambda tokens: ["", *_streamed(tokens)[:-1]],
+        "each text is shown one token too late. Show what is whole after this token.",
+    ),
+    (
+        _with_the_rest,
+        "a character that is cut off at the end was shown as '\\ufffd'. It is never shown.",
     ),
     (_grown, "each item holds all the text so far. Only what is new after this token is wanted."),
     (

@@ -2,8 +2,10 @@
 formula."""
 
 import random
+from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
+from itertools import accumulate
 from numbers import Number
 from typing import Any
 
@@ -37,6 +39,21 @@ def _shared_runs_of_a_list(a: str, b: str, n: int) -> float:
     return shared / (len(x) + len(y) - shared)
 
 
+def _shared_runs_of_bags(a: str, b: str, n: int) -> float:
+    """Each run as often as it stands in both texts, by what stands in either."""
+    x, y = (
+        Counter(tuple(t.split()[i : i + n]) for i in range(max(1, len(t.split()) - n + 1)))
+        for t in (a, b)
+    )
+    return (x & y).total() / (x | y).total()
+
+
+def _shared_at(a: str, b: str, n: int, step: int = 1) -> float:
+    """A run from every `step`-th word on, the shorter ones at the end too."""
+    x, y = ({tuple(t.split()[i : i + n]) for i in range(0, len(t.split()), step)} for t in (a, b))
+    return len(x & y) / len(x | y)
+
+
 def _glued(runs: set[tuple]) -> set:
     return {"".join(run) for run in runs}
 
@@ -56,6 +73,24 @@ SLIPS_OF_SIMILARITY: list[Slip] = [
         " range.",
     ),
     (
+        partial(_shared, last=0),
+        "the last run of each text is missing. w words have w - n + 1 runs: mind the end of your"
+        " range.",
+    ),
+    (
+        lambda a, b, n: _shared(a, b, 2),
+        "your runs have two words whatever n is. Cut runs of n words.",
+    ),
+    (
+        _shared_at,
+        "the runs at the end of a text are shorter than n words. w words have w - n + 1 runs: mind"
+        " the end of your range.",
+    ),
+    (
+        lambda a, b, n: _shared_at(a, b, n, step=n),
+        "your runs stand side by side. They overlap: a new run begins at every word.",
+    ),
+    (
         partial(_shared, cut=list),
         "you cut the texts into runs of n characters. Split them into words first.",
     ),
@@ -68,6 +103,14 @@ SLIPS_OF_SIMILARITY: list[Slip] = [
         partial(_shared, divide=lambda x, y: max(len(x), len(y))),
         "you divided by the larger set. Divide by the size of the union, all that is in either.",
     ),
+    *[
+        (
+            partial(_shared, divide=lambda x, y, k=k: len((x, y)[k])),
+            f"you divided by the set of the {which} text. Divide by the size of the union, all that"
+            " is in either.",
+        )
+        for k, which in enumerate(("first", "second"))
+    ],
     (
         lambda a, b, n: 2 * _shared(a, b, n, divide=lambda x, y: len(x) + len(y)),
         "twice the shared part, divided by the two sizes added up: that is Dice's measure. Jaccard"
@@ -100,11 +143,14 @@ SLIPS_OF_SIMILARITY: list[Slip] = [
         partial(_shared, made=_bags),
         "the order of the words in a run is lost: 'a b' and 'b a' are different runs.",
     ),
-    (
-        _shared_runs_of_a_list,
-        "a list counts repeats: 'ha ha ha ha' and 'ha ha' have the same *set* of runs of 2, one"
-        " run, so their similarity is 1. Turn it into a set.",
-    ),
+    *[
+        (
+            counted,
+            "a list counts repeats: 'ha ha ha ha' and 'ha ha' have the same *set* of runs of 2, one"
+            " run, so their similarity is 1. Turn it into a set.",
+        )
+        for counted in (_shared_runs_of_a_list, _shared_runs_of_bags)
+    ],
     (
         partial(_shared, least=0),
         "a text of fewer than n words has no run in your answer. It is one run by itself, all of"
@@ -118,6 +164,7 @@ def similarity(attempt: Attempt) -> str:
     """Jaccard similarity of two texts' sets of word runs."""
     cases = [
         ("the cat sat on the mat", "cat sat on", 2),
+        ("cat sat on", "the cat sat on the mat", 2),
         ("the cat sat on the mat", "the cat sat on a mat", 2),
         ("one two three four five six", "two three four five seven", 3),
         ("a b c d", "e f g h", 2),
@@ -150,6 +197,13 @@ HASHES = [
     lambda x: 2**40 + x * x,
     lambda x: -x,
 ]
+
+
+def _never_reset(members: set[int], hashes: list) -> list[int]:
+    """The smallest hash under this function and all before it."""
+    return list(accumulate((min(map(h, members)) for h in hashes), min))
+
+
 SLIPS_OF_SIGNATURE: list[Slip] = [
     (
         lambda m, hs: [max(h(x) for x in m) for h in hs],
@@ -196,6 +250,20 @@ SLIPS_OF_SIGNATURE: list[Slip] = [
         )
         for start in (0,)
     ],
+    (
+        lambda m, hs: [min(abs(h(x)) for x in m) for h in hs],
+        "negative hashes are numbers too; the smallest is wanted, not the one nearest to 0.",
+    ),
+    (
+        _never_reset,
+        "the smallest number of earlier hash functions is carried on. Begin anew with each"
+        " function.",
+    ),
+    (
+        lambda m, hs: list(dict.fromkeys(min(map(h, m)) for h in hs)),
+        "a number that occurs twice stands only once in your list. Keep one for each function, or"
+        " position k no longer belongs to function k.",
+    ),
 ]
 
 
@@ -234,7 +302,13 @@ def _listed(got: Any) -> Any:
             f"one number, {describe(got)}. A signature has one number for each of the hash"
             " functions."
         )
-    return got.tolist() if hasattr(got, "tolist") else list(got)
+    numbers = got.tolist() if hasattr(got, "tolist") else list(got)
+    if any(isinstance(number, float) for number in numbers):
+        raise Wrong(
+            f"there are floats in your list, {describe(numbers)}. Keep whole numbers: a float loses"
+            " the last digits of a large hash."
+        )
+    return numbers
 
 
 # Exercise 3
@@ -245,14 +319,26 @@ def _caught(level: float, bands: int, rows: int) -> float:
     return 1 - (1 - level**rows) ** bands
 
 
+def _no_band(level: float, bands: int, rows: int) -> float:
+    return (1 - level**rows) ** bands
+
+
 def _choices(n_hashes: int) -> list[tuple[int, int]]:
     """All (bands, rows) that use all hashes, the most rows first."""
     return [(n_hashes // rows, rows) for rows in range(n_hashes, 0, -1) if n_hashes % rows == 0]
 
 
-def _first_choice(n_hashes: int, level: float, catch: float, caught=_caught) -> tuple[int, int]:
-    """The choice of most rows for which the formula `caught` gives enough."""
-    return next(choice for choice in _choices(n_hashes) if caught(level, *choice) >= catch)
+def _first_choice(
+    n_hashes: int, level: float, catch: float, caught=_caught, allowed=lambda bands, rows: True
+) -> tuple[int, int] | None:
+    """The allowed choice of most rows for which the formula `caught` gives enough, if any does."""
+    choices = (choice for choice in _choices(n_hashes) if allowed(*choice))
+    return next((choice for choice in choices if caught(level, *choice) >= catch), None)
+
+
+def _nearest_choice(n_hashes: int, level: float, catch: float, order: int) -> tuple[int, int]:
+    """Of choices equally near, the one with the most rows, or (order -1) the fewest."""
+    return min(_choices(n_hashes)[::order], key=lambda choice: abs(_caught(level, *choice) - catch))
 
 
 CASES_OF_BANDS = [
@@ -297,6 +383,33 @@ SLIPS_OF_BANDS: list[Slip] = [
         " share catch means >=.",
     ),
     (
+        partial(_first_choice, allowed=lambda bands, rows: bands > 1),
+        "one band of all hashes is a choice too: with 12 hashes and a similarity of 1, (1, 12)"
+        " catches everything. Begin with n_hashes rows.",
+    ),
+    (
+        partial(_first_choice, allowed=lambda bands, rows: rows > 1),
+        "bands of one row are a choice too: with 7 hashes, a similarity of 0.5 and a catch of 0.9"
+        " only (7, 1) catches enough. Go down to one row.",
+    ),
+    *[
+        (
+            partial(_nearest_choice, order=order),
+            "you took the choice whose probability is nearest to catch. It should be *at least*"
+            " catch, and of those the one with the most rows.",
+        )
+        for order in (1, -1)
+    ],
+    (
+        lambda n, level, catch: _first_choice(112, level, catch),
+        "your choices are those of 112 hashes, whatever n_hashes is.",
+    ),
+    (
+        partial(_first_choice, caught=_no_band),
+        "that is the probability that *no* band agrees, a miss. The pair is caught with 1 minus"
+        " it: 1 - (1 - level**rows) ** bands.",
+    ),
+    (
         partial(_first_choice, caught=lambda level, bands, rows: bands * level**rows),
         "you added the probabilities of the bands up. Bands can agree together, so a sum counts"
         " some pairs twice: 1 - (1 - level**rows) ** bands.",
@@ -317,18 +430,38 @@ SLIPS_OF_BANDS: list[Slip] = [
 @checker
 def bands_and_rows(attempt: Attempt) -> str:
     """The most rows per band (fewest false alarms) that still catch enough of the copies."""
-    judge_by_slips(
-        attempt,
-        CASES_OF_BANDS,
-        _first_choice,
-        SLIPS_OF_BANDS,
-        lambda n, level, catch: f"bands_and_rows({n}, {level}, {catch})",
-        plain=_two_numbers,
-    )
+    found, nothing = [], []
+
+    def choice(*case: float) -> Any:
+        """The answer's result, also None: a slip in the formula lets it find no choice at all."""
+        try:
+            found.append(attempt(*case))
+        except Wrong as reason:
+            if "returned None" not in str(reason):
+                raise
+            nothing.append(reason)
+            return None
+        return found[-1]
+
+    try:
+        judge_by_slips(
+            choice,
+            CASES_OF_BANDS,
+            _first_choice,
+            SLIPS_OF_BANDS,
+            lambda n, level, catch: f"bands_and_rows({n}, {level}, {catch})",
+            plain=_two_numbers,
+        )
+    except Wrong:
+        if nothing and not found:
+            raise nothing[0] from None
+        raise
     return "right: this is how the parameters of a real deduplication run are chosen."
 
 
-def _two_numbers(got: Any) -> tuple[int, int]:
+def _two_numbers(got: Any) -> tuple[int, int] | None:
+    if got is None:
+        return None
     got = got.tolist() if hasattr(got, "tolist") else got
     if not isinstance(got, list | tuple) or len(got) != 2:
         raise Wrong(f"return two whole numbers, (bands, rows); got {describe(got)}.")
@@ -365,13 +498,15 @@ def _urls(n: int) -> list[_Url]:
 @checker
 def in_test(attempt: Attempt) -> str:
     """Whether a document belongs to the test set, by its URL alone."""
-    sides = [_side(attempt, url, 0.25) for url in _urls(300)]
+    urls = _urls(300)  # kept, so that the new strings below lie elsewhere in memory
+    sides = [_side(attempt, url, 0.25) for url in urls]
     if [_side(attempt, url, 0.25) for url in _urls(60)[::-1]] != sides[59::-1]:
         raise Wrong(
             "the same URL was on one side first and then on the other. The answer must depend on"
             " the URL alone: no fresh random numbers, no counting of calls. A hash of the URL looks"
             " random and never changes."
         )
+    _require_whole_range(attempt, sides)
     _require_share(sides, 0.25)
     _require_whole_url(sides)
     _require_no_memory(attempt)
@@ -386,8 +521,11 @@ def in_test(attempt: Attempt) -> str:
             " in two terminals), so tomorrow's test set would hold pages from today's training set."
             " Use zlib.crc32 or hashlib."
         )
-    for share, n in ((0.1, 300), (0.5, 300), (0.9, 300), (0, 30), (1, 30)):
+    _require_no_old_side(attempt, sides)
+    for share, n in ((0.1, 300), (0.5, 300), (0.7, 300), (0.9, 300), (0, 30), (1, 30)):
         _require_share([_side(attempt, url, share) for url in _urls(n)], share)
+    _require_small_share(attempt)
+    _require_ends(attempt)
     return "right: a page keeps its side for ever, whatever else is crawled."
 
 
@@ -403,19 +541,77 @@ def _require_share(sides: list[bool], share: float) -> None:
     """Refuse a share of test documents that luck can't explain: 300 draws have a standard error
     of at most 0.029."""
     got, n = sum(sides) / len(sides), len(sides)
-    if abs(got - share) < (0.11 if 0 < share < 1 else 1e-9):
+    one_sided = got in (0, 1) and 0 < share < 1
+    if abs(got - share) < (0.11 if 0 < share < 1 else 1e-9) and not one_sided:
         return
     told = f"with share = {share}, {got:.0%} of {n} pages fall into the test set"
     if share in (0, 1):
         raise Wrong(f"{told}; it should be {'all' if share else 'none'} of them.")
-    if got in (0, 1):
-        raise Wrong(f"{told}, so {'all' if got else 'none'}; {share:.0%} should.")
+    if one_sided:
+        raise Wrong(
+            f"{told}, so {'all' if got else 'none'}; {share:.0%} should. Does the number that you"
+            " compare with `share` depend on the URL, and does it lie between 0 and 1? Is anything"
+            " rounded?"
+        )
     if abs(got - (1 - share)) < 0.11:
         raise Wrong(f"{told}, {share:.0%} should: the two sides are swapped.")
     raise Wrong(
         f"{told}, {share:.0%} should. Is `share` used at all? And does your number spread evenly?"
         " The length of a URL or its first letter don't; a hash does."
     )
+
+
+def _require_whole_range(attempt: Attempt, sides: list[bool]) -> None:
+    """Refuse half of the wanted share, at each share: a hash divided by half of its range."""
+    more = [_side(attempt, url, 0.75) for url in _urls(300)]
+    rates = [sum(some) / len(some) for some in (sides, more)]
+    if abs(rates[0] - 0.125) < 0.07 and abs(rates[1] - 0.375) < 0.07:
+        raise Wrong(
+            f"with shares of 25% and 75%, {rates[0]:.0%} and {rates[1]:.0%} of 300 pages fall into"
+            " the test set, half as many as should. By which number is the hash divided? It should"
+            " be the number of values that the hash can have."
+        )
+
+
+def _require_no_old_side(attempt: Attempt, sides: list[bool]) -> None:
+    """Refuse a side that is remembered by the URL alone though the share has changed."""
+    known = [_side(attempt, url, 0.9) for url in _urls(60)]
+    fresh = [_side(attempt, f"https://fresh.example/{i}", 0.9) for i in range(60)]
+    if known == sides[:60] and sum(fresh) > 40:
+        raise Wrong(
+            "URLs that were asked with a share of 0.25 keep that side when the share is 0.9, new"
+            " ones don't. The answer depends on `url` and `share` alone, whatever was asked before:"
+            " remember nothing."
+        )
+
+
+def _require_small_share(attempt: Attempt) -> None:
+    """Refuse shares in whole hundredths: 1,500 draws at 0.008 give none once in 170,000 tries."""
+    if not any(_side(attempt, url, 0.008) for url in _urls(1500)):
+        raise Wrong(
+            "with share = 0.008, not one of 1,500 pages falls into the test set; about 12 should."
+            " Is the share rounded, to whole hundredths for instance?"
+        )
+
+
+# The CRC-32 of the first three is 0, that of the others the largest number of 32 bits.
+LEAST_HASH = ("", "https://a.example/3551l4sg", "https://a.example/4867pi20")
+LARGEST_HASH = ("https://a.example/128rgqh", "https://a.example/1879fpik")
+
+
+def _require_ends(attempt: Attempt) -> None:
+    """Refuse a test page at a share of 0, and a training page at 1, for hashes at the very ends."""
+    for share, urls, reason in (
+        (0, LEAST_HASH, "Their CRC-32 is 0, and 0 <= 0: compare with <."),
+        (1, LARGEST_HASH, "Their CRC-32 is the largest, 2**32 - 1: divide by 2**32, not by it."),
+    ):
+        wrong = [url for url in urls if _side(attempt, url, share) != bool(share)]
+        if wrong:
+            raise Wrong(
+                f"with share = {share}, the test set should hold {'all' if share else 'none'} of"
+                f" the pages {', '.join(map(repr, urls))}; it is wrong for {len(wrong)} of them."
+                f" {reason if len(wrong) == len(urls) else ''}".rstrip()
+            )
 
 
 def _require_whole_url(sides: list[bool]) -> None:
@@ -455,15 +651,31 @@ def _length(item: str, text: str, n: int) -> int:
 
 
 def _found(
-    train: list[str], items: list[str], n: int, length=_length, runs=_runs, some=any, low=str.lower
+    train: list[str],
+    items: list[str],
+    n: int,
+    length=_length,
+    runs=_runs,
+    item_runs=None,
+    meet=set.intersection,
+    some=any,
+    low=str.lower,
 ) -> set[str]:
     """The items that share a run with a text, with one thing to get wrong at a time."""
 
     def shares(item: str, text: str) -> bool:
         k = length(item, text, n)
-        return bool(runs(low(item).split(), k) & runs(low(text).split(), k))
+        return bool(meet((item_runs or runs)(low(item).split(), k), runs(low(text).split(), k)))
 
     return {item for item in items if some(shares(item, text) for text in train)}
+
+
+def _found_or_equal(train: list[str], items: list[str], n: int) -> set[str]:
+    """A short item must be all of a text."""
+    long = {item for item in items if len(item.split()) >= n}
+    whole = {tuple(text.lower().split()) for text in train}
+    found = _found(train, long, n)
+    return found | {i for i in items if i not in long and tuple(i.lower().split()) in whole}
 
 
 def _has(item: str, text: str) -> bool:
@@ -491,6 +703,7 @@ CASES_OF_LEAKS = [
         (["he sat and went home", "17 + 9 is hard"], 4),
         (["dog", "horse", "horse dog"], 1),
         (["dog and a cat"], 9),
+        (["said that 7 is odd", "a dog is a pet"], 3),
         ([], 2),
     )
 ] + [([], ["a dog"], 2), (["x y z", "a b c"], ["a b c"], 3), (["one two"], ["two one two"], 2)]
@@ -564,6 +777,25 @@ SLIPS_OF_LEAKS: list[Slip] = [
         partial(_found, length=lambda item, text, n: min(n, len(item.split()), len(text.split()))),
         "a training text of fewer than n words made a shorter run do: 'where is the cat now' was"
         " found for 'cat'. Only the item's own length may shorten the run.",
+    ),
+    (
+        partial(_found, meet=set.issubset),
+        "all runs of an item had to be found. One shared run of n words is enough.",
+    ),
+    (
+        partial(_found, length=lambda item, text, n: n if len(item.split()) >= n else 1),
+        "a single word of an item of fewer than n words was enough: 'the cat' was found for 'cat'."
+        " Such an item must occur whole, as one run.",
+    ),
+    (
+        _found_or_equal,
+        "an item of fewer than n words was found only where it is the whole text. It may stand"
+        " anywhere within one: 'WENT Home' ends a training text.",
+    ),
+    (
+        partial(_found, item_runs=partial(_runs, least=1, last=0)),
+        "the last run of each item is missing. w words have w - k + 1 runs of k: mind the end of"
+        " your range.",
     ),
     (
         partial(_found, runs=partial(_runs, last=0)),

@@ -610,7 +610,7 @@ CASES = {
             (merge_first_only, "only the first occurrence"),
             (merge_one_step, "by two positions, not by one"),
             (merge_three_at_a_time, "the number after each merged pair is gone"),
-            (merge_misses_the_end, "merge([1, 3, 2, 1], (1, 2), 9)"),
+            (merge_misses_the_end, "the last number is lost"),
             (merge_compares_with_a_list, "nothing was merged"),
             (merge_each_by_itself, "Only the two together"),
             (merge_by_string_replace, "Compare numbers"),
