@@ -174,6 +174,11 @@ def by_head(change):
 def skeleton(*args): ...
 
 
+def last_two_readings(ids, upstream, V):
+    rows = [upstream[ids == v][-2:].sum(0) for v in range(V)]
+    return torch.stack(rows)
+
+
 def without_first(ids, upstream, V):
     return slips.backward_by_put(ids[1:], upstream[1:], V)
 
@@ -215,6 +220,7 @@ CASES = {
         wrong=[
             (slips.backward_without_last, "the last position is left out"),
             (without_first, "the first position is left out"),
+            (last_two_readings, "read more than once are wrong ([2])"),
             (slips.backward_sums_neighbours, "read more than once are wrong ([1])"),
             (slips.backward_in_whole_numbers, "whole numbers"),
             (backward_one_reading, "of one reading only"),
