@@ -45,6 +45,9 @@ def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
     T, V = want.shape
     if T == 0:
         return []
+    firsts = torch.zeros_like(want)
+    for i in set(ids.tolist()):
+        firsts[ids.tolist().index(i), i] = 1
     return [
         (
             want.T,
@@ -56,6 +59,15 @@ def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
             f" all V = {V} columns, also for tokens that do not occur.",
         ),
         (want.roll(-1, 1), "each 1 stands one column too far left. Ids count from 0."),
+        (
+            torch.cat([want[:, 1:], torch.zeros(T, 1)], 1),
+            "each 1 stands one column too far left, and id 0 has none. Ids count from 0.",
+        ),
+        (
+            want.amax(0).expand(T, V),
+            "each row has the ones of all tokens. Row t has a single 1, that of its own token.",
+        ),
+        (firsts, "an id that is repeated gets its 1 the first time only. Each row has a 1."),
         (want.roll(1, 1), "each 1 stands one column too far right. Ids count from 0."),
         (want * ids[:, None], "you wrote the id itself into its column. It should be a 1."),
         (
@@ -77,21 +89,39 @@ def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
 @checker
 def embedding_backward(attempt: Attempt) -> str:
     """Give the gradient for a table (V, C) from those of the vectors that were looked up."""
-    for ids, V, C in (([1, 4, 4, 1, 0], 7, 3), ([2, 2, 5, 2, 0, 5], 8, 2), ([0], 1, 4), ([], 3, 2)):
+    for ids, V, C in (
+        ([3, 1, 4, 4, 1, 0], 7, 3),
+        ([2, 2, 5, 2, 0, 5], 8, 2),
+        ([0], 1, 4),
+        ([], 3, 2),
+    ):
         upstream = _random(len(ids), C, seed=V)
         rows = [[j for j, i in enumerate(ids) if i == v] for v in range(V)]
         want = torch.stack([upstream[js].sum(0) for js in rows])
         got = attempt(torch.tensor(ids, dtype=torch.long), upstream, V)
         if ids:
             _diagnose(got, want, *_backward_slips(want, upstream, ids, rows))
+            _judge_repeats(got, want, ids)
         expect(got, want, f"the gradient for ids {ids} with V = {V}, C = {C}")
     return "right: each row gets the sum of what came back from its readings."
+
+
+def _judge_repeats(got: Any, want: Tensor, ids: list[int]) -> None:
+    """Say so if nothing but rows that were read several times is wrong."""
+    if not (isinstance(got, Tensor) and got.shape == want.shape and got.is_floating_point()):
+        return
+    off = [v for v in range(len(want)) if not is_like(got[v], want[v])]
+    if off and all(ids.count(v) > 1 for v in off):
+        raise Wrong(
+            f"ids {ids}: only rows that were read more than once are wrong ({off}). Such a row gets"
+            " the sum over all its readings, wherever they stand."
+        )
 
 
 def _backward_slips(
     want: Tensor, upstream: Tensor, ids: list[int], rows: list[list[int]]
 ) -> list[tuple[Any, str]]:
-    count = torch.tensor([len(js) for js in rows])[:, None]
+    T, count = len(ids), torch.tensor([len(js) for js in rows])[:, None]
     last, first = torch.zeros_like(want), torch.zeros_like(want)
     for v, js in enumerate(rows):
         if js:
@@ -107,6 +137,14 @@ def _backward_slips(
             want / count.clamp(min=1),
             "you took the mean over the readings of a row. Gradients of one and the same number"
             " are added.",
+        ),
+        *(
+            (
+                want.index_add(0, torch.tensor(ids[t : t + 1]), -upstream[t : t + 1]),
+                f"the reading at the {name} position is left out: positions 0 to {T - 1} count.",
+            )
+            for t, name in ((0, "first"), (T - 1, "last"))
+            if ids.count(ids[t]) == 1  # else it may have been overwritten
         ),
         (want / len(ids), "you divided by T. The gradients for the rows are sums, not means."),
         (
@@ -184,6 +222,7 @@ def _judge_nearest(got: Any, rows: list[list[float]], i: int, k: int) -> None:
     if got == want:
         return
     far = [-math.dist(rows[i], row) for row in rows]
+    by_columns = np.array(rows) / np.linalg.norm(rows, axis=0)
     slips = (
         (
             products,
@@ -192,6 +231,10 @@ def _judge_nearest(got: Any, rows: list[list[float]], i: int, k: int) -> None:
         (far, "those are the nearest points in a straight line. Compare directions"),
         ([-c for c in cosines], "those point the other way: the smallest cosines"),
         ([abs(c) for c in cosines], "an opposite direction (cosine -1) is far, not near"),
+        (
+            (by_columns @ by_columns[i]).tolist(),
+            "you divided each column by its length. Each row has to be divided by its own",
+        ),
     )
     if got == _ranked(cosines)[:k]:
         raise Wrong(f"row {i} is in your list: nothing is nearer to it than itself.")
@@ -200,6 +243,14 @@ def _judge_nearest(got: Any, rows: list[list[float]], i: int, k: int) -> None:
             raise Wrong(f"{sentence}.")
         if got == _ranked(scores)[:k]:
             raise Wrong(f"{sentence}. And row {i} itself does not count.")
+    if len(rows) > 10 and k > 1 and got == [j - (j > i) for j in want]:
+        raise Wrong(
+            f"the rows after row {i} are numbered one too small: with row {i} taken out, all later"
+            " rows move up. The numbers are those of the whole table."
+        )
+    others = [j for j in _ranked(cosines, i) if rows[j] != rows[i]]
+    if got == others[:k]:
+        raise Wrong(f"{told}: a row that equals row {i} is left out. Only row {i} doesn't count.")
     if isinstance(got, list):
         _judge_list(got, want, i, told)
     if isinstance(got, list) and len(got) == k and all(type(j) is int for j in got):
@@ -319,6 +370,11 @@ def _rotary_slips(x: Tensor, base: float, want: Tensor) -> list[tuple[Any, str]]
         ),
         (torch.cat([first * cos, second * sin], -1), "a rotation mixes: x' also has some of y."),
         (want.roll(D // 2, -1), "right numbers, but the two halves are swapped."),
+        (
+            torch.stack(want.chunk(2, -1), -1).flatten(1),
+            "right numbers in the wrong order: you joined x' and y' of each pair side by side."
+            " First all x', then all y', each where it came from.",
+        ),
         (x, "nothing is rotated."),
     ]
 
@@ -336,7 +392,8 @@ def _by_rows(W: Tensor, n_heads: int, order: list[int]) -> Tensor:
 @checker
 def to_halves(attempt: Attempt) -> str:
     """Reorder the rows of a weight matrix made for interleaved pairs to serve halves."""
-    for n_heads, D, C in ((1, 6, 4), (1, 8, 8), (2, 6, 5), (3, 8, 6)):
+    # three heads first: with one or two, more slips look the same
+    for n_heads, D, C in ((3, 8, 6), (2, 6, 5), (1, 6, 4), (1, 8, 8)):
         W = _random(n_heads * D, C, seed=D)
         order = [*range(0, D, 2), *range(1, D, 2)]
         want = _by_rows(W, n_heads, order)
@@ -350,7 +407,23 @@ def _order_slips(W: Tensor, n_heads: int, order: list[int]) -> list[tuple[Any, s
     rows, D = len(W), len(order)
     want = _by_rows(W, n_heads, order)
     return [
-        (W, "nothing is moved."),
+        (W, f"nothing is moved (n_heads = {n_heads}, {rows} rows)."),
+        (
+            torch.cat([torch.cat([part[0::2], part[1::2]]) for part in W.split(n_heads)]),
+            f"you cut heads of {n_heads} rows. There are n_heads = {n_heads} heads, of {D} rows"
+            " each.",
+        ),
+        (
+            torch.cat([part[j::n_heads] for part in W.chunk(n_heads) for j in range(n_heads)]),
+            f"you took every row number {n_heads} (n_heads). A pair has two members, so take every"
+            " second row, however many heads there are.",
+        ),
+        (torch.cat([want[:D], W[D:]]), "only head 0 is reordered. Each head needs it."),
+        (
+            W.unflatten(0, (n_heads, -1, 2)).transpose(0, 2).flatten(0, 2),
+            "rows of different heads are mixed: the axis of the heads stays in front, and only"
+            " pairs and members change places.",
+        ),
         (
             torch.cat([W[0::2], W[1::2]]),
             "the rows of different heads are mixed: your first half holds the even rows of all"

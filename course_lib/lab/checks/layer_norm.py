@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.compare import is_like, number, recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect, torch_calls
 
 
@@ -88,6 +88,10 @@ def _layer_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
         (
             centred / (variance + 1e-5),
             "you divided by the variance. Its root, the standard deviation, has the unit of x.",
+        ),
+        (
+            centred / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt(),
+            "you divided by the RMS of x. The variance is the mean square of what is centred.",
         ),
         (centred, "the mean is gone, but you do not divide by the standard deviation."),
         (
@@ -190,42 +194,46 @@ def _with_rounding(x: Tensor) -> Tensor:
     return _over(-1)(x) + 1e-6 * x[-1].tanh().sum()
 
 
-# what leaks, which change shows it, and what a test that misses it has overlooked
+RANDOM = "Put something quite different there, random numbers"
+# a norm that leaks, how it does, and what to say where the last token's change didn't show it
 LEAKS = [
     (
         lambda x: _over(0)(x - x.mean(-1, keepdim=True)),
         "first subtracts each token's mean and then takes the mean over all tokens. Adding the same"
-        " number to all channels is a change that it ignores. Put something quite different there,"
-        " random numbers",
+        " number to all channels is a change that it ignores",
+        RANDOM,
     ),
     (
         lambda x: _over(0)(F.normalize(x, dim=-1)),
         "first brings each token to length 1 and then takes the mean over all tokens. A token made"
-        " longer is a change that it ignores. Put something quite different there, random numbers",
+        " longer is a change that it ignores",
+        RANDOM,
     ),
     (
         lambda x: x / (x.square().mean(0, keepdim=True) + 1e-5).sqrt(),
         "divides by the RMS over the tokens. The last token with its sign changed is a change that"
-        " it ignores. Put something quite different there, random numbers",
+        " it ignores",
+        RANDOM,
     ),
     (
         _from_the_next,
-        "shifts each token by what stands in the next one. Only the token before the last shows"
-        " it: compare all earlier tokens, [:-1]",
+        "shifts each token by what stands in the next one. Only the token before the last shows it",
+        RANDOM,
     ),
     *(
         (
             _from_one_channel(channel),
-            f"takes the mean over all tokens of channel {channel} alone. Change every channel of"
-            " the last token",
+            f"takes the mean over all tokens of channel {channel} alone",
+            "Change every channel of the last token",
         )
         for channel in range(4)
     ),
     (
         lambda x: x - 0.01 * x.sum(),
-        "leaks only a little: earlier tokens change by about 0.01. Differences above 0.001 count",
+        "leaks only a little: a hundredth of what the last token changes by",
+        "Put something there that differs by 1 or more",
     ),
-    (_over(0, 1), "takes one mean over the whole table"),
+    (_over(0, 1), "takes one mean over the whole table", RANDOM),
 ]
 
 
@@ -234,11 +242,12 @@ def looks_ahead(attempt: Attempt) -> str:
     """Tell whether a norm lets the last token change an earlier one's result."""
     x = _random(5, 4)
     _judge_plain_norms(attempt, x)
-    for leak, told in LEAKS:
+    for leak, told, change in LEAKS:
         watched = _Watched(leak)
         if not _yes(attempt(watched, x)):
             tried = _wrongly_tried(watched.inputs, x)
-            raise Wrong(tried or f"you say False of a norm that {told}.")
+            seen = _overlooked(leak, watched.inputs) if not tried else ""
+            raise Wrong(tried or f"you say False of a norm that {told}. {seen or change}.")
     if _yes(attempt(_over_the_past, x)):
         raise Wrong(
             "you say True of a norm in which each token sees itself and those *before* it. Change"
@@ -249,7 +258,11 @@ def looks_ahead(attempt: Attempt) -> str:
             "you say True of a norm whose earlier tokens change by less than 0.00001. That is"
             " rounding: compare with a tolerance (atol)."
         )
-    if _yes(attempt(_over(0), x[:1])):
+    try:
+        alone = _yes(attempt(_over(0), x[:1]))
+    except Wrong as wrong:
+        raise Wrong(f"{wrong}\n    A single token has no earlier one: return False.") from None
+    if alone:
         raise Wrong("you say True for a single token. There is no earlier token to change: False.")
     return "a test that finds every norm that looks ahead, and accuses no other."
 
@@ -284,6 +297,19 @@ def _judge_plain_norms(attempt: Attempt, x: Tensor) -> None:
     tried = _wrongly_tried((own if says_own else tokens).inputs, x)
     rest = "so compare the others only: [:-1]" if says_own else "as it should. Compare all others"
     raise Wrong(f"{told}. {tried or f'You changed the last token, {rest}.'}")
+
+
+def _overlooked(leak: Callable, inputs: list[Tensor]) -> str:
+    """Name the earlier tokens whose results did change by more than 0.001."""
+    first, *others = [leak(x)[:-1] for x in inputs]
+    change = torch.stack([(other - first).abs().amax(-1) for other in others]).amax(0)
+    moved = (change > 0.001).nonzero().flatten().tolist()
+    if not moved:
+        return ""
+    return (
+        f"With your change the results of the tokens {moved} did move, by up to"
+        f" {number(change.max().item())}. Compare all earlier tokens, [:-1]: above 0.001 is True"
+    )
 
 
 def _wrongly_tried(inputs: list[Tensor], x: Tensor) -> str:
@@ -431,6 +457,15 @@ def _backward_slips(g: Tensor, x: Tensor) -> list[tuple[Tensor, str]]:
             " shift, and the mean of g stays.",
         ),
         (
+            (g - y * mean(g)) / r,
+            "the part along y is y times the mean of g * y. You took the mean of g alone.",
+        ),
+        (
+            (g - y * mean(g * y)) / x.norm(dim=-1, keepdim=True),
+            "you divided by the length of x, the root of the *sum* of its squares. The RMS is the"
+            " root of their mean.",
+        ),
+        (
             g - y * mean(g * y),
             "the division is missing: where inputs are r times larger, gradients are r times"
             " smaller.",
@@ -474,7 +509,8 @@ LAYERS = [
 
 
 def _rms(x: Tensor) -> Tensor:
-    return x / x.square().mean(-1, keepdim=True).sqrt()
+    """RMSNorm with a weight, so that a norm of a norm is another vector."""
+    return x / x.square().mean(-1, keepdim=True).sqrt() * torch.tensor([1.0, 2, 0.5])
 
 
 def _add(x: Tensor, f: Callable) -> Tensor:
@@ -497,6 +533,15 @@ def _stack(x: Tensor, step: Callable, *last: Callable, layers: list | None = Non
     return x
 
 
+def _all_read_x(x: Tensor, placement: str) -> Tensor:
+    """The slip of a stack in which no layer reads what an earlier one has made."""
+    stream = x
+    for layer in LAYERS:
+        stream = stream + layer(_rms(x) if placement == "pre" else x)
+        stream = _rms(stream) if placement == "post" else stream
+    return _rms(stream) if placement == "pre" else stream
+
+
 @checker
 def residual_stack(attempt: Attempt) -> str:
     """Send a vector through a stack of layers with the norm at one of three places."""
@@ -509,6 +554,11 @@ def residual_stack(attempt: Attempt) -> str:
             got,
             want,
             *[(wrong, f"{placement}: {sentence}") for wrong, sentence in slips],
+            (
+                _all_read_x(x, placement),
+                f"{placement}: each layer reads the first x. It reads the stream, to which the"
+                " layers before it have added.",
+            ),
             (backwards, f"{placement}: the layers come in the wrong order. The first is first."),
             (
                 early,
@@ -520,7 +570,18 @@ def residual_stack(attempt: Attempt) -> str:
         for n in (0, 1):
             told = f'{n} layer{"s" * (n == 0)}, placement "{placement}"'
             want = _stack(x, step, *last, layers=LAYERS[:n])
-            expect(attempt(x, LAYERS[:n], _rms, placement), want, told)
+            got = attempt(x, LAYERS[:n], _rms, placement)
+            if n == 0:
+                recognise(
+                    got,
+                    (
+                        _rms(x),
+                        f"{told}: x comes back normed. Only `pre` has a norm after the loop.",
+                    ),
+                    (x, f"{told}: the last norm is missing. It stands even without any layers."),
+                    want=want,
+                )
+            expect(got, want, told)
     return "right: the stream adds up, and the norm stands where it was told to."
 
 
@@ -551,6 +612,7 @@ def _placements(x: Tensor) -> dict[str, tuple]:
                 ),
                 (_stack(x, lambda x, f: _rms(f(x))), "the stream is lost: norm(x + f(x))."),
                 (_rms(none), "you normed once, at the end. It comes after every layer."),
+                (_rms(post), "the result is normed twice. Only `pre` has a norm after the loop."),
                 (pre, "that is what `pre` does."),
                 (none, 'there is no norm. Compare `placement` with the text "post".'),
             ],

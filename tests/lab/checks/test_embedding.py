@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from course_lib.lab.checks import embedding as check
 from course_lib.lab.solutions import embedding as solutions
+from tests.lab.checks.answers import embedding as slips
 from tests.lab.checks.cases import Case, tests_of
 
 
@@ -173,6 +174,15 @@ def by_head(change):
 def skeleton(*args): ...
 
 
+def last_two_readings(ids, upstream, V):
+    rows = [upstream[ids == v][-2:].sum(0) for v in range(V)]
+    return torch.stack(rows)
+
+
+def without_first(ids, upstream, V):
+    return slips.backward_by_put(ids[1:], upstream[1:], V)
+
+
 CASES = {
     check.one_hot: Case(
         solution=one_hot,
@@ -183,6 +193,9 @@ CASES = {
             lambda ids, V: (torch.arange(V) == ids.unsqueeze(1)).to(torch.float32),
         ],
         wrong=[
+            (slips.one_hot_counted_from_one, "and id 0 has none"),
+            (slips.one_hot_all_columns, "the ones of all tokens"),
+            (slips.one_hot_first_place, "the first time only"),
             (lambda ids, V: F.one_hot(ids, V), "make them floats"),
             (lambda ids, V: one_hot(ids, V).T, "one column per token"),
             (lambda ids, V: F.one_hot(ids).float(), "all V = 7 columns"),
@@ -205,6 +218,11 @@ CASES = {
             solutions.embedding_backward_solution,
         ],
         wrong=[
+            (slips.backward_without_last, "the last position is left out"),
+            (without_first, "the first position is left out"),
+            (last_two_readings, "read more than once are wrong ([2])"),
+            (slips.backward_sums_neighbours, "read more than once are wrong ([1])"),
+            (slips.backward_in_whole_numbers, "whole numbers"),
             (backward_one_reading, "of one reading only"),
             (backward_first_reading, "of one reading only"),
             (backward_mean, "the mean over the readings"),
@@ -234,6 +252,8 @@ CASES = {
             lambda t, i, k: nearest(t, i, k).int(),
         ],
         wrong=[
+            (slips.nearest_renumbered, "numbered one too small"),
+            (slips.nearest_by_columns, "each column by its length"),
             (
                 lambda t, i, k: (F.normalize(t, dim=-1) @ F.normalize(t[i], dim=0)).topk(k).indices,
                 "than itself",
@@ -264,7 +284,7 @@ CASES = {
             (nearest_with_own(0.0), "lose against all others"),
             (nearest_with_own(-1.0), "lose against all others"),
             (nearest_without_the_first, "must not be dropped"),
-            (nearest_without_equals, "expected [4, 3]"),
+            (nearest_without_equals, "a row that equals row 1 is left out"),
             (lambda t, i, k: str(nearest(t, i, k).tolist()), "row numbers"),
         ],
     ),
@@ -273,6 +293,7 @@ CASES = {
         skeleton=skeleton,
         also_right=[rotary_complex, rotary_in_double, solutions.rotary_solution],
         wrong=[
+            (slips.rotary_joined_in_turns, "side by side"),
             (rotary_beside, "you paired neighbours"),
             (rotary_with(-2, first=1), "Positions count from 0"),
             (rotary_with(-2, sign=-1), "the other way"),
@@ -294,6 +315,10 @@ CASES = {
         skeleton=skeleton,
         also_right=[to_halves_by_view, to_halves_by_index, solutions.to_halves_solution],
         wrong=[
+            (slips.halves_of_chunks, "heads of 3 rows"),
+            (slips.halves_by_strides_of_heads, "every row number 3"),
+            (slips.halves_of_first_head, "only head 0"),
+            (slips.halves_of_swapped_heads, "axis of the heads stays in front"),
             (lambda W, n: W, "nothing is moved"),
             (lambda W, n: torch.cat([W[0::2], W[1::2]]), "different heads are mixed"),
             (

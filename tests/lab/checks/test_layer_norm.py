@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from course_lib.lab.checks import layer_norm as check
 from course_lib.lab.solutions import layer_norm as solutions
+from tests.lab.checks.answers import layer_norm as slips
 from tests.lab.checks.cases import Case, tests_of
 
 torch.func.vjp(torch.sin, torch.ones(1))  # imports what torch.func needs, outside of any clock
@@ -413,12 +414,22 @@ def never_without_a_norm(x, layers, norm, placement):
     return recursive(x, layers, norm, placement) if layers else norm(x)
 
 
+def post_again_if_any(x, layers, norm, placement):
+    out = slips.stack_reduced(x, layers, norm, placement)
+    return norm(out) if layers and placement == "post" else out
+
+
+def normed_when_empty(x, layers, norm, placement):
+    return slips.stack_reduced(x, layers, norm, placement) if layers else norm(x)
+
+
 CASES = {
     check.layer_norm: Case(
         solution=ln,
         skeleton=skeleton,
         also_right=[ln_by_loop, ln_by_var_mean, ln_by_einsum, solutions.layer_norm_solution],
         wrong=[
+            (slips.layer_norm_of_raw_squares, "mean square of what is centred"),
             (ln_sample, "divided by C - 1"),
             (ln_axis(0), "axis 0, the batch"),
             (ln_axis(-2), "over the tokens"),
@@ -452,6 +463,9 @@ CASES = {
             solutions.looks_ahead_solution,
         ],
         wrong=[
+            (slips.looks_ahead_coarse, "the tokens [0, 1, 2, 3] did move"),
+            (slips.looks_ahead_first_token, "the tokens [3] did move"),
+            (slips.looks_ahead_not_alone, "A single token has no earlier one"),
             (ahead_with(new_row, rows=slice(None)), "compare the others only"),
             (ahead_with(lambda x: x.copy_(x.flip(-1))), "changed the tokens [0, 1, 2, 3, 4]"),
             (ahead_with(lambda x: new_row(x, 0)), "changed the tokens [0]"),
@@ -499,6 +513,8 @@ CASES = {
         skeleton=skeleton,
         also_right=[back_by_matrix, back_by_vjp],
         wrong=[
+            (slips.rms_backward_of_length, "by the length of x"),
+            (slips.rms_backward_mean_of_g, "the mean of g alone"),
             (back_fixed_size, "a fixed number"),
             (back_layer_norm, "LayerNorm's formula"),
             (back_undivided, "r times smaller"),
@@ -519,6 +535,11 @@ CASES = {
             lambda x, layers, *rest: recursive(x, tuple(layers), *rest),
         ],
         wrong=[
+            (slips.stack_norms_post_again, "post: the result is normed twice"),
+            (slips.stack_empty_is_x, '"pre": the last norm is missing'),
+            (slips.stack_all_read_x, "each layer reads the first x"),
+            (post_again_if_any, "normed twice"),
+            (normed_when_empty, '"none": x comes back normed'),
             (stack(lambda x, f, norm: f(x), post, pre), "none: the stream is lost"),
             (stack(none, post, pre, last=("none", "pre")), "belongs to `pre` alone"),
             (returns_early, "`return` in the loop"),
