@@ -17,7 +17,8 @@ def scores_by_loops(q, k):
     def dot(a, b):
         return sum(x * y for x, y in zip(a, b, strict=True))
 
-    return [[dot(a, b) / math.sqrt(len(a)) for b in k.tolist()] for a in q.tolist()]
+    rows = [[dot(a, b) / math.sqrt(len(a)) for b in k.tolist()] for a in q.tolist()]
+    return torch.tensor(rows)
 
 
 class ScaledScores:
@@ -58,7 +59,7 @@ SCALED_SCORES = Answers(
         Slip(
             lambda q, k: k @ q.T / q.shape[-1] ** 0.5,
             "keys down, queries across",
-            r"transpos|shape|swap|exchang|the other way|axes",
+            r"transpos|shape|swap|exchang|the other way|axes|row per quer",
             "softmax|divided by",
         ),
         Slip(scores_in_place, "q is scaled in place", r"argument|chang|in place|leave", "transpos"),
@@ -75,10 +76,7 @@ SCALED_SCORES = Answers(
             "not divided|transpos|softmax",
         ),
         Slip(
-            scores_masked,
-            "masked already",
-            r"mask|futur|causal|inf",
-            "not divided|transpos|softmax is",
+            scores_masked, "masked already", r"mask|futur|causal", "not divided|transpos|softmax is"
         ),
     ],
 )
@@ -91,7 +89,7 @@ def weights_by_loops(scores):
     for t, row in enumerate(scores.tolist()):
         seen = [math.exp(score - max(row[: t + 1])) for score in row[: t + 1]]
         rows.append([e / sum(seen) for e in seen] + [0.0] * (len(row) - t - 1))
-    return rows
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def weights_in_numpy(scores):
@@ -177,17 +175,19 @@ def heads_by_slices(x, n_heads):
     return torch.stack([x[..., h * width : (h + 1) * width] for h in range(n_heads)], dim=1)
 
 
-def heads_as_lists(x, n_heads):
-    D = x.shape[-1] // n_heads
-    return [
-        [[row[h * D : h * D + D] for row in text] for h in range(n_heads)] for text in x.tolist()
-    ]
+def heads_by_assignment(x, n_heads):
+    B, T, C = x.shape
+    D = C // n_heads
+    heads = x.new_empty(B, n_heads, T, D)
+    for channel in range(C):
+        heads[:, channel // D, :, channel % D] = x[:, :, channel]
+    return heads
 
 
 SPLIT_HEADS = Answers(
     right=[
         heads_by_slices,
-        heads_as_lists,
+        heads_by_assignment,
         lambda x, n_heads: x.reshape(*x.shape[:2], n_heads, -1).permute(0, 2, 1, 3),
     ],
     wrong=[
@@ -332,7 +332,7 @@ INDUCTION_SCORE = Answers(
         Slip(
             score_of_the_latest,
             "the latest copy alone",
-            r"latest|last|all (its |the )?(earlier )?copies|every|several|recent|each copy|one copy",
+            r"latest|last|every|several|recent|one copy|all (its |the )?(earlier )?copies",
             "transpos|itself",
         ),
         Slip(
@@ -352,7 +352,7 @@ INDUCTION_SCORE = Answers(
         Slip(
             score_without_neighbours,
             "a neighbouring copy is left out",
-            r"neighbour|itself|next to|j \+ 1|direct",
+            r"neighbour|itself|next to|j \+ 1|direct|its own",
             "latest|transpos",
         ),
         Slip(
@@ -364,7 +364,7 @@ INDUCTION_SCORE = Answers(
         Slip(
             score_of_the_largest,
             "largest weights are counted",
-            r"largest|argmax|hit|weight|count",
+            r"largest|argmax|hits|count",
             "latest copy|transpos|itself",
         ),
     ],
@@ -656,7 +656,7 @@ ATTEND_WITH_CACHE = Answers(
         Slip(
             cache_of_the_new,
             "the new keys and values alone",
-            r"so far|past|shape|all keys|all the keys|P \+ T",
+            r"so far|past|shape|all keys|all the keys|P \+ T|keep all|only the new",
             "scale|mask",
         ),
         Slip(
@@ -665,7 +665,12 @@ ATTEND_WITH_CACHE = Answers(
             r"itself|own|diagonal|up to|nan|triu",
             "scale|not masked",
         ),
-        Slip(cache_of_scaled_keys, "scaled keys are kept", r"key", "mask|not scaled|unscaled"),
+        Slip(
+            cache_of_scaled_keys,
+            "scaled keys are kept",
+            r"scaled (keys|again)|keys (are|come back) scaled|as they (came|are|were)",
+            "mask|not scaled|unscaled",
+        ),
         Slip(cache_in_place, "q is scaled in place", r"argument|chang|in place", "mask"),
         Slip(
             cache_past_unseen,

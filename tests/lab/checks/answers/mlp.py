@@ -23,7 +23,7 @@ def writes_by_zeroing(mixed, W_O):
 def writes_in_numpy(mixed, W_O):
     mixed, W_O = np.asarray(mixed, dtype=np.float64), np.asarray(W_O, dtype=np.float64)
     D = mixed.shape[-1]
-    return [head @ W_O[:, h * D : (h + 1) * D].T for h, head in enumerate(mixed)]
+    return np.stack([head @ W_O[:, h * D : (h + 1) * D].T for h, head in enumerate(mixed)])
 
 
 def pieces_of(mixed, W_O):
@@ -85,7 +85,7 @@ HEAD_WRITES = Answers(
         Slip(
             lambda mixed, W_O: (mixed @ pieces_of(mixed, W_O).mT).transpose(0, 1),
             "tokens before heads",
-            r"axes|axis|shape|order|transpos|swap",
+            r"axes|axis|shape|order|transpos|swap|before",
             "interleav",
         ),
         Slip(
@@ -160,7 +160,7 @@ WRITE_FACTS = Answers(
         Slip(
             one_hot_facts,
             "values taken for one-hot",
-            r"one.hot|any number|value|0 and 1|ones",
+            r"one.hot|any number|0 and 1",
             "transpos|bias",
         ),
         Slip(
@@ -288,7 +288,10 @@ MLP_GRADIENTS = Answers(
             "transpos|mean|order",
         ),
         Slip(
-            gradients_without_down, "sent back through W_up", r"W_down|W_up", "transpos|mean|order"
+            gradients_without_down,
+            "sent back through W_up",
+            r"through W_|W_down (is|was) (missing|not)|forgot",
+            "transpos|mean|order",
         ),
     ],
 )
@@ -303,7 +306,8 @@ def swiglu_in_numpy(x, W_gate, W_up, W_down):
 
 
 def swiglu_by_tokens(x, W_gate, W_up, W_down):
-    return [W_down @ (nn.SiLU()(W_gate @ token) * (W_up @ token)) for token in x]
+    rows = (W_down @ (nn.SiLU()(W_gate @ token) * (W_up @ token)) for token in x)
+    return torch.stack(list(rows))
 
 
 class SwigluOfLinears:
@@ -375,7 +379,7 @@ def attribution_by_zeroing(hidden, W_down, direction):
         rest = hidden.clone()
         rest[i] = 0
         lower.append((whole - direction @ (W_down @ rest)).item())
-    return lower
+    return torch.tensor(lower)
 
 
 def attribution_by_autograd(hidden, W_down, direction):
@@ -429,7 +433,7 @@ DIRECT_LOGIT_ATTRIBUTION = Answers(
         Slip(
             attribution_of_the_rest,
             "the logit that remains",
-            r"remain|left|rest|lower|without|differ",
+            r"remain|is left|the rest|lower|without",
             "sign|unit|share",
         ),
         Slip(
@@ -441,7 +445,7 @@ DIRECT_LOGIT_ATTRIBUTION = Answers(
         Slip(
             attribution_of_a_unit,
             "the direction brought to length 1",
-            r"length|norm|unit|cosin|scal",
+            r"length|norm|unit|cosin|scal|times",
             "flip|abs|share",
         ),
         Slip(
