@@ -128,8 +128,9 @@ def _judge_fill(got: Any, scores: Tensor, seen: Tensor) -> None:
     fill = (powers - powers[:, :1] + scores[:, :1])[~seen]
     if fill.isfinite().all() and fill.max() - fill.min() < 0.01:
         raise Wrong(
-            f"the scores of the future were set to {fill.mean():.4g}, so it still gets a share, and"
-            " a larger one the lower the other scores are. Only -inf becomes a weight of exactly 0."
+            f"the scores of the future were set to {fill.mean():.4g}, so it has a share; it should"
+            " get exactly 0. Mask its scores with -inf: no finite number is low enough for all"
+            " scores."
         )
 
 
@@ -214,8 +215,8 @@ def _judge_exact(attempt: Attempt, numbers: Tensor) -> None:
     expect(got, want, f"2 heads of numbers of dtype {dtype}, of shape (2, 3, 4)")
     if not torch.equal(torch.as_tensor(got).double(), want.double()):
         raise Wrong(
-            f"the numbers of dtype {dtype} came back rounded, as {describe(got)}. Cutting and"
-            " swapping axes changes no number: leave the dtype as it is."
+            f"the numbers of dtype {dtype} came back rounded to {torch.as_tensor(got).dtype}."
+            " Cutting and swapping axes changes no number: leave the dtype as it is."
         )
 
 

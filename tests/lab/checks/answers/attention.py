@@ -93,7 +93,7 @@ def weights_by_loops(scores):
 
 
 def weights_in_numpy(scores):
-    scores = np.array(scores, dtype=np.float64)
+    scores = scores.double().numpy().copy()
     scores[np.triu_indices(len(scores), k=1)] = -np.inf
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
