@@ -77,6 +77,23 @@ def _write_slips(mixed: Tensor, W_O: Tensor, want: Tensor) -> list[tuple[Tensor,
             ),
         ),
         (
+            mixed @ W_O.reshape(H, -1, D).mT,
+            (
+                "`view` or `reshape` to (H, C, D) cuts the row of numbers at other positions, so a"
+                " head got pieces of other heads' columns. Cut the last axis into (H, D) first."
+            ),
+        ),
+        (
+            want.mean(0).expand(H, -1, -1),
+            "the layer's output is shared out equally: all heads write the same. Each head writes"
+            " what its own numbers give through its own columns.",
+        ),
+        (
+            want.cumsum(0),
+            "each head's write also holds those of the heads before it, a running sum. Keep the"
+            " heads apart.",
+        ),
+        (
             want.transpose(0, 1),
             "the numbers are right, but tokens come before heads: return (H, T, C).",
         ),
@@ -178,6 +195,19 @@ def _judge_recall(got: Tensor, activations: Tensor) -> None:
             "nothing comes out, not even for the facts: no neuron is above 0. A key meets itself"
             " with a sum of 2, since it has two ones. What is left of it after your bias?"
         )
+    recognise(
+        got,
+        (
+            F.one_hot(VALUES.argmax(-1), VALUES.shape[1]),
+            "each fact recalls a 1 in place of its largest value, and zeros: values may be any"
+            " numbers, not one-hot rows alone. Write the values themselves into `down`.",
+        ),
+        (
+            VALUES.relu(),
+            "the negative values are lost: a value may be below 0. ReLU is for the activations of"
+            " the neurons only.",
+        ),
+    )
     factor = ((got * VALUES).sum() / VALUES.square().sum()).item()
     if abs(factor - 1) > 1e-3 and torch.allclose(got, factor * VALUES, atol=1e-4):
         raise Wrong(
@@ -289,6 +319,11 @@ def _up_slips(
                 "W_down is transposed on the way back: channel c reaches neuron f through"
                 " W_down[c, f], so grad_output @ W_down."
             ),
+        ),
+        (
+            ((grad_output @ W_up.T) * (hidden > 0)).T @ x,
+            "the gradient of W_up went back through W_up itself. From the output to the"
+            " activations it goes through W_down: grad_output @ W_down.",
         ),
         (right / len(x), MEAN_OF_TOKENS.format("W_up")),
         (right.T, "the gradient of W_up is transposed: row f belongs to neuron f, as in W_up."),
@@ -436,48 +471,77 @@ def direct_logit_attribution(attempt: Attempt) -> str:
             want[i] = whole - direction @ (W_down @ silent)
         got = attempt(hidden, W_down, direction)
         if C == D_FF:
-            recognise(
-                got,
-                (
-                    hidden * (W_down @ direction),
-                    (
-                        "you used the rows of W_down. Row c collects what all neurons write into"
-                        " channel c. What neuron i writes is its column."
-                    ),
-                ),
-                (
-                    direction @ W_down,
-                    (
-                        "these are the logits of neurons whose activation is 1. Multiply by each"
-                        " neuron's own activation."
-                    ),
-                ),
-                (whole, "that is the sum over all neurons. Keep one number per neuron."),
-                (
-                    want.abs(),
-                    (
-                        "the sizes are right, the signs are lost. A neuron can also push a logit"
-                        " down."
-                    ),
-                ),
-                (
-                    W_down @ hidden * direction,
-                    (
-                        "that is one number per channel, summed over the neurons. Sum"
-                        " over the channels instead, and keep the neurons apart."
-                    ),
-                ),
-                (
-                    want.softmax(-1),
-                    "a softmax was taken. The numbers should add up to the logit itself.",
-                ),
-                (
-                    want / want.sum(),
-                    "you divided by the sum. The numbers should add up to the logit itself.",
-                ),
-            )
+            recognise(got, *_attribution_slips(hidden, W_down, direction), want=want)
         expect(got, want, f"the attribution to {D_FF} neurons in {C} channels", 1e-4)
     return (
         "right: the numbers add up to the whole logit, and each is what would be missing without"
         " its neuron."
     )
+
+
+def _attribution_slips(
+    hidden: Tensor, W_down: Tensor, direction: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give for a square W_down."""
+    reads, total = direction @ W_down, direction @ (W_down @ hidden)
+    right = hidden * reads
+    return [
+        (
+            hidden * (W_down @ direction),
+            "you used the rows of W_down. Row c collects what all neurons write into channel c."
+            " What neuron i writes is its column.",
+        ),
+        (
+            reads,
+            "these are the logits of neurons whose activation is 1. Multiply by each neuron's own"
+            " activation.",
+        ),
+        (total, "that is the sum over all neurons. Keep one number per neuron."),
+        (
+            right.abs(),
+            "the sizes are right, the signs are lost. A neuron can also push a logit down.",
+        ),
+        (
+            -right,
+            "every sign is turned round: a neuron that pushes the logit up has a positive number,"
+            " since without it the logit would be lower.",
+        ),
+        (
+            total - right,
+            "that is the logit that is left without the neuron. By how much is it lower?",
+        ),
+        (
+            hidden.relu() * reads,
+            "the neurons whose activation is below 0 are left out. They write too, the other way"
+            " round.",
+        ),
+        (
+            right / direction.norm(),
+            "the direction was brought to length 1. The logit is the dot product with the direction"
+            " as it is.",
+        ),
+        (
+            hidden * W_down.norm(dim=0),
+            "that is the length of what each neuron writes. The direction is not used, and the"
+            " logit reads only what lies along it.",
+        ),
+        (
+            hidden * W_down.sum(0),
+            "that is the sum of what each neuron writes over all channels. The direction is not"
+            " used: weigh each channel by its number in it.",
+        ),
+        (
+            W_down @ hidden * direction,
+            "that is one number per channel, summed over the neurons. Sum over the channels"
+            " instead, and keep the neurons apart.",
+        ),
+        (
+            direction[:, None] * W_down * hidden,
+            "that is one number per channel and neuron. Sum over the channels.",
+        ),
+        (right.softmax(-1), "a softmax was taken. The numbers should add up to the logit itself."),
+        (
+            right / right.sum(),
+            "you divided by the sum. The numbers should add up to the logit itself.",
+        ),
+    ]
