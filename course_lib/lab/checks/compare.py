@@ -51,6 +51,8 @@ def describe(value: Any) -> str:
         return _short.repr(value)
     if isinstance(value, Number | np.generic):
         return number(value)
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
     told = f"the {type(value).__name__} {_short.repr(value)}"
     return told if len(told) <= LONGEST else f"{told[: LONGEST - 20]} ... {told[-12:]}"
 
@@ -236,7 +238,7 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float, same_kind
     if isinstance(got, np.ndarray):
         got = torch.as_tensor(got)
     if not isinstance(got, Tensor):
-        hint = " (`torch.tensor(...)` turns it into one)" if isinstance(got, list | tuple) else ""
+        hint = f" (`torch.{_maker(got)}(...)` makes one)" if isinstance(got, list | tuple) else ""
         raise Wrong(
             f"{what}: got {describe(got)}, expected a tensor of shape {tuple(want.shape)}{hint}."
         )
@@ -257,6 +259,11 @@ def _expect_array(got: Any, want: Tensor, what: str, tolerance: float, same_kind
             f" at {list(place)}: got {here}, expected {there}."
             f"{_array_hint(got, want, tolerance)}{other_kind}"
         )
+
+
+def _maker(items: Sequence) -> str:
+    """The function of torch that makes one tensor of these."""
+    return "stack" if items and all(isinstance(item, Tensor) for item in items) else "tensor"
 
 
 def _kind(numbers: Tensor) -> str:

@@ -58,13 +58,13 @@ def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict
     @functools.wraps(judge)
     def check(answer: Any) -> Verdict:
         verdict = _verdict(judge, answer)
-        check.passed = answer if verdict.status == "ok" else None
         message = f"{MARKS[verdict.status]} {name}: {verdict.message}"
         if str(getattr(answer, "__name__", "")).endswith("_solution"):
             if verdict.status != "ok":
                 raise AssertionError(message)
             print(message)
         else:
+            check.passed = answer if verdict.status == "ok" else None
             print(message)
             progress.checked(lab, name, verdict.status)
         return verdict
@@ -93,6 +93,8 @@ def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
     try:
         with running.few_lines():
             attempt.require_callable(judge.__name__)
+            if running.uses_torch_func(answer):
+                running.import_torch_func()
             praise = judge(attempt)
     except (NotAttempted, NotImplementedError):
         return Verdict(

@@ -137,6 +137,21 @@ def call_within(seconds: float, function: Callable[[], Any]) -> Any:
                 pass
 
 
+def uses_torch_func(function: Any) -> bool:
+    """Tell whether a function names `torch.func`, or something that was imported from there."""
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    known = getattr(function, "__globals__", {})
+    homes = [str(getattr(known.get(name), "__module__", "")) for name in names]
+    return "func" in names or any(home.startswith("torch._functorch") for home in homes)
+
+
+@functools.cache
+def import_torch_func() -> None:
+    """Let `torch.func` import what it needs: seconds at its first use, which are not the learner's;
+    stopped halfway, it would be broken for good."""
+    torch.func.grad(torch.square)(torch.tensor(1.0))
+
+
 # What is printed, and which of torch's functions are called
 # --------------------------------------------------------------------------------------------------
 

@@ -151,3 +151,16 @@ def test_messages_show_no_tables():
 )
 def test_descriptions_stay_short(value):
     assert len(describe(value)) < 130
+
+
+def test_a_function_is_named_without_its_address():
+    assert describe(math.sqrt) == "the function sqrt"
+    assert describe(expect) == "the function expect"
+
+
+@pytest.mark.parametrize(
+    ("got", "advice"), [([[1.0, 2.0], [3.0, 4.0]], "torch.tensor"), (list(TABLE), "torch.stack")]
+)
+def test_a_list_is_told_what_makes_a_tensor_of_it(got, advice):
+    with pytest.raises(Wrong, match=advice):
+        expect(got, TABLE, "the table")

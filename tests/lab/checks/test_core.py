@@ -385,3 +385,31 @@ def test_every_checker_has_its_solution():
     for lab in filter(lambda lab: importlib.util.find_spec(f"{CHECKS}.{lab}"), labs):
         for name in public_checkers(importlib.import_module(f"{CHECKS}.{lab}")):
             assert callable(core.solution_of(lab, name)), f"{lab}.{name}"
+
+
+def test_a_solution_that_is_run_afterwards_does_not_take_the_place_of_an_answer_that_passed():
+    double(doubled)
+
+    def double_solution(x):
+        return [2 * y for y in x]
+
+    double(double_solution)
+    assert double.passed_or_solution(doubled) is doubled
+
+
+def by_torch_func(x):
+    return torch.func.grad(torch.square)(x)
+
+
+vmap = torch.vmap
+
+
+def by_name(x):
+    return vmap(torch.square)(x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "uses"), [(by_torch_func, True), (by_name, True), (doubled, False), (len, False)]
+)
+def test_what_torch_func_imports_is_not_the_learners_time(answer, uses):
+    assert running.uses_torch_func(answer) is uses
