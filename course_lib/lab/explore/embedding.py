@@ -41,8 +41,8 @@ def _cloud(table: Tensor, axes: Tensor, classes: Sequence[str], step: int) -> st
     for i, name in enumerate(dict.fromkeys(classes)):
         mine = points[[j for j, other in enumerate(classes) if other == name]]
         look = {
-            "color": COLOURS[i % 7],
-            "marker": MARKERS[(i + i // 7) % 7],
+            "color": (*COLOURS, GREY)[i],  # eight classes of words
+            "marker": (*MARKERS, "*")[i],
             "edgecolors": "white",
             "linewidths": 0.5,
         }
