@@ -142,7 +142,7 @@ def uses_torch_func(function: Any) -> bool:
     names = getattr(getattr(function, "__code__", None), "co_names", ())
     known = getattr(function, "__globals__", {})
     homes = [str(getattr(known.get(name), "__module__", "")) for name in names]
-    return "func" in names or any(home.startswith("torch._functorch") for home in homes)
+    return "func" in names or "torch.func" in homes
 
 
 @functools.cache

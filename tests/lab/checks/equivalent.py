@@ -3,7 +3,12 @@
 TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
 
 LAST_BUT_ONE = "of four axes, 2 is the last but one"
-WIDTHS = "queries and keys are equally wide"
+WIDTHS = "queries, keys and values are equally wide"
+ROWS = "there is a target for each row of logits"
+ONE_AXIS = "the exercise's tensor has one axis, so the last is axis 0"
+WIDE = (
+    "sixty halvings leave a width of a trillionth; one more or less, or a wider start, is not seen"
+)
 FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
 UNRELATED = "two statements of which neither uses what the other sets"
 
@@ -41,6 +46,10 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> scores = q @ keys.T / k.shape[-1] ** 0.5": WIDTHS,
             "scores = q @ keys.T / q.shape[-1] ** 0.5"
             " -> scores = q @ keys.T / past_k.shape[-1] ** 0.5": WIDTHS,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / v.shape[-1] ** 0.5": WIDTHS,
+            "scores = q @ keys.T / q.shape[-1] ** 0.5"
+            " -> scores = q @ keys.T / past_v.shape[-1] ** 0.5": WIDTHS,
             "future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_k) + 1)"
             " -> future = torch.ones_like(scores, dtype=torch.bool).triu(len(past_v) + 1)": (
                 "a cache holds as many values as keys"
@@ -79,12 +88,79 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
                 "a vector is its own transpose"
             ),
         },
+        "overfit_batch": {
+            "moved: optimizer.zero_grad()": "gradients are cleared before they are computed",
+            "moved: losses.append(loss.item())": UNRELATED,
+        },
         "init_weights": {
             "writes = name.endswith(('attention.out.weight', 'mlp.down.weight'))"
             " -> writes = name.endswith(('mlp.down.weight', 'attention.out.weight'))": (
                 "the order of two endings"
             )
         },
+    },
+    "output": {
+        "token_losses": {
+            "return -log_softmax(logits)[torch.arange(len(targets)), targets]"
+            " -> return -log_softmax(logits)[torch.arange(len(logits)), targets]": ROWS
+        },
+        "logit_gradient": {
+            "gradient = logits.softmax(-1) -> gradient = logits.softmax(1)": TWO_AXES,
+            "gradient[torch.arange(len(targets)), targets] -= 1"
+            " -> gradient[torch.arange(len(logits)), targets] -= 1": ROWS,
+            "return gradient / len(targets) -> return gradient / len(logits)": ROWS,
+        },
+        "nucleus_probs": {
+            "kept = best * (best.cumsum(0) - best < p)"
+            " -> kept = best * (best.cumsum(-1) - best < p)": ONE_AXIS,
+            "return torch.zeros_like(probs).scatter(0, order, kept) / kept.sum()"
+            " -> return torch.zeros_like(probs).scatter(-1, order, kept) / kept.sum()": ONE_AXIS,
+            "return torch.zeros_like(probs).scatter(0, order, kept) / kept.sum()"
+            " -> return probs.scatter(0, order, kept) / kept.sum()": "every entry is overwritten",
+            "return torch.zeros_like(probs).scatter(0, order, kept) / kept.sum()"
+            " -> return torch.ones_like(probs).scatter(0, order, kept) / kept.sum()": (
+                "every entry is overwritten"
+            ),
+        },
+        "temperature_for_entropy": {
+            "low, high = (0.001, 1000.0) -> low, high = (0.0005, 1000.0)": WIDE,
+            "low, high = (0.001, 1000.0) -> low, high = (0.001, 2000.0)": WIDE,
+            "low, high = (0.001, 1000.0) -> low, high = (0.001, 1001.0)": WIDE,
+            "for _ in range(60): -> for _ in range(60 + 1):": WIDE,
+            "for _ in range(60): -> for _ in range(60 - 1):": WIDE,
+            "for _ in range(60): -> for _ in range(61):": WIDE,
+            "for _ in range(60): -> for _ in range(59):": WIDE,
+            "probs = (logits / middle).softmax(-1) -> probs = (logits / middle).softmax(0)": (
+                ONE_AXIS
+            ),
+            "low, high = (middle, high) if entropy < bits else (low, middle)"
+            " -> low, high = (middle, high) if entropy <= bits else (low, middle)": (
+                "where the entropy is that wanted, either half holds the answer"
+            ),
+        },
+        "beam_step": {
+            "parents, tokens = (best // log_probs.shape[1], best % log_probs.shape[1])"
+            " -> parents, tokens = (best // log_probs.shape[-1], best % log_probs.shape[1])": (
+                TWO_AXES
+            ),
+            "parents, tokens = (best // log_probs.shape[1], best % log_probs.shape[1])"
+            " -> parents, tokens = (best // log_probs.shape[1], best % log_probs.shape[-1])": (
+                TWO_AXES
+            ),
+            "return (torch.cat([beams[parents], tokens[:, None]], dim=1), scores)"
+            " -> return (torch.cat([beams[parents], tokens[:, None]], dim=-1), scores)": TWO_AXES,
+        },
+    },
+    "bpe": {
+        "merge": {"moved: i += 2": UNRELATED},
+        "learn": {
+            "ids, merges = (list(text.encode()), []) -> ids, merges = (text.encode(), [])": (
+                "bytes are a sequence of numbers as a list is"
+            ),
+            "moved: merges.append(pair)": UNRELATED,
+        },
+        "encode_piece": {"i = min(found)[1] -> i = min(found)[-1]": "a pair's second is its last"},
+        "streamed_text": {"moved: shown.append(whole)": UNRELATED},
     },
     "pytorch": {
         "normalize_rows": {

@@ -266,7 +266,8 @@ def by_building_the_model(V, T, C, L):
     return count_parameters(GPT2(GPT2Settings(V, T, C, L, n_heads=1)))
 
 
-@known("R01", "output temperature_for_entropy temperature_for", None)
+# The statement left open what "to 0.01" is about; now it says: the entropy, so this misses it.
+@known("R01", "output temperature_for_entropy temperature_for", "entropy is .* wanted")
 def temperature_to_two_digits(logits, bits):
     low, high = 1e-3, 1e3
     for _ in range(60):
