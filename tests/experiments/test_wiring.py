@@ -434,9 +434,9 @@ def test_an_experiment_on_search_is_wired_as_its_table_says(tmp_path, monkeypatc
         assert lesson.data.reward(asked, TRIES) == pytest.approx(SEARCH_REWARDS[rewards])
     base = notes.lessons["base"]
     assert isinstance(base.model, DeepSeekV3) and base.settings.steps == SEARCH_RECIPE.base_steps
-    assert (base.settings.muon_lr, base.settings.adam_lr) == (0.02, 4e-3)
+    assert (base.settings.muon_lr, base.settings.adam_lr) == (0.01, 4e-3)
     phases = [(SEED + 1_000_000, SEARCH_RECIPE.drill_mixture), (SEED, SEARCH_RECIPE.mixture)]
-    shared = {"megabytes": 16.0, "chains": None, "searches": SEARCH_RECIPE.shares}
+    shared = {"megabytes": 10.0, "chains": None, "searches": SEARCH_RECIPE.shares}
     assert notes.pages == [shared | {"seed": seed, "mixture": m} for seed, m in phases]
     assert notes.tokenizers[0][1] == (SEARCH_RECIPE.vocab_size, search.SEARCH_PATTERN)
 
