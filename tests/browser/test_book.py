@@ -235,6 +235,16 @@ def test_lesson_can_be_read_on_a_telephone(page, book, lesson):
         assert box["width"] >= 120 and box["x"] + box["width"] <= 390
 
 
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_no_cell_of_code_moves_sideways_on_a_desk(page, book, lesson):
+    """At 1400 pixels, beside the list of lessons and the contents of the page."""
+    page.set_viewport_size({"width": 1400, "height": 900})
+    open_lesson(page, (book / "notebooks" / lesson).as_uri())
+    wide = """[...document.querySelectorAll('.cell_input pre')]
+        .filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.textContent)"""
+    assert page.evaluate(wide) == []
+
+
 def test_folds_are_printed_open_and_close_again(page, book):
     page.goto((book / "notebooks" / LESSONS[3]).as_uri())
     closed = "document.querySelectorAll('details:not([open])').length"
