@@ -55,7 +55,7 @@ bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into MEASU
 handout: $(VENV)/.all  ## copies without solutions and outputs for a class, in build/handout (ONLY="06" for some)
 	$(BIN)/python tools/notebooks.py $(ONLY) --handout build/handout
 
-handout-check: $(VENV)/.all $(VENV)/.plays  ## run the handouts of all lessons, unanswered and answered (about twenty minutes; ONLY="06" for some)
+handout-check: $(VENV)/.all $(VENV)/.plays  ## run the handouts of all lessons, unanswered and answered (about a quarter of an hour; ONLY="06" for some)
 	HANDOUTS="$(or $(ONLY),all)" $(BIN)/python -m pytest -n $(WORKERS) --dist=load tests/notebooks/test_handouts.py
 
 clean:  ## remove what was built (to install everything anew as well: rm -r .venv)

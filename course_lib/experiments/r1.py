@@ -104,7 +104,7 @@ class R1Recipe:
 
 
 LAPTOP_RECIPE = R1Recipe()
-# Nine minutes on an H200; one seed, see data/r1/gpu.
+# Not run yet with the curriculum and the norm in the latent; data/r1/gpu is of the recipe before.
 GPU_RECIPE = replace(
     LAPTOP_RECIPE,
     megabytes=8.0,
