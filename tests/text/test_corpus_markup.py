@@ -1,4 +1,4 @@
-"""HTML to text, page furniture, Unicode: hand-written pages, and properties on any string."""
+"""HTML to text, page boilerplate, Unicode: hand-written pages, and properties on any string."""
 
 import unicodedata
 
@@ -32,7 +32,7 @@ from course_lib.text.corpus import Document
             "Text",
         ),
         ('<div class="navigation"><div>A<div>B</div></div>C</div>D', "D"),
-        ('<p class="address">Text', "Text"),  # "ad" is furniture as a word, not as a piece of one
+        ('<p class="address">Text', "Text"),  # "ad" is boilerplate as a word, not as a piece of one
         (
             "<nav><a href='/'>Home<main><p>Text</main><footer>Imprint</footer>",
             "Text",
@@ -90,7 +90,7 @@ def test_parts_of_a_page_are_left_out_by_their_names(attribute, name):
 @pytest.mark.parametrize(
     "name", ["shadow", "adverb", "navy", "shares", "advice", "no-ads", "is-sponsored", "over"]
 )
-def test_names_that_only_look_like_furniture(name):
+def test_names_that_only_look_like_boilerplate(name):
     assert corpus.parse_html(f'<div class="{name}">Tea</div><p>Milk') == "Tea\nMilk"
 
 
@@ -140,7 +140,7 @@ def test_bytes_get_a_hint_and_bad_bytes_a_place():
         corpus.decode_utf8(b"ab\xffc")
 
 
-def test_furniture_is_what_a_site_repeats():
+def test_boilerplate_is_what_a_site_repeats():
     pages = [
         Document(f"https://a.org/{i}", f"Welcome to A\nStory {i}.\nThe end.") for i in range(10)
     ]
@@ -153,7 +153,7 @@ def test_furniture_is_what_a_site_repeats():
         corpus.repeated_lines(pages, share=0)
 
 
-def test_furniture_counts_pages_and_not_lines():
+def test_boilerplate_counts_pages_and_not_lines():
     chorus = Document("https://a.org/song", "\n".join(["La la la"] * 50))
     others = [Document(f"https://a.org/{i}", f"Verse {i}") for i in range(9)]
     assert corpus.drop_repeated_lines([chorus, *others])[0] == chorus

@@ -82,7 +82,7 @@ def step(cleaned: corpus.CleanedCorpus, name: str) -> corpus.CleaningStep:
 
 def test_small_web_is_recovered_to_the_letter(crawl):
     truth, cleaned = crawl
-    wrong = [d.url for d in step(cleaned, "furniture").documents if d.text != truth[d.url].text]
+    wrong = [d.url for d in step(cleaned, "boilerplate").documents if d.text != truth[d.url].text]
     assert len(wrong) <= 0.01 * len(truth)
 
 
@@ -101,7 +101,7 @@ def test_small_web_filters_find_what_was_planted(crawl):
 
 def test_small_web_keeps_its_sums_only_if_they_are_spared(crawl):
     truth, cleaned = crawl
-    texts = step(cleaned, "furniture").documents
+    texts = step(cleaned, "boilerplate").documents
     sums = {url for url, t in truth.items() if t.kind == "practice"}
     assert sums and sums <= set(corpus.filter_documents(texts, corpus.PROSE_RULES)[1])
     assert not sums & set(corpus.filter_documents(texts)[1])

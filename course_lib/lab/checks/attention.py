@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.compare import is_like
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.slips import judge_by_slips, name_slip
 
 
 def _softmax(scores: list[float]) -> list[float]:
@@ -25,19 +26,28 @@ def _softmax(scores: list[float]) -> list[float]:
 @checker
 def scaled_scores(attempt: Attempt) -> str:
     """Score every query (T, D) against every key (S, D)."""
-    rng = torch.Generator().manual_seed(1)
+    rng, cases = torch.Generator().manual_seed(1), []
     for T, S, D in ((3, 5, 4), (6, 2, 9), (1, 3, 16)):
-        q, k = torch.randn(T, D, generator=rng), torch.randn(S, D, generator=rng)
-        raw = torch.tensor([[sum((q[t] * k[s]).tolist()) for s in range(S)] for t in range(T)])
-        got = attempt(q, k)
-        recognise(got, *_score_slips(raw, T, S, D))
-        expect(got, raw / math.sqrt(D), f"the scores of {T} queries and {S} keys of width {D}")
+        cases.append((torch.randn(T, D, generator=rng), torch.randn(S, D, generator=rng)))
+    judge_by_slips(attempt, cases, _scaled_products, _score_slips, _named_scores)
     return "right: a standard deviation of 1 at any width, whatever the number of keys."
 
 
-def _score_slips(raw: Tensor, T: int, S: int, D: int) -> list[tuple[Tensor, str]]:
+def _named_scores(q: Tensor, k: Tensor) -> str:
+    return f"the scores of {len(q)} queries and {len(k)} keys of width {k.shape[1]}"
+
+
+def _products(q: Tensor, k: Tensor) -> Tensor:
+    return torch.tensor([[sum((query * key).tolist()) for key in k] for query in q])
+
+
+def _scaled_products(q: Tensor, k: Tensor) -> Tensor:
+    return _products(q, k) / math.sqrt(q.shape[1])
+
+
+def _score_slips(q: Tensor, k: Tensor) -> list[tuple[Tensor, str]]:
     """Compute what typical mistakes make of the dot products."""
-    scaled = raw / math.sqrt(D)
+    raw, scaled, T, (S, D) = _products(q, k), _scaled_products(q, k), len(q), k.shape
     return [
         (
             raw,
@@ -100,11 +110,10 @@ def causal_weights(attempt: Attempt) -> str:
     """Turn a (T, T) table of scores into weights over the past and the present."""
     rows = [[0.5, 2.0, -1.0, 0.3], [1.0, 0.0, 3.0, 1.5], [0.2, -0.7, 0.4, 2.5], [1.2, 0.1, -2, 0.6]]
     scores, seen = torch.tensor(rows), torch.ones(4, 4, dtype=torch.bool).tril()
-    want = torch.tensor([_softmax(row[: t + 1]) + [0.0] * (3 - t) for t, row in enumerate(rows)])
+    name_slip(attempt, [(scores,), (3 * scores[:3, 1:],)], _causal_softmax, _mask_slips)
     got = attempt(scores)
-    recognise(got, *_mask_slips(scores, seen))
     _judge_fill(got, scores, seen)
-    expect(got, want, "the weights of four tokens")
+    expect(got, _causal_softmax(scores), "the weights of four tokens")
     if (future := torch.as_tensor(got)[~seen].abs().max()) > 0:
         raise Wrong(
             f"the future gets a weight of {future:.1e}, it should get exactly 0. Mask its scores"
@@ -118,6 +127,12 @@ def causal_weights(attempt: Attempt) -> str:
     )
     expect(attempt(torch.tensor([[-3.0]])), torch.ones(1, 1), "the weight of a single token")
     return "right: rows sum to 1, and no token attends to the future."
+
+
+def _causal_softmax(scores: Tensor) -> Tensor:
+    T = len(scores)
+    rows = [_softmax(row[: t + 1]) + [0.0] * (T - 1 - t) for t, row in enumerate(scores.tolist())]
+    return torch.tensor(rows)
 
 
 def _judge_fill(got: Any, scores: Tensor, seen: Tensor) -> None:
@@ -134,8 +149,9 @@ def _judge_fill(got: Any, scores: Tensor, seen: Tensor) -> None:
         )
 
 
-def _mask_slips(scores: Tensor, seen: Tensor) -> list[tuple[Tensor, str]]:
+def _mask_slips(scores: Tensor) -> list[tuple[Tensor, str]]:
     """Compute what typical mistakes give."""
+    seen = torch.ones_like(scores, dtype=torch.bool).tril()
     blank = scores.masked_fill(~seen, -torch.inf)
     strict = scores.masked_fill(~seen.tril(-1), -torch.inf)
     return [
@@ -193,18 +209,28 @@ def _mask_slips(scores: Tensor, seen: Tensor) -> list[tuple[Tensor, str]]:
 @checker
 def split_heads(attempt: Attempt) -> str:
     """Cut (B, T, C) into heads (B, H, T, D)."""
+    cases = []
     for B, T, H, D in ((2, 3, 4, 5), (1, 4, 2, 3), (2, 1, 1, 3)):
-        x = torch.arange(float(B * T * H * D)).view(B, T, H * D)
-        want = torch.empty(B, H, T, D)
-        for h in range(H):
-            want[:, h] = x[:, :, h * D : (h + 1) * D]
-        got = attempt(x, H)
-        if H > 1:  # with one head most slips are no slips
-            recognise(got, *_split_slips(x, want))
-        expect(got, want, f"{H} heads of x with shape {tuple(x.shape)}")
+        cases.append((torch.arange(float(B * T * H * D)).view(B, T, H * D), H))
+    judge_by_slips(
+        attempt,
+        cases,
+        _heads_by_slices,
+        _split_slips,
+        lambda x, n_heads: f"{n_heads} heads of x with shape {tuple(x.shape)}",
+    )
     for numbers in (2**24 + torch.arange(24), torch.arange(24).double() / 3):
         _judge_exact(attempt, numbers)  # float32 can't hold all of them
     return "right: one cut, one swap, and the matrix products do all heads at once."
+
+
+def _heads_by_slices(x: Tensor, n_heads: int) -> Tensor:
+    B, T, C = x.shape
+    D = C // n_heads
+    heads = torch.empty(B, n_heads, T, D)
+    for h in range(n_heads):
+        heads[:, h] = x[:, :, h * D : (h + 1) * D]
+    return heads
 
 
 def _judge_exact(attempt: Attempt, numbers: Tensor) -> None:
@@ -220,8 +246,9 @@ def _judge_exact(attempt: Attempt, numbers: Tensor) -> None:
         )
 
 
-def _split_slips(x: Tensor, want: Tensor) -> list[tuple[Tensor, str]]:
+def _split_slips(x: Tensor, n_heads: int) -> list[tuple[Tensor, str]]:
     """Compute what typical mistakes give."""
+    want = _heads_by_slices(x, n_heads)
     B, H, T, D = want.shape
     return [
         (
@@ -272,35 +299,18 @@ def _causal_table(T: int, seed: int) -> Tensor:
 @checker
 def induction_score(attempt: Attempt) -> str:
     """Say how much weight goes to the positions right after earlier copies of a letter."""
-    weights, ids = _causal_table(8, seed=3), torch.tensor([7, 3, 5, 3, 5, 7, 3, 1])
-    sums = _follow(weights, ids)
-    got = _number(attempt(weights, ids))
-    if isinstance(got, Tensor):
-        raise Wrong(
-            f"a score is one number for the head, you returned {describe(got)}. Take the mean over"
-            " the tokens."
-        )
-    recognise(got, *_induction_slips(weights, ids))
-    expect(got, sum(sums) / len(sums), "the score for the ids [7, 3, 5, 3, 5, 7, 3, 1]")
-    weights, ids = _causal_table(5, seed=4), torch.tensor([5, 5, 2, 5, 5])
-    sums = _follow(weights, ids)
-    got = _number(attempt(weights, ids))
-    beside = weights[1, 1].item() + weights[4, 4].item()
-    recognise(
-        got,
-        *(
-            (
-                (sum(sums) - beside) / n,
-                (
-                    "right where the copy lies further back. In [5, 5, 2, 5, 5] a letter follows"
-                    " its own copy: the position right after that copy is the letter's own, and"
-                    " counts."
-                ),
-            )
-            for n in (len(sums), len(sums) - 1)
-        ),
+    cases = [
+        (_causal_table(8, seed=3), torch.tensor([7, 3, 5, 3, 5, 7, 3, 1])),
+        (_causal_table(5, seed=4), torch.tensor([5, 5, 2, 5, 5])),
+    ]
+    judge_by_slips(
+        attempt,
+        cases,
+        _followed_on_average,
+        _induction_slips,
+        lambda weights, ids: f"the score for the ids {ids.tolist()}",
+        plain=_one_score,
     )
-    expect(got, sum(sums) / len(sums), "the score for the ids [5, 5, 2, 5, 5]")
     perfect = torch.zeros(4, 4)
     perfect[0, 0] = perfect[1, 1] = perfect[2, 1] = perfect[3, 2] = 1.0
     got = _number(attempt(perfect, torch.tensor([4, 9, 4, 9])))
@@ -315,12 +325,34 @@ def _number(got: Any) -> Any:
     return got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
 
 
+def _one_score(got: Any) -> Any:
+    if isinstance(got := _number(got), Tensor):
+        raise Wrong(
+            f"a score is one number for the head, you returned {describe(got)}. Take the mean over"
+            " the tokens."
+        )
+    return got
+
+
+def _followed_on_average(weights: Tensor, ids: Tensor) -> float:
+    sums = _follow(weights, ids)
+    return sum(sums) / len(sums)
+
+
 def _induction_slips(weights: Tensor, ids: Tensor) -> list[tuple[float, str]]:
     """Compute what typical mistakes give; `n` letters have an earlier copy."""
     sums = _follow(weights, ids)
     total, n = sum(sums), len(sums)
+    further = _follow(weights.tril(-1), ids)  # without the letter's own position
+    near = sum(int(ids[t - 1] == ids[t]) and ids[t] not in ids[: t - 1] for t in range(1, len(ids)))
+    beside = (
+        "right where the copy lies further back. In [5, 5, 2, 5, 5] a letter follows its own copy:"
+        " the position right after that copy is the letter's own, and counts."
+    )
     pairs = sum(int(ids[j] == ids[t]) for t in range(len(ids)) for j in range(t))
     return [
+        (sum(further) / n, beside),
+        (sum(further) / (n - near), beside),
         (
             total / len(ids),
             (
@@ -451,9 +483,13 @@ def streaming_average(attempt: Attempt) -> str:
     values = torch.randn(len(scores), 3, generator=rng)
     stream, want = _Stream(scores, values), torch.tensor(_softmax(scores)) @ values
     try:
-        got = attempt(iter(stream))
-        recognise(got, *_stream_slips(scores, values))
-        expect(got, want, "the average of six values")
+        judge_by_slips(
+            lambda *_: attempt(iter(stream)),
+            [(scores, values)],
+            lambda *_: want,
+            _stream_slips,
+            lambda *_: "the average of six values",
+        )
     except Wrong:
         if _walks_twice(attempt, scores, values, want):
             raise Wrong(WALKED_TWICE) from None
@@ -529,24 +565,33 @@ def _judge_extreme(attempt: Attempt, scores: list[float], values: Tensor) -> Non
 @checker
 def attend_with_cache(attempt: Attempt) -> str:
     """Let T new tokens attend to P past ones and to themselves, causally."""
+    cases = []
     for P, T, D in ((3, 3, 4), (0, 3, 2), (5, 1, 3), (1, 4, 9)):
         rng = torch.Generator().manual_seed(P + 1)
-        q, k, v = torch.randn(3, T, D, generator=rng)
-        past_k, past_v = torch.randn(2, P, D, generator=rng)
-        keys, values = torch.cat([past_k, k]), torch.cat([past_v, v])
-        want = torch.stack([_attended(q[t], keys, values, P + t + 1) for t in range(T)])
-        what = f"{T} new token{'s' * (T > 1)} after a past of {P}"
-        outputs, all_keys, all_values = _three_tensors(attempt(q, k, v, past_k, past_v))
-        if P > 1 and T > 1:  # only then do all slips show
-            recognise(outputs, *_cache_slips(q, k, v, past_k, past_v))
-        expect(outputs, want, f"the outputs of {what}")
-        if P and T > 1:
-            recognise(all_keys, *_growth_slips("keys", k, past_k, values))
-            recognise(all_keys, *_scaled_key_slips(k, past_k))
-            recognise(all_values, *_growth_slips("values", v, past_v, keys))
-        expect(all_keys, keys, f"the keys kept after {what}")
-        expect(all_values, values, f"the values kept after {what}")
+        new, past = torch.randn(3, T, D, generator=rng), torch.randn(2, P, D, generator=rng)
+        cases.append((*new, *past))
+    for part, (what, slips) in enumerate(PARTS):
+        judge_by_slips(
+            attempt,
+            cases,
+            lambda *case, part=part: _attended_and_kept(*case)[part],
+            slips,
+            lambda q, k, v, past_k, past_v, what=what: (
+                f"the {what} {len(q)} new token{'s' * (len(q) > 1)} after a past of {len(past_k)}"
+            ),
+            plain=lambda got, part=part: _three_tensors(got)[part],
+        )
     return "right: in pieces or in one go, the outputs are the same."
+
+
+def _attended_and_kept(
+    q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The outputs by a loop over the new tokens, all keys and all values."""
+    keys, values = torch.cat([past_k, k]), torch.cat([past_v, v])
+    seen = range(len(past_k) + 1, len(keys) + 1)
+    outputs = [_attended(query, keys, values, n) for query, n in zip(q, seen, strict=True)]
+    return torch.stack(outputs), keys, values
 
 
 def _attended(query: Tensor, keys: Tensor, values: Tensor, n_visible: int) -> Tensor:
@@ -625,8 +670,30 @@ def _cache_slips(
     ]
 
 
+def _key_slips(
+    q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes hand back as all keys."""
+    scale = math.sqrt(k.shape[-1])
+    scaled = (
+        "the outputs are right, but scaled keys are kept. The next piece of text would scale them"
+        " again: keep the keys as they came, and divide the scores."
+    )
+    return [
+        *_growth_slips("keys", k, past_k, torch.cat([past_v, v])),
+        (torch.cat([past_k, k / scale]), scaled),
+        (torch.cat([past_k, k]) / scale, scaled),
+    ]
+
+
+def _value_slips(
+    q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes hand back as all values."""
+    return _growth_slips("values", v, past_v, torch.cat([past_k, k]))
+
+
 def _growth_slips(name: str, new: Tensor, past: Tensor, other: Tensor) -> list[tuple[Tensor, str]]:
-    """Compute what typical mistakes hand back as the cache."""
     return [
         (new, f"the outputs are right, but of the {name} only the new ones come back: keep all."),
         (past, f"the outputs are right, but the new {name} are missing: the cache has to grow."),
@@ -635,12 +702,8 @@ def _growth_slips(name: str, new: Tensor, past: Tensor, other: Tensor) -> list[t
     ]
 
 
-def _scaled_key_slips(new: Tensor, past: Tensor) -> list[tuple[Tensor, str]]:
-    """Compute what is kept if the keys are scaled in place of the scores."""
-    scaled = new / math.sqrt(new.shape[-1])
-    sentence = (
-        "the outputs are right, but scaled keys are kept. The next piece of text would scale them"
-        " again: keep the keys as they came, and divide the scores."
-    )
-    kept = torch.cat([past, new])
-    return [(torch.cat([past, scaled]), sentence), (kept / math.sqrt(new.shape[-1]), sentence)]
+PARTS = (
+    ("outputs of", _cache_slips),
+    ("keys kept after", _key_slips),
+    ("values kept after", _value_slips),
+)

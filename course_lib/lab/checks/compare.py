@@ -124,14 +124,6 @@ def _numbers(value: Any) -> Tensor | None:
     return None if value is None or value.is_complex() else value.detach().cpu().double()
 
 
-def recognise(got: Any, *slips: tuple[Any, str], want: Any = None) -> None:
-    """Raise `Wrong` with the sentence of the first slip whose result is the one we got; a slip that
-    can't be told from the wanted result says nothing."""
-    for slip, sentence in slips:
-        if is_like(got, slip) and not is_like(slip, want):
-            raise Wrong(sentence)
-
-
 def _scalar(value: Any) -> Any:
     """Turn a tensor or array without axes into its number, and other exact numbers into a float."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:

@@ -8,13 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.compare import is_like
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
-
-
-def _diagnose(got: Any, want: Tensor, *slips: tuple[Any, str]) -> None:
-    """Recognise a slip by its numbers, unless these inputs cannot tell it from the right answer."""
-    recognise(got, *(slip for slip in slips if not is_like(slip[0], want)))
+from course_lib.lab.checks.slips import judge_by_slips, name_slip
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -28,23 +24,27 @@ def _random(*shape: int, seed: int) -> Tensor:
 @checker
 def one_hot(attempt: Attempt) -> str:
     """Turn ids (T,) into rows (T, V) with a single 1 each."""
-    for ids, V in (([2, 0, 2, 4], 7), ([1, 3], 5), ([0], 1), ([], 3)):
-        want = torch.tensor([[float(i == v) for v in range(V)] for i in ids]).view(len(ids), V)
-        got = attempt(torch.tensor(ids, dtype=torch.long), V)
+    texts = (([2, 0, 2, 4], 7), ([1, 3], 5), ([0], 1), ([], 3))
+    cases = [(torch.tensor(ids, dtype=torch.long), V) for ids, V in texts]
+    name_slip(attempt, cases[:-1], _ones, _one_hot_slips)
+    for ids, V in cases:
+        got, want = attempt(ids, V), _ones(ids, V)
         if isinstance(got, Tensor) and not got.is_floating_point() and is_like(got, want):
             raise Wrong(
                 f"the ones are in the right columns, but their type is {got.dtype}. torch"
                 " multiplies a table of floats by floats only: make them floats."
             )
-        _diagnose(got, want, *_one_hot_slips(want, torch.tensor(ids, dtype=torch.long)))
-        expect(got, want, f"the one-hot rows of {ids} with V = {V}", same_kind=True)
+        expect(got, want, f"the one-hot rows of {ids.tolist()} with V = {V}", same_kind=True)
     return "right: one row per token, one 1 per row."
 
 
-def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
-    T, V = want.shape
-    if T == 0:
-        return []
+def _ones(ids: Tensor, V: int) -> Tensor:
+    rows = [[float(i == v) for v in range(V)] for i in ids.tolist()]
+    return torch.tensor(rows).view(len(ids), V)
+
+
+def _one_hot_slips(ids: Tensor, V: int) -> list[tuple[Any, str]]:
+    want, T = _ones(ids, V), len(ids)
     firsts = torch.zeros_like(want)
     for i in set(ids.tolist()):
         firsts[ids.tolist().index(i), i] = 1
@@ -89,21 +89,30 @@ def _one_hot_slips(want: Tensor, ids: Tensor) -> list[tuple[Any, str]]:
 @checker
 def embedding_backward(attempt: Attempt) -> str:
     """Give the gradient for a table (V, C) from those of the vectors that were looked up."""
+    cases = []
     for ids, V, C in (
         ([3, 1, 4, 4, 1, 0], 7, 3),
+        ([1, 2, 5, 2, 0, 5], 8, 2),
         ([2, 2, 5, 2, 0, 5], 8, 2),
         ([0], 1, 4),
         ([], 3, 2),
     ):
-        upstream = _random(len(ids), C, seed=V)
-        rows = [[j for j, i in enumerate(ids) if i == v] for v in range(V)]
-        want = torch.stack([upstream[js].sum(0) for js in rows])
-        got = attempt(torch.tensor(ids, dtype=torch.long), upstream, V)
-        if ids:
-            _diagnose(got, want, *_backward_slips(want, upstream, ids, rows))
-            _judge_repeats(got, want, ids)
-        expect(got, want, f"the gradient for ids {ids} with V = {V}, C = {C}")
+        cases.append((torch.tensor(ids, dtype=torch.long), _random(len(ids), C, seed=V), V))
+    name_slip(attempt, cases[:2], _summed, _backward_slips)
+    for ids, upstream, V in cases:
+        got, want = attempt(ids, upstream, V), _summed(ids, upstream, V)
+        _judge_repeats(got, want, ids.tolist())
+        expect(got, want, f"the gradient for ids {ids.tolist()} with V = {V}, C = {want.shape[1]}")
     return "right: each row gets the sum of what came back from its readings."
+
+
+def _readings(ids: Tensor, V: int) -> list[list[int]]:
+    """For each row of the table the positions at which it was read."""
+    return [[j for j, i in enumerate(ids.tolist()) if i == v] for v in range(V)]
+
+
+def _summed(ids: Tensor, upstream: Tensor, V: int) -> Tensor:
+    return torch.stack([upstream[js].sum(0) for js in _readings(ids, V)])
 
 
 def _judge_repeats(got: Any, want: Tensor, ids: list[int]) -> None:
@@ -118,10 +127,9 @@ def _judge_repeats(got: Any, want: Tensor, ids: list[int]) -> None:
         )
 
 
-def _backward_slips(
-    want: Tensor, upstream: Tensor, ids: list[int], rows: list[list[int]]
-) -> list[tuple[Any, str]]:
-    T, count = len(ids), torch.tensor([len(js) for js in rows])[:, None]
+def _backward_slips(ids: Tensor, upstream: Tensor, V: int) -> list[tuple[Any, str]]:
+    rows, want, T = _readings(ids, V), _summed(ids, upstream, V), len(ids)
+    count = torch.tensor([len(js) for js in rows])[:, None]
     last, first = torch.zeros_like(want), torch.zeros_like(want)
     for v, js in enumerate(rows):
         if js:
@@ -140,11 +148,10 @@ def _backward_slips(
         ),
         *(
             (
-                want.index_add(0, torch.tensor(ids[t : t + 1]), -upstream[t : t + 1]),
+                want.index_add(0, ids[t : t + 1], -upstream[t : t + 1]),
                 f"the reading at the {name} position is left out: positions 0 to {T - 1} count.",
             )
             for t, name in ((0, "first"), (T - 1, "last"))
-            if ids.count(ids[t]) == 1  # else it may have been overwritten
         ),
         (want / len(ids), "you divided by T. The gradients for the rows are sums, not means."),
         (
@@ -304,17 +311,18 @@ def _rotary(
 @checker
 def rotary(attempt: Attempt) -> str:
     """Rotate the rows of (T, D) by their position, number i paired with i + D/2."""
-    for T, D, base in ((5, 6, 70.0), (3, 8, 10.0), (4, 2, 50.0), (40, 4, 1000.0), (1, 4, 30.0)):
-        x = _random(T, D, seed=D)
-        want = _rotary(x, base)
-        got = attempt(x, base)
-        _diagnose(got, want, *_rotary_slips(x, base, want))
-        expect(got, want, f"x of shape {T, D} with base {base:g}")
+    sizes = ((5, 6, 70.0), (3, 8, 10.0), (4, 2, 50.0), (40, 4, 1000.0), (1, 4, 30.0))
+    cases = [(_random(T, D, seed=D), base) for T, D, base in sizes]
+    name_slip(attempt, cases[:3], _rotary, _rotary_slips, 1e-4)
+    for x, base in cases:
+        expect(
+            attempt(x, base), _rotary(x, base), f"x of shape {tuple(x.shape)} with base {base:g}"
+        )
     return "right: each row by its own angle, each pair at its own frequency."
 
 
-def _rotary_slips(x: Tensor, base: float, want: Tensor) -> list[tuple[Any, str]]:
-    T, D = x.shape
+def _rotary_slips(x: Tensor, base: float) -> list[tuple[Any, str]]:
+    want, (T, D) = _rotary(x, base), x.shape
     angles = torch.arange(T)[:, None] * base ** (-2 * torch.arange(D // 2) / D)
     first, second = x.chunk(2, -1)
     cos, sin = angles.cos(), angles.sin()
@@ -392,18 +400,24 @@ def _by_rows(W: Tensor, n_heads: int, order: list[int]) -> Tensor:
 @checker
 def to_halves(attempt: Attempt) -> str:
     """Reorder the rows of a weight matrix made for interleaved pairs to serve halves."""
-    # three heads first: with one or two, more slips look the same
-    for n_heads, D, C in ((3, 8, 6), (2, 6, 5), (1, 6, 4), (1, 8, 8)):
-        W = _random(n_heads * D, C, seed=D)
-        order = [*range(0, D, 2), *range(1, D, 2)]
-        want = _by_rows(W, n_heads, order)
-        got = attempt(W, n_heads)
-        _diagnose(got, want, *_order_slips(W, n_heads, order))
-        expect(got, want, f"W of shape {n_heads * D, C} with n_heads = {n_heads}")
+    sizes = ((3, 8, 6), (2, 6, 5), (1, 6, 4), (1, 8, 8))
+    judge_by_slips(
+        attempt,
+        [(_random(n_heads * D, C, seed=D), n_heads) for n_heads, D, C in sizes],
+        lambda W, n_heads: _by_rows(W, n_heads, _evens_first(W, n_heads)),
+        _order_slips,
+        lambda W, n_heads: f"W of shape {tuple(W.shape)} with n_heads = {n_heads}",
+    )
     return "right: in each head the even rows first, then the odd ones."
 
 
-def _order_slips(W: Tensor, n_heads: int, order: list[int]) -> list[tuple[Any, str]]:
+def _evens_first(W: Tensor, n_heads: int) -> list[int]:
+    D = len(W) // n_heads
+    return [*range(0, D, 2), *range(1, D, 2)]
+
+
+def _order_slips(W: Tensor, n_heads: int) -> list[tuple[Any, str]]:
+    order = _evens_first(W, n_heads)
     rows, D = len(W), len(order)
     want = _by_rows(W, n_heads, order)
     return [

@@ -9,17 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.lab.checks.compare import is_like, number, recognise
+from course_lib.lab.checks.compare import number
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect, torch_calls
+from course_lib.lab.checks.slips import judge_by_slips
 
 
 def _random(*shape: int, seed: int = 5) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _diagnose(got: Any, want: Tensor, *slips: tuple[Any, str]) -> None:
-    """Recognise a slip by its numbers, unless these inputs cannot tell it from the right answer."""
-    recognise(got, *(slip for slip in slips if not is_like(slip[0], want)))
 
 
 def _refuse_torchs_own(used: set[str], *names: str) -> None:
@@ -40,11 +36,15 @@ def layer_norm(attempt: Attempt) -> str:
     """Normalise each vector of the last axis, then apply weight and bias."""
     x = 3 * _random(2, 4, 4) + 1  # axes of one length: a wrong axis makes no error of shape
     with torch_calls() as used:
-        got = attempt(x, torch.ones(4), torch.zeros(4), 1e-5)
+        attempt(x, torch.ones(4), torch.zeros(4), 1e-5)
     _refuse_torchs_own(used, "layer_norm", "native_layer_norm", "group_norm", "batch_norm")
-    want = F.layer_norm(x, (4,))
-    _diagnose(got, want, *_layer_norm_slips(x))
-    expect(got, want, "the norm of a tensor of shape (2, 4, 4), with weight 1 and bias 0")
+    judge_by_slips(
+        attempt,
+        [(x, torch.ones(4), torch.zeros(4), 1e-5)],
+        _torchs_layer_norm,
+        _layer_norm_slips,
+        lambda *_: "the norm of a tensor of shape (2, 4, 4), with weight 1 and bias 0",
+    )
     _judge_eps(attempt)
     _judge_weight_and_bias(attempt, x)
     for shape in ((5,), (3, 6), (2, 3, 2, 7)):
@@ -54,7 +54,12 @@ def layer_norm(attempt: Attempt) -> str:
     return "right: each vector by itself, whatever stands around it; the same numbers as torch."
 
 
-def _layer_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
+def _torchs_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def _layer_norm_slips(x: Tensor, *_: Any) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give with weight 1, bias 0 and eps 1e-5."""
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     flat, across = x.mean(-1)[:, None], x.var(-1, correction=0)[:, None]
@@ -108,43 +113,50 @@ def _layer_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
 
 
 def _judge_eps(attempt: Attempt) -> None:
-    small, ones, zeros = torch.tensor([[0.1, 0.7, 0.7, 0.9]]), torch.ones(4), torch.zeros(4)
-    centred, std, want = small - small.mean(), 0.3, F.layer_norm(small, (4,), eps=0.16)
-    got = attempt(small, ones, zeros, 0.16)
-    _diagnose(
-        got,
-        want,
-        (
-            centred / (std + 0.16),
-            "eps is added to the standard deviation. Add it to the variance, under the root.",
-        ),
-        (
-            centred / std,
-            "the eps that was handed in is not used, or an eps of your own is. Without any, a"
-            " vector of equal numbers (variance 0) would be divided by 0.",
-        ),
+    judge_by_slips(
+        attempt,
+        [(torch.tensor([[0.1, 0.7, 0.7, 0.9]]), torch.ones(4), torch.zeros(4), 0.16)],
+        _torchs_layer_norm,
+        [
+            (
+                lambda x, weight, bias, eps: (x - x.mean()) / (x.std(correction=0) + eps),
+                "eps is added to the standard deviation. Add it to the variance, under the root.",
+            ),
+            (
+                lambda x, weight, bias, eps: (x - x.mean()) / x.std(correction=0),
+                "the eps that was handed in is not used, or an eps of your own is. Without any, a"
+                " vector of equal numbers (variance 0) would be divided by 0.",
+            ),
+        ],
+        lambda *_: "the norm of [0.1, 0.7, 0.7, 0.9] with eps 0.16",
+        tolerance=1e-4,
     )
-    expect(got, want, "the norm of [0.1, 0.7, 0.7, 0.9] with eps 0.16")
 
 
 def _judge_weight_and_bias(attempt: Attempt, x: Tensor) -> None:
     weight = torch.tensor([2.0, 0.5, -1, 1])
     bias = torch.tensor([1.0, 0, 3, -2])
-    plain, want = F.layer_norm(x, (4,)), F.layer_norm(x, (4,), weight, bias)
-    got = attempt(x, weight, bias, 1e-5)
-    _diagnose(
-        got,
-        want,
+    judge_by_slips(
+        attempt,
+        [(x, weight, bias, 1e-5)],
+        _torchs_layer_norm,
+        _weight_slips,
+        lambda *_: "the norm with weight [2, 0.5, -1, 1] and bias [1, 0, 3, -2]",
+    )
+
+
+def _weight_slips(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> list[tuple[Tensor, str]]:
+    plain = F.layer_norm(x, x.shape[-1:], eps=eps)
+    return [
         (plain, "weight and bias are not used. They come last: y * weight + bias."),
         (plain * weight, "the bias is not used: y * weight + bias."),
         (plain + bias, "the weight is not used: y * weight + bias."),
         ((plain + bias) * weight, "first the weight, then the bias: y * weight + bias."),
         (
-            F.layer_norm(x * weight + bias, (4,)),
+            F.layer_norm(x * weight + bias, x.shape[-1:], eps=eps),
             "weight and bias come after the norm, or it undoes their work.",
         ),
-    )
-    expect(got, want, "the norm with weight [2, 0.5, -1, 1] and bias [1, 0, 3, -2]")
+    ]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -339,39 +351,30 @@ def rms_norm(attempt: Attempt) -> str:
     """Divide each vector by the root of its mean square."""
     x, ones = 2 * _random(3, 4, 4) + 1, torch.ones(4)
     with torch_calls() as used:
-        got = attempt(x, ones, 1e-6)
+        attempt(x, ones, 1e-6)
     _refuse_torchs_own(used, "rms_norm")
-    want = F.rms_norm(x, (4,), eps=1e-6)
-    _diagnose(got, want, *_rms_norm_slips(x))
-    expect(got, want, "the norm of a tensor of shape (3, 4, 4), with weight 1")
-    small = torch.tensor([[0.1, 0.5, 0.5, 0.7]])
-    got, want = attempt(small, ones, 0.11), F.rms_norm(small, (4,), eps=0.11)
-    _diagnose(
-        got,
-        want,
-        (
-            small / (0.5 + 0.11),
-            "eps is added to the RMS. Add it to the mean square, under the root.",
-        ),
-        (
-            small / 0.5,
-            "the eps that was handed in is not used, or an eps of your own is. Without any, a"
-            " vector of zeros would be divided by 0.",
-        ),
+    judge_by_slips(
+        attempt,
+        [(x, ones, 1e-6)],
+        _torchs_rms_norm,
+        _rms_norm_slips,
+        lambda *_: "the norm of a tensor of shape (3, 4, 4), with weight 1",
     )
-    expect(got, want, "the norm of [0.1, 0.5, 0.5, 0.7] with eps 0.11")
-    weight = torch.tensor([2.0, 0.5, -1, 1])
-    got, want = attempt(x, weight, 1e-6), F.rms_norm(x, (4,), weight, 1e-6)
-    _diagnose(
-        got,
-        want,
-        (F.rms_norm(x, (4,), eps=1e-6), "the weight is not used. It comes last: y * weight."),
-        (
-            F.rms_norm(x * weight, (4,), eps=1e-6),
-            "the weight comes after the norm, or it undoes part of its work.",
-        ),
+    judge_by_slips(
+        attempt,
+        [(torch.tensor([[0.1, 0.5, 0.5, 0.7]]), ones, 0.11)],
+        _torchs_rms_norm,
+        RMS_EPS_SLIPS,
+        lambda *_: "the norm of [0.1, 0.5, 0.5, 0.7] with eps 0.11",
+        tolerance=1e-4,
     )
-    expect(got, want, "the norm with weight [2, 0.5, -1, 1]")
+    judge_by_slips(
+        attempt,
+        [(x, torch.tensor([2.0, 0.5, -1, 1]), 1e-6)],
+        _torchs_rms_norm,
+        RMS_WEIGHT_SLIPS,
+        lambda *_: "the norm with weight [2, 0.5, -1, 1]",
+    )
     for shape in ((5,), (3, 6), (2, 3, 2, 7)):
         x, weight = (_random(*s, seed=9) for s in (shape, shape[-1:]))
         want = F.rms_norm(x, shape[-1:], weight, 1e-5)
@@ -379,7 +382,35 @@ def rms_norm(attempt: Attempt) -> str:
     return "right: one mean, one root, one division; the same numbers as torch."
 
 
-def _rms_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
+def _torchs_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:], weight, eps)
+
+
+RMS_EPS_SLIPS = [
+    (
+        lambda x, weight, eps: x / (x.square().mean().sqrt() + eps),
+        "eps is added to the RMS. Add it to the mean square, under the root.",
+    ),
+    (
+        lambda x, weight, eps: x / x.square().mean().sqrt(),
+        "the eps that was handed in is not used, or an eps of your own is. Without any, a vector of"
+        " zeros would be divided by 0.",
+    ),
+]
+RMS_WEIGHT_SLIPS = [
+    (
+        lambda x, weight, eps: F.rms_norm(x, x.shape[-1:], eps=eps),
+        "the weight is not used. It comes last: y * weight.",
+    ),
+    (
+        lambda x, weight, eps: F.rms_norm(x * weight, x.shape[-1:], eps=eps),
+        "the weight comes after the norm, or it undoes part of its work.",
+    ),
+]
+
+
+def _rms_norm_slips(x: Tensor, *_: Any) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give with weight 1 and eps 1e-6."""
     square = x.square().mean(-1, keepdim=True)
     return [
         (
@@ -424,19 +455,26 @@ def _rms_norm_slips(x: Tensor) -> list[tuple[Tensor, str]]:
 @checker
 def rms_norm_backward(attempt: Attempt) -> str:
     """Carry the gradient of an RMSNorm without weight and eps from its outputs to its inputs."""
-    for shape in ((4, 4), (5,), (2, 3, 6)):
-        x, g = 3 * _random(*shape).double() + 1, _random(*shape, seed=6).double()
-        with torch.enable_grad():
-            asked = x.clone().requires_grad_()
-            out = asked / asked.square().mean(-1, keepdim=True).sqrt()
-            (want,) = torch.autograd.grad(out, asked, g)
-        got = attempt(g, x)
-        _diagnose(got, want, *_backward_slips(g, x))
-        expect(got, want, f"the gradient for x of shape {shape}", tolerance=1e-6)
+    shapes = ((4, 4), (5,), (2, 3, 6))
+    judge_by_slips(
+        attempt,
+        [(_random(*s, seed=6).double(), 3 * _random(*s).double() + 1) for s in shapes],
+        _by_autograd,
+        _backward_slips,
+        lambda g, x: f"the gradient for x of shape {tuple(x.shape)}",
+        tolerance=1e-6,
+    )
     return (
         "right: what lies along y is taken out, the rest divided by the RMS; the same numbers as"
         " autograd."
     )
+
+
+def _by_autograd(g: Tensor, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        asked = x.clone().requires_grad_()
+        out = asked / asked.square().mean(-1, keepdim=True).sqrt()
+        return torch.autograd.grad(out, asked, g)[0]
 
 
 def _backward_slips(g: Tensor, x: Tensor) -> list[tuple[Tensor, str]]:
@@ -546,43 +584,63 @@ def _all_read_x(x: Tensor, placement: str) -> Tensor:
 def residual_stack(attempt: Attempt) -> str:
     """Send a vector through a stack of layers with the norm at one of three places."""
     x = torch.tensor([[1.0, 2, 4], [3, -1, 1]])
-    for placement, (step, last, slips) in _placements(x).items():
-        got, want = attempt(x, LAYERS, _rms, placement), _stack(x, step, *last)
-        backwards = _stack(x, step, *last, layers=LAYERS[::-1])
-        early = _stack(x, step, layers=LAYERS[:1])
-        _diagnose(
-            got,
-            want,
-            *[(wrong, f"{placement}: {sentence}") for wrong, sentence in slips],
-            (
-                _all_read_x(x, placement),
-                f"{placement}: each layer reads the first x. It reads the stream, to which the"
-                " layers before it have added.",
-            ),
-            (backwards, f"{placement}: the layers come in the wrong order. The first is first."),
-            (
-                early,
-                f"{placement}: you returned after the first layer. Is the `return` in the loop?",
-            ),
+    for placement in _placements(x):
+        judge_by_slips(
+            attempt,
+            [(x, LAYERS, _rms, placement), (-x, LAYERS, _rms, placement)],
+            _stacked,
+            _stack_slips,
+            lambda *case: f'three layers, placement "{case[-1]}"',
         )
-        expect(got, want, f'three layers, placement "{placement}"')
-    for placement, (step, last, _) in _placements(x).items():
+    for placement in _placements(x):
         for n in (0, 1):
-            told = f'{n} layer{"s" * (n == 0)}, placement "{placement}"'
-            want = _stack(x, step, *last, layers=LAYERS[:n])
-            got = attempt(x, LAYERS[:n], _rms, placement)
-            if n == 0:
-                recognise(
-                    got,
-                    (
-                        _rms(x),
-                        f"{told}: x comes back normed. Only `pre` has a norm after the loop.",
-                    ),
-                    (x, f"{told}: the last norm is missing. It stands even without any layers."),
-                    want=want,
-                )
-            expect(got, want, told)
+            judge_by_slips(
+                attempt,
+                [(x, LAYERS[:n], _rms, placement)],
+                _stacked,
+                _short_stack_slips if n == 0 else [],
+                _named_short_stack,
+            )
     return "right: the stream adds up, and the norm stands where it was told to."
+
+
+def _stacked(x: Tensor, layers: list, norm: Callable, placement: str) -> Tensor:
+    step, last, _ = _placements(x)[placement]
+    return _stack(x, step, *last, layers=layers)
+
+
+def _stack_slips(x: Tensor, layers: list, norm: Callable, placement: str) -> list:
+    """Compute what typical mistakes give for three layers."""
+    step, last, slips = _placements(x)[placement]
+    return [
+        *((wrong, f"{placement}: {sentence}") for wrong, sentence in slips),
+        (
+            _all_read_x(x, placement),
+            f"{placement}: each layer reads the first x. It reads the stream, to which the"
+            " layers before it have added.",
+        ),
+        (
+            _stack(x, step, *last, layers=LAYERS[::-1]),
+            f"{placement}: the layers come in the wrong order. The first is first.",
+        ),
+        (
+            _stack(x, step, layers=LAYERS[:1]),
+            f"{placement}: you returned after the first layer. Is the `return` in the loop?",
+        ),
+    ]
+
+
+def _named_short_stack(x: Tensor, layers: list, norm: Callable, placement: str) -> str:
+    return f'{len(layers)} layer{"s" * (not layers)}, placement "{placement}"'
+
+
+def _short_stack_slips(x: Tensor, layers: list, norm: Callable, placement: str) -> list:
+    """Compute what typical mistakes give without any layers."""
+    told = _named_short_stack(x, layers, norm, placement)
+    return [
+        (norm(x), f"{told}: x comes back normed. Only `pre` has a norm after the loop."),
+        (x, f"{told}: the last norm is missing. It stands even without any layers."),
+    ]
 
 
 def _placements(x: Tensor) -> dict[str, tuple]:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.lab.checks.compare import recognise
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.slips import judge_by_slips, name_slip
 
 
 def _random(*shape: int, seed: int = 7) -> Tensor:
@@ -23,22 +23,34 @@ def _random(*shape: int, seed: int = 7) -> Tensor:
 @checker
 def head_writes(attempt: Attempt) -> str:
     """Say what each head (H, T, D) adds to the residual stream by its columns of W_O (C, H * D)."""
-    for H, T, D, C in ((2, 4, 3, 6), (3, 2, 2, 5), (1, 1, 2, 3)):
-        mixed, W_O = _random(H, T, D), _random(C, H * D, seed=8)
-        want = torch.zeros(H, T, C)
-        for h in range(H):
-            for d in range(D):
-                want[h] += mixed[h, :, d, None] * W_O[:, h * D + d]
-        got = attempt(mixed, W_O)
-        if C == H * D:  # only then do most slips have the right shape
-            recognise(got, *_write_slips(mixed, W_O, want))
-        expect(got, want, f"the writes of {H} heads of {D} numbers into a residual stream of {C}")
+    # most slips have the right shape for a square W_O only
+    square, others = (
+        [(_random(H, T, D), _random(C, H * D, seed=8)) for H, T, D, C in sizes]
+        for sizes in ([(2, 4, 3, 6), (3, 2, 2, 6)], [(3, 2, 2, 5), (1, 1, 2, 3)])
+    )
+    judge_by_slips(attempt, square, _writes, _write_slips, _named_writes)
+    judge_by_slips(attempt, others, _writes, [], _named_writes)
     return "right: the heads' writes add up to what the layer gives."
 
 
-def _write_slips(mixed: Tensor, W_O: Tensor, want: Tensor) -> list[tuple[Tensor, str]]:
-    """Compute what typical mistakes give for a square W_O."""
+def _named_writes(mixed: Tensor, W_O: Tensor) -> str:
+    H, _, D = mixed.shape
+    return f"the writes of {H} heads of {D} numbers into a residual stream of {len(W_O)}"
+
+
+def _writes(mixed: Tensor, W_O: Tensor) -> Tensor:
+    """Add up what each number of each head writes, by loops."""
     H, T, D = mixed.shape
+    written = torch.zeros(H, T, len(W_O))
+    for h in range(H):
+        for d in range(D):
+            written[h] += mixed[h, :, d, None] * W_O[:, h * D + d]
+    return written
+
+
+def _write_slips(mixed: Tensor, W_O: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give for a square W_O."""
+    want, (H, _, D) = _writes(mixed, W_O), mixed.shape
     own = torch.zeros_like(want)
     for h in range(H):
         own[h, :, h * D : (h + 1) * D] = mixed[h]
@@ -187,6 +199,20 @@ def _is_key(x: Tensor) -> bool:
     return any(torch.equal(x, key) for key in KEYS)
 
 
+RECALL_SLIPS = [
+    (
+        lambda values: F.one_hot(values.argmax(-1), values.shape[1]),
+        "each fact recalls a 1 in place of its largest value, and zeros: values may be any"
+        " numbers, not one-hot rows alone. Write the values themselves into `down`.",
+    ),
+    (
+        Tensor.relu,
+        "the negative values are lost: a value may be below 0. ReLU is for the activations of"
+        " the neurons only.",
+    ),
+]
+
+
 def _judge_recall(got: Tensor, activations: Tensor) -> None:
     """Compare what the four keys recall with their values; `activations` has a row per key, a
     column per neuron."""
@@ -195,19 +221,7 @@ def _judge_recall(got: Tensor, activations: Tensor) -> None:
             "nothing comes out, not even for the facts: no neuron is above 0. A key meets itself"
             " with a sum of 2, since it has two ones. What is left of it after your bias?"
         )
-    recognise(
-        got,
-        (
-            F.one_hot(VALUES.argmax(-1), VALUES.shape[1]),
-            "each fact recalls a 1 in place of its largest value, and zeros: values may be any"
-            " numbers, not one-hot rows alone. Write the values themselves into `down`.",
-        ),
-        (
-            VALUES.relu(),
-            "the negative values are lost: a value may be below 0. ReLU is for the activations of"
-            " the neurons only.",
-        ),
-    )
+    name_slip(lambda _: got, [(VALUES,)], lambda values: values, RECALL_SLIPS, 1e-4)
     factor = ((got * VALUES).sum() / VALUES.square().sum()).item()
     if abs(factor - 1) > 1e-3 and torch.allclose(got, factor * VALUES, atol=1e-4):
         raise Wrong(
@@ -230,17 +244,15 @@ def _judge_recall(got: Tensor, activations: Tensor) -> None:
 @checker
 def mlp_gradients(attempt: Attempt) -> str:
     """Differentiate relu(x @ W_up.T) @ W_down.T by its two weights, given the output's gradient."""
-    for T, C, D_FF in ((5, 4, 4), (3, 2, 6), (1, 3, 1)):
-        x, W_up = _random(T, C), _random(D_FF, C, seed=11)
-        W_down, grad_output = _random(C, D_FF, seed=12), _random(T, C, seed=13)
-        want = _by_differences(x, W_up, W_down, grad_output)
-        got = _two_gradients(attempt(x, W_up, W_down, grad_output), want)
-        if C == D_FF:  # only then do most slips have the right shape
-            recognise(got[1], *_down_slips(x, W_up, W_down, grad_output))
-            recognise(got[0], *_up_slips(x, W_up, W_down, grad_output))
-        what = f"for {T} tokens, {C} channels and {D_FF} neurons"
-        expect(got[1], want[1], f"the gradient of W_down {what}", 1e-4)
-        expect(got[0], want[0], f"the gradient of W_up {what}", 1e-4)
+    # most slips have the right shape for square weights only
+    square, others = (
+        [_gradient_case(*sizes) for sizes in some]
+        for some in ([(5, 4, 4), (2, 3, 3)], [(3, 2, 6), (1, 3, 1)])
+    )
+    for part, name, slips in ((1, "W_down", _down_slips), (0, "W_up", _up_slips)):
+        _judge_gradient(attempt, part, name, square, slips)
+    for part, name in ((1, "W_down"), (0, "W_up")):
+        _judge_gradient(attempt, part, name, others, [])
     at_zero = torch.tensor([[1.0, -1.0]]), torch.tensor([[2.0, 2.0]])
     got = attempt(*at_zero, torch.ones(2, 1), torch.ones(1, 2))
     expect(
@@ -249,6 +261,26 @@ def mlp_gradients(attempt: Attempt) -> str:
         "the gradient of W_up where the pre-activation is exactly 0 (there ReLU's gradient is 0)",
     )
     return "right, as finite differences say: a silent neuron passes no gradient on."
+
+
+def _gradient_case(T: int, C: int, D_FF: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, W_up = _random(T, C), _random(D_FF, C, seed=11)
+    return x, W_up, _random(C, D_FF, seed=12), _random(T, C, seed=13)
+
+
+def _judge_gradient(attempt: Attempt, part: int, name: str, cases: list[tuple], slips: Any) -> None:
+    """Compare one of the two gradients with finite differences."""
+    judge_by_slips(
+        lambda *case: _two_gradients(attempt(*case), case[1:3])[part],
+        cases,
+        lambda *case: _by_differences(*case)[part],
+        slips,
+        lambda x, W_up, W_down, grad_output: (
+            f"the gradient of {name} for {len(x)} tokens, {x.shape[1]} channels and"
+            f" {len(W_up)} neurons"
+        ),
+        tolerance=1e-4,
+    )
 
 
 def _by_differences(
@@ -275,11 +307,11 @@ def _by_differences(
     return tuple(gradients)
 
 
-def _two_gradients(got: Any, want: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
+def _two_gradients(got: Any, weights: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong(f"return two gradients, of W_up and of W_down; you returned {describe(got)}.")
     shapes = [getattr(part, "shape", None) for part in got]
-    if shapes == [part.shape for part in reversed(want)] and shapes[0] != shapes[1]:
+    if shapes == [part.shape for part in reversed(weights)] and shapes[0] != shapes[1]:
         raise Wrong(
             f"the shapes are {tuple(shapes[0])} and {tuple(shapes[1])}, those of W_down and W_up."
             " Each gradient has the shape of its weight, and that of W_up comes first."
@@ -386,16 +418,35 @@ def _silu(x: float) -> float:
 @checker
 def swiglu(attempt: Attempt) -> str:
     """Compute down(silu(gate(x)) * up(x)) from three weights in the layout of nn.Linear."""
-    x, (W_gate, W_up, W_down) = _random(3, 4), _random(3, 4, 4, seed=1)
-    got = attempt(x, W_gate, W_up, W_down)
+    # square weights first, which a layer that forgets to transpose takes too
+    square = [(_random(T, C), *_random(3, C, C, seed=1)) for T, C in ((3, 4), (2, 5))]
+    wide = _random(2, 3), _random(5, 3, seed=4), _random(5, 3, seed=5), _random(3, 5, seed=6)
+    judge_by_slips(attempt, square, _swiglu, _swiglu_slips, _named_swiglu)
+    judge_by_slips(attempt, [wide], _swiglu, [], _named_swiglu)
+    return "right: one half decides how far the other half may pass."
+
+
+def _named_swiglu(x: Tensor, W_gate: Tensor, W_up: Tensor, W_down: Tensor) -> str:
+    return f"SwiGLU of {len(x)} tokens of {x.shape[1]} channels, {len(W_up)} neurons wide"
+
+
+def _gated(x: Tensor, W_gate: Tensor, W_up: Tensor) -> Tensor:
+    """Compute the activations neuron by neuron."""
+    sums = ((x @ W.T).flatten().tolist() for W in (W_gate, W_up))
+    gated = [_silu(gate) * up for gate, up in zip(*sums, strict=True)]
+    return torch.tensor(gated).view(len(x), len(W_up))
+
+
+def _swiglu(x: Tensor, W_gate: Tensor, W_up: Tensor, W_down: Tensor) -> Tensor:
+    return _gated(x, W_gate, W_up) @ W_down.T
+
+
+def _swiglu_slips(
+    x: Tensor, W_gate: Tensor, W_up: Tensor, W_down: Tensor
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give for square weights."""
     g, u = x @ W_gate.T, x @ W_up.T
-    hidden = torch.tensor(
-        [_silu(a) * b for a, b in zip(g.flatten().tolist(), u.flatten().tolist(), strict=True)]
-    )
-    hidden = hidden.view(3, 4)
-    want = hidden @ W_down.T
-    recognise(
-        got,
+    return [
         (
             g * F.silu(u) @ W_down.T,
             "gate and up have changed places: the silu belongs to the gate.",
@@ -429,7 +480,7 @@ def swiglu(attempt: Attempt) -> str:
             "there is no activation function: the gate goes through silu before it multiplies.",
         ),
         (
-            hidden,
+            _gated(x, W_gate, W_up),
             (
                 "those are the activations of the neurons. They still have to be written back to"
                 " the residual stream, by W_down."
@@ -442,16 +493,7 @@ def swiglu(attempt: Attempt) -> str:
                 " layer is x @ W.T."
             ),
         ),
-    )
-    expect(got, want, "SwiGLU of three tokens of 4 channels")
-    wide = _random(2, 3), _random(5, 3, seed=4), _random(5, 3, seed=5), _random(3, 5, seed=6)
-    g, u = wide[0] @ wide[1].T, wide[0] @ wide[2].T
-    expect(
-        attempt(*wide),
-        (g / (1 + (-g).exp()) * u) @ wide[3].T,
-        "SwiGLU of two tokens of 3 channels, 5 neurons wide",
-    )
-    return "right: one half decides how far the other half may pass."
+    ]
 
 
 # Exercise 5
@@ -461,22 +503,36 @@ def swiglu(attempt: Attempt) -> str:
 @checker
 def direct_logit_attribution(attempt: Attempt) -> str:
     """Say how much each neuron adds to the logit that a direction of the residual stream reads."""
-    for C, D_FF in ((4, 4), (3, 6), (2, 1)):
-        hidden, W_down, direction = _random(D_FF), _random(C, D_FF, seed=9), _random(C, seed=10)
-        whole = direction @ (W_down @ hidden)
-        want = torch.empty(D_FF)
-        for i in range(D_FF):  # the truth is what is missing when neuron i is silent
-            silent = hidden.clone()
-            silent[i] = 0
-            want[i] = whole - direction @ (W_down @ silent)
-        got = attempt(hidden, W_down, direction)
-        if C == D_FF:
-            recognise(got, *_attribution_slips(hidden, W_down, direction), want=want)
-        expect(got, want, f"the attribution to {D_FF} neurons in {C} channels", 1e-4)
+    # most slips have the right shape for a square W_down only
+    square, others = (
+        [(_random(D_FF), _random(C, D_FF, seed=9), _random(C, seed=10)) for C, D_FF in sizes]
+        for sizes in ([(4, 4), (3, 3)], [(3, 6), (2, 1)])
+    )
+    for cases, slips in ((square, _attribution_slips), (others, [])):
+        judge_by_slips(
+            attempt,
+            cases,
+            _missing_without,
+            slips,
+            lambda hidden, W_down, direction: (
+                f"the attribution to {len(hidden)} neurons in {len(direction)} channels"
+            ),
+            tolerance=1e-4,
+        )
     return (
         "right: the numbers add up to the whole logit, and each is what would be missing without"
         " its neuron."
     )
+
+
+def _missing_without(hidden: Tensor, W_down: Tensor, direction: Tensor) -> Tensor:
+    """By how much the logit is lower with each neuron silent."""
+    missing = torch.empty_like(hidden)
+    for i in range(len(hidden)):
+        silent = hidden.clone()
+        silent[i] = 0
+        missing[i] = direction @ (W_down @ hidden) - direction @ (W_down @ silent)
+    return missing
 
 
 def _attribution_slips(

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.compare import is_like
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.slips import judge_by_slips, name_slip
 
 
 def _softmax(logits: Sequence[float]) -> list[float]:
@@ -26,21 +27,15 @@ def _softmax(logits: Sequence[float]) -> list[float]:
 def stable_softmax(attempt: Attempt) -> str:
     """Turn logits (..., V) into probabilities along the last axis, whatever their size."""
     small = torch.tensor([[2.0, 1.0, 0.0], [0.5, -1.0, 3.0]])
-    want = torch.tensor([_softmax(row) for row in small.tolist()])
-    got = attempt(small)
-    powers = small.exp()
-    _judge_sums(got, small)
-    recognise(
-        got,
-        (2**small / (2**small).sum(-1, keepdim=True), "these are powers of 2; e is the base here."),
-        (want.log(), "these are log probabilities. The exercise asks for the probabilities."),
-        (powers, "these are the exponentials. Divide each row by its sum, so that it sums to 1."),
-        (
-            (small - small.amax(-1, keepdim=True)).exp(),
-            "the maximum is subtracted, but the rows do not sum to 1 yet: divide.",
-        ),
+    _judge_sums(attempt(small), small)
+    cases = [(small,), (small[1:, :2] - 4,)]
+    judge_by_slips(
+        attempt,
+        cases,
+        _softmax_of_rows,
+        _softmax_slips,
+        lambda logits: f"the probabilities of the logits {logits.tolist()}",
     )
-    expect(got, want, "the probabilities of two rows of logits")
     loud = torch.tensor([[1002.0, 1001.0, 1000.0], [-1000.0, -1001.0, -1002.0]])
     got = attempt(loud)
     if isinstance(got, Tensor) and got.shape == loud.shape and not got.isfinite().all():
@@ -67,6 +62,27 @@ def stable_softmax(attempt: Attempt) -> str:
         "the probabilities where one logit is -inf",
     )
     return "right: any logits, however large, and nothing overflows."
+
+
+def _softmax_of_rows(logits: Tensor) -> Tensor:
+    return torch.tensor([_softmax(row) for row in logits.tolist()])
+
+
+def _softmax_slips(logits: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
+    powers, twos = logits.exp(), 2**logits
+    return [
+        (twos / twos.sum(-1, keepdim=True), "these are powers of 2; e is the base here."),
+        (
+            logits.log_softmax(-1),
+            "these are log probabilities. The exercise asks for the probabilities.",
+        ),
+        (powers, "these are the exponentials. Divide each row by its sum, so that it sums to 1."),
+        (
+            (logits - logits.amax(-1, keepdim=True)).exp(),
+            "the maximum is subtracted, but the rows do not sum to 1 yet: divide.",
+        ),
+    ]
 
 
 def _judge_sums(got: Any, logits: Tensor) -> None:
@@ -111,12 +127,42 @@ def token_losses(attempt: Attempt) -> str:
     """Give minus the log probability of every row's target, in nats."""
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.5, 3.0, 1.0, 0.0], [0.0, 0.0, 1.5, 0.5]])
     targets = torch.tensor([0, 2, 3])
-    probs = torch.tensor([_softmax(row) for row in logits.tolist()])
-    right = torch.stack([row[target] for row, target in zip(probs, targets, strict=True)])
-    want = -right.log()
-    got = attempt(logits, targets)
-    recognise(
-        got,
+    few = torch.tensor([[1.0, -1.0, 0.5], [-0.5, 0.0, 2.0]]), torch.tensor([2, 1])
+    judge_by_slips(
+        attempt,
+        [(logits, targets), few],
+        _losses,
+        _loss_slips,
+        lambda logits, targets: f"the losses of {len(targets)} rows of {logits.shape[1]} logits",
+    )
+    far = torch.tensor([[0.0, -300.0], [500.0, 0.0]])
+    got = attempt(far, torch.tensor([1, 1]))
+    if isinstance(got, Tensor) and not got.isfinite().all():
+        raise Wrong(
+            "right for logits near each other. But a probability of e to the -300 is rounded to 0,"
+            " and its logarithm is -inf. Do not go through the probability: the loss is logsumexp"
+            " of the row minus the target's logit."
+        )
+    if isinstance(got, Tensor) and got.shape == (2,) and is_like(got[0], got[1]):
+        raise Wrong(
+            f"two losses that should be 300 and 500 are both {got[0].item():.4g}: the probability"
+            " is kept above a small number. Do not go through the probability: the loss is"
+            " logsumexp of the row minus the target's logit."
+        )
+    expect(got, torch.tensor([300.0, 500.0]), "the losses where the logits are 300 and 500 apart")
+    return "right: the loss itself, without the detour through a probability that rounds to 0."
+
+
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    rows = zip(logits.tolist(), targets.tolist(), strict=True)
+    return torch.tensor([-math.log(_softmax(row)[target]) for row, target in rows])
+
+
+def _loss_slips(logits: Tensor, targets: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
+    probs, want, rows = _softmax_of_rows(logits), _losses(logits, targets), range(len(targets))
+    right = (-want).exp()
+    return [
         (
             right,
             (
@@ -138,7 +184,7 @@ def token_losses(attempt: Attempt) -> str:
         (want.mean(), "that is the mean. Give one number per row; the mean can wait."),
         (want.sum(), "that is the sum. Give one number per row."),
         (
-            -logits[range(3), targets],
+            -logits[rows, targets],
             "these are minus the logits. The logsumexp of each row is missing.",
         ),
         (
@@ -150,27 +196,10 @@ def token_losses(attempt: Attempt) -> str:
             "that is every row with every target. Row t belongs to target t alone.",
         ),
         (
-            -logits.softmax(0).log()[range(3), targets],
+            -logits.softmax(0).log()[rows, targets],
             "the softmax ran down the columns. Each row is one choice.",
         ),
-    )
-    expect(got, want, "the losses of three rows")
-    far = torch.tensor([[0.0, -300.0], [500.0, 0.0]])
-    got = attempt(far, torch.tensor([1, 1]))
-    if isinstance(got, Tensor) and not got.isfinite().all():
-        raise Wrong(
-            "right for logits near each other. But a probability of e to the -300 is rounded to 0,"
-            " and its logarithm is -inf. Do not go through the probability: the loss is logsumexp"
-            " of the row minus the target's logit."
-        )
-    if isinstance(got, Tensor) and got.shape == (2,) and is_like(got[0], got[1]):
-        raise Wrong(
-            f"two losses that should be 300 and 500 are both {got[0].item():.4g}: the probability"
-            " is kept above a small number. Do not go through the probability: the loss is"
-            " logsumexp of the row minus the target's logit."
-        )
-    expect(got, torch.tensor([300.0, 500.0]), "the losses where the logits are 300 and 500 apart")
-    return "right: the loss itself, without the detour through a probability that rounds to 0."
+    ]
 
 
 # Exercise 3
@@ -198,13 +227,31 @@ def logit_gradient(attempt: Attempt) -> str:
     """Give the gradient of the mean loss with respect to the logits."""
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.5, 3.0, 1.0, 0.0], [0.0, 0.0, 1.5, 0.5]])
     targets = torch.tensor([1, 1, 0])
-    want = _mean_gradient(logits, targets)
-    probs = torch.tensor([_softmax(row) for row in logits.tolist()])
-    one_hot, T = torch.eye(4)[targets], len(targets)
-    got = attempt(logits, targets)
-    by_column = logits.softmax(0)
-    recognise(
-        got,
+    few = torch.tensor([[1.0, -1.0, 0.5], [-0.5, 0.0, 2.0]]), torch.tensor([2, 1])
+    judge_by_slips(
+        attempt,
+        [(logits, targets), few],
+        _mean_gradient,
+        _gradient_slips,
+        lambda logits, targets: f"the gradient for {len(targets)} rows of {logits.shape[1]} logits",
+        tolerance=1e-4,
+    )
+    loud, target = torch.tensor([[1000.0, 0.0]]), torch.tensor([1])
+    got = attempt(loud, target)
+    if isinstance(got, Tensor) and not got.isfinite().all():
+        raise Wrong(
+            "right for logits near each other, but logits near 1000 give NaN: take a softmax that"
+            " does not overflow."
+        )
+    expect(got, torch.tensor([[1.0, -1.0]]), "the gradient for logits 1000 and 0, target 1")
+    return "right: probabilities minus one-hot, over the number of rows."
+
+
+def _gradient_slips(logits: Tensor, targets: Tensor) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
+    want, probs, by_column = _mean_gradient(logits, targets), logits.softmax(-1), logits.softmax(0)
+    one_hot, T = torch.eye(logits.shape[1])[targets], len(targets)
+    return [
         (
             T * want,
             "that is the gradient of the summed loss. The loss is the mean over T rows, so each row"
@@ -242,17 +289,7 @@ def logit_gradient(attempt: Attempt) -> str:
             for lowered in (one_hot.sum(0), one_hot.amax(0))
         ),
         ((by_column - one_hot) / T, "the softmax ran down the columns. Each row is one choice."),
-    )
-    expect(got, want, "the gradient for three rows of four logits", tolerance=1e-4)
-    loud, target = torch.tensor([[1000.0, 0.0]]), torch.tensor([1])
-    got = attempt(loud, target)
-    if isinstance(got, Tensor) and not got.isfinite().all():
-        raise Wrong(
-            "right for logits near each other, but logits near 1000 give NaN: take a softmax that"
-            " does not overflow."
-        )
-    expect(got, torch.tensor([[1.0, -1.0]]), "the gradient for logits 1000 and 0, target 1")
-    return "right: probabilities minus one-hot, over the number of rows."
+    ]
 
 
 # Exercise 4
@@ -273,11 +310,33 @@ def nucleus_probs(attempt: Attempt) -> str:
     probs, p = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]), 0.58
     want = _nucleus(probs, 2)
     got = attempt(probs, p)
-    threshold = probs * (probs >= p)
     if is_like(got, _nucleus(probs, 1)):
         _judge_single(attempt, probs)
-    recognise(
-        got,
+    name_slip(attempt, [(probs, p)], lambda *_: want, _nucleus_slips, 1e-4)
+    expect(got, want, "the nucleus of (0.1, 0.4, 0.05, 0.3, 0.15) for p = 0.58")
+    even = torch.tensor([0.125, 0.5, 0.25, 0.125])
+    got = attempt(even, 0.75)
+    exactly = (
+        "0.5 and 0.25 hold exactly 0.75: that is at least p, so no third token. Keep a token if"
+        " what stands before it holds less than p."
+    )
+    slips = [(lambda probs, _: _nucleus(probs, 3), exactly)]
+    name_slip(attempt, [(even, 0.75)], lambda probs, _: _nucleus(probs, 2), slips)
+    expect(got, _nucleus(even, 2), "the nucleus of (0.125, 0.5, 0.25, 0.125) for p = 0.75")
+    expect(
+        attempt(even, 0.01),
+        _nucleus(even, 1),
+        "the nucleus for p = 0.01: the best token always stays",
+    )
+    expect(attempt(even, 1.0), even, "the nucleus for p = 1: everybody stays")
+    _judge_ties(attempt)
+    return "right: as many tokens as it takes, and no more."
+
+
+def _nucleus_slips(probs: Tensor, p: float) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give where two of five tokens belong to the nucleus."""
+    want, threshold = _nucleus(probs, 2), probs * (probs >= p)
+    return [
         (
             _nucleus(probs, 2, scaled=False),
             "the right tokens, but they sum to 0.7. Divide by the sum.",
@@ -326,29 +385,7 @@ def nucleus_probs(attempt: Attempt) -> str:
                 " likeliest in front."
             ),
         ),
-    )
-    expect(got, want, "the nucleus of (0.1, 0.4, 0.05, 0.3, 0.15) for p = 0.58")
-    even = torch.tensor([0.125, 0.5, 0.25, 0.125])
-    got = attempt(even, 0.75)
-    recognise(
-        got,
-        (
-            _nucleus(even, 3),
-            (
-                "0.5 and 0.25 hold exactly 0.75: that is at least p, so no third token. Keep a"
-                " token if what stands before it holds less than p."
-            ),
-        ),
-    )
-    expect(got, _nucleus(even, 2), "the nucleus of (0.125, 0.5, 0.25, 0.125) for p = 0.75")
-    expect(
-        attempt(even, 0.01),
-        _nucleus(even, 1),
-        "the nucleus for p = 0.01: the best token always stays",
-    )
-    expect(attempt(even, 1.0), even, "the nucleus for p = 1: everybody stays")
-    _judge_ties(attempt)
-    return "right: as many tokens as it takes, and no more."
+    ]
 
 
 def _judge_single(attempt: Attempt, probs: Tensor) -> None:
@@ -371,14 +408,11 @@ def _judge_ties(attempt: Attempt) -> None:
     tied = torch.tensor([0.125, 0.25, 0.125, 0.25, 0.25])
     got = attempt(tied, 0.4)
     where = "the nucleus of (0.125, 0.25, 0.125, 0.25, 0.25) for p = 0.4"
-    recognise(
-        got,
-        (
-            _nucleus(tied, 3),
+    if is_like(got, _nucleus(tied, 3)):
+        raise Wrong(
             f"{where}: all three equal ones stay, and two are enough. Keep the fewest: go by the"
-            " running sum alone, not by how likely the last one is.",
-        ),
-    )
+            " running sum alone, not by how likely the last one is."
+        )
     allowed = [
         torch.tensor(kept) / 2 for kept in ([0, 1, 0, 1, 0], [0, 1, 0, 0, 1], [0, 0, 0, 1, 1])
     ]
@@ -432,41 +466,45 @@ def _judge_mean_entropy(attempt: Attempt, logits: Tensor) -> None:
         )
 
 
+def _temperature(got: Any) -> float:
+    """Read one number above 0."""
+    got = got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
+    if not isinstance(got, int | float):
+        raise Wrong(f"return one number, the temperature; you returned {describe(got)}.")
+    if not got > 0:
+        raise Wrong(f"you returned {got:g}. A temperature is above 0.")
+    return got
+
+
+TEMPERATURE_SLIPS = [
+    (
+        lambda logits, bits: 1 / _solve(logits, bits),
+        "that is 1 / temperature: you multiplied the logits by it. The logits are divided by T.",
+    ),
+    (
+        lambda logits, bits: _solve(logits, bits / math.log(2)),
+        "at that temperature the entropy has this value in nats: use log2.",
+    ),
+    (
+        lambda logits, bits: _solve(logits, bits * math.log(2)),
+        "you took bits for nats somewhere: use log2 throughout.",
+    ),
+    (
+        lambda logits, bits: 2**bits,
+        "that is the number of equally likely tokens with this entropy, not a temperature.",
+    ),
+]
+
+
 @checker
 def temperature_for_entropy(attempt: Attempt) -> str:
     """Find the temperature at which the entropy is so many bits."""
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, 0.5])
+    cases = [(logits, bits) for bits in (1.0, 2.0)]
+    name_slip(attempt, cases, _solve, TEMPERATURE_SLIPS, 1e-3, plain=_temperature)
     for bits in (1.0, 2.0):
-        want = _solve(logits, bits)
-        got = attempt(logits, bits)
-        got = got.item() if isinstance(got, Tensor) and got.ndim == 0 else got
-        if not isinstance(got, int | float):
-            raise Wrong(f"return one number, the temperature; you returned {describe(got)}.")
-        if not got > 0:
-            raise Wrong(f"you returned {got:g}. A temperature is above 0.")
+        got = _temperature(attempt(logits, bits))
         reached = _entropy_bits(logits, got)
-        recognise(
-            got,
-            (
-                1 / want,
-                (
-                    "that is 1 / temperature: you multiplied the logits by it. The logits are"
-                    " divided by T."
-                ),
-            ),
-            (
-                _solve(logits, bits / math.log(2)),
-                "at that temperature the entropy has this value in nats: use log2.",
-            ),
-            (
-                _solve(logits, bits * math.log(2)),
-                "you took bits for nats somewhere: use log2 throughout.",
-            ),
-            (
-                2**bits,
-                "that is the number of equally likely tokens with this entropy, not a temperature.",
-            ),
-        )
         if got > 900:
             _judge_mean_entropy(attempt, logits)
         if abs(reached - bits) > 0.01:

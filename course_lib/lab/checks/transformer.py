@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from course_lib.lab.checks.compare import is_like, recognise
+from course_lib.lab.checks.compare import is_like
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.slips import judge_by_slips
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_weights import gpt2_to_hf
 
@@ -24,18 +25,39 @@ from course_lib.models.hf_weights import gpt2_to_hf
 @checker
 def transformer_block(attempt: Attempt) -> str:
     """Send a residual stream through one block: attention reads and adds, then the MLP does."""
-    x = torch.tensor([[[2.0, 1.0], [-1.0, 3.0], [0.5, -2.0]]])
-    parts = norm_1, attention, norm_2, mlp = (
+    parts = (
         lambda x: x / x.norm(dim=-1, keepdim=True),
         lambda x: x.cumsum(1) * torch.tensor([1.0, -0.5]),
         lambda x: x - x.mean(-1, keepdim=True),
         lambda x: x.flip(-1).square() * 0.1 + 0.3,
     )
+    streams = (
+        torch.tensor([[[2.0, 1.0], [-1.0, 3.0], [0.5, -2.0]]]),
+        torch.tensor([[[1.0, -2.0]], [[3.0, 0.5]]]),
+    )
+    judge_by_slips(
+        attempt,
+        [(x, *parts) for x in streams],
+        _after_block,
+        _block_slips,
+        lambda x, *_: f"the block's output for a stream of shape {tuple(x.shape)}",
+    )
+    return "two reads, two writes, and the residual stream itself goes straight through."
+
+
+def _after_block(
+    x: Tensor, norm_1: Callable, attention: Callable, norm_2: Callable, mlp: Callable
+) -> Tensor:
     after = x + attention(norm_1(x))
-    want = after + mlp(norm_2(after))
-    got = attempt(x, *parts)
-    recognise(
-        got,
+    return after + mlp(norm_2(after))
+
+
+def _block_slips(
+    x: Tensor, norm_1: Callable, attention: Callable, norm_2: Callable, mlp: Callable
+) -> list[tuple[Tensor, str]]:
+    """Compute what typical mistakes give."""
+    after = x + attention(norm_1(x))
+    return [
         (
             mlp(norm_2(attention(norm_1(x)))),
             "the residual stream is lost: each part must *add* to what it has read, x + ...",
@@ -87,9 +109,7 @@ def transformer_block(attempt: Attempt) -> str:
             "you normed the stream itself and went on from there. Only the copy that a part"
             " reads is normed; the sum starts from x as it was.",
         ),
-    )
-    expect(got, want, "the block's output for a stream of three tokens and two channels")
-    return "two reads, two writes, and the residual stream itself goes straight through."
+    ]
 
 
 # Exercise 2

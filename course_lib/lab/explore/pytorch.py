@@ -135,7 +135,7 @@ def broadcasting() -> Widget:
         for case in BROADCASTS.values()
     ]
     return frames.grid(
-        pictures, {"example": list(BROADCASTS), "step": list(BROADCAST_STEPS)}, start=(0, 3)
+        pictures, {"example": list(BROADCASTS), "step": list(BROADCAST_STEPS)}, start=(4, 3)
     )
 
 

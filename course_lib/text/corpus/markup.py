@@ -1,4 +1,4 @@
-"""From a crawled page to plain text: parse HTML, drop the page's furniture, normalise Unicode."""
+"""From a crawled page to plain text: parse HTML, drop the page's boilerplate, normalise Unicode."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ BOILERPLATE_NAMES = re.compile(
     r"ads?|advert\w*|banner|breadcrumbs?|cookies?|copyright|footer|masthead|menu|nav(bar|igation|links?|menu)?|"
     r"newsletter|promo|related|share|sharing|sidebar|siteheader|social|sponsored|subscribe|toolbar|topbar"
 )
-FURNITURE_ROLES = frozenset("banner complementary contentinfo navigation search".split())
+BOILERPLATE_ROLES = frozenset("banner complementary contentinfo navigation search".split())
 MAIN_TAGS = frozenset(("main", "article"))
 # Their names tell what else is on the page (`<body class="no-sidebar">`) or what it is about.
 PAGE_TAGS = MAIN_TAGS | {"html", "body"}
-# Their names tell a topic (`<p class="social-history">`), unless the name is the furniture's and
+# Their names tell a topic (`<p class="social-history">`), unless the name is the boilerplate's and
 # nothing else.
 TEXT_TAGS = frozenset("blockquote dd dt figcaption h1 h2 h3 h4 h5 h6 p pre td th".split())
 # Names end in what the thing is, so `cookie-banner` is a banner and `share-price` a price; these
@@ -49,10 +49,10 @@ SIDE_NAMES = frozenset(
 
 
 class TextExtractor(HTMLParser):
-    """Collects the text of a page and leaves out its furniture. Survives unclosed and crossed tags.
+    """Collects the text of a page without its boilerplate. Survives unclosed and crossed tags.
 
     `open` is the stack of open elements: (tag, whether its text is left out). `judge` says which
-    elements are furniture, by tag and attributes.
+    elements are boilerplate, by tag and attributes.
     """
 
     def __init__(self, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> None:
@@ -103,19 +103,19 @@ def is_boilerplate(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
         name: (value or "").split() for name, value in attrs if name in ("class", "id", "role")
     }
     names = [*found.get("class", ()), *found.get("id", ())]
-    by_name = any(is_furniture_name(name, whole=tag in TEXT_TAGS) for name in names)
-    return by_name or not FURNITURE_ROLES.isdisjoint(found.get("role", ()))
+    by_name = any(is_boilerplate_name(name, whole=tag in TEXT_TAGS) for name in names)
+    return by_name or not BOILERPLATE_ROLES.isdisjoint(found.get("role", ()))
 
 
 @lru_cache(maxsize=4096)  # a site's pages have few names, each of them many times
-def is_furniture_name(name: str, whole: bool = False) -> bool:
-    """Whether a class or id names furniture: `site_nav`, `sidebar-left`, `mainMenu`.
+def is_boilerplate_name(name: str, whole: bool = False) -> bool:
+    """Whether a class or id names boilerplate: `site_nav`, `sidebar-left`, `mainMenu`.
 
     `whole`: with no word more. What follows `--` is the state of a thing (`page--with-nav`), so it
     doesn't count.
 
     >>> names = ("cookie-banner", "share-price", "contentWithSidebar", "navClosed")
-    >>> [is_furniture_name(name) for name in names]
+    >>> [is_boilerplate_name(name) for name in names]
     [True, False, False, False]
     """
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name.partition("--")[0])
@@ -133,7 +133,7 @@ def is_furniture_name(name: str, whole: bool = False) -> bool:
 
 
 def is_hidden(tag: str, attrs: Iterable[tuple[str, str | None]]) -> bool:
-    """Whether an element is furniture by its tag alone.
+    """Whether an element is boilerplate by its tag alone.
 
     A form is not: it may be the whole page (ASP.NET writes such).
     """
@@ -155,7 +155,7 @@ def parse_html(html: str) -> str:
 
 
 def extract_text(html: str, judge: Callable[[str, list[tuple[str, str | None]]], bool]) -> str:
-    """The lines of a page outside the elements that `judge` calls furniture."""
+    """The lines of a page outside the elements that `judge` calls boilerplate."""
     extractor = TextExtractor(judge)
     extractor.feed(html)
     extractor.close()

@@ -77,7 +77,7 @@ def cleaning_stages(
     return {
         "parse": lambda documents: (map_text(documents, parse_html), {}),
         "normalise": lambda documents: (map_text(documents, normalize_text), {}),
-        "furniture": lambda documents: (drop_repeated_lines(documents), {}),
+        "boilerplate": lambda documents: (drop_repeated_lines(documents), {}),
         "quality": lambda documents: filter_documents(documents, rules),
         "exact copies": lambda documents: drop_copies(
             documents, exact_duplicates(documents), "copy of"
@@ -96,7 +96,7 @@ def clean_corpus(
 ) -> CleanedCorpus:
     """Crawled pages in, training documents out.
 
-    Parse, normalise, drop furniture, filter, drop copies, scrub. The order is FineWeb's: cheap
+    Parse, normalise, drop boilerplate, filter, drop copies, scrub. The order is FineWeb's: cheap
     steps first, so that the expensive ones see less; personal data last.
     """
     documents = [

@@ -3,7 +3,7 @@
 import pytest
 
 from course_lib.lab.checks.core import Attempt, Wrong
-from course_lib.lab.checks.slips import all_equal, judge_by_slips
+from course_lib.lab.checks.slips import all_equal, judge_by_slips, name_slip
 
 CASES = [(2,), (3,), (4,)]
 SLIPS = [
@@ -56,6 +56,35 @@ def test_arguments_that_the_answer_changes_do_not_reach_the_truth():
 
     with pytest.raises(Wrong, match="got 3, expected 2"):
         judge_by_slips(Attempt(answer), [([1, 2],)], len, [], str)
+
+
+def table_of_slips(x):
+    """The same slips as one function, for sums that they share."""
+    twice = 2 * x
+    return [(twice, f"that is twice {x}, not its square."), (twice + 1, "never told.")]
+
+
+def test_slips_may_come_as_a_table_for_each_case():
+    def judge(answer, cases=CASES):
+        judge_by_slips(answer, cases, lambda x: x * x, table_of_slips, lambda x: f"{x} squared")
+
+    judge(Attempt(lambda x: x**2))
+    with pytest.raises(Wrong, match="that is twice 2, not"):
+        judge(Attempt(lambda x: x + x))
+    with pytest.raises(Wrong, match="3 squared: got 6, expected 9"):
+        judge(Attempt(lambda x: 2 * x if x < 4 else 16))
+
+
+def test_a_slip_can_be_named_alone_and_other_faults_left_to_the_judge():
+    def name(answer):
+        name_slip(Attempt(answer), CASES, lambda x: x * x, SLIPS)
+
+    for answer in (lambda x: x**2, lambda x: 7, lambda x: 1 // 0, lambda x: x * x if x < 4 else 8):
+        name(answer)
+    with pytest.raises(Wrong, match="twice the number"):
+        name(
+            lambda x: x + x if x < 4 else 1 // 0
+        )  # nothing is wrong with the slip before the error
 
 
 def test_what_cannot_be_compared_is_not_equal():
