@@ -53,6 +53,10 @@ def induction_by_dictionary(weights, ids):
 # --------------------------------------------------------------------------------------------------
 
 
+def n_pairs(ids):
+    return sum(int(ids[j] == ids[t]) for t in range(len(ids)) for j in range(t))
+
+
 def streaming(pairs, shrink_total=True, shrink_mixture=True, divide=True, start=-math.inf):
     loudest, total, mixture = start, 0.0, 0.0
     for score, value in pairs:
@@ -255,7 +259,10 @@ CASES = {
                 "no letter has an earlier copy",
             ),
             (lambda w, ids: induction_by_loop(w.mT, ids), "the axes are swapped"),
-            (lambda w, ids: induction_by_loop(w, ids, over=5), "you took the mean over pairs"),
+            (
+                lambda w, ids: induction_by_loop(w, ids, over=n_pairs(ids)),
+                "you took the mean over pairs",
+            ),
             (
                 lambda w, ids: (w * F.pad(ids[:, None] == ids[:-1], (1, 0)).tril()).sum(-1),
                 "a score is one number",
