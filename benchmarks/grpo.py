@@ -10,6 +10,7 @@ no two earn the same. The shipped student ends its answers; it shows what it sav
 them, and, rated by rules, to skip answers that are all right or all wrong.
 """
 
+import copy
 import os
 import tempfile
 import time
@@ -221,15 +222,18 @@ def check_lengths(work: Work, lengths: Iterable[int]) -> None:
 
 
 def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
-    """Raise an AssertionError unless both read the same tokens and score them alike."""
+    """Raise an AssertionError unless both read the same tokens and score them alike.
+
+    In float64, where rounding cannot hide a difference or make one.
+    """
+    exact, their_exact = copy.deepcopy(ours).double(), copy.deepcopy(theirs.model).double()
     for text in theirs.train_dataset["prompt"]:
         ids = TOKENIZER.encode(text, allowed_special="all")
         if theirs.processing_class(text)["input_ids"] != ids:
             raise AssertionError(f"the tokens of {text!r} differ")
         with torch.no_grad():
-            torch.testing.assert_close(
-                theirs.model(torch.tensor([ids])).logits, ours(torch.tensor([ids]))
-            )
+            got, want = exact(torch.tensor([ids])), their_exact(torch.tensor([ids])).logits
+        torch.testing.assert_close(got, want.double(), rtol=0, atol=1e-5)
 
 
 class Turns(transformers.TrainerCallback):
