@@ -10,7 +10,6 @@ no two earn the same. The shipped student ends its answers; it shows what it sav
 them, and, rated by rules, to skip answers that are all right or all wrong.
 """
 
-import copy
 import os
 import tempfile
 import time
@@ -226,7 +225,7 @@ def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
 
     In float64, where rounding cannot hide a difference or make one.
     """
-    exact, their_exact = copy.deepcopy(ours).double(), copy.deepcopy(theirs.model).double()
+    exact, their_exact = deepcopy(ours).double(), deepcopy(theirs.model).double()
     for text in theirs.train_dataset["prompt"]:
         ids = TOKENIZER.encode(text, allowed_special="all")
         if theirs.processing_class(text)["input_ids"] != ids:
