@@ -221,15 +221,18 @@ def check_lengths(work: Work, lengths: Iterable[int]) -> None:
 
 
 def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
-    """Raise an AssertionError unless both read the same tokens and score them alike."""
+    """Raise an AssertionError unless both read the same tokens and score them alike.
+
+    In float64, where rounding cannot hide a difference or make one.
+    """
+    exact, their_exact = deepcopy(ours).double(), deepcopy(theirs.model).double()
     for text in theirs.train_dataset["prompt"]:
         ids = TOKENIZER.encode(text, allowed_special="all")
         if theirs.processing_class(text)["input_ids"] != ids:
             raise AssertionError(f"the tokens of {text!r} differ")
         with torch.no_grad():
-            torch.testing.assert_close(
-                theirs.model(torch.tensor([ids])).logits, ours(torch.tensor([ids]))
-            )
+            got, want = exact(torch.tensor([ids])), their_exact(torch.tensor([ids])).logits
+        torch.testing.assert_close(got, want.double(), rtol=1e-6, atol=1e-5)
 
 
 class Turns(transformers.TrainerCallback):

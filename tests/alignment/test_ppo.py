@@ -272,6 +272,13 @@ def test_a_critic_is_a_copy_that_learns_and_has_no_more_than_it_needs(kind):
     assert bool(left_out) == (kind in ("Llama", "V3"))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_critic_expects_nothing_at_first(kind):
+    model = KINDS[kind]()
+    got = sample_completions(model, PROMPTS, 3, generator=seeded())
+    assert (Critic(model)(got) == 0).all()
+
+
 def test_a_critic_has_its_model_s_type_of_numbers():
     assert Critic(KINDS["Llama"]().double()).head.weight.dtype == torch.float64
 

@@ -145,6 +145,14 @@ def test_the_first_answer_to_each_question_is_kept():
     assert history.samples == [(7, "a?", "w", 0.0), (7, "b?", "y", 2.0)]
 
 
+def test_of_questions_that_are_asked_once_every_answer_is_kept():
+    """PPO compares no answers, so that a group may be of one."""
+    questions, history = [Question("a?", None), Question("b?", None)], RLHistory()
+    table = completions([1, 1], torch.zeros(2, 1))
+    history.keep(3, RolloutBatch(questions, ["w", "x"], table, torch.arange(2.0)), group_size=1)
+    assert history.samples == [(3, "a?", "w", 0.0), (3, "b?", "x", 1.0)]
+
+
 # ------------------------------------------------------------------------------ prompts and answers
 
 

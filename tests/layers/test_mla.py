@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.inference.cache import KVCache
+from course_lib.layers import mla as mla_file
 from course_lib.layers.mla import MLA, absorbed_attention, naive_attention
 
 SIZES = st.sampled_from(
@@ -120,6 +121,18 @@ def test_naive_equals_absorbed_through_the_layer_to_one_in_a_million(sizes):
     with torch.no_grad():
         absorbed = torch.cat([mla(token, cache) for token in x.split(1, dim=1)], dim=1)
         torch.testing.assert_close(absorbed, mla(x), rtol=0, atol=1e-6)
+
+
+def test_a_prompt_is_read_by_the_naive_form_and_what_follows_by_the_absorbed_one(monkeypatch):
+    """Absorbed, each pair of a query and a key costs as many products as the latent has numbers."""
+    used, (mla, cache) = [], (layer((4, 32, 16, 16, 16, None)), KVCache(9))
+    for form in (naive_attention, absorbed_attention):
+        noting = lambda *parts, form=form: (used.append(form), form(*parts))[1]  # noqa: E731
+        monkeypatch.setattr(mla_file, form.__name__, noting)
+    for n_tokens in (7, 1, 1):
+        mla(torch.randn(2, n_tokens, D_MODEL), cache)
+    mla(torch.randn(2, 1, D_MODEL))
+    assert used == [naive_attention, absorbed_attention, absorbed_attention, naive_attention]
 
 
 def test_gradients_of_both_forms_are_equal():

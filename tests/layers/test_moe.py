@@ -616,6 +616,29 @@ def test_the_layer_is_the_routed_experts_plus_the_shared_ones(router, n_shared):
     )
 
 
+def test_every_matrix_starts_as_wide_as_torch_starts_a_linear_layer():
+    """Uniform between plus and minus one over the root of the width that it reads."""
+    torch.manual_seed(0)
+    router = moe.SigmoidRouter(400, 40, 2)
+    layer = moe.MoE(router, d_model=400, d_expert=25, n_experts=40, n_shared=0)
+    pairs = [
+        (router.weight, torch.nn.Linear(400, 1000)),
+        (layer.experts.gate_up, torch.nn.Linear(400, 1000)),
+        (layer.experts.down, torch.nn.Linear(25, 1000)),
+    ]
+    for ours, theirs in pairs:
+        for moment in (lambda w: w.abs().max(), torch.std):
+            torch.testing.assert_close(moment(ours), moment(theirs.weight), rtol=0.02, atol=0)
+        assert abs(ours.mean() / ours.std()) < 0.05
+
+
+def test_experts_may_be_one_number_wide():
+    layer, x = moe.MoE(moe.SoftmaxRouter(8, 6, 2), 8, 1, n_experts=6, n_shared=1), torch.randn(5, 8)
+    routing = layer.router(x)
+    routed = by_token(x, routing.chosen, routing.weights, *layer.experts.parameters())
+    torch.testing.assert_close(layer(x), routed + layer.shared(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("router", ROUTERS)
 @settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(12)))

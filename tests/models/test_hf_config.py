@@ -117,6 +117,10 @@ def test_null_and_nothing_have_the_meaning_that_they_have_there():
     assert deepseek_settings(greedy | {"n_group": None, "topk_group": None}, {}).n_groups == 1
     # of two layers
     assert deepseek_settings(v2 | {"first_k_dense_replace": 3}, {}).n_dense_layers == 2
+    assert deepseek_settings(v2 | {"first_k_dense_replace": 0}, {}).n_dense_layers == 0
+    for wrong in (-1, 1.5, "1", None, True):  # also where it is cut to the number of layers
+        with pytest.raises(ValueError, match=f"^first_k_dense_replace {wrong!r} is (not|below)"):
+            deepseek_settings(v2 | {"first_k_dense_replace": wrong}, {})
 
 
 # Words --------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def test_impossible_problems_are_refused_with_their_numbers():
         (lambda: ChainProblem((7, 12), (1,)), r"\(7, 12\)"),
         (lambda: ChainProblem((7, 5), ()), "2 numbers need 1 signs"),
         (lambda: ChainProblem((), ()), "0 numbers"),
+        (lambda: ChainProblem((7, 5, 3), (1, 2)), r"each 1 or -1, not \(1, 2\)"),
         (lambda: ChainProblem((3, 5), (-1,)), r"\(3, -2\) leave the range 0..20"),
         (lambda: SearchProblem((20, 9), 12), "no choice of signs makes 12"),
         (lambda: SearchProblem((10, 9, 8), 7), "at least the sum"),

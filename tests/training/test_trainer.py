@@ -10,14 +10,15 @@ import torch
 
 from course_lib.layers.moe import expert_balance_loss
 from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.training import trainer
+from course_lib.training import distributed, trainer
 from course_lib.training.callbacks import Callback
 from course_lib.training.deepseek_objective import balance_by_bias, deepseek_objective, moe_layers
+from course_lib.training.loop import progress_bar, tell_if_interrupted
 from course_lib.training.objectives import bits_per_byte, next_token_loss, next_token_objective
 from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainHistory, TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import show_training_progress, train
 from tests.training import objectives_of_all_kinds
 from tests.training.runs import batches, bits, model_of_everything
 
@@ -159,6 +160,24 @@ def test_the_bar_shows_speed_and_is_silent_where_asked(monkeypatch, capsys):
     monkeypatch.delenv("COURSE_QUIET")
     train(fresh(), counting_up(), TrainSettings(steps=2))
     assert "tokens/s" in capsys.readouterr().err
+
+
+def test_the_bar_goes_on_where_a_run_goes_on(monkeypatch):
+    monkeypatch.delenv("COURSE_QUIET")
+    with progress_bar(8, done=3) as bar:
+        assert (bar.n, bar.total) == (3, 8)
+        show_training_progress(bar, loss=1.234, speed=5678.9)
+        assert (bar.n, bar.postfix) == (4, "loss 1.23 nats/token, 5,679 tokens/s")
+
+
+def test_of_several_processes_the_first_alone_speaks(monkeypatch, capsys):
+    monkeypatch.delenv("COURSE_QUIET")
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "process_rank", lambda rank=rank: rank)
+        progress_bar(8, done=3).close()
+        tell_if_interrupted("interrupted", 3, 8)
+        said = capsys.readouterr()
+        assert ("3/8" in said.err, "Stopped after 3 of 8" in said.out) == (rank == 0, rank == 0)
 
 
 def test_the_bar_stands_before_the_first_evaluation(monkeypatch, capsys):
