@@ -19,7 +19,7 @@ from course_lib.files import markdown_table
 from course_lib.models.deepseek import DEEPSEEK_V3, DeepSeekV3, count_active_parameters
 from course_lib.models.gpt2 import count_parameters
 from course_lib.models.llama import DEEPSEEK_7B, Llama
-from course_lib.training.distributed import MeshSizes
+from course_lib.training.distributed import MeshSizes, sharded_layers
 from course_lib.training.optimizers import split_parameters
 
 NUMBER_BYTES = 4  # float32
@@ -46,7 +46,7 @@ class ClusterModel(NamedTuple):
 
 def count_cluster_model(name: str, model: nn.Module) -> ClusterModel:
     """Count a model, which may be on the meta device."""
-    layers = [count_parameters(block) for block in model.blocks]
+    layers = [count_parameters(layer) for layer in sharded_layers(model)]
     settings = model.settings
     return ClusterModel(
         name,
@@ -87,16 +87,18 @@ def process_memory(
 ) -> ProcessMemory:
     """Compute the bytes that each process holds: four per number, 8 for AdamW's two averages.
 
-    Sharded: everything is divided by all processes, but for the layer at work, the next one that is
-    on its way, and what is in no layer (FSDP2 keeps it together until the backward pass is over).
-    With `accumulate`, which sends gradients once, a process must keep them whole until then.
-    Source of the idea: ZeRO, Rajbhandari et al. 2019 (arXiv 1910.02054), section 5.
+    Sharded: everything is divided by all processes, but for what is put together for a while: the
+    layer at work, its gradients, and the next layer, which is on its way; and what is in no layer,
+    with its gradients (FSDP2 keeps that together until the backward pass is over). This part is
+    reckoned from how FSDP2 works, not measured. With `accumulate`, which sends gradients once, a
+    process must keep them whole until then. Source of the idea: ZeRO, Rajbhandari et al. 2019
+    (arXiv 1910.02054), section 5.
     """
     cut, pieces = sizes.tensor, sizes.data if sharded else 1
     one = NUMBER_BYTES * model.parameters / cut
     averages = NUMBER_BYTES * (2 * model.parameters - model.matrices) / cut
     outside = model.parameters - model.layers
-    gathered = NUMBER_BYTES * (outside + min(2 * model.layer, model.layers)) / cut
+    gathered = NUMBER_BYTES * (2 * outside + 3 * model.layer) / cut
     return ProcessMemory(
         one / pieces,
         one / (pieces if accumulate == 1 else 1),

@@ -9,6 +9,7 @@ them cut, and computes the loss on the pieces.) What is not cut, the norms, ever
 Only `distributed` imports this, and late: PyTorch's side of it takes seconds to import.
 """
 
+import logging
 from functools import partial
 
 import torch
@@ -32,6 +33,9 @@ from course_lib.models.llama import Llama
 from course_lib.training.distributed import grouped_rows
 
 CUT_MODELS = (GPT2, Llama)
+
+# DTensor warns of every tensor that is cut along both sides of the rectangle: it takes two gathers.
+logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
 
 
 def cut_over_processes(model: nn.Module, mesh: DeviceMesh) -> None:
@@ -129,4 +133,5 @@ def share_heads(attention: SelfAttention, n_processes: int) -> None:
     attention.n_heads //= n_processes
     attention.n_kv_heads //= n_processes
     back = grouped_rows(attention.n_heads, attention.n_kv_heads, attention.d_head).argsort()
+    back = back.to(attention.qkv.weight.device)
     attention.qkv.register_forward_hook(lambda module, inputs, output: output[..., back])
