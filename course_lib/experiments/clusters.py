@@ -9,6 +9,7 @@ on the meta device, which holds shapes and no numbers. Tests hold the formulas a
 were measured in real processes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ from course_lib.training.optimizers import split_parameters
 
 NUMBER_BYTES = 4  # float32
 # As makers report them: memory of an 80 GB accelerator, what its links carry in one direction per
-# second, and 40 % of the bfloat16 products that it can do per second.
+# second, and 40 % of the products that it can do per second in bfloat16 and in float32.
 DEVICE_BYTES = 80e9
 ETHERNET, INFINIBAND, NVLINK = 1.25e9, 50e9, 450e9
-DEVICE_FLOPS = 0.4 * 989e12
+BFLOAT16_FLOPS, FLOAT32_FLOPS = 0.4 * 989e12, 0.4 * 67e12
 
 
 class ClusterModel(NamedTuple):
@@ -36,6 +37,7 @@ class ClusterModel(NamedTuple):
     name: str
     parameters: int
     matrices: int  # of these parameters, those that Muon steps
+    muon_flops: int  # of making all of Muon's steps orthogonal
     layers: int  # parameters of all layers together
     layer: int  # parameters of the largest layer
     active: int  # parameters that a token is multiplied by
@@ -47,11 +49,12 @@ class ClusterModel(NamedTuple):
 def count_cluster_model(name: str, model: nn.Module) -> ClusterModel:
     """Count a model, which may be on the meta device."""
     layers = [count_parameters(layer) for layer in sharded_layers(model)]
-    settings = model.settings
+    settings, matrices = model.settings, split_parameters(model)[0]
     return ClusterModel(
         name,
         count_parameters(model),
-        sum(p.numel() for p in split_parameters(model)[0]),
+        sum(p.numel() for p in matrices),
+        sum(newton_schulz_flops(*p.shape) for p in matrices),
         sum(layers),
         max(layers),
         count_active_parameters(model),
@@ -59,6 +62,15 @@ def count_cluster_model(name: str, model: nn.Module) -> ClusterModel:
         settings.d_model,
         settings.vocab_size,
     )
+
+
+def newton_schulz_flops(*shape: int) -> int:
+    """Count the operations by which `orthogonalize` makes a matrix, or each of a stack, orthogonal.
+
+    Five rounds of X X^T, A A and (b A + c A A) X, where X has more columns than rows.
+    """
+    rows, columns = sorted(shape[-2:])
+    return math.prod(shape[:-2]) * 5 * (4 * rows**2 * columns + 2 * rows**3)
 
 
 def published_models() -> list[ClusterModel]:
@@ -122,6 +134,12 @@ def data_traffic(
     return share * (accumulate * (model.parameters + model.layers) + model.parameters)
 
 
+def muon_traffic(model: ClusterModel, sizes: MeshSizes, sharded: bool = True) -> float:
+    """Compute the bytes that a process receives per step to put every matrix together for Muon."""
+    n_processes = sizes.data * sizes.tensor if sharded else 1
+    return (n_processes - 1) / n_processes * NUMBER_BYTES * model.matrices
+
+
 def tensor_traffic(model: ClusterModel, sizes: MeshSizes, n_tokens: int) -> float:
     """Compute the bytes that a process receives per step from those that hold the other pieces.
 
@@ -164,18 +182,19 @@ def memory_table(model: ClusterModel, layouts: Sequence[tuple[int, int]]) -> str
 
 def traffic_table(model: ClusterModel, layouts: Sequence[tuple[int, int]], n_tokens: int) -> str:
     """Lay out what a process receives in a step of `n_tokens`, and how long links take over it."""
-    header = ["data x tensor", "sharding", "on Ethernet", "on InfiniBand"]
+    header = ["data x tensor", "sharding", "Muon", "both on Ethernet", "both on InfiniBand"]
     header += ["tensor", "on NVLink", "computing"]
     rows = []
     for sizes in (MeshSizes(*layout) for layout in layouts):
-        shards = data_traffic(model, sizes)
+        shards, muon = data_traffic(model, sizes), muon_traffic(model, sizes)
         pieces = tensor_traffic(model, sizes, n_tokens // sizes.data)
-        computing = 6 * model.active * n_tokens / (sizes.data * sizes.tensor) / DEVICE_FLOPS
+        computing = 6 * model.active * n_tokens / (sizes.data * sizes.tensor) / BFLOAT16_FLOPS
         rows.append(
             [
                 f"{sizes.data:,} x {sizes.tensor}",
                 f"{gigabytes(shards)} GB",
-                *(f"{shards / rate:,.1f} s" for rate in (ETHERNET, INFINIBAND)),
+                f"{gigabytes(muon)} GB",
+                *(f"{(shards + muon) / rate:,.1f} s" for rate in (ETHERNET, INFINIBAND)),
                 f"{gigabytes(pieces)} GB",
                 f"{pieces / NVLINK:,.1f} s",
                 f"{computing:,.1f} s",
@@ -184,13 +203,15 @@ def traffic_table(model: ClusterModel, layouts: Sequence[tuple[int, int]], n_tok
     return markdown_table(header, rows)
 
 
-def gigabytes(n_bytes: float) -> str:
+def gigabytes(n_bytes: float | int) -> str:
     """Write bytes as gigabytes of 10^9, to three digits or so.
 
     >>> gigabytes(6_912_345_678), gigabytes(2.5e12)
     ('6.91', '2,500')
     """
     size = n_bytes / 1e9
+    if not size:
+        return "0"
     return f"{size:,.0f}" if size >= 100 else f"{size:.1f}" if size >= 10 else f"{size:.2f}"
 
 
@@ -206,6 +227,7 @@ def cluster_tables() -> dict[str, str]:
             f"{key}_BATCH": f"{BATCHES[model.name]:,}",
             f"{key}_ALONE": gigabytes(process_memory(model, MeshSizes(1, 1)).total),
             f"{key}_WHOLE_GRADIENTS": gigabytes(NUMBER_BYTES * model.parameters),
+            f"{key}_MUON": f"{model.muon_flops / FLOAT32_FLOPS:,.0f}",
             f"{key}_MEMORY": memory_table(model, layouts),
             f"{key}_TRAFFIC": traffic_table(model, several, BATCHES[model.name]),
         }

@@ -133,7 +133,7 @@ def test_the_commands_of_the_books_page_are_commands():
     page = (ROOT / "book/clusters.md").read_text().replace("\\\n", " ")
     found = [line for line in page.splitlines() if "-m course_lib.train " in line]
     options = [line.split("-m course_lib.train ")[1].split("`")[0] for line in found]
-    assert len(options) == 5
+    assert len(options) == 4
     for line in options:
         command.pretraining_parser().parse_args(
             shlex.split(line.replace("$RUN", "--sharded").replace('"$OUT"', "runs"))

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch.distributed.fsdp import FSDPModule
+from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.experiments import clusters
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.training import distributed
 from course_lib.training.distributed import MeshSizes
 from course_lib.training.objectives import next_token_objective
+from course_lib.training.optimizers import orthogonalize
 from course_lib.training.settings import TrainSettings
 from course_lib.training.trainer import TrainingRun, accumulate_gradients
 from tests.training.groups import in_processes
@@ -44,7 +46,8 @@ class UnsentGradients:
                 if isinstance(module, FSDPModule)
             ]
             parameters = [p for group in groups if group for p in group.fsdp_params]
-            kept = [p.unsharded_accumulated_grad for p in parameters]
+            whole = [p._unsharded_param for p in parameters if hasattr(p, "_unsharded_param")]
+            kept = [p.grad for p in whole]
             self.n_bytes = local_bytes(gradient for gradient in kept if gradient is not None)
 
 
@@ -60,12 +63,16 @@ def measure(sharded, accumulate):
     states = [s for optimizer in run.optimizers for s in optimizer.state.values()]
     with CountCollectives() as counted:
         accumulate_gradients(run.model, run.objective, ids, ids, settings)
+    with CountCollectives() as counted_in_step:
+        for optimizer in run.optimizers:
+            optimizer.step()
     return {
         "weights": local_bytes(run.model.parameters()),
         "gradients": local_bytes(p.grad for p in run.model.parameters()),
         "averages": local_bytes(t for state in states for n, t in state.items() if n != "step"),
         "unsent": waiting.n_bytes,
         "calls": counted.calls,
+        "calls in step": counted_in_step.calls,
     }
 
 
@@ -81,8 +88,8 @@ def received(calls, engine):
     """
     total = 0.0
     for name, sizes in calls:
-        if not name.startswith(engine) or max(sizes) <= 16:  # the sums of loss and targets
-            continue
+        if not name.startswith(engine) or "wrap" in name or max(sizes) <= 16:
+            continue  # of another engine, no collective, or the sums of loss and targets
         kinds = {"allreduce": 1.0, "all_reduce": 1.0, "allgather": 0.5, "reduce_scatter": 0.5}
         kinds["all_gather"] = 1.0  # its only tensor is this process's half
         (factor,) = [kinds[kind] for kind in kinds if kind in name]
@@ -127,6 +134,8 @@ def test_a_process_receives_what_the_formula_says(model, measured):
         else:
             want = clusters.tensor_traffic(model, sizes, n_tokens=32)
             assert received(found["calls"], "_c10d_functional.") == pytest.approx(want)
+        muon = clusters.muon_traffic(model, sizes, sharded)
+        assert received(found["calls in step"], "_c10d_functional.") == pytest.approx(muon)
 
 
 def test_published_models_are_counted():
@@ -134,6 +143,14 @@ def test_published_models_are_counted():
     assert round(v1.parameters / 1e9, 1) == 6.9 and round(v3.active / 1e9) == 37
     assert round((v3.parameters - v3.layer) / 1e9) == 671  # multi-token prediction is one layer
     assert v1.layers + 2 * 102_400 * 4096 + 4096 == v1.parameters
+
+
+def test_the_work_of_muon_is_that_of_its_products():
+    with FlopCounterMode(display=False) as counted:
+        orthogonalize(torch.randn(3, 8, 20))
+        orthogonalize(torch.randn(20, 8))
+    want = clusters.newton_schulz_flops(3, 8, 20) + clusters.newton_schulz_flops(20, 8)
+    assert counted.get_total_flops() == want
 
 
 def test_what_is_divided_among_more_processes_gets_smaller(model):

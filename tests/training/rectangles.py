@@ -12,7 +12,7 @@ from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text.batches import shuffled_windows
 from course_lib.training import distributed
-from course_lib.training.deepseek_objective import deepseek_objective
+from course_lib.training.deepseek_objective import balance_by_bias, deepseek_objective
 from course_lib.training.objectives import next_token_objective
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainSettings

@@ -1,10 +1,18 @@
 """Processes in a rectangle learn what one learns; their checkpoints go on on any number of them."""
 
+import json
 import shutil
 
 import pytest
 import torch
 
+from course_lib.models.deepseek import DeepSeekMoE, DeepSeekSettings, DeepSeekV3
+from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.training import distributed, parallel
+from course_lib.training.checkpoint import CheckpointError
+from course_lib.training.resume import Checkpoints
+from course_lib.training.sharded_checkpoint import ShardFolder
 from tests.training import rectangles
 from tests.training.groups import in_processes
 from tests.training.rectangles import KINDS
