@@ -7,7 +7,6 @@ the same batches and takes the rows of its replica, so a run reads the same data
 processes it has. With one process, every function here does nothing.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -279,25 +278,6 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
-
-
-def gradient_norm(gradients: list[Tensor]) -> Float[Tensor, ""]:
-    """Compute the length of all gradients together, of sliced ones over all their slices.
-
-    One sum over all processes, so that all get the same number and clip alike. A slice that several
-    processes hold counts once.
-    """
-    if not any(is_sliced(gradient) for gradient in gradients):
-        return nn.utils.get_total_norm(gradients)
-    squares = [g.to_local().double().square().sum() / copies_of_slice(g) for g in gradients]
-    return all_reduce_sum(torch.stack(squares).sum()).sqrt().float()
-
-
-def copies_of_slice(tensor: Tensor) -> int:
-    """Count the processes that hold the same slice of a tensor as this one."""
-    mesh = tensor.device_mesh
-    cuts = [mesh.size(i) for i, p in enumerate(tensor.placements) if not p.is_replicate()]
-    return world_size() // math.prod(cuts)
 
 
 def grouped_rows(n_heads: int, n_kv_heads: int, d_head: int) -> Int[Tensor, "R"]:

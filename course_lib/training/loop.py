@@ -35,7 +35,7 @@ def optimizer_step(
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss is {in_words(loss)}")
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    norm = distributed.gradient_norm(gradients)
+    norm = nn.utils.get_total_norm(gradients)
     length = norm.item()
     if not math.isfinite(length):  # seen before clipping, which would make NaN of every gradient
         raise FloatingPointError(which_gradient(module, length))

@@ -34,7 +34,7 @@ from course_lib.training.distributed import grouped_rows
 
 CUT_MODELS = (GPT2, Llama)
 
-# DTensor warns of every tensor that is cut along both sides of the rectangle: it takes two gathers.
+# DTensor warns of all that meets along both sides of the rectangle, which takes two collectives.
 logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
 
 

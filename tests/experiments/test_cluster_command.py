@@ -26,9 +26,9 @@ V1 = (
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("texts"), random.Random(0)
-    (folder / "a.txt").write_text(
-        " ".join(rng.choice("kalo miru seta".split()) for _ in range(4000))
-    )
+    syllables = "ka lo mi ru se ta no vi pe du".split()
+    words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(200)]
+    (folder / "a.txt").write_text(" ".join(rng.choices(words, k=4000)))
     return folder
 
 
