@@ -165,7 +165,7 @@ def test_the_page_holds_the_tables_of_the_code():
     text = (ROOT / "book/clusters.md").read_text()
     made = clusters.cluster_tables()
     names = re.findall(r"%([A-Z0-9_]+)%", text)
-    assert set(names) == set(made)
+    assert set(names) <= set(made)
     # the page's sentences say so
     assert made["V3_MEMORY"].count("does not fit") == len(clusters.LAYOUTS["V3"])
     assert made["V1_MEMORY"].count("does not fit") == 1
