@@ -30,19 +30,25 @@ def in_processes(function, n, *arguments, tensor=1):
             process.start()
             theirs.close()
         try:
-            return [result_of(ours) for ours, _ in pipes]
+            answers = [answer_of(ours) for ours, _ in pipes]
         finally:
             for process in processes:
                 process.join(20)
                 process.kill()
                 process.join()
+    errors = [value for kind, value in answers if kind == "error"]
+    if errors:
+        raise RuntimeError("\n".join(errors))
+    return [value for _, value in answers]
 
 
-def result_of(pipe):
-    kind, value = pipe.recv() if pipe.poll(300) else ("error", "no answer for five minutes")
-    if kind == "error":
-        raise RuntimeError(value)
-    return value
+def answer_of(pipe):
+    if not pipe.poll(600):
+        return "error", "no answer for ten minutes"
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "error", "ended without a word"
 
 
 def meet_and_call(pipe, meeting_file, rank, n, tensor, function, arguments):
