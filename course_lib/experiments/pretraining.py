@@ -3,10 +3,12 @@
     python -m course_lib.train --out runs/poet --model v3 --text plays --steps 500
     python -m course_lib.train --out runs/poet --resume
     torchrun --nproc-per-node 2 -m course_lib.train --out runs/poet --text my-texts --sharded
+    torchrun --nproc-per-node 8 -m course_lib.train --out runs/llama --model v1 --tensor-parallel 2
 
 The folder `--out` gets the tokenizer, checkpoints, and at the end the model, the history of the run
 and a sample of what the model writes. Ctrl-C ends the run after the step at hand and saves it;
-`--resume` goes on with a run that was stopped or killed, with the settings it was started with.
+`--resume` goes on with a run that was stopped or killed, with the settings it was started with, on
+as many processes as are there now. The book's page "On a cluster" tells of several machines.
 """
 
 import argparse
@@ -56,7 +58,9 @@ MODEL_SIZES = {  # option -> its default, and what it is
 }
 COMMAND_KIND, COMMAND_VERSION = "training command", 1
 # of a run that is taken up again
-CHANGEABLE_OPTIONS = ("every", "sharded", "device", "accumulate", "prompt")
+CHANGEABLE_OPTIONS = (
+    "every", "sharded", "data_parallel", "tensor_parallel", "device", "accumulate", "prompt",
+)  # fmt: skip
 # every twentieth document is held out; so much of them is scored on the way
 HELD_OUT, SCORED_BYTES = 20, 30_000
 
@@ -130,6 +134,19 @@ def add_run_options(run: argparse._ArgumentGroup) -> None:
         "--sharded",
         action="store_true",
         help="under torchrun: share the model out (FSDP), not copy it",
+    )
+    run.add_argument(
+        "--tensor-parallel",
+        type=int,
+        default=1,
+        metavar="M",
+        help="cut every matrix over so many neighbouring processes; shares the model out as well",
+    )
+    run.add_argument(
+        "--data-parallel",
+        type=int,
+        metavar="N",
+        help="replicas that read different rows; N x M processes (default: as many as there are)",
     )
 
 
@@ -346,7 +363,7 @@ def run_pretraining(options: argparse.Namespace) -> TrainHistory:
         sharded=options.sharded,
         **objective_and_callbacks(options, model, settings),
     )
-    weights = distributed.full_state_dict(model.state_dict())
+    weights = distributed.gather_on_first(distributed.model_tensors(model))
     if distributed.process_rank() == 0:
         finish_run(options, build_model(options, texts.tokenizer.n_vocab), weights, texts, history)
     return history
@@ -360,8 +377,17 @@ def describe_run(options: argparse.Namespace, model: nn.Module, texts: Pretraini
         f" kinds of token\n{len(texts.tokens):,} tokens of text, read"
         f" {read / len(texts.tokens):.2f} times;"
         f" {sum(len(text.encode()) for text in texts.held_out):,} bytes held out;"
-        f" {distributed.world_size()} processes"
+        f" {distributed.world_size()} processes{describe_sharing(options)}"
     )
+
+
+def describe_sharing(options: argparse.Namespace) -> str:
+    """Tell how several processes share the work; nothing of one."""
+    data, tensor = distributed.group_sizes()
+    if data * tensor == 1:
+        return ""
+    shared = "sharded" if options.sharded or tensor > 1 else "copied"
+    return f": {data} data-parallel x {tensor} tensor-parallel, the model {shared}"
 
 
 def finish_run(
@@ -406,8 +432,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = pretraining_parser()
     try:
         options = remembered_options(parser, arguments)
-        with distributed.process_group(options.device):
+        with distributed.process_group(
+            options.device, options.data_parallel, options.tensor_parallel
+        ):
             return 130 if run_pretraining(options).ended == "interrupted" else 0
     except (ValueError, TypeError, OSError, FloatingPointError, AssetError) as error:
-        print(f"course_lib.train: {error}", file=sys.stderr)
+        print(f"course_lib.train{distributed.process_name()}: {error}", file=sys.stderr)
         return 1

@@ -113,15 +113,23 @@ def read_tensors(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict]:
 
     Raises CheckpointError as `load_checkpoint` does.
     """
+    about = read_about(path, kind)
     try:
-        about = read_json(path, kind, CHECKPOINT_VERSION)
         weights = Path(path).with_name(about["weights"]["file"]).read_bytes()
     except OSError as error:
         raise CheckpointError(f"could not read {error.filename}: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
     wanted = about["weights"]
     if hashlib.sha256(weights).hexdigest() != wanted["sha256"]:
         found = f"{len(weights)} bytes, of which some are wrong; {wanted['bytes']} were written"
         raise CheckpointError(f"{Path(path).with_name(wanted['file'])} is damaged: {found}")
     return safetensors.torch.load(weights), about
+
+
+def read_about(path: Path | str, kind: str) -> dict:
+    """Read what is known about the tensors; CheckpointError as `load_checkpoint`."""
+    try:
+        return read_json(path, kind, CHECKPOINT_VERSION)
+    except OSError as error:
+        raise CheckpointError(f"could not read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error

@@ -1,34 +1,72 @@
-"""Several processes train one model: data parallel, or with the model shared out (FSDP).
+"""Several processes train one model: data parallel, with the model shared out (FSDP), or cut up.
 
 The engines are PyTorch's own. `torchrun --nproc-per-node 2 script.py` starts a script twice; each
 process works inside `process_group`, or inside `local_process_group` if another program started it.
-Every process walks through the same batches and takes its own rows of each, so a run reads the same
-data however many processes it has. With one process, every function here does nothing.
+Processes stand in a rectangle of `data` x `tensor`, see `MeshSizes`. Every process walks through
+the same batches and takes the rows of its replica, so a run reads the same data however many
+processes it has. With one process, every function here does nothing.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from course_lib.check_numbers import check_whole_numbers
 
 # What only sharding needs is imported where it is used: it takes seconds, which everybody else
 # would wait for too.
 
 
-@contextmanager
-def process_group(device: str = "cpu") -> Iterator[None]:
-    """Meet the other processes that torchrun started; part at the end.
+class MeshSizes(NamedTuple):
+    """How processes share the work: `data` replicas of a model, each cut over `tensor` processes.
 
-    Alone where there are none.
+    Replicas read different rows of a batch. The processes of one replica have neighbouring ranks,
+    and so stand in one machine where `tensor` divides the processes of a machine: they talk most.
     """
+
+    data: int
+    tensor: int
+
+
+def mesh_sizes(n_processes: int, data: int | None = None, tensor: int = 1) -> MeshSizes:
+    """Arrange the processes; `data` None means as many replicas as there are processes for.
+
+    >>> mesh_sizes(8, tensor=2)
+    MeshSizes(data=4, tensor=2)
+    >>> mesh_sizes(8, data=3, tensor=2)
+    Traceback (most recent call last):
+    ValueError: data-parallel 3 x tensor-parallel 2 = 6 processes, but 8 were started
+    """
+    check_whole_numbers(tensor_parallel=tensor, data_parallel=1 if data is None else data)
+    if data is None and n_processes % tensor:
+        raise ValueError(f"tensor-parallel {tensor} does not divide {n_processes} processes")
+    data = n_processes // tensor if data is None else data
+    if data * tensor != n_processes:
+        needed = f"data-parallel {data} x tensor-parallel {tensor} = {data * tensor} processes"
+        raise ValueError(f"{needed}, but {n_processes} were started")
+    return MeshSizes(data, tensor)
+
+
+_sizes: MeshSizes | None = None  # of the group that this process is in; None: replicas only
+
+
+@contextmanager
+def process_group(device: str = "cpu", data: int | None = None, tensor: int = 1) -> Iterator[None]:
+    """Meet the other processes that torchrun started, as `mesh_sizes` says; part at the end.
+
+    Alone where there are none. Where one of them ends, the others get a ConnectionError.
+    """
+    sizes = mesh_sizes(int(os.environ.get("WORLD_SIZE", 1)), data, tensor)
     if "RANK" not in os.environ:
         yield
         return
@@ -36,18 +74,24 @@ def process_group(device: str = "cpu") -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield
-    finally:
-        dist.destroy_process_group()
+        with standing_as(sizes):
+            yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in f"{error}":
+            raise ConnectionError(f"lost another process, see its message: {error}") from error
+        raise
 
 
 @contextmanager
-def local_process_group(meeting_file: Path, rank: int, n_processes: int) -> Iterator[None]:
+def local_process_group(
+    meeting_file: Path, rank: int, n_processes: int, tensor: int = 1
+) -> Iterator[None]:
     """Meet the other processes of this machine, each with a `rank` from 0 on, without torchrun.
 
     All name the same `meeting_file`, which is not there yet: they find each other by it, whatever
     ports are free. Where one of them ends, by an error or killed, the others get a RuntimeError.
     """
+    sizes = mesh_sizes(n_processes, None, tensor)
     if n_processes == 1:
         yield
         return
@@ -55,9 +99,19 @@ def local_process_group(meeting_file: Path, rank: int, n_processes: int) -> Iter
     # who never comes is given up after minutes, not after the half hour that is the default
     timeout = timedelta(minutes=5)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=n_processes, timeout=timeout)
+    with standing_as(sizes):
+        yield
+
+
+@contextmanager
+def standing_as(sizes: MeshSizes) -> Iterator[None]:
+    """Let the processes of the group that was just met stand so, and part at the end."""
+    global _sizes
+    _sizes = sizes
     try:
         yield
     finally:
+        _sizes = None
         dist.destroy_process_group()
 
 
@@ -71,9 +125,22 @@ def process_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def group_sizes() -> MeshSizes:
+    """Tell how the processes stand: in one row of replicas if nobody said otherwise."""
+    return _sizes or MeshSizes(world_size(), 1)
+
+
 def rank_shard(parts: Iterable) -> Iterator:
-    """Choose the parts that are this process's: each takes its turn."""
-    return islice(parts, process_rank(), None, world_size())
+    """Choose the parts that are this process's replica's: each takes its turn."""
+    data, tensor = group_sizes()
+    return islice(parts, process_rank() // tensor, None, data)
+
+
+def process_name() -> str:
+    """Name this process among those that torchrun started, as in " (process 1 of 4)"."""
+    if "RANK" not in os.environ:
+        return ""
+    return f" (process {os.environ['RANK']} of {os.environ['WORLD_SIZE']})"
 
 
 def all_reduce_sum(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
@@ -96,30 +163,57 @@ class ForwardDispatcher(nn.Module):
         return function(self.model, *arguments)
 
 
+class SpreadObjective:
+    """An objective whose gradients are the average of all replicas."""
+
+    def __init__(self, objective: Callable, through: nn.Module) -> None:
+        self.objective, self.through = objective, through
+
+    def __call__(self, model: nn.Module, *batch):
+        return self.through(self.objective, *batch)
+
+    def part(self, is_last: bool) -> AbstractContextManager:
+        """Compute one part of a batch; only at the last one are gradients sent.
+
+        Before it every process adds up its own, so that a step sends them once however often its
+        batch is cut.
+        """
+        if isinstance(self.through, DistributedDataParallel):
+            return nullcontext() if is_last else self.through.no_sync()
+        self.through.set_requires_gradient_sync(is_last)
+        return nullcontext()
+
+
+def part_of_batch(objective: Callable, is_last: bool) -> AbstractContextManager:
+    """Enter `SpreadObjective.part`, or nothing if the objective is not spread."""
+    return objective.part(is_last) if isinstance(objective, SpreadObjective) else nullcontext()
+
+
 class DistributedModel:
     """Spread a model over all processes: as copies whose gradients are averaged, or `sharded`.
 
     Copies: every process has the model, and gradients meet during the backward pass
     (DistributedDataParallel). Sharded: every process keeps a slice of each parameter, of its
     gradient and of the optimizers' averages; a layer is put together just before it is used (FSDP2,
-    close to ZeRO stage 3, Rajbhandari et al. 2019, arXiv 1910.02054). Make the optimizers after
-    this: the parameters are new ones.
+    close to ZeRO stage 3, Rajbhandari et al. 2019, arXiv 1910.02054). Where the processes stand in
+    a rectangle, each layer's matrices are cut over its `tensor` processes first, see `parallel`,
+    and the pieces are then sharded over `data`. Make the optimizers after this: the parameters are
+    new ones.
     """
 
     def __init__(self, model: nn.Module, sharded: bool = False) -> None:
-        self.model, self.sharded, self.through = model, sharded, None
+        self.model, self.through = model, None
+        self.sharded = sharded or group_sizes().tensor > 1
         if world_size() > 1:
             self.through = (
                 shard_parameters(ForwardDispatcher(model))
-                if sharded
+                if self.sharded
                 else DistributedDataParallel(ForwardDispatcher(model))
             )
 
     def learn(self, objective: Callable) -> Callable:
-        """Make an objective whose gradients are the average of all processes."""
-        if self.through is None:
-            return objective
-        return lambda model, *batch: self.through(objective, *batch)
+        """Make an objective whose gradients are the average of all replicas."""
+        return objective if self.through is None else SpreadObjective(objective, self.through)
 
     def look(self, function: Callable):
         """Call `function(model)`, which may call the model: its layers are gathered as used.
@@ -137,12 +231,33 @@ def shard_parameters(through: ForwardDispatcher) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(next(through.parameters()).device.type, (world_size(),))
-    for stack in through.model.children():
-        if isinstance(stack, nn.ModuleList):
-            for layer in stack:
-                fully_shard(layer, mesh=mesh)
-    return fully_shard(through, mesh=mesh)
+    from course_lib.training import parallel
+
+    sizes = group_sizes()
+    mesh = init_device_mesh(
+        next(through.parameters()).device.type, tuple(sizes), mesh_dim_names=sizes._fields
+    )
+    if sizes.tensor > 1:
+        parallel.cut_over_processes(through.model, mesh["tensor"])
+    for layer in sharded_layers(through.model):
+        fully_shard(layer, mesh=mesh["data"])
+    return fully_shard(through, mesh=mesh["data"])
+
+
+def sharded_layers(model: nn.Module) -> list[nn.Module]:
+    """List what is put together on its own: each layer, and V3's module that predicts further."""
+    stacks = [stack for stack in model.children() if isinstance(stack, nn.ModuleList)]
+    ahead = getattr(model, "mtp", None)
+    return [layer for stack in stacks for layer in stack] + ([ahead] if ahead else [])
+
+
+# Tensors of which a process holds a slice
+# --------------------------------------------------------------------------------------------------
+
+
+def is_sliced(tensor: Tensor) -> bool:
+    """Tell whether this process may hold a slice of the tensor only (a DTensor)."""
+    return hasattr(tensor, "full_tensor")
 
 
 def full_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -150,23 +265,72 @@ def full_state_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     All processes must call it with the same names; they meet in the order of the alphabet.
     """
-    if world_size() == 1:
-        return dict(tensors)
-    from torch.distributed.tensor import DTensor
-
-    pairs = sorted(tensors.items())
     return {
-        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        for name, tensor in pairs
+        name: tensor.full_tensor() if is_sliced(tensor) else tensor
+        for name, tensor in sorted(tensors.items())
     }
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     """Cut a whole tensor as `like` is cut; every process has the whole one and keeps its slice."""
-    if world_size() == 1:
+    if not is_sliced(like) or is_sliced(tensor) or tensor.shape != like.shape:
         return tensor
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import distribute_tensor
 
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
-        return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def grouped_rows(n_heads: int, n_kv_heads: int, d_head: int) -> Int[Tensor, "R"]:
+    """Order the rows of an attention's `qkv` by groups: queries that share a key, the key, a value.
+
+    They come as all queries, all keys, all values. Here four heads share two keys:
+
+    >>> grouped_rows(n_heads=4, n_kv_heads=2, d_head=1).tolist()
+    [0, 1, 4, 6, 2, 3, 5, 7]
+    """
+    rows = torch.arange((n_heads + 2 * n_kv_heads) * d_head)
+    parts = rows.split([n_heads * d_head, n_kv_heads * d_head, n_kv_heads * d_head])
+    return torch.cat([part.view(n_kv_heads, -1) for part in parts], dim=1).flatten()
+
+
+def row_orders(model: nn.Module) -> dict[str, Int[Tensor, "R"]]:
+    """Find the parameters whose rows stand in another order than the model's own, by name."""
+    return {
+        f"{name}.{parameter}": module.row_order
+        for name, module in model.named_modules()
+        if hasattr(module, "row_order")
+        for parameter, _ in module.named_parameters()
+    }
+
+
+def take_rows(tensor: Tensor, rows: Int[Tensor, "R"] | None) -> Tensor:
+    """Take rows in this order, of a sliced tensor too: it is put together, and cut up as before."""
+    if rows is None or not tensor.ndim:
+        return tensor
+    whole = tensor.full_tensor() if is_sliced(tensor) else tensor
+    return shard_like(whole[rows.to(whole.device)], tensor)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Give a model's `state_dict`, all rows in the order that it has in one process.
+
+    All processes must call it.
+    """
+    orders = row_orders(model)
+    return {
+        name: take_rows(tensor, orders[name].argsort() if name in orders else None)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def gather_on_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put slices together one by one, on process 0 alone, in the memory of its processor.
+
+    The other processes get nothing, but must call it.
+    """
+    whole = {}
+    for name, tensor in sorted(tensors.items()):
+        (full,) = full_state_dict({name: tensor}).values()
+        if process_rank() == 0:
+            whole[name] = full.cpu()
+    return whole

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.training import distributed
+
 
 class AdamW(torch.optim.Optimizer):
     """Step every number by its average gradient over the root of its average squared gradient.
@@ -91,6 +93,17 @@ def orthogonalize(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tens
     return X.mT if tall else X
 
 
+def orthogonal_steps(updates: list[Tensor]) -> list[Tensor]:
+    """Orthogonalize matrices of one shape: all together, or one by one where they are sliced.
+
+    No slice of a matrix knows its singular values. A process that holds slices puts each matrix
+    together, computes the whole step, as all others do, and keeps its slice of that.
+    """
+    if not distributed.is_sliced(updates[0]):
+        return list(orthogonalize(torch.stack(updates)))
+    return [distributed.shard_like(orthogonalize(u.full_tensor()), u) for u in updates]
+
+
 class Muon(torch.optim.Optimizer):
     """Gradient descent with momentum, whose step is made orthogonal before it is taken.
 
@@ -125,14 +138,14 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     by_shape.setdefault(matrix.shape, []).append(matrix)
             for (*_, rows, columns), matrices in by_shape.items():
-                steps = orthogonalize(
-                    torch.stack([self.momentum(matrix, group["momentum"]) for matrix in matrices])
+                steps = orthogonal_steps(
+                    [self.momentum(matrix, group["momentum"]) for matrix in matrices]
                 )
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
                 # An orthogonal matrix keeps lengths. A tall one spreads them over R numbers where
                 # C were, each smaller; the root makes them as large again.
                 torch._foreach_add_(
-                    matrices, list(steps), alpha=-group["lr"] * max(1, rows / columns) ** 0.5
+                    matrices, steps, alpha=-group["lr"] * max(1, rows / columns) ** 0.5
                 )
         return loss
 

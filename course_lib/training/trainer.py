@@ -213,12 +213,13 @@ def accumulate_gradients(
     The parameters have no gradients yet. The parts' sums are added up, and divided by what they are
     over when that is known: at the end, for all parts of all processes together.
     """
-    n_parts = settings.accumulate * distributed.world_size()
+    n_parts = settings.accumulate * distributed.group_sizes().data
     sums = torch.zeros(2, dtype=torch.double, device=inputs.device)
-    for x, y, counts in parts_of_batch(inputs, targets, n_parts):
-        with torch.autocast(
+    for number, (x, y, counts) in enumerate(parts_of_batch(inputs, targets, n_parts), 1):
+        autocast = torch.autocast(
             x.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
-        ):
+        )
+        with distributed.part_of_batch(objective, number == settings.accumulate), autocast:
             loss = as_loss_sum(objective(model, x, y), len(x))
         if loss.whole_batch and n_parts > 1:
             how = (

@@ -25,7 +25,8 @@ LESSONS = [
 
 
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
-PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "search.html"]
+PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
+PAGES += ["search.html"]
 AXE = Path(sys.prefix, "share", "bytes-to-reasoning", "tests", "axe", "axe.min.js")
 
 
