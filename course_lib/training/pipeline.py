@@ -8,7 +8,7 @@ runs (`schedule_times`), and measured (`run_stage`). GPipe: Huang et al. 2019 (a
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -189,6 +189,7 @@ def most_in_flight(order: Order) -> int:
 # --------------------------------------------------------------------------------------------------
 
 
+@runtime_checkable
 class StageWork(Protocol):
     """What a stage does: `forward(microbatch, x)`, where x is None on the first stage, and
     `backward(microbatch, grad)`, where grad is None on the last; each returns what to send on."""

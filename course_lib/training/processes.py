@@ -75,7 +75,8 @@ class RankPool:
         """Run `function(*arguments)` in every process at once; return the results by rank.
 
         What is printed there is printed here. Raises ProcessFailed where a process raises, ends or
-        has no result after `seconds`; ValueError for a function that the processes can't import.
+        has no result after `seconds` (imports not counted); ValueError for a function that the
+        processes can't import.
         An interrupt (the stop button, Ctrl-C) ends the pool too.
         """
         if not self.processes:
@@ -83,9 +84,8 @@ class RankPool:
         check_importable(function)
         work = pickle.dumps((function, arguments))
         try:
-            for rank in range(self.n_processes):
-                self._tell(rank, ("run", work))
-            return self._collect(seconds)
+            self._ask(("load", work), START_SECONDS)
+            return self._ask(("go", None), seconds)
         except BaseException:
             self.close()
             raise
@@ -104,6 +104,12 @@ class RankPool:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _ask(self, message: Any, seconds: float) -> list[Any]:
+        """Send all ranks one message; collect their answers."""
+        for rank in range(self.n_processes):
+            self._tell(rank, message)
+        return self._collect(seconds)
 
     def _tell(self, rank: int, message: Any) -> None:
         """Send one message; a process that has gone away is noticed by its reports' end."""

@@ -28,7 +28,10 @@ def main() -> None:
     threading.Thread(target=listen_to_pool, args=listener, daemon=True).start()
     reporter.guarded(join_group, Path(meeting_file), rank, n_processes)
     while True:
-        reporter.guarded(do_task, inbox.get())
+        work: list = []  # a function and its arguments; unpickling imports, which may take long
+        reporter.guarded(lambda: work.extend(pickle.loads(inbox.get())))  # noqa: B023
+        inbox.get()
+        reporter.guarded(work[0], *work[1])
 
 
 def private_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -49,12 +52,6 @@ def join_group(meeting_file: Path, rank: int, n_processes: int) -> None:
 
     torch.set_num_threads(1)
     _group.enter_context(local_process_group(meeting_file, rank, n_processes))
-
-
-def do_task(work: bytes) -> Any:
-    """Call the function of a task with its arguments."""
-    function, arguments = pickle.loads(work)
-    return function(*arguments)
 
 
 class Reporter:
@@ -92,10 +89,10 @@ def listen_to_pool(tasks: BinaryIO, inbox: queue.SimpleQueue, reporter: Reporter
     try:
         while True:
             kind, value = pickle.load(tasks)
-            if kind == "run":
-                inbox.put(value)
-            else:
+            if kind == "where":
                 reporter.send("where", told_place(main))
+            else:
+                inbox.put(value)
     except (EOFError, OSError):
         os._exit(1)
 
@@ -103,9 +100,9 @@ def listen_to_pool(tasks: BinaryIO, inbox: queue.SimpleQueue, reporter: Reporter
 def told_place(thread: int) -> str:
     """Name the innermost line of work that the thread stands at, outside installed packages."""
     frames = traceback.extract_stack(sys._current_frames()[thread])
-    work = [f for f in frames if f.filename != __file__ and "site-packages" not in f.filename]
-    work = [f for f in work if not f.filename.startswith(os.path.dirname(os.__file__))] or frames
-    last = work[-1]
+    library = (__file__, os.path.dirname(os.__file__), "<frozen")
+    work = [f for f in frames if not f.filename.startswith(library)]
+    last = ([f for f in work if "site-packages" not in f.filename] or frames)[-1]
     return f"{os.path.basename(last.filename)}, line {last.lineno}, in {last.name}: {last.line}"
 
 

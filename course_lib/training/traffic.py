@@ -6,6 +6,7 @@ the kernel has sent through this process's sockets (`socket_bytes_sent`).
 
 import os
 import socket
+import stat
 import struct
 from collections import Counter
 from typing import Any
@@ -130,11 +131,12 @@ def socket_bytes_sent() -> int | None:
     if not hasattr(socket, "TCP_INFO") or not os.path.isdir("/proc/self/fd"):
         return None
     total = 0
-    for handle in os.listdir("/proc/self/fd"):
+    for handle in map(int, os.listdir("/proc/self/fd")):
         try:
-            with socket.socket(fileno=os.dup(int(handle))) as one:
-                told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-            total += struct.unpack_from("=Q", told, TCP_BYTES_SENT)[0]
+            if stat.S_ISSOCK(os.fstat(handle).st_mode):
+                with socket.socket(fileno=os.dup(handle)) as one:
+                    told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                total += struct.unpack_from("=Q", told, TCP_BYTES_SENT)[0]
         except (OSError, struct.error):
-            continue  # no socket, none of TCP, or gone
+            continue  # none of TCP, or gone
     return total

@@ -8,6 +8,8 @@ import time
 import torch
 import torch.distributed as dist
 
+from course_lib.training.traffic import ring_all_gather, ring_reduce_scatter
+
 
 def talk(word):
     print(f"{word} from {dist.get_rank()}")
@@ -62,3 +64,11 @@ def interrupt_parent():
     if dist.get_rank() == 0:
         os.kill(os.getppid(), signal.SIGINT)
     time.sleep(600)
+
+
+def ring_pieces():
+    """Vectors that differ from place to place: each rank must get its own piece of the sum."""
+    x = torch.arange(8.0)
+    return ring_reduce_scatter(x).tolist(), ring_all_gather(
+        torch.tensor([float(dist.get_rank())])
+    ).tolist()
