@@ -32,12 +32,14 @@ from course_lib.training.zero import ZeroAdamW, storage_bytes
 
 
 def say_hello() -> int:
+    """Print who this is; return the number of the process."""
     rank, n = dist.get_rank(), dist.get_world_size()
     print(f"I am process {os.getpid()}, rank {rank} of {n}")
     return os.getpid()
 
 
 def four_collectives() -> dict[str, list[float]]:
+    """Give every collective the same four numbers per rank; what each rank then has."""
     rank, n = dist.get_rank(), dist.get_world_size()
     mine = torch.arange(float(n)) + 10 * rank
     first, total, piece = mine.clone(), mine.clone(), torch.empty(1)
@@ -56,6 +58,7 @@ def four_collectives() -> dict[str, list[float]]:
 
 
 def go_wrong(how: str, rank: int = 1) -> None:
+    """Let one rank raise, be killed or hang, while the others wait for it."""
     if dist.get_rank() == rank:
         if how == "raise":
             raise ValueError("this batch has no tokens")
@@ -96,6 +99,7 @@ def bytes_of(collective: str, n_numbers: int) -> tuple[float, int | None]:
 
 
 def make_model(settings: GPT2Settings, seed: int) -> GPT2:
+    """Make the same model in every process."""
     torch.manual_seed(seed)
     return GPT2(settings)
 
@@ -103,6 +107,7 @@ def make_model(settings: GPT2Settings, seed: int) -> GPT2:
 def data_parallel_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
 ) -> tuple[float, dict[str, Tensor], CollectiveCounter]:
+    """Loss of this rank's rows, averaged gradients, and what the collectives carried."""
     rank, n = dist.get_rank(), dist.get_world_size()
     model = make_model(settings, seed)
     rows = slice(rank * len(ids) // n, (rank + 1) * len(ids) // n)
@@ -119,6 +124,7 @@ def data_parallel_gradients(
 def torch_data_parallel_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
 ) -> dict[str, Tensor]:
+    """The same gradients by DistributedDataParallel."""
     rank, n = dist.get_rank(), dist.get_world_size()
     model = nn.parallel.DistributedDataParallel(make_model(settings, seed))
     rows = slice(rank * len(ids) // n, (rank + 1) * len(ids) // n)
@@ -133,6 +139,7 @@ def torch_data_parallel_gradients(
 def split_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
 ) -> tuple[float, dict[str, Tensor], dict]:
+    """Loss and gradients of this rank's part of a split GPT-2, and its all-reduces."""
     model = split_gpt2(make_model(settings, seed))
     with CollectiveCounter() as forward:
         loss = vocab_parallel_cross_entropy(model(ids), targets).mean()
@@ -148,6 +155,7 @@ def split_gradients(
 def grid_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor, n_tensor: int
 ) -> tuple[float, dict[str, Tensor]]:
+    """Loss of this replica and averaged gradients of this part: tensor and data parallel."""
     tensor_group, data_group = join_groups(n_tensor)
     replica, n_replicas = dist.get_rank(data_group), dist.get_world_size(data_group)
     model = split_gpt2(make_model(settings, seed), tensor_group)
@@ -163,6 +171,7 @@ def grid_gradients(
 def dtensor_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
 ) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of this rank's part, split by PyTorch's DTensor."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import DTensor, Replicate
     from torch.distributed.tensor.parallel import (
@@ -228,6 +237,7 @@ def zero_run(
 def fsdp_run(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor, steps: int
 ) -> tuple[list[float], int, dict]:
+    """Losses of this rank's rows, the bytes kept, and what the collectives carried, by FSDP2."""
     from torch.distributed.tensor import DTensor
 
     rank, n = dist.get_rank(), dist.get_world_size()
@@ -253,12 +263,15 @@ def fsdp_run(
 def sleeping_pipeline(
     orders: Sequence[Order], n_chunks: int, forward: float, backward: float
 ) -> list[TimedItem]:
+    """Run a schedule whose stages sleep, for `forward` and `backward` seconds each."""
     chunk = SleepingStage(forward / n_chunks, backward / n_chunks, shape=(1,))
     dist.barrier()
     return run_stage(orders[dist.get_rank()], [chunk] * n_chunks, shape=(1,))
 
 
 class FirstHalf(nn.Module):
+    """The first stage: embedding and the first half of the blocks."""
+
     def __init__(self, model: GPT2) -> None:
         super().__init__()
         self.model, self.n = model, len(model.blocks) // 2
@@ -272,6 +285,8 @@ class FirstHalf(nn.Module):
 
 
 class SecondHalf(nn.Module):
+    """The second stage: the other blocks, norm and head."""
+
     def __init__(self, model: GPT2) -> None:
         super().__init__()
         self.model, self.n = model, len(model.blocks) // 2
@@ -285,6 +300,7 @@ class SecondHalf(nn.Module):
 def two_stages(
     orders: Sequence[Order], settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
 ) -> tuple[list[TimedItem], float, dict[str, Tensor]]:
+    """Run half of a GPT-2 as a stage: its times, the loss (last stage), its gradients."""
     model, m = make_model(settings, seed), len(orders[0]) // 2
     rows, wanted = ids.chunk(m), targets.chunk(m)
     if dist.get_rank() == 0:

@@ -60,7 +60,7 @@ def ring_reduce_scatter(x: Float[Tensor, "L"]) -> Float[Tensor, "L/N"]:
     for turn in range(n - 1):
         come = (rank - turn - 2) % n
         pieces[come] += exchange(pieces[(rank - turn - 1) % n])
-    return pieces[rank]
+    return pieces[rank].clone()  # the others' memory can go
 
 
 def ring_all_gather(piece: Float[Tensor, "M"]) -> Float[Tensor, "M*N"]:

@@ -82,21 +82,19 @@ class ZeroAdamW:
         )
 
     def average_gradients(self) -> Float[Tensor, "M"]:
-        """Replace the gradients by their average over the ranks; return this rank's piece of it.
+        """Average the gradients over the ranks; return the piece of it that this rank needs.
 
-        At stage 2 the piece is all that is kept.
+        From stage 1 on a rank learns no more than that; at stage 2 it keeps no more either.
         """
         vector = self.joined([p.grad for p in self.parameters]) / self.n_ranks
+        if self.stage == 0:
+            return ring_all_reduce(vector)
+        piece = ring_reduce_scatter(vector)
         if self.stage == 2:
+            self.gradient = piece
             for p in self.parameters:
                 p.grad = None
-            self.gradient = ring_reduce_scatter(vector)
-            return self.gradient
-        vector = ring_all_reduce(vector)
-        sizes = [p.numel() for p in self.parameters]
-        for p, piece in zip(self.parameters, vector[: self.length].split(sizes), strict=True):
-            p.grad = piece.view_as(p)
-        return self.mine(vector)
+        return piece
 
     def kept_bytes(self) -> int:
         """Bytes of all that lasts from step to step: weights, gradients, optimizer."""

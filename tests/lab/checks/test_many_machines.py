@@ -118,6 +118,11 @@ def merged(largest, sums):
     return (largest + sums.log()).logsumexp(0)
 
 
+def scaled(largest, sums):
+    """The sum of all exponentials, relative to the largest logit."""
+    return torch.einsum("nt,nt->t", sums, (largest - largest.amax(0)).exp())
+
+
 CASES = {
     check.ring_all_reduce: Case(
         solution=solutions.ring_all_reduce_solution,
@@ -143,7 +148,7 @@ CASES = {
             lambda s, P, N: P * sum(b / (N if s > t else 1) for b, t in ((2, 2), (2, 1), (12, 0)))
         ],
         wrong=[
-            (lambda s, P, N: 16 * P / N if s else 16 * P, "alone"),
+            (lambda s, P, N: 16 * P / N if s else 16 * P, "12 bytes alone"),
             (lambda s, P, N: check._zero(s, P, N, rest=8), "32-bit copy of the weights"),
             (lambda s, P, N: check._zero(s, P, N, 4, 4, 8), "training in 32 bits"),
             (lambda s, P, N: solutions.zero_bytes_solution(s, P, N) / 1e9, "gigabytes"),
@@ -210,8 +215,8 @@ CASES = {
         wrong=[
             (lambda m, s: m.amax(0) + s.sum(0).log(), "added as they are"),
             (lambda m, s: (s * m.exp()).sum(0).log(), "exp(1000) overflows"),
-            (lambda m, s: merged(m, s) - m.amax(0), "never added again"),
-            (lambda m, s: (merged(m, s) - m.amax(0)).exp(), "that is the sum of exponentials"),
+            (lambda m, s: scaled(m, s).log(), "never added again"),
+            (scaled, "that is the sum of exponentials"),
             (lambda m, s: (m + s.log()).sum(0), "the logarithm of a product"),
             (lambda m, s: (m + s.log()).amax(0), "All ranks' exponentials count"),
             (lambda m, s: (m + s.log()).mean(0), "you average"),
