@@ -106,7 +106,7 @@ def make_model(settings: GPT2Settings, seed: int) -> GPT2:
 
 def data_parallel_gradients(
     settings: GPT2Settings, seed: int, ids: Tensor, targets: Tensor
-) -> tuple[float, dict[str, Tensor], CollectiveCounter]:
+) -> tuple[float, dict[str, Tensor], tuple[dict, dict]]:
     """Loss of this rank's rows, averaged gradients, and what the collectives carried."""
     rank, n = dist.get_rank(), dist.get_world_size()
     model = make_model(settings, seed)

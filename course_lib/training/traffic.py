@@ -47,7 +47,7 @@ def ring_bytes(collective: str, n_bytes: int, n_ranks: int) -> float:
     return rounds[collective] * (n_ranks - 1) / n_ranks * n_bytes
 
 
-def ring_reduce_scatter(x: Float[Tensor, "L"]) -> Float[Tensor, "L/N"]:
+def ring_reduce_scatter(x: Float[Tensor, "L"]) -> Float[Tensor, "M"]:
     """Add up a vector over the ranks; each rank gets one piece of the sum, number `rank`.
 
     In N - 1 rounds every rank sends a piece to the next and adds what comes from the one before.
@@ -63,7 +63,7 @@ def ring_reduce_scatter(x: Float[Tensor, "L"]) -> Float[Tensor, "L/N"]:
     return pieces[rank].clone()  # the others' memory can go
 
 
-def ring_all_gather(piece: Float[Tensor, "M"]) -> Float[Tensor, "M*N"]:
+def ring_all_gather(piece: Float[Tensor, "M"]) -> Float[Tensor, "L"]:
     """Collect the pieces of all ranks, in order of the ranks, by N - 1 rounds in a ring."""
     rank, n = dist.get_rank(), dist.get_world_size()
     pieces = {rank: piece}
