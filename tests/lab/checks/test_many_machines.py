@@ -97,6 +97,15 @@ def summed(x, all_reduce):
     return all_reduce(x)
 
 
+def without_forward(x, all_reduce):
+    class Made(torch.autograd.Function):
+        @staticmethod
+        def backward(ctx, grad):
+            return all_reduce(grad)
+
+    return Made.apply(x)
+
+
 # Schedules
 # --------------------------------------------------------------------------------------------------
 
@@ -198,6 +207,7 @@ CASES = {
         ],
         wrong=[
             (function_of(summed, lambda g, _: g), "that is g"),
+            (without_forward, "no static method `forward`"),
             (function_of(copy, lambda g, _: g), "this rank's part alone"),
             (lambda x, all_reduce: x, "this rank's part alone"),
             (lambda x, all_reduce: x.detach().clone(), "no gradient flows"),
