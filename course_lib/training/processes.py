@@ -28,7 +28,7 @@ class ProcessFailed(RuntimeError):
     """One of several processes failed, was killed or did not come back; none is left running."""
 
 
-def run_processes(function: Callable, n_processes: int, *arguments: Any, seconds: float = 120.0):
+def run_processes(function: Callable, n_processes: int, *arguments: Any, seconds: float = 300.0):
     """Run `function(*arguments)` in so many new processes at once; return the results by rank.
 
     Each process can ask `torch.distributed` for its rank and talk to the others. Raises as
@@ -71,7 +71,7 @@ class RankPool:
         """The operating system's numbers of the processes, by rank."""
         return [process.pid for process in self.processes]
 
-    def run(self, function: Callable, *arguments: Any, seconds: float = 120.0) -> list[Any]:
+    def run(self, function: Callable, *arguments: Any, seconds: float = 300.0) -> list[Any]:
         """Run `function(*arguments)` in every process at once; return the results by rank.
 
         What is printed there is printed here. Raises ProcessFailed where a process raises, ends or
