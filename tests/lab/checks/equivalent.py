@@ -11,6 +11,11 @@ WIDE = (
 )
 FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
 UNRELATED = "two statements of which neither uses what the other sets"
+ROUND = "Python counts negative indices from the end, which is round the ring"
+BACKWARD_FIRST = (
+    " ; @staticmethod ; def backward(ctx, grad: Tensor) -> Tensor: ; return all_reduce(grad)"
+    " -> def backward(ctx, grad: Tensor) -> Tensor: ; return all_reduce(grad) ;  ; @staticmethod"
+)
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
     "attention": {
@@ -235,6 +240,29 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> return heads.transpose(1, -2).reshape(W.shape)": (
                 "of the four axes, 2 is the last but one"
             )
+        },
+    },
+    "many_machines": {
+        "ring_all_reduce": {
+            "place = (rank - 1 - turn) % n -> place = rank - 1 - turn": ROUND,
+            "come = [send(rank, pieces[rank][(rank - turn) % n]) for rank in range(n)]"
+            " -> come = [send(rank, pieces[rank][rank - turn]) for rank in range(n)]": ROUND,
+            "pieces[rank][(rank - turn) % n] = come[rank - 1]"
+            " -> pieces[rank][rank - turn] = come[rank - 1]": ROUND,
+        },
+        "zero_bytes": {
+            "moved: gradients = 2 / n_ranks if stage >= 2 else 2": UNRELATED,
+            "moved: optimizer = 12 / n_ranks if stage >= 1 else 12": UNRELATED,
+        },
+        "split_mlp": {
+            "ups, downs = (up.chunk(n_ranks, 0), down.chunk(n_ranks, 1))"
+            " -> ups, downs = (up.chunk(n_ranks, 0), down.chunk(n_ranks, -1))": TWO_AXES
+        },
+        "copy_to_ranks": {
+            BACKWARD_FIRST: UNRELATED,
+            "return x.clone() -> return x": (
+                "autograd gives a Function that returns its input an output of its own"
+            ),
         },
     },
 }
