@@ -233,10 +233,9 @@ def shard_parameters(through: ForwardDispatcher) -> nn.Module:
 
     from course_lib.training import parallel
 
-    sizes = group_sizes()
-    mesh = init_device_mesh(
-        next(through.parameters()).device.type, tuple(sizes), mesh_dim_names=sizes._fields
-    )
+    sizes, device = group_sizes(), next(through.parameters()).device.type
+    names = sizes._fields if sizes.tensor > 1 else ("data",)
+    mesh = init_device_mesh(device, sizes[: len(names)], mesh_dim_names=names)
     if sizes.tensor > 1:
         parallel.cut_over_processes(through.model, mesh["tensor"])
     for layer in sharded_layers(through.model):

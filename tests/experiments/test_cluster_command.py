@@ -44,7 +44,7 @@ def launch(*arguments, **environment):
         | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
