@@ -39,7 +39,12 @@ SPEED_IDEAS: dict[str, list[dict[str, Any]]] = {
     "hashed n-grams": [
         {"ngram_order": 4, "rates": {"table_lr": rate}} for rate in (0.1, 0.03, 0.3)
     ],
-    "hashed n-grams, before the head too": [{"ngram_order": 4, "ngram_head": True}],
+    "hashed n-grams, before the head too": [
+        {"ngram_order": order, "ngram_head": True} for order in (4, 6)
+    ],
+    "hashed n-grams and fewer layers": [
+        {"ngram_order": 6, "ngram_head": True, "n_layers": layers} for layers in (2, 1)
+    ],
     "value embeddings": [{"value_layers": 4}, {"value_layers": 1}],
     "first-embedding mix": [{"first_mix": True}],
     "ReLU squared": [{"relu_squared": True}],
@@ -49,7 +54,7 @@ SPEED_IDEAS: dict[str, list[dict[str, Any]]] = {
     "cautious decay": [{"rates": {"cautious_decay": decay}} for decay in (0.1, 1.0)],
     "small batches first": [{"batches": WindowBatches((0.0, 8, 64), (0.5, 16, 64))}],
     "short windows first": [{"batches": WindowBatches((0.0, 32, 32), (0.5, 16, 64))}],
-    "three layers": [{"n_layers": 3}],
+    "fewer layers": [{"n_layers": layers} for layers in (2, 3)],
 }
 IDEAS_HEAD = """# What each idea is worth by the clock
 

@@ -38,7 +38,7 @@ def student_tail(t: float, freedom: float | int) -> float:
     """
 
     def area(low: float, high: float) -> float:
-        a = np.linspace(low, high, 2_001)
+        a = np.linspace(low, high, 20_001)
         return float(np.trapezoid(np.cos(a) ** (freedom - 1), a))
 
     quarter = math.pi / 2
