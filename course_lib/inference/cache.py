@@ -107,9 +107,7 @@ class RowCache:
                 # padding is hidden from the softmax, but 0 times NaN would be NaN
                 like = sources[0][0][part]
                 table = like.new_zeros(len(sources), *like.shape[:-2], S, like.shape[-1])
-                for row, ((parts, end), n) in enumerate(
-                    zip(sources, length.tolist(), strict=True)
-                ):
+                for row, ((parts, end), n) in enumerate(zip(sources, length.tolist(), strict=True)):
                     table[row, ..., S - n :, :] = parts[part][..., end - n : end, :]
                 tables.append(table)
             self.columns.append(*tables)

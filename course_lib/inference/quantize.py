@@ -18,7 +18,8 @@ def quantize_groups(
     round-to-nearest, as in Dettmers et al. 2022 (arXiv 2208.07339, section 2) with groups for their
     rows; no data is looked at, as GPTQ (Frantar et al. 2022, arXiv 2210.17323) does.
 
-    >>> codes, scales = quantize_groups(torch.tensor([[0.7, -0.2, 70.0, 0.0]]), bits=4, group_size=2)
+    >>> row = torch.tensor([[0.7, -0.2, 70.0, 0.0]])
+    >>> codes, scales = quantize_groups(row, bits=4, group_size=2)
     >>> codes.tolist(), [round(scale, 1) for scale in scales[0].tolist()]
     ([[7, -2, 7, 0]], [0.1, 10.0])
     """
