@@ -76,7 +76,7 @@ def train_sharing(corpus: TaleCorpus, n_kv_heads: int, seed: int, steps: int) ->
     torch.manual_seed(seed)
     model = Llama(sharing_settings(corpus.tokenizer.n_vocab, n_kv_heads))
     windows = shuffled_windows(corpus.tokens, SHARING_BATCH, SHARING_CONTEXT, seed)
-    train(model, windows, TrainSettings(steps, muon_lr=0.03, adam_lr=0.02))
+    train(model, windows, TrainSettings(steps, muon_lr=0.02, adam_lr=0.01))
     return model.eval()
 
 
