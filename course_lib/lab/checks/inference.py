@@ -416,13 +416,16 @@ def _codes_and_scales(
 @checker
 def quantize_row(attempt: Attempt) -> str:
     """Round a row of weights to codes and scales, group by group."""
+    # scales that are exact in binary: else cutting off would depend on the precision
     rng = torch.Generator().manual_seed(0)
+    wide, long = torch.rand(24, generator=rng) - 0.5, torch.rand(12, generator=rng) - 0.5
+    wide[::8], long[5] = 127 / 128, -1.5
     cases = [
-        (torch.tensor([0.7, -0.2, 0.33, 0.0, 70.0, -34.0, 7.2, 0.1]), 4, 4),
-        (torch.tensor([0.11, -0.9, 0.4, 0.25, 0.03, 0.02]), 4, 3),
-        (torch.randn(24, generator=rng), 8, 8),
-        (torch.randn(12, generator=rng), 3, 12),
-        (torch.tensor([0.0, 0.0, 0.45, -1.0]), 4, 2),
+        (torch.tensor([0.875, -0.2, 0.33, 0.0, 70.0, -34.0, 7.2, 0.1]), 4, 4),
+        (torch.tensor([0.11, -0.875, 0.4, 0.21875, 0.03, 0.02]), 4, 3),
+        (wide, 8, 8),
+        (long, 3, 12),
+        (torch.tensor([0.0, 0.0, 0.45, -0.875]), 4, 2),
     ]
     by_loop = _codes_and_scales
     slips = [
@@ -441,7 +444,7 @@ def quantize_row(attempt: Attempt) -> str:
         ),
         (
             lambda row, bits, size: by_loop(row, bits, size, signed=True),
-            "the scale is made by the largest weight, not the largest size: -0.9 would get a code"
+            "the scale is made by the largest weight, not the largest size: -0.875 would get a code"
             " far beyond the limit. Take the absolute value first.",
         ),
         (
