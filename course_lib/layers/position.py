@@ -113,7 +113,7 @@ class RotaryPosition(nn.Module):
         self.d_head, self.base = d_head, base
 
     def forward(
-        self, x: Float[Tensor, "B H T D"], start: int | Int[Tensor, "B"] = 0
+        self, x: Float[Tensor, "B H T D"], start: int | Int[Tensor, "N"] = 0
     ) -> Float[Tensor, "B H T D"]:
         if x.shape[-1] != self.d_head:
             raise ValueError(
