@@ -307,6 +307,9 @@ def accept_or_resample(attempt: Attempt) -> str:
         for token in range(len(p))
         for point in _points()
     ]
+    # on an edge, exact in binary: refused, and the stretch that begins there
+    edges = torch.tensor([0.5, 0.25, 0.25, 0.0]), torch.tensor([0.25, 0.5, 0.0, 0.25])
+    cases += [(*edges, 1, 0.5, 0.0), (*edges, 1, 0.75, 0.5), (*edges, 3, 0.0, 0.25)]
 
     def drawn(weights: list[float], point: float) -> int:
         goal, total = point * sum(weights), 0.0
@@ -483,9 +486,12 @@ def quantize_row(attempt: Attempt) -> str:
         if isinstance(got, Tensor) or not isinstance(got, tuple | list) or len(got) != 2:
             raise Wrong(f"return codes and scales, two tensors; got {describe(got)}")
         codes, scales = (torch.as_tensor(part) for part in got)
+        if codes.ndim != 1 or scales.ndim != 1:
+            shapes = f"{tuple(codes.shape)} and {tuple(scales.shape)}"
+            raise Wrong(f"codes are a row again, (C,), and so are the scales; yours are {shapes}")
         if codes.isnan().any() or scales.isnan().any():
             raise Wrong("a group of zeros has a scale of 0, and 0 / 0 is NaN. Its codes are 0.")
-        return codes.double().flatten().tolist(), scales.double().flatten().tolist()
+        return codes.double().tolist(), scales.double().tolist()
 
     def called(row, bits, size):
         return f"codes and scales of {[round(x, 2) for x in row.tolist()]} in {bits} bits by {size}"

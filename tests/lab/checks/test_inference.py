@@ -237,6 +237,10 @@ CASES = {
             ),
             (nan_for_zeros, "0 / 0 is NaN"),
             (lambda *case: quantize(*case)[0], "return codes and scales"),
+            (
+                lambda r, b, s: (quantize(r, b, s)[0].view(-1, s), quantize(r, b, s)[1]),
+                "codes are a row again",
+            ),
         ],
     ),
 }
