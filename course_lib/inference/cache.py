@@ -1,5 +1,8 @@
 """What a layer has computed for the tokens read so far, kept so that it is computed once."""
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -58,3 +61,65 @@ class KVCache:
     def n_bytes(self) -> int:
         """Count the bytes of memory that the room takes, filled or not."""
         return sum(room.nbytes for room in self.stored)
+
+    def copy(self, length: int) -> "KVCache":
+        """Make a cache of its own that holds the first `length` tokens: a prefix to go on from."""
+        twin = KVCache(self.max_seq_len)
+        if not 0 <= length <= self.length:
+            raise ValueError(f"the cache holds {self.length} tokens: {length} cannot be copied")
+        if length:
+            twin.append(*(room[..., :length, :] for room in self.stored))
+        return twin
+
+
+class RowCache:
+    """One layer's cache of rows that come and go, each with a length of its own.
+
+    The last tokens of all rows share a column; what is missing is padding on the left. So one
+    decoding step appends one column for all. A row of `length` 3 is at position 3 next, whatever
+    its column is.
+    """
+
+    def __init__(self, max_seq_len: int) -> None:
+        self.max_seq_len = max_seq_len
+        self.length = torch.zeros(0, dtype=torch.long)
+        self.columns = KVCache(max_seq_len)
+
+    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+        """Store what the next `T` tokens of each row bring; return all columns so far."""
+        stored = self.columns.append(*new)
+        self.length = self.length + new[0].shape[-2]
+        return stored
+
+    def regroup(self, kept: Int[Tensor, "K"], joining: Sequence[KVCache]) -> None:
+        """Go on with the `kept` rows, in this order, and behind them one row from each cache.
+
+        Columns that are padding in all rows are dropped.
+        """
+        old, ends = self.columns, [cache.length for cache in joining]
+        length = torch.cat([self.length[kept], self.length.new_tensor(ends)])
+        self.columns = KVCache(self.max_seq_len)
+        sources = [([part[row] for part in old.stored], old.length) for row in kept.tolist()]
+        sources += [([part[0] for part in cache.stored], cache.length) for cache in joining]
+        if sources:
+            S, tables = int(length.max()), []
+            for part in range(len(sources[0][0])):
+                # padding is hidden from the softmax, but 0 times NaN would be NaN
+                like = sources[0][0][part]
+                table = like.new_zeros(len(sources), *like.shape[:-2], S, like.shape[-1])
+                for row, ((parts, end), n) in enumerate(zip(sources, length.tolist(), strict=True)):
+                    table[row, ..., S - n :, :] = parts[part][..., end - n : end, :]
+                tables.append(table)
+            self.columns.append(*tables)
+        self.length = length
+
+    @property
+    def padding(self) -> Bool[Tensor, "B S"]:
+        """Tell which of the columns hold no token of a row."""
+        places = torch.arange(self.columns.length, device=self.length.device)
+        return places < (self.columns.length - self.length)[:, None]
+
+    @property
+    def n_bytes(self) -> int:
+        """Count the bytes of memory that the room takes, filled or not."""
+        return self.columns.n_bytes

@@ -5,17 +5,25 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
 @runtime_checkable
 class AttentionCache(Protocol):
-    """What attention asks of a cache: store what the new tokens bring, hand back all of it."""
+    """What attention asks of a cache: store what the new tokens bring, hand back all of it.
 
-    length: int
+    `length` counts the tokens that it holds: one number, or one per row (see `RowCache`).
+    """
+
+    length: int | Int[Tensor, "B"]
 
     def append(self, *new: Tensor) -> tuple[Tensor, ...]: ...
+
+
+def longest_row(length: int | Int[Tensor, "B"]) -> int:
+    """Give the largest of the rows' lengths, or the one length that all have."""
+    return int(length.max()) if isinstance(length, Tensor) else length
 
 
 def visible_keys(
@@ -133,7 +141,7 @@ class SelfAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def project(
-        self, x: Float[Tensor, "B T C"], start: int = 0
+        self, x: Float[Tensor, "B T C"], start: int | Int[Tensor, "B"] = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B G T D"], Float[Tensor, "B G T D"]]:
         """Make each head's queries, keys and values, positions marked."""
         heads = self.qkv(x).unflatten(-1, (-1, self.d_head)).transpose(1, 2)

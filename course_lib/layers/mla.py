@@ -21,7 +21,7 @@ How ours differs from the paper (DeepSeek-V2, arXiv 2405.04434, equations 37 to 
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.attention import AttentionCache, causal_attention, visible_keys
@@ -145,7 +145,7 @@ class MLA(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # eq. 47
 
     def queries(
-        self, x: Float[Tensor, "B T C"], start: int = 0
+        self, x: Float[Tensor, "B T C"], start: int | Int[Tensor, "B"] = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
         """Make each head's queries, in two parts, places marked in the second (eq. 37 to 40)."""
         # eq. 37; 38 and 39 in one
@@ -155,7 +155,7 @@ class MLA(nn.Module):
         return content, self.rotary(rotary, start)
 
     def latents(
-        self, x: Float[Tensor, "B T C"], start: int = 0
+        self, x: Float[Tensor, "B T C"], start: int | Int[Tensor, "B"] = 0
     ) -> tuple[Float[Tensor, "B T R"], Float[Tensor, "B T Dr"]]:
         """Make what the cache holds: normed latents, and rotated keys (equations 41 and 43)."""
         # eq. 41, and 43 before its rotation

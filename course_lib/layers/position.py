@@ -103,7 +103,8 @@ class RotaryPosition(nn.Module):
 
     They are (B, H, T, d_head). A dot product of two rotated vectors depends on how far apart they
     stand, not on where. `start` is the position of the first token, for a text that goes on where a
-    cache ends. Angles are reckoned in float32, whatever `x` is.
+    cache ends; one number for all rows, or one for each. Angles are reckoned in float32, whatever
+    `x` is.
     """
 
     def __init__(self, d_head: int, base: float = 10_000.0) -> None:
@@ -111,14 +112,22 @@ class RotaryPosition(nn.Module):
         rotary_frequencies(d_head, base)  # refuses a width or base that will not do
         self.d_head, self.base = d_head, base
 
-    def forward(self, x: Float[Tensor, "B H T D"], start: int = 0) -> Float[Tensor, "B H T D"]:
+    def forward(
+        self, x: Float[Tensor, "B H T D"], start: int | Int[Tensor, "N"] = 0
+    ) -> Float[Tensor, "B H T D"]:
         if x.shape[-1] != self.d_head:
             raise ValueError(
                 f"rotary positions for heads of {self.d_head} numbers, not of {x.shape[-1]}"
             )
-        cos, sin = rotary_tables(
-            start, start + x.shape[-2], self.d_head, self.base, x.dtype, x.device
-        )
+        T, first, last = x.shape[-2], start, start
+        if isinstance(start, Tensor):
+            if start.shape != x.shape[:1]:
+                raise ValueError(f"{len(start)} starts for {len(x)} rows")
+            first, last = 0, int(start.max())
+        cos, sin = rotary_tables(first, last + T, self.d_head, self.base, x.dtype, x.device)
+        if isinstance(start, Tensor):
+            rows = start[:, None] + torch.arange(T, device=x.device)
+            cos, sin = cos[rows][:, None], sin[rows][:, None]
         return x * cos + x.roll(self.d_head // 2, -1) * sin
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, SelfAttention
+from course_lib.layers.attention import AttentionCache, SelfAttention, longest_row
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
@@ -111,16 +111,21 @@ class GPT2(nn.Module):
         return self.token_embedding.logits(hidden)
 
     def positions(
-        self, ids: Int[Tensor, "B T"], past: int, padding: Bool[Tensor, "B S"] | None
+        self,
+        ids: Int[Tensor, "B T"],
+        past: int | Int[Tensor, "B"],
+        padding: Bool[Tensor, "B S"] | None,
     ) -> Int[Tensor, "T"] | Int[Tensor, "B T"]:
-        """Number the new tokens, counting on from `past`.
+        """Number the new tokens, counting on from `past`, one number for all rows or one for each.
 
         Raises ValueError for a token or place the model lacks.
         """
         check_ids(ids, self.settings.vocab_size)
-        end = past + ids.shape[1]
+        end = longest_row(past) + ids.shape[1]
         if end > self.settings.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
+        if isinstance(past, Tensor):
+            return past[:, None] + torch.arange(ids.shape[1], device=ids.device)
         if padding is None:
             return torch.arange(past, end, device=ids.device)
         if padding.shape != (len(ids), end):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, SelfAttention
+from course_lib.layers.attention import AttentionCache, SelfAttention, longest_row
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.norm import RMSNorm
@@ -170,7 +170,7 @@ class Llama(nn.Module):
     ) -> Float[Tensor, "B T C"]:
         """Read the tokens: what stands in the stream after the last block, normed."""
         check_ids(ids, self.settings.vocab_size)
-        end = ids.shape[1] + (caches[0].length if caches else 0)
+        end = ids.shape[1] + (longest_row(caches[0].length) if caches else 0)
         if end > self.settings.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
         x = self.token_embedding(ids)

@@ -186,3 +186,12 @@ def test_neighbours_refuse_more_than_there_are(k):
 def test_bad_numbers_are_named(make, told):
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def test_rows_may_start_at_places_of_their_own():
+    rotary, x = RotaryPosition(8), torch.randn(3, 2, 4, 8)
+    together = rotary(x, torch.tensor([5, 0, 2]))
+    for row, start in enumerate((5, 0, 2)):
+        torch.testing.assert_close(together[row : row + 1], rotary(x[row : row + 1], start))
+    with pytest.raises(ValueError, match="2 starts for 3 rows"):
+        rotary(x, torch.tensor([1, 2]))

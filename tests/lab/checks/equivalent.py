@@ -264,5 +264,47 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
                 "autograd gives a Function that returns its input an output of its own"
             ),
         },
+
+    "inference": {
+        "left_pad": {
+            "moved: positions = torch.arange(width) - torch.tensor(missing)[:, None]": UNRELATED,
+            "ids = [[0] * n + list(prompt) for n, prompt in zip(missing, prompts, strict=True)]"
+            " -> ids = [[0] * n + prompt for n, prompt in zip(missing, prompts, strict=True)]": (
+                "the statement says that prompts are lists"
+            ),
+            "return (torch.tensor(ids), positions < 0, positions.clamp(min=0))"
+            " -> return (ids, positions < 0, positions.clamp(min=0))": (
+                "tables may be lists: the numbers decide"
+            ),
+        },
+        "admit_requests": {"moved: free_tokens -= n_tokens": UNRELATED},
+        "accept_or_resample": {
+            "moved: missing = (p - q).clamp(min=0)": "it only computes sooner what is needed later",
+            "line = missing.cumsum(0) -> line = missing.cumsum(-1)": ONE_AXIS,
+            "return int((line <= resample_point * line[-1]).sum())"
+            " -> return (line <= resample_point * line[-1]).sum()": (
+                "a tensor of one number is taken as the number"
+            ),
+        },
+        "quantize_row": {
+            "scales = groups.abs().amax(1) / (2 ** (bits - 1) - 1)"
+            " -> scales = groups.abs().amax(-1) / (2 ** (bits - 1) - 1)": TWO_AXES,
+            "return (codes.round().flatten().to(torch.int8), scales)"
+            " -> return (codes.round().flatten(), scales)": "the numbers decide, not their type",
+        }
+        | {
+            "codes = groups / torch.where(scales > 0, scales, 1.0)[:, None]"
+            f" -> codes = groups / torch.where({other})[:, None]": (
+                "zeros over any number are 0, and 0 / 0 becomes 0 when NaN is made int8 on the CPU"
+            )
+            for other in (
+                "scales > 0, scales, 2.0",
+                "scales > 0, scales, 0.5",
+                "scales > 0, scales, 0.0",
+                "scales > 0, scales, -1.0",
+                "scales >= 0, scales, 1.0",
+                "scales > -1, scales, 1.0",
+            )
+        },
     },
 }
