@@ -34,7 +34,7 @@ def optimizer_step(
     loss = backward()
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss is {in_words(loss)}")
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    gradients = [numbers_of_gradient(p) for p in module.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     length = norm.item()
     if not math.isfinite(length):  # seen before clipping, which would make NaN of every gradient
@@ -46,10 +46,25 @@ def optimizer_step(
     return loss, length
 
 
+def numbers_of_gradient(parameter: nn.Parameter) -> torch.Tensor:
+    """Give all numbers of a gradient that may not be zero.
+
+    Those of a sparse one, of a table of which few rows were read, are first added up row by row.
+    """
+    if parameter.grad.layout is torch.sparse_coo:
+        parameter.grad = parameter.grad.coalesce()
+        return parameter.grad.values()
+    return parameter.grad
+
+
 def which_gradient(module: nn.Module, length: float) -> str:
     """Name the first parameter whose gradient is not finite, of a model that has one."""
     gradients = distributed.full_state_dict(
-        {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+        {
+            name: numbers_of_gradient(p)
+            for name, p in module.named_parameters()
+            if p.grad is not None
+        }
     )
     for name, _ in module.named_parameters():
         if name in gradients and not (finite := gradients[name].isfinite()).all():

@@ -20,6 +20,8 @@ SCHEDULES: dict[str, Callable] = {
     "cosine": warmup_cosine,
     "multi-step": multi_step,
 }
+# functions of the module `time`
+CLOCKS = {"wall": "perf_counter", "processor": "process_time"}
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class TrainSettings:
     """How long and how boldly to train.
 
     `warmup` and `decay` are shares of the run; `clip` bounds the gradient. `optimizer` "muon" gives
-    the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW. `schedule` is "wsd",
-    "cosine", "multi-step" or a function of progress; `decay` shapes the first only. `accumulate`
-    cuts a batch into so many parts, which fit into less memory one after the other. `precision`
-    "bfloat16" multiplies matrices with 8 bits of mantissa, which pays where they are large;
-    parameters and their updates stay float32. With `seconds`, the run also ends when the time is
-    up, and the learning rate falls in step with the clock.
+    the hidden matrices to Muon and the rest to AdamW, "adamw" all to AdamW; a function makes the
+    optimizers from the model, and knows their rates itself. `schedule` is "wsd", "cosine",
+    "multi-step" or a function of progress; `decay` shapes the first only. `accumulate` cuts a batch
+    into so many parts, which fit into less memory one after the other. `precision` "bfloat16"
+    multiplies matrices with 8 bits of mantissa, which pays where they are large; parameters and
+    their updates stay float32. With `seconds`, the run also ends when the time is up, and the
+    learning rate falls in step with the `clock`: "wall", or "processor", which counts the seconds
+    that all threads of this process compute, so that other programs cost nothing.
 
     >>> TrainSettings(steps=100, precision="float8")
     Traceback (most recent call last):
@@ -47,10 +51,11 @@ class TrainSettings:
     clip: float = 1.0
     seconds: float | None = None
     weight_decay: float = 0.0
-    optimizer: str = "muon"
+    optimizer: str | Callable = "muon"
     schedule: str | LearningRateSchedule = "wsd"
     accumulate: int = 1
     precision: str = "float32"
+    clock: str = "wall"
 
     def __post_init__(self) -> None:
         check_whole_numbers(steps=self.steps, accumulate=self.accumulate)
@@ -72,10 +77,12 @@ class TrainSettings:
             "optimizer": ("muon", "adamw"),
             "precision": ("float32", "bfloat16"),
             "schedule": tuple(SCHEDULES),
+            "clock": tuple(CLOCKS),
         }
         for name, known in names.items():
+            may_be_function = name in ("schedule", "optimizer")
             if getattr(self, name) not in known and not (
-                name == "schedule" and callable(self.schedule)
+                may_be_function and callable(getattr(self, name))
             ):
                 raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
 
@@ -87,11 +94,12 @@ class TrainSettings:
         return partial(SCHEDULES[self.schedule], warmup=self.warmup, **options)(progress)
 
     def as_data(self) -> dict:
-        """Give the settings as JSON can hold them; of a schedule that is a function, its name."""
-        name = self.schedule
-        if not isinstance(name, str):
-            name = getattr(name, "__name__", "function")
-        return asdict(self) | {"schedule": name}
+        """Give the settings as JSON can hold them; of what is a function, its name."""
+        named = {
+            field: value if isinstance(value, str) else getattr(value, "__name__", "function")
+            for field, value in (("schedule", self.schedule), ("optimizer", self.optimizer))
+        }
+        return asdict(self) | named
 
 
 @dataclass

@@ -29,7 +29,7 @@ from course_lib.training.objectives import (
 from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step
-from course_lib.training.settings import TrainHistory, TrainSettings
+from course_lib.training.settings import CLOCKS, TrainHistory, TrainSettings
 
 # inputs and targets, whose further axes are the objective's own
 TokenBatch = tuple[Int[Tensor, "B ..."], Int[Tensor, "B ..."]]
@@ -98,13 +98,7 @@ class TrainingRun:
         self.spread = distributed.DistributedModel(model, sharded)
         self.device = next(model.parameters()).device
         self.objective = self.spread.learn(objective)
-        self.optimizers = build_optimizers(
-            model,
-            settings.muon_lr,
-            settings.adam_lr,
-            settings.weight_decay,
-            muon=settings.optimizer == "muon",
-        )
+        self.optimizers = optimizers_of(model, settings)
         self.history = (
             checkpoints.restore(model, self.optimizers, settings) if checkpoints else TrainHistory()
         )
@@ -119,7 +113,7 @@ class TrainingRun:
             return history
         with stop_between_steps() as wishes, progress_bar(steps, len(history.loss)) as bar:
             self.tell("before_training")  # may evaluate for many seconds: the bar stands already
-            self.start = time.perf_counter() - history.spent()
+            self.start = self.now() - history.spent()
             for step, batch in numbered_batches(batches, len(history.loss), steps):
                 self.learn(step, *batch, bar)
                 self.tell("after_step", step)
@@ -135,7 +129,7 @@ class TrainingRun:
 
     def learn(self, step: int, inputs: Tensor, targets: Tensor, bar: tqdm) -> None:
         """Take one step at the learning rate of its moment, and write down what came of it."""
-        began = time.perf_counter() - self.start
+        began = self.now() - self.start
         rate = self.settings.share_of_peak(training_progress(step, began, self.settings))
         set_learning_rates(self.optimizers, rate)
         for callback in self.callbacks:
@@ -145,8 +139,11 @@ class TrainingRun:
             loss, gradient = training_step(
                 self.model, self.optimizers, self.objective, *batch, self.settings, self.after_part
             )
-        self.history.record(loss, gradient, rate, inputs.numel(), time.perf_counter() - self.start)
+        self.history.record(loss, gradient, rate, inputs.numel(), self.now() - self.start)
         show_training_progress(bar, loss, inputs.numel() / (self.history.seconds[-1] - began))
+
+    def now(self) -> float:
+        return getattr(time, CLOCKS[self.settings.clock])()
 
     def after_part(self) -> None:
         for callback in self.callbacks:
@@ -162,6 +159,19 @@ class TrainingRun:
         self.history.ended = stop_reason(self.history, self.settings, wishes)
         if self.checkpoints and (self.history.ended or step % self.checkpoints.every == 0):
             self.checkpoints.save(self.model, self.optimizers, self.history, self.settings)
+
+
+def optimizers_of(model: nn.Module, settings: TrainSettings) -> Sequence[torch.optim.Optimizer]:
+    """Make the optimizers that the settings ask for."""
+    if callable(settings.optimizer):
+        return settings.optimizer(model)
+    return build_optimizers(
+        model,
+        settings.muon_lr,
+        settings.adam_lr,
+        settings.weight_decay,
+        muon=settings.optimizer == "muon",
+    )
 
 
 def numbered_batches(
