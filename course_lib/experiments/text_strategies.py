@@ -27,14 +27,14 @@ from course_lib.training.schedules import LearningRateSchedule, warmup_stable_de
 
 Phases = Sequence[tuple[dict[str, float], float]]  # (share of the batch by source, share of steps)
 
-STRATEGY_RATE, STRATEGY_STEPS = 0.01, 240
+STRATEGY_RATE, STRATEGY_STEPS = 0.01, 160
 TEXT_SOURCES = {  # name -> the small web's mixture that it is drawn from
     "web": {"tale": 0.5, "helpdesk": 0.5},
     "tales": {"tale": 1.0},
     "sums": {"chain": 1.0},
     "encyclopaedia": {"encyclopaedia": 1.0},
 }
-ONE_EPOCH = 32  # steps: so much text is read again and again
+ONE_EPOCH = 20  # steps: so much text is read again and again
 EPOCHS = (1, 2, 4, 16)
 LAST_STAGE = 0.25  # of the steps; the rate decays in them
 QUARTER = {"web": 0.75, "encyclopaedia": 0.25}
@@ -42,7 +42,7 @@ QUARTER = {"web": 0.75, "encyclopaedia": 0.25}
 # arm -> the phases of a run
 MIXTURES: dict[str, Phases] = {
     f"{1 - share:.0%} tales, {share:.0%} sums": [({"tales": 1 - share, "sums": share}, 1.0)]
-    for share in (0.0, 0.125, 0.5, 0.875, 1.0)
+    for share in (0.0, 0.125, 0.5, 1.0)
 }
 ORDERS: dict[str, Phases] = {
     "mixed": [({"tales": 0.5, "sums": 0.5}, 1.0)],
