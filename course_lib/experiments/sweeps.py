@@ -27,7 +27,7 @@ from course_lib.text import batches, bpe, small_web
 from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
 from course_lib.training.loop import optimizer_step, set_learning_rates
 from course_lib.training.objectives import bits_per_byte, next_token_loss, next_token_loss_sum
-from course_lib.training.optimizers import build_optimizers, split_parameters
+from course_lib.training.optimizers import build_optimizers
 from course_lib.training.schedules import (
     LearningRateSchedule,
     linear_warmup,
@@ -36,6 +36,8 @@ from course_lib.training.schedules import (
     warmup_cosine,
     warmup_stable_decay,
 )
+from course_lib.training.settings import TrainSettings
+from course_lib.training.trainer import train
 
 SWEEP_FOLDER = DATA_FOLDER / "pretraining"
 SWEEP_SEEDS = (0, 1, 2)
@@ -205,10 +207,31 @@ class SweepPoint:
         return {"bits_per_byte": score_windows(model, *texts[1:]), "seconds": round(seconds, 2)}
 
 
+def linear_warmup_of_5(progress: float) -> float:
+    """Climb in the first 5 % of the run, then stay: a rate that never falls."""
+    return linear_warmup(progress, 0.05)
+
+
 def sweep_model(seed: int) -> GPT2:
     """The model of every sweep, with its first weights."""
     torch.manual_seed(seed)
     return GPT2(GPT2Settings(SWEEP_VOCABULARY, **SWEEP_SIZE))
+
+
+def run_for_seconds(settings: TrainSettings, rows: int, seed: int) -> dict[str, float]:
+    """Train the sweeps' model for the processor seconds of `settings`, by batches of so many rows.
+
+    Returns the bits per byte of held-out text, the seconds, the steps and the tokens read.
+    """
+    texts, model = sweep_texts(), sweep_model(seed)
+    windows = batches.shuffled_windows(texts.tokens, rows, SWEEP_LENGTH, seed)
+    history = train(model, windows, settings)
+    return {
+        "bits_per_byte": score_windows(model, *texts[1:]),
+        "seconds": round(history.spent(), 2),
+        "steps": len(history.loss),
+        "tokens": history.tokens[-1],
+    }
 
 
 # The sweeps
@@ -244,6 +267,27 @@ def decay_points() -> Iterator[SweepPoint]:
         yield SweepPoint("decay", "AdamW", "constant", rate, 2 * SWEEP_STEPS, seed)
 
 
+NO_LAST_STEP = 1_000_000  # the clock ends the run
+OPENING_RECIPES: dict[str, tuple[dict, int]] = {  # settings, rows of a batch
+    "poor": ({"optimizer": "adamw", "adam_lr": 0.001, "schedule": linear_warmup_of_5}, 64),
+    "good": ({"muon_lr": 0.03, "adam_lr": 0.01}, 8),
+}
+
+
+def opening_run(name: str, seconds: float, seed: int = 0) -> dict[str, float]:
+    """Give the poor or the good recipe so many seconds of one thread."""
+    more, rows = OPENING_RECIPES[name]
+    settings = TrainSettings(NO_LAST_STEP, seconds=seconds, clock="processor", **more)
+    return run_for_seconds(settings, rows, seed)
+
+
+def run_openings(records: RunRecords, seconds: float = 60.0) -> None:
+    """Run both recipes of the lesson's opening for a minute, over three seeds."""
+    for seed, name in product(SWEEP_SEEDS, OPENING_RECIPES):
+        key = {"part": "minute", "recipe": name, "budget": seconds, "seed": seed}
+        records.get(partial(opening_run, name, seconds, seed), **key)
+
+
 SWEEP_PARTS: dict[str, Callable[[], Iterator[SweepPoint]]] = {
     "optimizers": optimizer_points,
     "schedules": schedule_points,
@@ -254,7 +298,7 @@ SWEEP_PARTS: dict[str, Callable[[], Iterator[SweepPoint]]] = {
 
 def run_sweeps(records: RunRecords, parts: Sequence[str]) -> None:
     """Run every point that is not kept yet; a point that two parts share is run once."""
-    for part, point in ((part, point) for part in parts for point in SWEEP_PARTS[part]()):
+    for point in (point for part in parts for point in SWEEP_PARTS[part]()):
         key = asdict(point)
         same = records.find(**{name: value for name, value in key.items() if name != "part"})
         measured = {name: same[name] for name in ("bits_per_byte", "seconds")} if same else None
@@ -294,13 +338,17 @@ def best_rate(scores: Mapping[float, Sequence[float]]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
+    parts = [*SWEEP_PARTS, "minute"]
     parser = argparse.ArgumentParser("python -m course_lib.experiments.sweeps")
     parser.add_argument("--out", type=Path, required=True, help="file of the runs")
-    parser.add_argument("--only", nargs="+", choices=SWEEP_PARTS, default=list(SWEEP_PARTS))
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    run_sweeps(RunRecords(asked.out), asked.only)
+    records = RunRecords(asked.out)
+    run_sweeps(records, [part for part in asked.only if part in SWEEP_PARTS])
+    if "minute" in asked.only:
+        run_openings(records)
 
 
 if __name__ == "__main__":

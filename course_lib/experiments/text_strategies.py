@@ -117,9 +117,7 @@ def run_phases(part: str, arm: str, seed: int) -> dict:
     for source in {name for shares, _ in arms[arm] for name in shares}:
         source_texts(source)  # drawn now, not on the clock
     model, seconds = train_at_strategy_rate(rows, STRATEGY_STEPS, seed, decay)
-    scores = {
-        source: sweeps.score_windows(model, *source_texts(source)[1:]) for source in scored
-    }
+    scores = {source: sweeps.score_windows(model, *source_texts(source)[1:]) for source in scored}
     mean = sum(scores.values()) / len(scores)
     return {"bits_per_byte": mean, "by_source": scores, "seconds": seconds}
 

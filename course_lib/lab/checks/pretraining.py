@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.experiments.failure_lab import FAULTS, lab_letters
-from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.experiments.failure_lab import EVIDENCE, FAULTS, lab_letters
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe
 from course_lib.lab.checks.slips import Slip, judge_by_slips
 
 # Exercise 1
@@ -67,7 +67,8 @@ def _adamw_slip(
         m = first[0] * m + first[1] * given
         v = second[0] * v + second[1] * (given**2 if squared else given)
         mean = m / (1 - 0.9**t) if corrected[0] else m
-        square = v / (1 - 0.95**t) if corrected[1] else v
+        beta = second[0] if second[0] > 0.5 else 0.95
+        square = v / (1 - beta**t) if corrected[1] else v
         if eps == "inside":
             typical = (square + 1e-8).sqrt()
         else:
@@ -126,10 +127,7 @@ SLIPS_OF_ADAMW: list[Slip] = [
         _adamw_slip(second=(0.05, 0.95)),
         "0.95 and 0.05 are exchanged in v: it should keep 95 % of the old average.",
     ),
-    (
-        _adamw_slip(second=(0.9, 0.1)),
-        "v forgets as fast as m. Its factor is 0.95.",
-    ),
+    (_adamw_slip(second=(0.9, 0.1)), "v forgets as fast as m. Its factor is 0.95."),
     (
         _adamw_slip(second=(0.999, 0.001)),
         "v has torch's default 0.999. Large language models take 0.95, and so does this exercise.",
@@ -203,7 +201,7 @@ def _rounds_by_matrix(product: Callable[[Tensor, Tensor], Tensor], norm: Callabl
 
 def _schulz_cases() -> list[tuple]:
     generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 3, 5), (2, 5, 3), (6, 3, 5), (3, 4, 1), (2, 2, 0))
+    shapes = ((3, 3, 2), (2, 5, 3), (6, 3, 5), (3, 4, 1), (2, 2, 0))
     return [
         (scale * torch.randn(rows, columns, generator=generator, dtype=torch.double), steps)
         for scale, (rows, columns, steps) in zip((1.0, 10.0, 0.1, 3.0, 1.0), shapes, strict=True)
@@ -227,7 +225,7 @@ SLIPS_OF_SCHULZ: list[Slip] = [
         " which needs no decomposition.",
     ),
     (
-        _by_singular_values(_unit, lambda s: torch.ones_like(s)),
+        lambda G, steps: _by_singular_values(torch.ones_like, lambda s: s)(G, 0),
         "that is U V^T itself, with all singular values 1. Five rounds come near it, not to it.",
     ),
     (
@@ -239,7 +237,9 @@ SLIPS_OF_SCHULZ: list[Slip] = [
         "the last term should be A @ A @ X, a fifth power of the singular values.",
     ),
     (
-        _by_singular_values(_unit, lambda s: _polynomial(s, b=-ROUND[1])),
+        _rounds_by_matrix(
+            lambda A, X: ROUND[0] * X - ROUND[1] * A @ X + ROUND[2] * A @ A @ X, Tensor.norm
+        ),
         "the middle coefficient is negative, -4.775.",
     ),
     (
@@ -323,14 +323,14 @@ SLIPS_OF_RATE: list[Slip] = [
         "the rate begins at its peak: the first `warmup` steps are a ramp up.",
     ),
     (
-        lambda step, steps, peak, warmup, decay: peak * min(step / warmup, (steps - step + 1) / decay),
+        lambda step, steps, peak, warmup, decay: (
+            peak * min(step / warmup, (steps - step + 1) / decay)
+        ),
         "the rate climbs above its peak: it is level between the ramps.",
     ),
     (
         lambda step, steps, peak, warmup, decay: (
-            peak * step / warmup
-            if step <= warmup
-            else peak * min(1.0, (steps - step + 1) / decay)
+            peak * step / warmup if step <= warmup else peak * min(1.0, (steps - step + 1) / decay)
         ),
         "right where the ramps do not meet. Where they do (4 steps, warmup 6, decay 5) the lower"
         " ramp holds.",
@@ -439,7 +439,9 @@ SLIPS_OF_ACCUMULATION: list[Slip] = [
         " its sum is over.",
     ),
     (
-        _accumulate_slip(lambda g, n, rows: g, lambda kept, counts: kept[-1] / max(counts[-1][0], 1)),
+        _accumulate_slip(
+            lambda g, n, rows: g, lambda kept, counts: kept[-1] / max(counts[-1][0], 1)
+        ),
         "only the last part is left: add the parts up.",
     ),
     (
@@ -507,8 +509,8 @@ def _scaled_by(factor: Callable[[list[Tensor], float], Any]) -> Callable:
 SLIPS_OF_CLIPPING: list[Slip] = [
     (
         lambda gradients, bound: [g * min(1.0, bound / max(g.norm(), 1e-30)) for g in gradients],
-        "each tensor is clipped on its own, which turns the step in another direction. One norm over"
-        " all tensors, one factor for all.",
+        "each tensor is clipped on its own, which turns the step in another direction. One norm"
+        " over all tensors, one factor for all.",
     ),
     (
         lambda gradients, bound: [g.clamp(-bound, bound) for g in gradients],
@@ -574,10 +576,80 @@ def clip_gradients(attempt: Attempt) -> str:
         CASES_OF_CLIPPING,
         _clip_by_torch,
         SLIPS_OF_CLIPPING,
-        lambda gradients, bound: (
-            f"gradients of norm {_norm_of(gradients):.3g} clipped to {bound}"
-        ),
+        lambda gradients, bound: f"gradients of norm {_norm_of(gradients):.3g} clipped to {bound}",
         tolerance=1e-5,
         plain=plain,
     )
     return "one factor for all, so the direction stays."
+
+
+# Exercise 6
+# --------------------------------------------------------------------------------------------------
+
+# fault -> the evidence for it, and what would be seen if a run had it
+SIGNS = {
+    "no mask": (
+        "all near zero",
+        "a model that reads the answer would have no loss on any text, also on text never seen",
+    ),
+    "leak": (
+        "held-out too good",
+        "the held-out loss would be as low as the training loss, and text written later far above",
+    ),
+    "rate too high": (
+        "never low",
+        "the steps would throw away what was learnt: no loss would come near the healthy run's",
+    ),
+    "padding": (
+        "training too good",
+        "most targets would be the easy filler: a low training loss early on, and a held-out loss"
+        " that knows nothing of it",
+    ),
+    "frozen layer": ("no gradient", "some part would have a gradient of length 0"),
+    "wrong shift": (
+        "only training near zero",
+        "the model would learn to repeat its input: no training loss, a held-out loss worse than a"
+        " guess, and a sample that stutters",
+    ),
+}
+SEEN_IN_HEALTHY = ("noise", "gap")
+
+
+@checker
+def diagnose(attempt: Attempt) -> str:
+    """Say of each run what is broken, and which evidence shows it."""
+    for letter, fault in lab_letters().items():
+        _judge_diagnosis(letter, fault, *_pair(letter, attempt(letter)))
+    return "six faults found, each by what only that fault shows."
+
+
+def _pair(letter: str, got: Any) -> tuple[str, str]:
+    """Check that an answer is a known fault and a known piece of evidence."""
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        raise Wrong(f"run {letter}: return two texts, (fault, evidence), not {describe(got)}.")
+    fault, evidence = got
+    if fault in EVIDENCE and evidence in FAULTS:
+        raise Wrong(f"run {letter}: the fault comes first, the evidence second.")
+    for what, word, known in (("fault", fault, FAULTS), ("evidence", evidence, EVIDENCE)):
+        if word not in list(known):
+            raise Wrong(f"run {letter}: {word!r} is no {what}; there are {', '.join(known)}.")
+    return fault, evidence
+
+
+def _judge_diagnosis(letter: str, truth: str, fault: str, evidence: str) -> None:
+    """Refuse a wrong fault by what it would show, and evidence that proves nothing."""
+    if fault != truth:
+        raise Wrong(
+            f"run {letter} is not {fault!r}: {SIGNS[fault][1]}. Look at run {letter} again: is it"
+            " so?"
+        )
+    if evidence in SEEN_IN_HEALTHY:
+        raise Wrong(
+            f"run {letter}: the diagnosis is right, the evidence proves nothing. The healthy run"
+            f" shows it too: {EVIDENCE[evidence]}. What is there in run {letter} alone?"
+        )
+    if evidence != SIGNS[truth][0]:
+        raise Wrong(
+            f"run {letter}: the diagnosis is right, the reason is not: run {letter} does not show"
+            f" that {EVIDENCE[evidence]}."
+        )
