@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = [*SWEEP_PARTS, "minute"]
     parser = argparse.ArgumentParser("python -m course_lib.experiments.sweeps")
     parser.add_argument("--out", type=Path, required=True, help="file of the runs")
-    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts[:-1])
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     asked.out.parent.mkdir(parents=True, exist_ok=True)

@@ -141,20 +141,17 @@ CASES = {
         ],
     ),
     check.wsd_rate: Case(
-        solution=lambda step, steps, peak, warmup, decay: (
-            min(peak, peak * step / warmup, peak * (steps + 1 - step) / decay)
+        solution=lambda step, steps, peak, warmup, decay: min(
+            peak, peak * step / warmup, peak * (steps + 1 - step) / decay
         ),
         skeleton=lambda step, steps, peak, warmup, decay: ...,
         also_right=[
             lambda step, steps, peak, warmup, decay: (
                 peak * min(1, step / warmup, (steps - step + 1) / decay)
-            ),
+            )
         ],
         wrong=[
-            (
-                lambda k, n, p, w, d: p * min(1, k / w, (n - k) / d),
-                "the last step has the rate 0",
-            ),
+            (lambda k, n, p, w, d: p * min(1, k / w, (n - k) / d), "the last step has the rate 0"),
             (
                 lambda k, n, p, w, d: p * min(1, (k - 1) / w, (n - k + 1) / d),
                 "the first step has the rate 0",
@@ -162,10 +159,7 @@ CASES = {
             (lambda k, n, p, w, d: min(1, k / w, (n - k + 1) / d), "Multiply by `peak`"),
             (lambda k, n, p, w, d: p * min(1, k / w), "the rate never falls"),
             (lambda k, n, p, w, d: p * min(1, (n - k + 1) / d), "begins at its peak"),
-            (
-                lambda k, n, p, w, d: p * warmup_stable_decay(k / n, w / n, d / n),
-                "has the rate 0",
-            ),
+            (lambda k, n, p, w, d: p * warmup_stable_decay(k / n, w / n, d / n), "has the rate 0"),
         ],
     ),
     check.accumulated_gradient: Case(
@@ -176,10 +170,7 @@ CASES = {
             (mean_of_means, "the mean of the parts' means"),
             (scaled_by(lambda counts, parts: 1), "the sum is not divided"),
             (scaled_by(lambda counts, parts: 1 / len(parts)), "number of parts"),
-            (
-                scaled_by(lambda counts, parts: 1 / sum(len(x) for x, _ in parts)),
-                "by all targets",
-            ),
+            (scaled_by(lambda counts, parts: 1 / sum(len(x) for x, _ in parts)), "by all targets"),
             (scaled_by(lambda counts, parts: -1 / sum(counts)), "the other way round"),
             (scaled_by(lambda counts, parts: 1 / counts[-1]), "of the last one"),
         ],
@@ -191,7 +182,7 @@ CASES = {
             lambda gradients, bound: [
                 g * min(1, bound / max(1e-12, sum(float((g**2).sum()) for g in gradients) ** 0.5))
                 for g in gradients
-            ],
+            ]
         ],
         wrong=[
             (lambda gs, bound: [clip([g], bound)[0] for g in gs], "clipped on its own"),
@@ -229,14 +220,8 @@ CASES = {
                 diagnosis({letter_of("no mask"): ("wrong shift", "only training near zero")}),
                 "worse than a guess",
             ),
-            (
-                diagnosis({letter_of("leak"): ("leak", "gap")}),
-                "The healthy run shows it too",
-            ),
-            (
-                diagnosis({letter_of("padding"): ("padding", "no gradient")}),
-                "the reason is not",
-            ),
+            (diagnosis({letter_of("leak"): ("leak", "gap")}), "The healthy run shows it too"),
+            (diagnosis({letter_of("padding"): ("padding", "no gradient")}), "the reason is not"),
             (
                 diagnosis({letter_of("frozen layer"): ("no gradient", "frozen layer")}),
                 "the fault comes first",
