@@ -38,9 +38,9 @@ EVIDENCE = {
     "all near zero": "every loss falls close to 0, on text never seen as well",
     "only training near zero": "training falls close to 0, held-out climbs above that of a guess",
     "held-out too good": "held-out is as low as training, text written later is far worse",
-    "training too good": "training is far below held-out from the first fifty steps on",
+    "training too good": "by step 50 training is far below held-out, yet far from 0",
     "no gradient": "one part has a gradient of length 0 at every step",
-    "never low": "after the first steps no loss falls any further, far above the healthy run's",
+    "never low": "no loss comes near the healthy run's; some gradients are many times longer",
     "noise": "the training loss goes up and down from step to step",
     "gap": "at the end, training is below the text written later",
 }

@@ -41,7 +41,7 @@ from course_lib.training.trainer import train
 
 SWEEP_FOLDER = DATA_FOLDER / "pretraining"
 SWEEP_SEEDS = (0, 1, 2)
-SWEEP_STEPS, SWEEP_BATCH, SWEEP_LENGTH = 160, 8, 64
+SWEEP_STEPS, SWEEP_BATCH, SWEEP_LENGTH = 120, 8, 64
 SWEEP_SIZE = {"max_seq_len": SWEEP_LENGTH, "d_model": 48, "n_layers": 2, "n_heads": 4}
 SWEEP_VOCABULARY = 512
 SWEEP_HELD_OUT_SEED = 2_000_000  # a small web that nobody trains on
@@ -192,7 +192,7 @@ class SweepPoint:
     part: str
     optimizer: str = "AdamW"
     schedule: str = "WSD"
-    rate: float = 0.01
+    rate: float = 0.003
     steps: int = SWEEP_STEPS
     seed: int = 0
 
@@ -246,14 +246,14 @@ def optimizer_points() -> Iterator[SweepPoint]:
 
 def schedule_points() -> Iterator[SweepPoint]:
     """Every schedule at three rates, of AdamW."""
-    names, rates = ("constant", "cosine", "WSD", "multi-step"), SWEEP_RATES["AdamW"][1:4]
+    names, rates = ("constant", "cosine", "WSD", "multi-step"), SWEEP_RATES["AdamW"][:3]
     for seed, name, rate in product(SWEEP_SEEDS, names, rates):
         yield SweepPoint("schedules", schedule=name, rate=rate, seed=seed)
 
 
 def warmup_points() -> Iterator[SweepPoint]:
-    """With and without a warm-up, at high rates."""
-    for seed, name, rate in product(SWEEP_SEEDS, ("WSD", "WSD, no warm-up"), (0.01, 0.03, 0.1)):
+    """With and without a warm-up, at two rates."""
+    for seed, name, rate in product(SWEEP_SEEDS, ("WSD", "WSD, no warm-up"), (0.003, 0.01)):
         yield SweepPoint("warm-up", schedule=name, rate=rate, seed=seed)
 
 
@@ -263,7 +263,7 @@ def decay_points() -> Iterator[SweepPoint]:
               "WSD, decay all the way")  # fmt: skip
     for seed, name in product(SWEEP_SEEDS, shares):
         yield SweepPoint("decay", schedule=name, seed=seed)
-    for seed, rate in product(SWEEP_SEEDS, (0.003, 0.01)):
+    for seed, rate in product(SWEEP_SEEDS, (0.001, 0.003)):
         yield SweepPoint("decay", "AdamW", "constant", rate, 2 * SWEEP_STEPS, seed)
 
 

@@ -27,14 +27,14 @@ from course_lib.training.schedules import LearningRateSchedule, warmup_stable_de
 
 Phases = Sequence[tuple[dict[str, float], float]]  # (share of the batch by source, share of steps)
 
-STRATEGY_RATE, STRATEGY_STEPS = 0.01, 160
+STRATEGY_RATE, STRATEGY_STEPS = 0.003, 120
 TEXT_SOURCES = {  # name -> the small web's mixture that it is drawn from
     "web": {"tale": 0.5, "helpdesk": 0.5},
     "tales": {"tale": 1.0},
     "sums": {"chain": 1.0},
     "encyclopaedia": {"encyclopaedia": 1.0},
 }
-ONE_EPOCH = 20  # steps: so much text is read again and again
+ONE_EPOCH = 16  # steps: so much text is read again and again
 EPOCHS = (1, 2, 4, 16)
 LAST_STAGE = 0.25  # of the steps; the rate decays in them
 QUARTER = {"web": 0.75, "encyclopaedia": 0.25}
@@ -53,10 +53,6 @@ LAST_STAGES: dict[str, Phases] = {
     "spread evenly": [(QUARTER, 1.0)],
     "first": [({"encyclopaedia": 1.0}, LAST_STAGE), ({"web": 1.0}, 1 - LAST_STAGE)],
     "last": [({"web": 1.0}, 1 - LAST_STAGE), ({"encyclopaedia": 1.0}, LAST_STAGE)],
-    "last, half and half": [
-        ({"web": 5 / 6, "encyclopaedia": 1 / 6}, 1 - LAST_STAGE),
-        ({"web": 0.5, "encyclopaedia": 0.5}, LAST_STAGE),
-    ],
 }
 STRATEGY_PARTS: dict[str, tuple[dict[str, Phases], tuple[str, ...], float]] = {
     # part -> its arms, the sources that are scored, the share of the run in which the rate decays
