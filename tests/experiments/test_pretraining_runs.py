@@ -18,8 +18,8 @@ from course_lib.text.batches import IGNORE_INDEX
 def tiny(monkeypatch):
     """Text of two kilobytes in place of a megabyte."""
     documents = ["a cat sat on a mat. " * 20] * 3
-    tokenizer = sweeps.bpe.train_bpe(documents, 300, special_tokens=[failure_lab.END_OF_TEXT])
-    monkeypatch.setattr(sweeps, "SWEEP_VOCABULARY", 300)
+    tokenizer = sweeps.bpe.train_bpe(documents, 264, special_tokens=[failure_lab.END_OF_TEXT])
+    monkeypatch.setattr(sweeps, "SWEEP_VOCABULARY", 264)
     monkeypatch.setattr(sweeps, "SWEEP_LENGTH", 8)
     monkeypatch.setattr(sweeps, "SWEEP_SIZE", sweeps.SWEEP_SIZE | {"max_seq_len": 8})
     texts = sweeps.SweepTexts(
@@ -30,7 +30,7 @@ def tiny(monkeypatch):
 
 
 def test_windows_count_every_token_of_the_held_out_text_once(tiny):
-    tokenizer = sweeps.bpe.train_bpe(["xyz"], 260, special_tokens=[failure_lab.END_OF_TEXT])
+    tokenizer = sweeps.bpe.train_bpe(["xyz"], 257, special_tokens=[failure_lab.END_OF_TEXT])
     inputs, targets, n_bytes = sweeps.windows_to_score(["a cat sat on it", "é"], tokenizer)
     assert n_bytes == 15 + 2 and inputs.shape == targets.shape == (3, 8)
     end = tokenizer.special_tokens[failure_lab.END_OF_TEXT]
@@ -42,10 +42,10 @@ def test_a_model_that_knows_nothing_scores_log_v(tiny):
     model = sweeps.sweep_model(0)
     torch.nn.init.zeros_(model.token_embedding.weight)
     inputs, targets, n_bytes = tiny[1:]
-    assert sweeps.nats_per_token(model, inputs, targets) == pytest.approx(math.log(300), rel=1e-5)
+    assert sweeps.nats_per_token(model, inputs, targets) == pytest.approx(math.log(264), rel=1e-5)
     n_tokens = (targets != IGNORE_INDEX).sum().item()
     bits = sweeps.score_windows(model, inputs, targets, n_bytes)
-    assert bits == pytest.approx(n_tokens * math.log2(300) / n_bytes, rel=1e-5)
+    assert bits == pytest.approx(n_tokens * math.log2(264) / n_bytes, rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", sweeps.SWEEP_OPTIMIZERS)
@@ -161,10 +161,11 @@ def test_the_stored_runs_show_what_the_checker_takes_for_evidence():
         found = {
             "all near zero": max(train, held_out, run.later) < 0.5,
             "only training near zero": train < 0.1 and held_out > guess,
-            "held-out too good": held_out < train + 0.1 < run.later - 0.4,
-            "training too good": 0.1 < early < 0.75 * run.held_out[2],
+            "held-out too good": held_out < train + 0.1 < run.later - 0.3,
+            "training too good": 0.5 < early < 0.75 * run.held_out[2],
             "no gradient": any(max(norms) == 0 for norms in run.gradients.values()),
-            "never low": train > 2 * sum(healthy.train[-20:]) / 20 and train > 0.6 * guess,
+            "never low": min(train, held_out) > 2 * healthy.held_out[-1]
+            and max(run.gradients["embeddings"]) > 10 * max(healthy.gradients["embeddings"]),
         }
         return {word for word, holds in found.items() if holds}
 
