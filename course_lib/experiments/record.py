@@ -44,7 +44,7 @@ RecordBatches = Callable[[Int[Tensor, "N"], int, Callable[[], float]], Iterable[
 
 
 class EntryRefused(ValueError):
-    """An entry broke a rule of the record: too long, too many threads, or it saw the text."""
+    """An entry broke a rule of the record: time, threads, or it saw what it is to predict."""
 
 
 @dataclass(frozen=True, init=False)
@@ -139,7 +139,7 @@ def run_entry(
     The clock counts what all threads of this process compute, so that a second thread buys nothing;
     building the model and making batches count, scoring does not. With `documents` they are scored
     instead, as `validation_documents()` for tuning. Raises EntryRefused for an entry that reads
-    what it may not, uses more threads than one or takes longer.
+    what it may not, looks ahead, uses more threads than one or takes longer.
     """
     refuse_forbidden_names(recipe)
     refuse_threads(recipe)
@@ -164,10 +164,11 @@ def run_entry(
     refuse_threads(recipe)
     refuse_overtime(recipe.name, spent, seconds)
     refuse_held_out_windows(recipe.name, seen)
+    refuse_look_ahead(recipe.name, model.eval(), corpus.tokenizer.n_vocab)
     return RecordRun(
         seed=seed,
         bits_per_byte=evaluate_bits_per_byte(
-            corpus.scorer(model.eval()), corpus.held_out if documents is None else documents
+            corpus.scorer(model), corpus.held_out if documents is None else documents
         ),
         seconds=spent,
         steps=len(history.loss),
@@ -238,6 +239,24 @@ def refuse_overtime(name: str, spent: float, seconds: float) -> None:
     share, more = OVERTIME
     if spent > seconds * (1 + share) + more:
         raise EntryRefused(f"{name}: {spent:.1f} processor seconds were spent of {seconds:g}")
+
+
+@torch.no_grad()
+def refuse_look_ahead(name: str, model: nn.Module, vocab_size: int) -> None:
+    """Raise EntryRefused if the model sees the tokens that it is to predict.
+
+    The later half of a text is changed; what is said of the first half must stay.
+    """
+    length = model.settings.max_seq_len
+    ids = torch.randint(vocab_size, (1, length), generator=torch.Generator().manual_seed(0))
+    other, half = ids.clone(), length // 2
+    other[:, half:] = (ids[:, half:] + 1) % vocab_size
+    moved = (model(ids) - model(other))[:, :half].abs().max().item()
+    if moved > 1e-3:
+        raise EntryRefused(
+            f"{name} looks ahead: logits of the first {half} tokens move by {moved:.3g} when later"
+            " tokens change"
+        )
 
 
 def refuse_forbidden_names(recipe: RecordRecipe) -> None:

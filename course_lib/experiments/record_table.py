@@ -28,7 +28,7 @@ class RecordVerdict:
     reason: str
 
 
-def student_tail(t: float, freedom: float) -> float:
+def student_tail(t: float, freedom: float | int) -> float:
     """Give the probability that a variable of Student's distribution is above `t`.
 
     With t = sqrt(freedom) tan(a), the density is that of cos(a)^(freedom - 1), which is added up.

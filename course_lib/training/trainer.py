@@ -140,7 +140,8 @@ class TrainingRun:
                 self.model, self.optimizers, self.objective, *batch, self.settings, self.after_part
             )
         self.history.record(loss, gradient, rate, inputs.numel(), self.now() - self.start)
-        show_training_progress(bar, loss, inputs.numel() / (self.history.seconds[-1] - began))
+        took = max(self.history.seconds[-1] - began, 1e-9)  # some clocks tick slowly
+        show_training_progress(bar, loss, inputs.numel() / took)
 
     def now(self) -> float:
         return getattr(time, CLOCKS[self.settings.clock])()

@@ -175,6 +175,20 @@ def test_code_that_names_the_held_out_text_is_refused(changed):
         run_entry(replace(TINY, **changed), 0, 9.0)
 
 
+class NoMask(Llama):
+    """A Llama that adds to each token what the mean of all tokens is, later ones too."""
+
+    def hidden(self, ids, caches=None, padding=None):
+        hidden = super().hidden(ids, caches, padding)
+        return hidden + hidden.mean(1, keepdim=True)
+
+
+def test_a_model_that_looks_ahead_is_refused():
+    settings = LlamaSettings(300, 32, d_model=16, n_layers=1, n_heads=2, tied=True)
+    with pytest.raises(EntryRefused, match=r"looks ahead: logits of the first 16 tokens move by"):
+        run_entry(replace(TINY, build=lambda _: NoMask(settings)), 0, 9.0)
+
+
 def test_honest_code_of_ones_own_is_not_refused():
     class MyModel(Llama):
         def forward(self, ids):
@@ -208,7 +222,7 @@ def test_welch_by_a_permutation_test_of_the_same_scores():
 
 
 def test_equals_are_let_through_as_often_as_the_level_says():
-    rng, tries = random.Random(0), 1500
+    rng, tries = random.Random(0), 400
     passed = 0
     for _ in range(tries):
         scores = [[rng.gauss(1, s) for _ in range(5)] for s in (0.01, 0.02)]

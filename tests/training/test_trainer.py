@@ -72,13 +72,13 @@ def test_validation_and_callback_come_when_asked():
     assert history.validation == [(0, 1.5), (3, 1.5)] and seen == [1, 2, 3, 4]
 
 
-def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(monkeypatch):
-    clock = iter(range(1000))
+@pytest.mark.parametrize("clock, name", [("wall", "perf_counter"), ("processor", "process_time")])
+def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(clock, name, monkeypatch):
+    looks = iter(range(1000))
     # half a second between looks
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: next(clock) / 2)
-    history = train(
-        fresh(), counting_up(), TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share)
-    )
+    monkeypatch.setattr(trainer.time, name, lambda: next(looks) / 2)
+    settings = TrainSettings(steps=1000, seconds=5.0, schedule=lambda share: share, clock=clock)
+    history = train(fresh(), counting_up(), settings)
     assert history.ended == "time" and len(history.loss) == 5
     assert history.rate == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
@@ -118,7 +118,8 @@ def test_too_few_batches_and_a_broken_loss_are_said():
      ({"weight_decay": -0.1}, "weight_decay -0.1"),
      ({"optimizer": "sgd"}, "'sgd' is not one of muon, adamw"),
      ({"precision": "float16"}, "'float16' is not one of float32, bfloat16"),
-     ({"schedule": "linear"}, "'linear' is not one of wsd, cosine, multi-step")],
+     ({"schedule": "linear"}, "'linear' is not one of wsd, cosine, multi-step"),
+     ({"clock": "sun"}, "'sun' is not one of wall, processor")],
 )  # fmt: skip
 def test_impossible_settings_name_their_numbers(numbers, message):
     with pytest.raises(ValueError, match=message):
