@@ -179,10 +179,8 @@ SWEEP_SCHEDULES: dict[str, LearningRateSchedule] = {
     "WSD": warmup_stable_decay,
     "multi-step": multi_step,
     "WSD, no warm-up": partial(warmup_stable_decay, warmup=0.0),
-    "WSD, decay in the last 10 %": partial(warmup_stable_decay, decay=0.1),
-    "WSD, decay in the last 20 %": partial(warmup_stable_decay, decay=0.2),
-    "WSD, decay all the way": partial(warmup_stable_decay, decay=1.0),
 }
+LONG_SCHEDULES = ("constant", "WSD", "cosine", "multi-step")
 
 
 @dataclass(frozen=True)
@@ -258,13 +256,14 @@ def warmup_points() -> Iterator[SweepPoint]:
 
 
 def decay_points() -> Iterator[SweepPoint]:
-    """How long the decay is; and a constant rate for twice as many steps, at two rates."""
-    shares = ("WSD, decay in the last 10 %", "WSD, decay in the last 20 %", "WSD",
-              "WSD, decay all the way")  # fmt: skip
-    for seed, name in product(SWEEP_SEEDS, shares):
-        yield SweepPoint("decay", schedule=name, seed=seed)
-    for seed, rate in product(SWEEP_SEEDS, (0.001, 0.003)):
-        yield SweepPoint("decay", "AdamW", "constant", rate, 2 * SWEEP_STEPS, seed)
+    """Every schedule in a run four times as long, by Muon; a constant rate for half as much again.
+
+    The rates that such a run may like: the best of the short sweep, and a third of it.
+    """
+    for seed, rate, name in product(SWEEP_SEEDS, (0.03, 0.01), LONG_SCHEDULES):
+        yield SweepPoint("decay", "Muon", name, rate, 4 * SWEEP_STEPS, seed)
+    for seed, rate in product(SWEEP_SEEDS, (0.03, 0.01)):
+        yield SweepPoint("decay", "Muon", "constant", rate, 6 * SWEEP_STEPS, seed)
 
 
 NO_LAST_STEP = 1_000_000  # the clock ends the run
