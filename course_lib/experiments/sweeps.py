@@ -256,14 +256,16 @@ def warmup_points() -> Iterator[SweepPoint]:
 
 
 def decay_points() -> Iterator[SweepPoint]:
-    """Every schedule in a run four times as long, by Muon; a constant rate for half as much again.
+    """Every schedule in a run four times as long, by Muon at the best rate of the short sweep.
 
-    The rates that such a run may like: the best of the short sweep, and a third of it.
+    The constant rate may choose a third of that as well, and gets a run half as long again.
     """
-    for seed, rate, name in product(SWEEP_SEEDS, (0.03, 0.01), LONG_SCHEDULES):
-        yield SweepPoint("decay", "Muon", name, rate, 4 * SWEEP_STEPS, seed)
-    for seed, rate in product(SWEEP_SEEDS, (0.03, 0.01)):
-        yield SweepPoint("decay", "Muon", "constant", rate, 6 * SWEEP_STEPS, seed)
+    long = 4 * SWEEP_STEPS
+    for seed in SWEEP_SEEDS:
+        yield from (SweepPoint("decay", "Muon", s, 0.03, long, seed) for s in LONG_SCHEDULES)
+        yield SweepPoint("decay", "Muon", "constant", 0.01, long, seed)
+    for seed in SWEEP_SEEDS:
+        yield SweepPoint("decay", "Muon", "constant", 0.01, 6 * SWEEP_STEPS, seed)
 
 
 NO_LAST_STEP = 1_000_000  # the clock ends the run
