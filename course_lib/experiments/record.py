@@ -161,6 +161,8 @@ def run_entry(
     settings = replace(recipe.settings, seconds=left, clock="processor")
     history = train(model, batches(), settings, recipe.objective)
     spent = time.process_time() - start
+    if history.ended == "interrupted":
+        raise KeyboardInterrupt(f"{recipe.name}, seed {seed}, was stopped: it is no entry")
     refuse_threads(recipe)
     refuse_overtime(recipe.name, spent, seconds)
     refuse_held_out_windows(recipe.name, seen)

@@ -121,6 +121,14 @@ def test_an_entry_that_takes_too_long_is_refused_with_both_numbers():
         run_entry(replace(TINY, build=dawdle, settings=TrainSettings(1)), 0, 0.2)
 
 
+def test_a_run_that_was_stopped_is_no_entry():
+    def stop(model, inputs, targets):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="tiny, seed 0, was stopped"):
+        run_entry(replace(TINY, objective=stop), 0, 9.0)
+
+
 @pytest.mark.parametrize("when", ["before", "while it runs"])
 def test_more_threads_than_one_are_refused(when):
     def two_threads(vocab_size):
