@@ -72,6 +72,7 @@ OPTION_HELP = {
     "decay": "share of the run in which it falls to 0 (wsd)",
     "clip": "longest gradient; longer ones are shortened to it",
     "seconds": "stop after so long, and let the learning rate fall in step with the clock",
+    "clock": "of --seconds: wall, or the processor's, which other programs do not slow down",
     "weight_decay": "shrink matrices by this share of the learning rate at each step",
     "optimizer": "muon: matrices by Muon, the rest by AdamW; adamw: all by AdamW",
     "schedule": "of the learning rate",
@@ -82,6 +83,7 @@ OPTION_CHOICES = {
     "optimizer": ("muon", "adamw"),
     "schedule": tuple(SCHEDULES),
     "precision": ("float32", "bfloat16"),
+    "clock": ("wall", "processor"),
 }
 
 
