@@ -1,8 +1,8 @@
 """Train the grid of the scaling laws, fit a law, write down a prediction, and test it.
 
-    python -m course_lib.scaling --out data/scaling rates grid long
-    python -m course_lib.scaling --out data/scaling predict
-    python -m course_lib.scaling --out data/scaling check
+    python -m course_lib.scaling rates grid long --out data/scaling
+    python -m course_lib.scaling predict --out data/scaling
+    python -m course_lib.scaling check --out data/scaling
 
 Finished runs are kept in `runs.json`: a command that was stopped goes on where it was. `predict`
 trains nothing and never writes over an older prediction; `check` trains what was predicted.

@@ -17,6 +17,7 @@ LEVEL |= {
     "train": 7,
     "r1": 7,
     "ladder": 7,
+    "scaling": 7,
     "lab": 7,
 }
 FILES = sorted(LIBRARY.rglob("*.py"))

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from torch import Tensor
+
+# one number or many
+Numbers = float | int | Sequence | np.ndarray | np.generic
 
 HUBER_DELTA = 1e-3  # of the logarithm of the loss: beyond a tenth of a percent, a run is an outlier
 
@@ -32,7 +34,7 @@ class LossLaw(NamedTuple):
     a: float
     b: float
 
-    def loss(self, n_parameters: ArrayLike, n_tokens: ArrayLike) -> Float[np.ndarray, "..."]:
+    def loss(self, n_parameters: Numbers, n_tokens: Numbers) -> Numbers:
         """Predict the loss in nats per token.
 
         >>> round(float(CHINCHILLA_LAW.loss(70e9, 1.4e12)), 3)
@@ -80,7 +82,7 @@ class IsoflopValley(NamedTuple):
     bend: float
 
 
-def isoflop_valley(sizes: ArrayLike, losses: ArrayLike) -> IsoflopValley:
+def isoflop_valley(sizes: Numbers, losses: Numbers) -> IsoflopValley:
     """Fit a parabola to losses over log N and find its lowest point.
 
     Raises ValueError for fewer than three different sizes. Source: Hoffmann et al. 2022, section
@@ -105,7 +107,7 @@ def isoflop_valley(sizes: ArrayLike, losses: ArrayLike) -> IsoflopValley:
     )
 
 
-def fit_power_law(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+def fit_power_law(x: Numbers, y: Numbers) -> tuple[float, float]:
     """Fit y = k x^p by a straight line through the logarithms; return (k, p).
 
     Raises ValueError for numbers that are not above 0, or fewer than two different x.
@@ -123,7 +125,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
     return float(np.exp(level)), float(power)
 
 
-def loss_at_compute(computes: ArrayLike, losses: ArrayLike, compute: float) -> float:
+def loss_at_compute(computes: Numbers, losses: Numbers, compute: float) -> float:
     """Read a learning curve between its points: a line from point to point in log C and log loss.
 
     NaN outside the curve, since beyond its ends it is unknown.
@@ -141,9 +143,9 @@ def loss_at_compute(computes: ArrayLike, losses: ArrayLike, compute: float) -> f
 
 
 def fit_loss_law(
-    n_parameters: ArrayLike,
-    n_tokens: ArrayLike,
-    losses: ArrayLike,
+    n_parameters: Numbers,
+    n_tokens: Numbers,
+    losses: Numbers,
     starts: Sequence[LossLaw] | None = None,
     delta: float = HUBER_DELTA,
 ) -> LossLaw:
@@ -168,7 +170,7 @@ def fit_loss_law(
     return LossLaw(*np.exp(logs_of_three).tolist(), *exponents.tolist())
 
 
-def law_starts(losses: ArrayLike) -> list[LossLaw]:
+def law_starts(losses: Numbers) -> list[LossLaw]:
     """Spread the places to start from: three shares of the lowest loss as E, and four slopes.
 
     A and B are such that at N = 10^5, or D = 10^6, each term is half a nat.
@@ -239,9 +241,7 @@ def bootstrap(
     return np.array([statistic(dice.integers(n_rows, size=n_rows)) for _ in range(draws)])
 
 
-def percentile_interval(
-    values: ArrayLike, share: float = 0.9
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+def percentile_interval(values: Numbers, share: float = 0.9) -> tuple[Numbers, Numbers]:
     """Give the ends between which the middle `share` of the values lie, along the first axis.
 
     >>> percentile_interval(range(101), share=0.9)

@@ -53,7 +53,7 @@ def counted_curves(
     Without `head`, parameters and compute are counted as Kaplan et al. did: the vocabulary costs
     nothing.
     """
-    points: dict[tuple[int, float], list[float]] = defaultdict(list)
+    points: dict[tuple, list[float]] = defaultdict(list)
     for run in runs:
         if run["table"] == table and seed in (None, run["seed"]):
             for compute, loss in run["curve"]:
@@ -61,9 +61,7 @@ def counted_curves(
     return [_curve(d_model, points, head) for d_model in sorted({key[0] for key in points})]
 
 
-def _curve(
-    d_model: int, points: Mapping[tuple[int, float], list[float]], head: bool
-) -> LearningCurve:
+def _curve(d_model: int, points: Mapping[tuple, list[float]], head: bool) -> LearningCurve:
     settings = scaled_llama(d_model)
     layers, embedding = matrix_parameters(settings)
     share = train_flops_per_token(settings, head) / train_flops_per_token(settings)
@@ -139,7 +137,9 @@ def losses_by_width(law: LossLaw, budget: float) -> dict[int, float]:
     return losses
 
 
-def write_prediction(runs: Sequence[Mapping], path: Path, budget: float = CHECKED_BUDGET) -> dict:
+def write_prediction(
+    runs: Sequence[Mapping], path: Path, budget: float = CHECKED_BUDGET, draws: int = 200
+) -> dict:
     """Fit the law to the grid and write down what it says of a larger budget.
 
     Raises ValueError if a prediction stands there already: it is made once.
@@ -150,7 +150,7 @@ def write_prediction(runs: Sequence[Mapping], path: Path, budget: float = CHECKE
     law = fit_loss_law(*table[:, :3].T)
     losses = losses_by_width(law, budget)
     d_model = min(losses, key=losses.get)
-    others = [losses_by_width(other, budget) for other in bootstrap_laws(table, law)]
+    others = [losses_by_width(other, budget) for other in bootstrap_laws(table, law, draws)]
     low, high = percentile_interval([each[d_model] for each in others])
     widths = percentile_interval([min(each, key=each.get) for each in others])
     prediction = {
@@ -164,7 +164,7 @@ def write_prediction(runs: Sequence[Mapping], path: Path, budget: float = CHECKE
         "losses": losses,
     }
     write_json(path, *PREDICTION, prediction)
-    return prediction
+    return read_prediction(path)
 
 
 def read_prediction(path: Path) -> dict:
