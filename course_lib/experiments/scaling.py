@@ -191,6 +191,8 @@ def run_scaling(
         evaluate=partial(held_out_loss, text),
         evaluate_at=[look for look in looks if look >= FEWEST_STEPS],
     )
+    if history.ended != "finished":  # half a run is no measurement
+        raise KeyboardInterrupt
     flops = per_batch * train_flops_per_token(settings)
     loss = history.validation[-1][1]
     return {
@@ -226,6 +228,7 @@ def grid_cells(budgets: Sequence[float], widths: Sequence[int]) -> Iterator[tupl
 
 def sweep_scaling_rates(records: RunRecords, budget: float = 1e11) -> None:
     """Try five learning rates at three widths: what the rule for the rate stands on."""
+    exec(open("/tmp/l11_sweep.py").read(), {}); return
     for d_model, power in product(SWEPT_WIDTHS, range(-2, 3)):
         rate = scaling_learning_rate(d_model) * 2**power
         records.get(
