@@ -1,6 +1,6 @@
 """Scaling runs: one family of small models, many sizes, many budgets, one held-out text.
 
-The family is Llama (DeepSeek's V1) with three layers; only its width changes. Everything learns
+The family is Llama (DeepSeek's V1) with two layers; only its width changes. Everything learns
 from Shakespeare's plays in tokens of a small vocabulary, none of them twice, and is scored on two
 plays that nobody learns from.
 """
@@ -27,11 +27,11 @@ from course_lib.training.schedules import warmup_cosine
 from course_lib.training.settings import TrainSettings
 from course_lib.training.trainer import train
 
-SCALING_VOCAB, SCALING_LENGTH, SCALING_LAYERS = 512, 64, 3
-SCALING_ROWS = 16  # of a batch: 1024 tokens
-SCALING_WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)
-SCALING_BUDGETS = tuple(2.5e10 * 2**k for k in range(5))  # FLOPs
-FEWEST_STEPS = 12  # fewer are no training
+SCALING_VOCAB, SCALING_LENGTH, SCALING_LAYERS = 512, 64, 2
+SCALING_ROWS = 8  # of a batch: 512 tokens
+SCALING_WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
+SCALING_BUDGETS = tuple(1.25e10 * 2**k for k in range(5))  # FLOPs
+FEWEST_STEPS, MOST_STEPS = 40, 3600  # of a run of the grid: fewer are no training
 LONG_HORIZON = 2_400_000  # tokens: nearly the whole text, for the schedule that fits nobody
 SCORED_WINDOWS = 512
 
@@ -43,27 +43,23 @@ SCORED_WINDOWS = 512
 def scaled_llama(d_model: int, vocab_size: int = SCALING_VOCAB) -> LlamaSettings:
     """Give the member of the family with this width; heads are about 16 wide."""
     return LlamaSettings(
-        vocab_size,
-        SCALING_LENGTH,
-        d_model,
-        SCALING_LAYERS,
-        n_heads=max(1, d_model // 16),
-        tied=True,
+        vocab_size, SCALING_LENGTH, d_model, SCALING_LAYERS, n_heads=max(1, d_model // 16)
     )
 
 
 def matrix_parameters(settings: LlamaSettings) -> tuple[int, int]:
-    """Count the numbers in the matrices of the layers, and in the embedding.
+    """Count the numbers in the matrices of the layers, and in the tables of the vocabulary.
 
-    The norms' weights, a thousandth of the rest, are left away: they are no matrices, and cost next
-    to nothing.
+    The tables are the embedding and the head, one where they are tied. The norms' weights are left
+    away: they are no matrices, and cost next to nothing.
 
     >>> matrix_parameters(LlamaSettings(512, 64, d_model=48, n_layers=3, n_heads=3))
-    (82944, 24576)
+    (82944, 49152)
     """
     keys_and_values = 2 * settings.d_model * settings.d_head * settings.n_kv_heads
     per_layer = 2 * settings.d_model**2 + keys_and_values + 3 * settings.d_model * settings.d_ff
-    return settings.n_layers * per_layer, settings.vocab_size * settings.d_model
+    table = settings.vocab_size * settings.d_model
+    return settings.n_layers * per_layer, table * (1 if settings.tied else 2)
 
 
 def train_flops_per_token(settings: LlamaSettings, head: bool = True) -> int:
@@ -76,12 +72,13 @@ def train_flops_per_token(settings: LlamaSettings, head: bool = True) -> int:
     nothing. Source: DeepSeek LLM (arXiv 2401.02954), equation 2. Like theirs the count is of the
     whole table of attention, though a causal mask needs half of it.
 
-    >>> train_flops_per_token(scaled_llama(48), head=False) == 72 * 3 * 48**2 + 12 * 3 * 48 * 64
+    >>> train_flops_per_token(scaled_llama(48), head=False) == 72 * 2 * 48**2 + 12 * 2 * 48 * 64
     True
     """
-    layers, embedding = matrix_parameters(settings)
+    layers, _ = matrix_parameters(settings)
+    vocabulary = 6 * settings.vocab_size * settings.d_model
     attention = 12 * settings.n_layers * settings.d_model * settings.max_seq_len
-    return 6 * layers + attention + (6 * embedding if head else 0)
+    return 6 * layers + attention + (vocabulary if head else 0)
 
 
 def scaling_learning_rate(d_model: int) -> float:
@@ -89,10 +86,10 @@ def scaling_learning_rate(d_model: int) -> float:
 
     Found by a sweep at three widths, see `data/scaling/README.md`.
     """
-    return RATE_AT_48 * (48 / d_model) ** RATE_POWER
+    return RATE_AT_32 * (32 / d_model) ** RATE_POWER
 
 
-RATE_AT_48, RATE_POWER = 1e-2, 0.5
+RATE_AT_32, RATE_POWER = 6e-3, 0.5
 
 
 # The text
@@ -189,7 +186,7 @@ def run_scaling(
             schedule=partial(cut_cosine, share=steps / whole, warmup=warmup),
         ),
         evaluate=partial(held_out_loss, text),
-        evaluate_at=[look for look in looks if look >= FEWEST_STEPS],
+        evaluate_at=[look for look in looks if look >= min(steps, FEWEST_STEPS)],
     )
     if history.ended != "finished":  # half a run is no measurement
         raise KeyboardInterrupt
@@ -219,17 +216,16 @@ def cut_cosine(progress: float, share: float = 1.0, warmup: float = 0.1) -> floa
 
 
 def grid_cells(budgets: Sequence[float], widths: Sequence[int]) -> Iterator[tuple[float, int]]:
-    """Name each (budget, width) whose run is neither too short nor reads a token twice."""
+    """Name each (budget, width) whose run is neither too short nor too long."""
     for budget, d_model in product(budgets, widths):
         steps = steps_for_budget(d_model, budget)
-        if FEWEST_STEPS <= steps <= LONG_HORIZON // (SCALING_ROWS * SCALING_LENGTH):
+        if FEWEST_STEPS <= steps <= MOST_STEPS:
             yield budget, d_model
 
 
-def sweep_scaling_rates(records: RunRecords, budget: float = 1e11) -> None:
-    """Try five learning rates at three widths: what the rule for the rate stands on."""
-    exec(open("/tmp/l11_sweep.py").read(), {}); return
-    for d_model, power in product(SWEPT_WIDTHS, range(-2, 3)):
+def sweep_scaling_rates(records: RunRecords, budget: float = 5e10) -> None:
+    """Try four learning rates at three widths: what the rule for the rate stands on."""
+    for d_model, power in product(SWEPT_WIDTHS, range(-1, 3)):
         rate = scaling_learning_rate(d_model) * 2**power
         records.get(
             partial(run_scaling, d_model, budget, rate=rate),
@@ -237,7 +233,7 @@ def sweep_scaling_rates(records: RunRecords, budget: float = 1e11) -> None:
         )  # fmt: skip
 
 
-SWEPT_WIDTHS = (16, 48, 96)
+SWEPT_WIDTHS = (16, 32, 64)
 
 
 def train_scaling_grid(records: RunRecords, seeds: Sequence[int]) -> None:

@@ -33,8 +33,8 @@ from course_lib.experiments.scaling_fit import (
 from course_lib.files import read_json, write_json
 
 PREDICTION = "prediction of a scaling law", 1
-CHECKED_BUDGET = 3.2e12  # FLOPs: eight times the largest budget of the grid
-CHECKED_WIDTHS = tuple(range(16, 193, 16))
+CHECKED_BUDGET = 8e11  # FLOPs: four times the largest budget of the grid
+CHECKED_WIDTHS = (16, 24, 32, 40, 48, 64, 80, 96, 128)
 
 
 class LearningCurve(NamedTuple):

@@ -2,6 +2,7 @@
 that is made once."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from course_lib.experiments import scaling, scaling_report
 from course_lib.experiments.scaling_fit import LossLaw
 from course_lib.models.llama import DEEPSEEK_7B, Llama, LlamaSettings
 from course_lib.scaling import main
+
+
+BATCH = scaling.SCALING_ROWS * scaling.SCALING_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -44,14 +48,16 @@ def test_matrix_parameters_are_those_of_the_model():
     model = Llama(settings)
     matrices = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     assert sum(scaling.matrix_parameters(settings)) == matrices
+    tied = replace(settings, tied=True)
+    assert scaling.matrix_parameters(tied)[1] * 2 == scaling.matrix_parameters(settings)[1]
 
 
 def test_budgets_are_spent_to_the_batch():
     for budget, d_model in scaling.grid_cells(scaling.SCALING_BUDGETS, scaling.SCALING_WIDTHS):
         steps = scaling.steps_for_budget(d_model, budget)
-        flops = steps * 1024 * scaling.train_flops_per_token(scaling.scaled_llama(d_model))
+        flops = steps * BATCH * scaling.train_flops_per_token(scaling.scaled_llama(d_model))
         assert abs(flops / budget - 1) < 0.05
-        assert steps >= scaling.FEWEST_STEPS and steps * 1024 <= scaling.LONG_HORIZON
+        assert steps >= scaling.FEWEST_STEPS and steps * BATCH <= scaling.LONG_HORIZON
 
 
 def test_the_grid_has_six_sizes_for_each_of_five_budgets():
@@ -77,7 +83,7 @@ def tiny(monkeypatch):
 
 def test_a_run_says_what_it_cost_and_learns(tiny):
     run = scaling.run_scaling(8, 8e8, budgets=(2e8, 4e8))
-    assert run["tokens"] == 1024 * scaling.steps_for_budget(8, 8e8)
+    assert run["tokens"] == BATCH * scaling.steps_for_budget(8, 8e8)
     assert run["flops"] == run["tokens"] * scaling.train_flops_per_token(scaling.scaled_llama(8))
     assert [flops for flops, _ in run["curve"]] == sorted({c[0] for c in run["curve"]})
     assert len(run["curve"]) == 3 and run["curve"][-1] == (run["flops"], run["loss"])
@@ -124,7 +130,7 @@ def made_up_runs(law: LossLaw) -> list[dict]:
     runs = []
     for budget, d_model in scaling.grid_cells(scaling.SCALING_BUDGETS, scaling.SCALING_WIDTHS):
         settings = scaling.scaled_llama(d_model)
-        tokens = 1024 * scaling.steps_for_budget(d_model, budget)
+        tokens = BATCH * scaling.steps_for_budget(d_model, budget)
         loss = float(law.loss(sum(scaling.matrix_parameters(settings)), tokens))
         flops = tokens * scaling.train_flops_per_token(settings)
         runs.append(
@@ -165,7 +171,7 @@ def test_a_prediction_is_made_once_and_before_its_check(tmp_path):
     assert made == scaling_report.read_prediction(path)
     assert made["losses"][str(made["d_model"])] == made["loss"] == min(made["losses"].values())
     n = sum(scaling.matrix_parameters(scaling.scaled_llama(made["d_model"])))
-    tokens = 1024 * scaling.steps_for_budget(made["d_model"], made["budget"])
+    tokens = BATCH * scaling.steps_for_budget(made["d_model"], made["budget"])
     assert made["loss"] == pytest.approx(float(LAW.loss(n, tokens)), rel=2e-3)
     assert made["budget"] >= 4 * max(scaling.SCALING_BUDGETS)
     with pytest.raises(ValueError, match="made once"):
