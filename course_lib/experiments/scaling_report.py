@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.scaling import (
     LONG_HORIZON,
+    SCALING_LAYERS,
     SCALING_LENGTH,
     SCALING_ROWS,
+    SCALING_VOCAB,
     matrix_parameters,
     run_scaling,
     scaled_llama,
@@ -31,10 +34,29 @@ from course_lib.experiments.scaling_fit import (
     percentile_interval,
 )
 from course_lib.files import read_json, write_json
+from course_lib.models.llama import LlamaSettings
 
+SCALING_FOLDER = DATA_FOLDER / "scaling"
 PREDICTION = "prediction of a scaling law", 1
 CHECKED_BUDGET = 8e11  # FLOPs: four times the largest budget of the grid
 CHECKED_WIDTHS = (16, 24, 32, 40, 48, 64, 80, 96, 128)
+
+
+def load_scaling_runs() -> list[dict]:
+    """Read the runs that are kept in `data/scaling`."""
+    return RunRecords(SCALING_FOLDER / "runs.json").runs
+
+
+def family_costs(widths: Iterable[int]) -> dict[float, int]:
+    """Give the FLOPs per token of each member of the family, by its number of parameters.
+
+    The number of heads, which not every width can have, costs nothing.
+    """
+    settings = [
+        LlamaSettings(SCALING_VOCAB, SCALING_LENGTH, d_model, SCALING_LAYERS, n_heads=1)
+        for d_model in widths
+    ]
+    return {float(sum(matrix_parameters(s))): train_flops_per_token(s) for s in settings}
 
 
 class LearningCurve(NamedTuple):

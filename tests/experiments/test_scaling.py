@@ -15,7 +15,6 @@ from course_lib.experiments.scaling_fit import LossLaw
 from course_lib.models.llama import DEEPSEEK_7B, Llama, LlamaSettings
 from course_lib.scaling import main
 
-
 BATCH = scaling.SCALING_ROWS * scaling.SCALING_LENGTH
 
 
