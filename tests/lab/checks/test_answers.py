@@ -11,7 +11,7 @@ from tests.lab.checks.cases import public_checkers
 from tests.lab.checks.mutants import all_labs
 
 LABS = table.labs_with_tables()
-NO_TABLE: set[str] = set()  # lessons whose table is not written yet
+NO_TABLE: set[str] = {"scaling_laws"}  # lessons whose table is not written yet
 # Misses that stand, by name: "lab.exercise, right 1" or "lab.exercise, wrong: its words", and why.
 KNOWN_MISSES: dict[str, str] = {}
 
