@@ -13,6 +13,7 @@ from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.scaling import (
     LONG_HORIZON,
+    SCALING_BUDGETS,
     SCALING_LAYERS,
     SCALING_LENGTH,
     SCALING_ROWS,
@@ -107,9 +108,9 @@ def valleys_at(
     valleys = {}
     for budget in budgets:
         found = [(c.n_parameters, loss_near(c, budget)) for c in curves]
-        sizes, losses = zip(*((n, x) for n, x in found if np.isfinite(x)), strict=True)
-        if len(sizes) >= 4:
-            valleys[budget] = isoflop_valley(sizes, losses)
+        reached = [(n, loss) for n, loss in found if np.isfinite(loss)]
+        if len(reached) >= 4:
+            valleys[budget] = isoflop_valley(*zip(*reached, strict=True))
     return valleys
 
 
@@ -159,6 +160,17 @@ def losses_by_width(law: LossLaw, budget: float) -> dict[int, float]:
     return losses
 
 
+def extrapolate_valleys(runs: Iterable[Mapping], budget: float) -> dict[str, float]:
+    """Prolong the floors of the valleys by power laws of the budget: size and loss."""
+    valleys = valleys_at(counted_curves(runs, "grid"), SCALING_BUDGETS)
+    found = {C: valley for C, valley in valleys.items() if valley.size > 0}
+    ahead = {}
+    for name in ("size", "loss"):
+        k, power = fit_power_law(list(found), [getattr(valley, name) for valley in found.values()])
+        ahead[name] = k * budget**power
+    return ahead
+
+
 def write_prediction(
     runs: Sequence[Mapping], path: Path, budget: float = CHECKED_BUDGET, draws: int = 200
 ) -> dict:
@@ -183,6 +195,7 @@ def write_prediction(
         "widths": [float(end) for end in widths],
         "law": list(law),
         "runs": len(table),
+        "valleys": extrapolate_valleys(runs, budget),
         "losses": losses,
     }
     write_json(path, *PREDICTION, prediction)
@@ -195,7 +208,7 @@ def read_prediction(path: Path) -> dict:
 
 
 def check_prediction(records: RunRecords, path: Path, seeds: Sequence[int]) -> None:
-    """Train the predicted width for the predicted budget, then its neighbours by one seed."""
+    """Train the predicted width for the predicted budget, then others near it by one seed."""
     if not path.exists():
         raise ValueError(f"there is no prediction {path} to check: run the part predict first")
     prediction = read_prediction(path)
@@ -203,7 +216,7 @@ def check_prediction(records: RunRecords, path: Path, seeds: Sequence[int]) -> N
     known = [int(width) for width in prediction["losses"]]
     at = known.index(d_model)
     cells = [(d_model, seed) for seed in seeds]
-    cells += [(width, seeds[0]) for width in known[max(0, at - 1) : at + 2] if width != d_model]
+    cells += [(width, seeds[0]) for width in known[max(0, at - 2) : at + 3] if width != d_model]
     for width, seed in cells:
         records.get(
             partial(run_scaling, width, budget, seed),
