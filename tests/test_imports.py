@@ -18,6 +18,8 @@ LEVEL |= {
     "r1": 7,
     "ladder": 7,
     "record": 7,
+
+    "scaling": 7,
     "lab": 7,
 }
 FILES = sorted(LIBRARY.rglob("*.py"))
