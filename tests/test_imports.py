@@ -18,7 +18,6 @@ LEVEL |= {
     "r1": 7,
     "ladder": 7,
     "record": 7,
-
     "scaling": 7,
     "lab": 7,
 }

@@ -264,7 +264,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
                 "autograd gives a Function that returns its input an output of its own"
             ),
         },
-
+    },
     "inference": {
         "left_pad": {
             "moved: positions = torch.arange(width) - torch.tensor(missing)[:, None]": UNRELATED,
