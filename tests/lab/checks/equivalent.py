@@ -265,6 +265,25 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             ),
         },
     },
+    "pretraining": {
+        "adamw_step": {"moved: v = 0.95 * v + 0.05 * grad ** 2": UNRELATED},
+        "newton_schulz": {
+            "X = 3.4445 * X - 4.775 * A @ X + 2.0315 * A @ A @ X"
+            " -> X = 3.4445 * X - 4.775 * A @ X + A @ (2.0315 * A) @ X": (
+                "a number may stand anywhere in a product of matrices"
+            )
+        },
+        "wsd_rate": {"moved: down = (steps - step + 1) / decay": UNRELATED},
+        "accumulated_gradient": {
+            "gradient, count = (torch.zeros_like(theta), 0)"
+            " -> gradient, count = (0, torch.zeros_like(theta))": (
+                "a number and a tensor of equal numbers add and divide alike"
+            ),
+            "moved: count += n_tokens": UNRELATED,
+            "gradient += torch.autograd.grad(total, theta)[0]"
+            " -> gradient += torch.autograd.grad(total, theta)[-1]": "grad gives one gradient here",
+        },
+    },
     "inference": {
         "left_pad": {
             "moved: positions = torch.arange(width) - torch.tensor(missing)[:, None]": UNRELATED,

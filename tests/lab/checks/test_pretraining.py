@@ -117,7 +117,7 @@ CASES = {
             (without_root, "Take its root"),
             (lambda *a: adamw(*a, b2=0.999), "torch's default 0.999"),
             (lambda *a: adamw(*a, eps=0.0), "eps is missing"),
-            (lambda *a: adamw(*a[:5], -a[5], -a[6]), "uphill"),
+            (lambda *a: adamw(*a[:5], -a[5], -a[6]), "along the gradient, uphill"),
             (lambda *a: adamw(*a[:6], 0.0), "the weight decay is missing"),
             (lambda *a: adamw(*a)[0], "return three tensors"),
         ],
