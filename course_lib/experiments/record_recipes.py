@@ -23,7 +23,7 @@ from course_lib.training.speedrun_optimizers import speedrun_optimizers
 RECORD_SIZE = {"max_seq_len": 64, "d_model": 64, "n_layers": 4, "n_heads": 4}  # the ladder's
 
 
-def plain_recipe(rate: float = 0.008, rows: int = 16, length: int = 64) -> RecordRecipe:
+def plain_recipe(rate: float = 0.008, rows: int = 8, length: int = 64) -> RecordRecipe:
     """GPT-2 with AdamW and a cosine, as the papers of 2019 and 2020 train it."""
     size = RECORD_SIZE | {"max_seq_len": length}
     return RecordRecipe(
