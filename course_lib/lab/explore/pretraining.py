@@ -113,20 +113,18 @@ def shared_steps(shape: Callable[[float], float], short: int, long: int) -> int:
 def _schedules(
     shapes: Mapping[str, Callable[[float], float]], lengths: Sequence[int], i: int
 ) -> str:
-    fig, axes = plt.subplots(1, len(shapes), figsize=(8.8, 2.5), sharey=True)
+    fig, axes = plt.subplots(1, len(shapes), figsize=(8.8, 2.7), sharey=True)
     told = []
     for k, (ax, (name, shape)) in enumerate(zip(axes, shapes.items(), strict=True)):
         for j, length in enumerate(lengths):
             steps = np.linspace(0, length, 4 * length + 1)
-            rates = [shape(step / length) for step in steps]
+            rates = [shape(float(step) / length) for step in steps]
             look = {"color": plots.COLOURS[k], "lw": 2.2, "zorder": 3}
             ax.plot(steps, rates, **(look if j == i else {"color": "#d0d0d0", "lw": 1}))
         kept = shared_steps(shape, lengths[i], 2 * lengths[i])
         told.append(f"{name} {kept / lengths[i]:.0%}")
-        ax.set_title(name, fontsize=10.5)
+        ax.set_title(f"{name}\nkept if doubled: {kept / lengths[i]:.0%}", fontsize=10)
         ax.set(xlabel="step", xlim=(0, lengths[-1]), ylim=(0, 1.08))
-        ax.text(0.5, 0.04, f"kept if doubled: {kept / lengths[i]:.0%}", transform=ax.transAxes,
-                ha="center", fontsize=8.5)  # fmt: skip
     axes[0].set_ylabel("share of the peak rate")
     alt = (
         f"Four schedules of a run of {lengths[i]} steps. Of its steps a run of twice the length"

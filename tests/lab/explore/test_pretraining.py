@@ -43,6 +43,18 @@ def test_a_longer_run_shares_the_level_part(shape, kept):
     assert explore.shared_steps(shape, 100, 200) == pytest.approx(kept, abs=2)
 
 
+def test_the_second_drop_of_multi_step_is_drawn(monkeypatch):
+    drawn = []
+    plot = explore.plt.Axes.plot
+    monkeypatch.setattr(
+        explore.plt.Axes,
+        "plot",
+        lambda ax, x, y, *a, **k: drawn.append(y) or plot(ax, x, y, *a, **k),
+    )
+    explore._schedules({"multi-step": multi_step, "level": lambda p: 1.0}, (100,), 0)
+    assert drawn[0][-1] == pytest.approx(0.316**2) and drawn[0][340] == pytest.approx(0.316)
+
+
 def test_a_cosine_shares_nearly_nothing():
     assert explore.shared_steps(warmup_cosine, 100, 200) < 20
     widget = explore.schedules({"cosine": warmup_cosine, "level": lambda p: 1.0}, (100, 200), 0)
