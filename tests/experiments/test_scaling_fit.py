@@ -112,9 +112,9 @@ def test_power_laws_are_straight_in_logarithms():
 
 
 def test_a_curve_is_unknown_beyond_its_ends():
-    assert loss_at_compute([10, 1000], [4.0, 1.0], 100) == pytest.approx(2.0)
-    assert loss_at_compute([1000, 10], [1.0, 4.0], 100) == pytest.approx(2.0)
-    assert math.isnan(loss_at_compute([10, 1000], [4.0, 1.0], 2000))
+    assert loss_at_compute([10, 1000], [4.0, 1.0], 100.0) == pytest.approx(2.0)
+    assert loss_at_compute([1000, 10], [1.0, 4.0], 100.0) == pytest.approx(2.0)
+    assert math.isnan(loss_at_compute([10, 1000], [4.0, 1.0], 2000.0))
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says():
@@ -123,8 +123,8 @@ def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says():
     assert means.std() == pytest.approx(values.std() / 300**0.5, rel=0.1)
     low, high = percentile_interval(means, 0.9)
     assert ((low <= means) & (means <= high)).mean() == pytest.approx(0.9, abs=0.01)
-    with pytest.raises(ValueError, match=r"share 90 "):
-        percentile_interval(means, 90)
+    with pytest.raises(ValueError, match=r"share 90.0 "):
+        percentile_interval(means, 90.0)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
