@@ -327,7 +327,8 @@ JOINED_BEFORE = regex.compile(
 )
 JOINED_BEHIND = regex.compile(rf"\s*[/^×·÷±%‰]|[-+*_]+[{LETTER_CLASS}]|\\(?![)\]])")
 LONG_BLANK_RUN = regex.compile(r"\s{2,}")  # would make the search for what is joined slow
-ARROW_SIGN, BOXED_ANSWER = regex.compile("[-=]+>|[→⇒⟹]"), regex.compile(r"\\boxed\s*\{([^{}]*)\}")
+ARROW_SIGN = regex.compile("(?<![-=])[-=]++>|[→⇒⟹]")  # each run of dashes is tried once
+BOXED_ANSWER = regex.compile(r"\\boxed\s*\{([^{}]*)\}")
 EXPRESSION_PATTERN = regex.compile(
     rf"(?=[0-9])(?<![\p{{N}}{LETTER_CLASS}_)\]}}/^×·÷√<>{{\\=+-]|[\p{{N}}{LETTER_CLASS})\]}}]\*+)"
     rf"(?<!\p{{N}}\s*[-+*]\s*|\p{{N}}[.,:'’])[0-9]++(?:[+-][0-9]++)++"

@@ -64,5 +64,7 @@ def multi_step(progress: float, warmup: float = 0.05, factor: float = 0.316) -> 
     >>> [round(multi_step(p), 3) for p in (0.025, 0.5, 0.8, 0.9)]
     [0.5, 1.0, 0.316, 0.1]
     """
-    # 0.316 is the root of a tenth, so that two drops make one of ten.
-    return linear_warmup(progress, warmup) * factor ** ((progress >= 0.8) + (progress >= 0.9))
+    # 0.316 is the root of a tenth, so that two drops make one of ten. NumPy adds its booleans as
+    # "or": they are counted as whole numbers.
+    drops = int(progress >= 0.8) + int(progress >= 0.9)
+    return linear_warmup(progress, warmup) * factor**drops

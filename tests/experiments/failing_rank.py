@@ -7,17 +7,21 @@ import sys
 from course_lib.experiments import pretraining
 from course_lib.training import distributed, trainer
 
-how, calls, step = sys.argv[1], [], trainer.training_step
+
+def failing(step, how):
+    calls = []
+
+    def step_or_failure(*arguments):
+        calls.append(1)
+        if len(calls) == 5 and distributed.process_rank() == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("process 1 met a bad batch")
+        return step(*arguments)
+
+    return step_or_failure
 
 
-def failing(*arguments):
-    calls.append(1)
-    if len(calls) == 5 and distributed.process_rank() == 1:
-        if how == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise ValueError("process 1 met a bad batch")
-    return step(*arguments)
-
-
-trainer.training_step = failing
-sys.exit(pretraining.main(sys.argv[2:]))
+if __name__ == "__main__":
+    trainer.training_step = failing(trainer.training_step, how=sys.argv[1])
+    sys.exit(pretraining.main(sys.argv[2:]))

@@ -2,7 +2,6 @@ import ast
 import itertools
 import operator
 import re
-import time
 import zlib
 from random import Random
 
@@ -450,28 +449,27 @@ def test_minus_signs_in_tags_too():
 
 
 LONG_JUNK = (
-    "-" * 20000 + "7",
-    "1" + "-" * 20000 + "7",
-    " " * 20000 + "7",
-    "a " * 9000 + "7",
-    "<think>" * 9000,
-    "</think>" * 9000 + "7",
-    "<answer>" * 9000,
-    "9" * 20000,
-    "1+" * 9000,
-    "f(" * 9000 + "7",
-    "a-" * 9000 + "7",
-    "7," * 9000,
-    "- " * 9000 + "7",
-    "\\" * 9000 + "7",
-    "1 + " * 9000,
+    "-" * 400_000 + "7",
+    "1" + "-" * 400_000 + "7",
+    " " * 400_000 + "7",
+    "a " * 200_000 + "7",
+    "<think>" * 200_000,
+    "</think>" * 200_000 + "7",
+    "<answer>" * 200_000,
+    "9" * 400_000,
+    "1+" * 200_000,
+    "f(" * 200_000 + "7",
+    "a-" * 200_000 + "7",
+    "7," * 200_000,
+    "- " * 200_000 + "7",
+    "\\" * 200_000 + "7",
+    "1 + " * 200_000,
 )
 
 
 @pytest.mark.parametrize("text", LONG_JUNK, ids=range(len(LONG_JUNK)))
-def test_long_junk_is_read_in_a_moment(text):
-    start = time.process_time()
+@pytest.mark.timeout(120)  # what grows with the square of the length would need many minutes
+def test_long_junk_is_read_in_time_that_grows_with_its_length(text):
     verify_answer(ChainProblem((7, 3, 3), (1, -1)), text)
     verify_answer(SearchProblem((20, 9, 3, 6), 14), text)
     is_well_formed(text)
-    assert time.process_time() - start < 1

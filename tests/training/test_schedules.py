@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -45,6 +46,13 @@ def test_wsd_equals_torchs_linear_ramps():
 
     ours = [warmup_stable_decay(step / STEPS, warmup=0.1, decay=0.5) for step in range(STEPS)]
     assert ours == pytest.approx(by_torch(ramps), abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [warmup_stable_decay, warmup_cosine, multi_step])
+def test_progress_may_be_a_number_of_numpy(schedule):
+    points = np.linspace(0, 1, 21)
+    ours = [schedule(point) for point in points]
+    assert ours == pytest.approx([schedule(point) for point in points.tolist()])
 
 
 @given(st.floats(0, 1), st.floats(0, 0.7))
