@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from course_lib.inference.serving import ServedText
+from course_lib.lab import plots
 from course_lib.lab.explore import frames
-from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED
+from course_lib.lab.plots import BLACK, BLUE, GREY, ORANGE, RED
 
 SVG = 'style="width:100%;max-width:{}px" font-family="sans-serif" font-size="12"'
 
@@ -56,17 +57,18 @@ def _roofline(costs: DecodeCosts, machine: MachineLimits, batches: Sequence[int]
     bounds = np.array([costs.step_seconds(n, machine) for n in span])
     reading, computing = costs.step_seconds(rows, machine)
     step = max(reading, computing)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2))
-    left.plot(span, 1e3 * bounds[:, 0], color=BLUE)
-    left.plot(span, 1e3 * bounds[:, 1], color=RED, linestyle="--")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.2))
+    look = {"x": "rows in the batch", "log_x": True, "log_y": True}
+    both = {"reading": (span, 1e3 * bounds[:, 0]), "computing": (span, 1e3 * bounds[:, 1])}
+    plots.lines(
+        both, ax=left, y="ms per token and row", title=f"Each waits {1e3 * step:.3g} ms", **look
+    )
     left.plot(rows, 1e3 * step, "o", color=BLACK, markersize=8)
-    left.set(xscale="log", yscale="log", xlabel="rows in the batch", ylabel="ms per token and row")
-    left.legend(["reading", "computing", "this batch"], fontsize=9)
-    left.set_title(f"Latency: {1e3 * step:.3g} ms")
-    right.plot(span, span / bounds.max(1), color=GREEN)
+    total = {"all rows": (span, span / bounds.max(1))}
+    plots.lines(
+        total, ax=right, y="tokens per second", title=f"All get {rows / step:.3g} tokens/s", **look
+    )
     right.plot(rows, rows / step, "o", color=BLACK, markersize=8)
-    right.set(xscale="log", yscale="log", xlabel="rows in the batch", ylabel="tokens per second")
-    right.set_title(f"Throughput: {rows / step:.3g} tokens/s")
     bound = "reading memory" if reading >= computing else "computing"
     return frames.image(
         fig,
@@ -165,9 +167,13 @@ def _timeline(name: str, texts: Sequence[ServedText], rows: int, steps: int) -> 
         f" wait {mean_wait(texts):.1f} steps"
     )
     height = 30 + 13 * len(texts)
+    for step in range(0, steps, 50):
+        x = 40 + scale * step
+        marks += f'<text x="{x:.1f}" y="{height + 12}" text-anchor="middle">{step}</text>'
+    marks += f'<text x="600" y="{height + 12}" text-anchor="end">steps</text>'
     marks += f'<path d="M{40 + scale * end:.1f} 20V{height}" stroke="{RED}" stroke-width="2"/>'
     return frames.card(
-        f'<svg role="img" aria-label="{html.escape(told, quote=True)}" viewBox="0 0 600 {height}"'
+        f'<svg role="img" aria-label="{html.escape(told, quote=True)}" viewBox="0 0 600 {height + 18}"'
         f' {SVG.format(600)} fill="{BLACK}"><text x="0" y="12" font-weight="bold">{told}</text>'
         f"{marks}</svg>"
     )

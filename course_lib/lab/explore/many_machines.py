@@ -61,7 +61,8 @@ def _schedule_card(name: str, order: Callable[[int, int, int], Order], n: int, m
 
 
 def timeline(timed: Sequence[TimedItem], told: str, unit: str = "") -> str:
-    """Draw items as boxes, a row per stage, time to the right; `told` is written below.
+    """Draw items as boxes, a row per stage, time to the right; `told` is written below, a line for
+    each part between semicolons.
 
     Forward is blue, backward red, a second chunk of a stage paler. With a `unit` ("s") the length
     of the whole is written at its end.
@@ -77,10 +78,13 @@ def timeline(timed: Sequence[TimedItem], told: str, unit: str = "") -> str:
         marks += _box(t, LEFT + scale * (t.begin - begin), scale * (t.end - t.begin))
     bottom = 6 + ROW * n_stages
     length = f" ({whole:.2f} {unit} in all)" if unit else ""
-    told = html.escape(told + length)
+    written = [html.escape(part) for part in (told + length).split("; ")]
+    for i, line in enumerate(written):
+        marks += f'<text x="0" y="{bottom + 16 + 18 * i}">{line}</text>'
+    height = bottom + 6 + 18 * len(written)
     return (
-        f'<svg role="img" aria-label="{told}" viewBox="0 0 {WIDTH} {bottom + 24}"'
-        f' {SVG.format(WIDTH)}>{marks}<text x="0" y="{bottom + 16}">{told}</text></svg>'
+        f'<svg role="img" aria-label="{"; ".join(written)}" viewBox="0 0 {WIDTH} {height}"'
+        f" {SVG.format(WIDTH)}>{marks}</svg>"
     )
 
 
@@ -90,7 +94,7 @@ def _box(timed: TimedItem, x: float, width: float) -> str:
     number = (
         f'<text x="{x + width / 2:.1f}" y="{y + 16}" text-anchor="middle" font-size="11"'
         f' fill="{ink}">{timed.item.microbatch}</text>'
-        if width > 9
+        if width > 2 + 7 * len(str(timed.item.microbatch))
         else ""
     )
     return (
@@ -106,6 +110,79 @@ def timelines(drawn: Mapping[str, Sequence[TimedItem]], unit: str = "") -> HTML:
         for name, timed in drawn.items()
     ]
     return HTML(frames.card("<br>".join(cards)))
+
+
+# The ring
+# --------------------------------------------------------------------------------------------------
+
+Held = list[list[list[int]]]  # whose numbers are summed in each piece, by rank and piece
+
+
+def ring_turns(n_ranks: int) -> list[Held]:
+    """What every rank holds of each piece before the first turn of a ring all-reduce and after each
+    one.
+
+    >>> [held[0] for held in ring_turns(2)]
+    [[[0], [0]], [[0], [0, 1]], [[0, 1], [0, 1]]]
+    """
+    held = [[[rank] for _ in range(n_ranks)] for rank in range(n_ranks)]
+    turns = [held]
+    for turn in range(2 * (n_ranks - 1)):
+        before, held = held, [list(row) for row in held]
+        for rank in range(n_ranks):
+            piece = arriving_piece(rank, turn, n_ranks)
+            own = before[rank][piece] if turn < n_ranks - 1 else []
+            held[rank][piece] = sorted(own + before[rank - 1][piece])
+        turns.append(held)
+    return turns
+
+
+def arriving_piece(rank: int, turn: int, n_ranks: int) -> int:
+    """The piece that comes to a rank in this turn (from 0)."""
+    return (rank - 1 - turn) % n_ranks
+
+
+def ring(n_ranks: int = 4) -> frames.Explorer:
+    """Slide the turns of a ring all-reduce; see the sums grow, and the complete ones go round."""
+    turns = ring_turns(n_ranks)
+    cards = [_ring_card(held, turn, n_ranks) for turn, held in enumerate(turns)]
+    return frames.slideshow(cards, range(len(turns)), "turns", start=n_ranks - 1, interval=1500)
+
+
+def _ring_card(held: Held, turn: int, n: int) -> str:
+    """Draw a table of ranks and pieces after `turn` turns."""
+    wide, marks, complete = (WIDTH - LEFT - 6) / n, "", 0
+    for piece in range(n):
+        x = LEFT + wide * (piece + 0.5)
+        marks += f'<text x="{x:.1f}" y="14" text-anchor="middle">piece {piece}</text>'
+    for rank, row in enumerate(held):
+        y = 22 + ROW * rank
+        marks += f'<text x="0" y="{y + 17}">rank {rank}</text>'
+        for piece, summed in enumerate(row):
+            complete += len(summed) == n
+            came = turn > 0 and piece == arriving_piece(rank, turn - 1, n)
+            marks += _ring_cell(LEFT + wide * piece, y, wide - 6, summed, n, came)
+    kind = "adding" if turn < n else "replacing"
+    told = f"after turn {turn} ({kind})" if turn else "before the first turn"
+    told += f": {complete} of {n * n} pieces are complete"
+    bottom = 22 + ROW * n
+    return frames.card(
+        f'<svg role="img" aria-label="{told}" viewBox="0 0 {WIDTH} {bottom + 24}"'
+        f' {SVG.format(WIDTH)} fill="{BLACK}">{marks}<text x="0" y="{bottom + 16}">{told}</text>'
+        "</svg>"
+    )
+
+
+def _ring_cell(x: float, y: int, width: float, summed: Sequence[int], n: int, came: bool) -> str:
+    whole = len(summed) == n
+    fill = GREEN if whole else SKY if len(summed) > 1 else "#eeeae0"
+    frame = f' stroke="{BLACK}" stroke-width="3"' if came else ""
+    return (
+        f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="24" fill="{fill}"{frame}/>'
+        f'<text x="{x + width / 2:.1f}" y="{y + 17}" text-anchor="middle"'
+        f' fill="{"white" if whole else BLACK}">'
+        f"{' + '.join(map(str, summed))}</text>"
+    )
 
 
 # ZeRO

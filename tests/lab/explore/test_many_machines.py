@@ -1,6 +1,7 @@
 """The figures of lesson 13 show the times and bytes that they claim to show."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -68,3 +69,40 @@ def test_the_bars_of_zero_are_the_formulas_and_what_is_too_much_is_red():
         assert sum(parts.values()) == pytest.approx(total)
     assert one.count('font-weight="bold"') == 4 and many.count('font-weight="bold"') == 1
     assert widget.still == many
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_the_ring_sums_every_piece_once_and_sends_one_piece_per_rank_and_turn(n):
+    turns = explore.ring_turns(n)
+    assert len(turns) == 2 * (n - 1) + 1 and turns[0] == [[[rank]] * n for rank in range(n)]
+    assert turns[-1] == [[list(range(n))] * n] * n  # all of every rank, each once
+    for before, after in pairwise(turns):
+        for rank in range(n):
+            (changed,) = [p for p in range(n) if before[rank][p] != after[rank][p]]
+            sent, own = before[rank - 1][changed], before[rank][changed]
+            assert after[rank][changed] in (sorted(sent + own), sent)
+    for rank, row in enumerate(turns[n - 1]):  # halfway: a piece per rank, no piece twice
+        complete = [p for p in range(n) if len(row[p]) == n]
+        assert n == 1 or complete == [(rank + 1) % n]
+
+
+def test_frames_of_the_ring_count_the_complete_pieces_and_mark_what_came():
+    widget = explore.ring(3)
+    cards = [frame.value for frame in widget.children[-1].children]
+    assert [re.search(r"(\d+) of 9 pieces", card)[1] for card in cards] == ["0", "0", "3", "6", "9"]
+    assert [card.count('stroke-width="3"') for card in cards] == [0, 3, 3, 3, 3]
+    assert widget.still == cards[2]
+
+
+def test_a_caption_is_cut_into_lines_that_fit_and_numbers_stand_only_in_boxes_that_hold_them():
+    widget = explore.pipeline()
+    cards = [card.value for stack in widget.children[-1].children for card in stack.children]
+    for card in cards:
+        lines = re.findall(r'<text x="0" y="\d+">([^<]+)</text>', card)
+        assert max(map(len, lines)) < explore.WIDTH / 8.5  # a letter of 13 px is narrower than that
+        for width, number in re.findall(
+            r'width="([\d.]+)" height="24" [^>]*/><text [^>]*>(\d+)<', card
+        ):
+            assert float(width) > 7 * len(number)
+    told = explore.timeline([TimedItem(0, WorkItem("F", 0), 0.0, 1.0)], "a < b; c")
+    assert ">a &lt; b</text>" in told and ">c</text>" in told and 'aria-label="a &lt; b; c"' in told
