@@ -170,10 +170,10 @@ def _timeline(name: str, texts: Sequence[ServedText], rows: int, steps: int) -> 
     for step in range(0, steps, 50):
         x = 40 + scale * step
         marks += f'<text x="{x:.1f}" y="{height + 12}" text-anchor="middle">{step}</text>'
-    marks += f'<text x="600" y="{height + 12}" text-anchor="end">steps</text>'
+    marks += f'<text x="32" y="{height + 12}" text-anchor="end" font-size="10">step</text>'
     marks += f'<path d="M{40 + scale * end:.1f} 20V{height}" stroke="{RED}" stroke-width="2"/>'
     return frames.card(
-        f'<svg role="img" aria-label="{html.escape(told, quote=True)}" viewBox="0 0 600 {height + 18}"'
-        f' {SVG.format(600)} fill="{BLACK}"><text x="0" y="12" font-weight="bold">{told}</text>'
-        f"{marks}</svg>"
+        f'<svg role="img" aria-label="{html.escape(told, quote=True)}"'
+        f' viewBox="0 0 600 {height + 18}" {SVG.format(600)} fill="{BLACK}">'
+        f'<text x="0" y="12" font-weight="bold">{told}</text>{marks}</svg>'
     )
