@@ -614,7 +614,7 @@ def merge_rank_by_rank(largest, sums):
             total = total * math.exp(best - new) + s * math.exp(m - new)
             best = new
         results.append(best + math.log(total))
-    return results
+    return torch.tensor(results)
 
 
 def merged_at(largest, sums, best, dim=0):
