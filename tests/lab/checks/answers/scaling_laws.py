@@ -243,7 +243,7 @@ ISOFLOP_MINIMUM = Answers(
             r"2 ?\*? ?p|derivative|half|twice|2",
             "swap|measured|tried",
         ),
-        Slip(minimum_with_sign, "the sign is missing", r"sign|minus|-|derivative", "swap|tried"),
+        Slip(minimum_with_sign, "the sign is missing", r"sign|minus|derivative", "swap|tried"),
         Slip(
             minimum_with_n_put_in,
             "N is put into the parabola",
@@ -716,7 +716,7 @@ BOOTSTRAP_INTERVAL = Answers(
             interval_one_sided,
             "everything is left out above",
             r"side|middle|quantile|left out|below|lower|low end",
-            "column|replacement",
+            "column|replacement|half the rows",
         ),
         Slip(
             interval_too_narrow,
@@ -777,13 +777,13 @@ BOOTSTRAP_INTERVAL = Answers(
             interval_by_tiny_percentiles,
             "np.percentile with shares",
             r"percent|100|quantile|middle|narrow|lowest|share",
-            "column|without replacement",
+            "column|without replacement|ten times",
         ),
         Slip(
             interval_shuffling_in_place,
             "resampled from the resample",
             r"argument|chang|in place|resample of|again",
-            "column|side|without replacement",
+            "column|one side|without replacement",
         ),
         Slip(
             interval_of_the_whole,
