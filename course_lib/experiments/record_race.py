@@ -22,7 +22,7 @@ from course_lib.experiments.record_recipes import best_recipe, plain_recipe
 from course_lib.files import markdown_table
 
 RACE_SECONDS, RACE_SEEDS = 40.0, (0, 1, 2)  # of a plain run
-PLAIN_RATES, PLAIN_BATCHES = (0.008, 0.004, 0.016), ((16, 64), (8, 64), (32, 64))
+PLAIN_RATES, PLAIN_BATCHES = (0.008, 0.004, 0.016, 0.032), ((16, 64), (8, 64), (32, 64))
 TIMES_SOONER = (16, 12, 10, 8, 6, 5, 4, 3, 2)  # of the best recipe's runs, the shortest first
 RACE_VALIDATION_BYTES = 30_000
 

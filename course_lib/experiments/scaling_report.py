@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -208,16 +209,14 @@ def read_prediction(path: Path) -> dict:
 
 
 def check_prediction(records: RunRecords, path: Path, seeds: Sequence[int]) -> None:
-    """Train the predicted width for the predicted budget, then others near it by one seed."""
+    """Train the predicted width for the predicted budget, and four wider ones, for each seed."""
     if not path.exists():
         raise ValueError(f"there is no prediction {path} to check: run the part predict first")
     prediction = read_prediction(path)
     d_model, budget = prediction["d_model"], prediction["budget"]
     known = [int(width) for width in prediction["losses"]]
     at = known.index(d_model)
-    cells = [(d_model, seed) for seed in seeds]
-    cells += [(width, seeds[0]) for width in known[max(0, at - 2) : at + 3] if width != d_model]
-    for width, seed in cells:
+    for width, seed in product(known[at : at + 5], seeds):
         records.get(
             partial(run_scaling, width, budget, seed),
             table="check", budget=budget, d_model=width, seed=seed,

@@ -15,6 +15,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from course_lib.lab.explore.frames import img, png, require_alt
@@ -131,8 +132,19 @@ def lines(
         xlabel=x + (f"   (bands: lowest to highest of {seeds} seeds)" if seeds > 1 else ""),
         ylabel=y,
     )
+    _plain_ticks_on_short_log_axes(ax)
     if len(series) > 1:
         _name_ends(ax, ends)
+
+
+def _plain_ticks_on_short_log_axes(ax: Axes) -> None:
+    """Mark 1, 2 and 5 on a logarithmic axis of less than two decades, as 0.5 or 20."""
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        if axis.get_scale() == "log" and 1e-3 <= low < high < 1e5 and high < 100 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _name_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from jaxtyping import Int
@@ -113,8 +113,9 @@ class TrainingRun:
             return history
         with stop_between_steps() as wishes, progress_bar(steps, len(history.loss)) as bar:
             self.tell("before_training")  # may evaluate for many seconds: the bar stands already
+            coming = with_first_drawn(numbered_batches(batches, len(history.loss), steps))
             self.start = self.now() - history.spent()
-            for step, batch in numbered_batches(batches, len(history.loss), steps):
+            for step, batch in coming:
                 self.learn(step, *batch, bar)
                 self.tell("after_step", step)
                 self.end_or_go_on(step, wishes)
@@ -181,6 +182,14 @@ def numbered_batches(
     """Give the batches still to come, each with its step's number, `done` + 1 to `steps`."""
     coming = batches(done) if callable(batches) else islice(batches, done, None)
     return zip(range(done + 1, steps + 1), coming, strict=False)
+
+
+def with_first_drawn(items: Iterator) -> Iterator:
+    """Draw the first item at once, so that a clock which starts now need not wait for it.
+
+    Else a slow first batch would use up the warm-up, and the first step be taken at a high rate.
+    """
+    return chain(list(islice(items, 1)), items)
 
 
 def stop_reason(history: TrainHistory, settings: TrainSettings, wishes: list) -> str:

@@ -84,6 +84,21 @@ def test_a_time_budget_ends_the_run_and_brings_the_learning_rate_down(clock, nam
     assert history.rate == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
+def test_a_slow_first_batch_is_no_part_of_the_schedule(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: clock[0])
+
+    def batches():
+        clock[0] += 3.0  # encoding the text, say
+        for batch in counting_up():
+            yield batch
+            clock[0] += 0.5
+
+    settings = TrainSettings(steps=1000, seconds=2.0, schedule=lambda share: share)
+    history = train(fresh(), batches(), settings)
+    assert history.rate == pytest.approx([0.0005, 0.25, 0.5, 0.75, 1.0])
+
+
 def test_an_interrupted_run_keeps_what_it_learnt(capsys):
     def interrupt(step, model):
         if step == 7:
