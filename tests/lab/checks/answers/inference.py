@@ -466,7 +466,7 @@ def admit_overtaking(waiting, clock, free_rows, free_tokens):
     return admitted
 
 
-def admit_overtaking_the_late(waiting, clock, free_rows, free_tokens):
+def admit_of_those_here(waiting, clock, free_rows, free_tokens):
     there = [request for request in waiting if request[0] <= clock]
     return admit(there, clock, free_rows, free_tokens)
 
@@ -551,19 +551,13 @@ def admit_counts_before_the_test(waiting, clock, free_rows, free_tokens):
 
 
 ADMIT_REQUESTS = Answers(
-    right=[Doorman(), admit_recursively, admit_by_takewhile],
+    right=[Doorman(), admit_recursively, admit_by_takewhile, admit_of_those_here],
     wrong=[
         Slip(
             admit_overtaking,
             "a small request overtakes",
             r"overtak|first come|wait|stop",
             r"row is|arrival at",
-        ),
-        Slip(
-            admit_overtaking_the_late,
-            "those who are not there yet are skipped",
-            r"overtak|first come|stop|arriv|order",
-            r"rows? (is|are) free",
         ),
         Slip(
             admit_tokens_not_taken,
@@ -816,7 +810,7 @@ ACCEPT_OR_RESAMPLE = Answers(
         Slip(
             token_from_sizes,
             "drawn from |p - q|",
-            r"absolut|\|p|abs|positive|negative|max\(0",
+            r"absolut|\|p|abs|positive|negative|max\(0|sign",
             r"kept|in place|from p\b|q - p\b",
         ),
         Slip(

@@ -770,7 +770,12 @@ ACCUMULATED_GRADIENT = Answers(
             r"empty|\b0\b|no tokens|without|counts? as",
             r"graph|\.grad|mean of|not divided",
         ),
-        Slip(gradient_steps, "the parameter after a step", None, r"graph|mean of|not divided"),
+        Slip(
+            gradient_steps,
+            "the parameter after a step",
+            r"after a step|gradient itself",
+            r"graph|mean of|not divided",
+        ),
         Slip(
             lambda loss_sum, theta, parts: -gradient_in_double(loss_sum, theta, parts),
             "the gradient's negative",
