@@ -571,7 +571,10 @@ class _WatchedSquares:
             graph.add(saved)
             return saved
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
+                return _squares(theta, part)
+        except RuntimeError:  # under torch.func.grad, which has no such hooks and keeps no graph
             return _squares(theta, part)
 
 

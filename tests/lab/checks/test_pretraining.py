@@ -87,6 +87,12 @@ def by_backward(loss_sum, theta, parts):
     return copy.grad / count
 
 
+def by_torch_func(loss_sum, theta, parts):
+    theta = theta.detach()
+    summed = [torch.func.grad(lambda x, p=p: loss_sum(x, p)[0])(theta) for p in parts]
+    return sum(summed) / sum(loss_sum(theta, part)[1] for part in parts)
+
+
 def into_theta(loss_sum, theta, parts):
     count = 0
     for part in parts:
@@ -186,7 +192,7 @@ CASES = {
     check.accumulated_gradient: Case(
         solution=accumulate,
         skeleton=lambda loss_sum, theta, parts: ...,
-        also_right=[by_backward],
+        also_right=[by_backward, by_torch_func],
         wrong=[
             (scaled_by(lambda counts, parts: 1 / sum(counts)), "the graphs of 8 parts were kept"),
             (into_theta, "left in theta.grad"),
