@@ -1,9 +1,9 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
 The pages and notebooks are copied to `book/_build/source`, where six things are changed that only
-the book needs: the start page gets its lessons, the page on clusters its computed tables, links
-between notebooks lead to pages, a folded solution says that it is one, the code of a question,
-which names the right answer, is left out, and what a prediction is about stays folded.
+the book needs: the start page gets its lessons, two pages their computed tables, links between
+notebooks lead to pages, a folded solution says that it is one, the code of a question, which names
+the right answer, is left out, and what a prediction is about stays folded.
 Every warning of Sphinx is an error.
 """
 
@@ -20,6 +20,7 @@ import vendor
 from sphinx.cmd.build import main as sphinx_build
 
 from course_lib.experiments.clusters import cluster_tables
+from course_lib.experiments.configurations import configuration_tables
 from course_lib.lab import course_map
 
 BOOK = Path(__file__).parent
@@ -59,13 +60,16 @@ def stage(source: Path, notebooks: Path) -> None:
     (source / "index.md").write_text(
         start.replace("%LESSONS%", lessons_as_myst(present)), encoding="utf-8"
     )
-    clusters = source / "clusters.md"
-    clusters.write_text(with_tables(clusters.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, made in (
+        ("clusters.md", cluster_tables()),
+        ("configurations.md", configuration_tables()),
+    ):
+        page = (source / name).read_text(encoding="utf-8")
+        (source / name).write_text(with_tables(page, made), encoding="utf-8")
 
 
-def with_tables(page: str) -> str:
+def with_tables(page: str, made: dict[str, str]) -> str:
     """Put the computed tables and numbers of a page where `%THEIR_NAMES%` stand."""
-    made = cluster_tables()
     return re.sub(r"%([A-Z0-9_]+)%", lambda found: made[found[1]], page)
 
 

@@ -26,7 +26,7 @@ LESSONS = [
 
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
 PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
-PAGES += ["search.html"]
+PAGES += ["configurations.html", "search.html"]
 AXE = Path(sys.prefix, "share", "bytes-to-reasoning", "tests", "axe", "axe.min.js")
 
 

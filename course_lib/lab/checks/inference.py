@@ -1,5 +1,6 @@
 """Checkers of lesson 12. The truths are plain loops over Python's numbers and exact fractions."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -57,6 +58,33 @@ def decode_bound(attempt: Attempt) -> str:
             lambda w, c, n, b: (w + n * c) / b / n,
             "these are seconds per token. The question is tokens per second.",
         ),
+        (
+            lambda w, c, n, b: n * (b // (w + n * c)),
+            "the steps per second are cut to a whole number by //. Divide by /.",
+        ),
+        (
+            lambda w, c, n, b: n * b // (w + n * c),
+            "the tokens per second are cut to a whole number by //. Divide by /.",
+        ),
+        (
+            lambda w, c, n, b: n * n * b / (w + n * c),
+            "the rows are counted twice: a step writes n_rows tokens.",
+        ),
+        (
+            lambda w, c, n, b: n * b / (n * w + c),
+            "the weights are read for each row and one cache for all. It is the other way round:"
+            " weights once, a cache per row.",
+        ),
+        (
+            lambda w, c, n, b: b / (w / n + n * c),
+            "per token the weights are shared by n_rows, and one row's cache is read; you count all"
+            " caches for each token.",
+        ),
+        (lambda w, c, n, b: n * b / (2 * w + n * c), "the weights are read once, not twice."),
+        (
+            lambda w, c, n, b: n * b / (w + 2 * n * c),
+            "each cache is read once: its bytes hold keys and values already.",
+        ),
     ]
 
     def called(w, c, n, b):
@@ -107,6 +135,49 @@ def cache_bytes(attempt: Attempt) -> str:
         (
             lambda n, g, d, t, b: 2 * n * d * t * b,
             "that is for one head of keys. There are n_kv_heads of them.",
+        ),
+        (
+            lambda n, g, d, t, b: 2 * n * g * t * b,
+            "that is one number per key. A key is a vector of d_head numbers.",
+        ),
+        (
+            lambda n, g, d, t, b: 3 * n * g * d * t * b,
+            "that is three vectors per token. Keys and values are kept; queries are used once.",
+        ),
+        (
+            lambda n, g, d, t, b: 4 * n * g * d * t * b,
+            "twice as much as it is: one key and one value, two vectors.",
+        ),
+        (
+            lambda n, g, d, t, b: 8 * 2 * n * g * d * t * b,
+            "these are bits. `bytes_per_number` counts bytes already.",
+        ),
+        (
+            lambda n, g, d, t, b: 8 * n * g * d * t * b,
+            "these are the bits of the keys. Bytes are asked for, of keys and values.",
+        ),
+        (
+            lambda n, g, d, t, b: 2 * n * g * d * (t - 1) * b,
+            "one token is missing: a cache of n_tokens holds the last one's key and value too.",
+        ),
+        (
+            lambda n, g, d, t, b: n * (g + 1) * d * t * b,
+            "there is one vector of values for all heads. Each key head has values of its own.",
+        ),
+        (
+            lambda n, g, d, t, b: 2 * n * g * d * t / b,
+            "you divide by bytes_per_number. Each number takes that many bytes: multiply.",
+        ),
+        (
+            lambda n, g, d, t, b: 2 * n * g * d * t // b,
+            "you divide by bytes_per_number. Each number takes that many bytes: multiply.",
+        ),
+        *(
+            (
+                lambda n, g, d, t, b, unit=unit: 2 * n * g * d * t * b / unit,
+                f"that is in units of {unit:,} bytes. Give bytes.",
+            )
+            for unit in (10**6, 2**20, 10**9, 2**30)
         ),
     ]
 
@@ -169,6 +240,38 @@ def left_pad(attempt: Attempt) -> str:
     def by_zero(prompts, table):
         return [[cell == 0 for cell in row] for row in truth(prompts)[0]]
 
+    def from_one_or_padding(prompts, table):
+        return [
+            [cell + 1 if real else 0 for cell, real in pair] for pair in with_real(prompts, table)
+        ]
+
+    def columns_but_padding(prompts, table):
+        return [
+            [column if real else 0 for column, (_, real) in enumerate(pair)]
+            for pair in with_real(prompts, table)
+        ]
+
+    def with_real(prompts, table):
+        padding = truth(prompts)[1]
+        return [
+            [(cell, not gap) for cell, gap in zip(row, gaps, strict=True)]
+            for row, gaps in zip(table, padding, strict=True)
+        ]
+
+    def first_too(prompts, table):
+        return [[place == 0 for place in row] for row in truth(prompts)[2]]
+
+    def minus_one(prompts, table):
+        return [[cell if real else -1 for cell, real in pair] for pair in with_real(prompts, table)]
+
+    def cut(prompts):
+        width = min(map(len, prompts))
+        return truth([prompt[-width:] for prompt in prompts])
+
+    def one_wider(prompts):
+        fills = zip(truth(prompts), (0, True, 0), strict=True)
+        return tuple([[fill, *row] for row in table] for table, fill in fills)
+
     right = (
         "the padding is on the right. The next token is written behind the last column, so all"
         " prompts must end there."
@@ -194,6 +297,34 @@ def left_pad(attempt: Attempt) -> str:
             changed(padding=by_zero),
             "the mask is True wherever the id is 0. But 0 may be a token of the prompt: count"
             " lengths instead.",
+        ),
+        (
+            changed(padding=first_too),
+            "the mask is True wherever the position is 0, so it hides the first token as well.",
+        ),
+        (
+            changed(positions=columns_but_padding),
+            "the positions are the columns, and 0 in the padding. A row's first real token is at"
+            " position 0, however many columns of padding stand before it.",
+        ),
+        (
+            changed(positions=from_one_or_padding),
+            "the positions begin at 1. The first token of a row is at 0.",
+        ),
+        (changed(ids=minus_one), "the padding has the id -1. Put 0 there."),
+        (
+            cut,
+            "the prompts are cut to the length of the shortest. All their tokens are needed: the"
+            " table is as wide as the longest.",
+        ),
+        (
+            lambda prompts: truth([prompt[::-1] for prompt in prompts]),
+            "the prompts are turned round. Their tokens stand in their own order.",
+        ),
+        (one_wider, "there is a column too many: the table is as wide as the longest prompt."),
+        (
+            lambda prompts: tuple(truth(prompts)[i] for i in (0, 2, 1)),
+            "the tables stand in another order: ids, then padding, then positions.",
         ),
     ]
 
@@ -236,6 +367,17 @@ def admit_requests(attempt: Attempt) -> str:
                 best = n
         return best
 
+    def counted_first(waiting, clock, rows, tokens):
+        fitting = truth(waiting, clock, rows, tokens)
+        here = truth(waiting, clock, rows, 10**9)
+        return min(fitting + 1, here)
+
+    def shared_out(waiting, clock, rows, tokens):
+        room = tokens // max(1, rows)
+        small = [wish <= room for _, wish in waiting]
+        front = small.index(False) if False in small else len(small)
+        return min(front, truth(waiting, clock, rows, 10**9))
+
     def skipping(waiting, clock, rows, tokens):
         n = 0
         for arrival, wish in waiting:
@@ -275,6 +417,28 @@ def admit_requests(attempt: Attempt) -> str:
         (
             lambda w, c, r, t: truth(w, c, r, t - 1),
             "a request that fits exactly is left out: its tokens may equal the free ones.",
+        ),
+        (
+            lambda w, c, r, t: truth(w, c, r, t) - 1,
+            "that is the index of the last one that joins. How many join is one more.",
+        ),
+        (
+            lambda w, c, r, t: truth(w, c, r, t) + 1,
+            "that is one too many: the first that must wait does not join.",
+        ),
+        (
+            counted_first,
+            "the one that does not fit any more is counted. Look whether it fits before you count"
+            " it.",
+        ),
+        (
+            shared_out,
+            "the free tokens are shared out among the free rows. They are one store, from which"
+            " each request takes what it needs.",
+        ),
+        (
+            lambda w, c, r, t: truth(sorted(w, key=lambda pair: pair[1]), c, r, t),
+            "the smallest request goes first. First come, first served: keep the queue's order.",
         ),
     ]
 
@@ -332,6 +496,21 @@ def accept_or_resample(attempt: Attempt) -> str:
     def missing(p, q):
         return [max(0.0, a - b) for a, b in zip(p, q, strict=True)]
 
+    def by_line(weights, scaled=True, step=0, below=torch.le, most=False):
+        def play(p, q, token, point, second):
+            if ratio(p.tolist(), q.tolist(), token, point):
+                return token
+            line = weights(p, q).cumsum(0)
+            found = int(below(line, second * (line[-1] if scaled else 1.0)).sum()) + step
+            return min(max(found, 0), len(p) - 1) if step or most else found
+
+        return play
+
+    def among_the_missing(p, q, token, point, second):
+        if ratio(p.tolist(), q.tolist(), token, point):
+            return token
+        return drawn([weight for weight in missing(p.tolist(), q.tolist()) if weight], second)
+
     def without(p, q, token, point, second):
         if ratio(p.tolist(), q.tolist(), token, point):
             return token
@@ -384,6 +563,70 @@ def accept_or_resample(attempt: Attempt) -> str:
             "this draws from p and ignores the draft. Right distribution, but nothing is gained"
             " by drafting.",
         ),
+        (
+            by_line(lambda p, q: (p - q).clamp(min=0), scaled=False),
+            "the point is not scaled: it lies at resample_point times the whole length of the line,"
+            " and the weights max(0, p - q) do not sum to 1.",
+        ),
+        (
+            by_line(lambda p, q: (p - q).clamp(min=0), scaled=False, most=True),
+            "the point is not scaled: it lies at resample_point times the whole length of the line,"
+            " and the weights max(0, p - q) do not sum to 1.",
+        ),
+        (
+            by_line(lambda p, q: p - q),
+            "negative weights stay in the line. Where q is above p the weight is 0: max(0, p - q).",
+        ),
+        (
+            by_line(lambda p, q: (p - q).clamp(min=0), step=1),
+            "the token is one too far: as many tokens stand before it as stretches end at or before"
+            " the point.",
+        ),
+        (
+            by_line(lambda p, q: (p - q).clamp(min=0), step=-1),
+            "the token is one too early: as many tokens stand before it as stretches end at or"
+            " before the point.",
+        ),
+        (
+            by_line(lambda p, q: (p - q).clamp(min=0), below=torch.lt),
+            "right but where the point falls on the end of a stretch: it belongs to the next one,"
+            " so that a token of weight 0 is never given.",
+        ),
+        (
+            lambda p, q, *drawn: (
+                drawn[0] if ratio(p.tolist(), q.tolist(), *drawn[:2]) else int((p - q).argmax())
+            ),
+            "always the token that is missing most. The point decides: each has a stretch as long"
+            " as its weight.",
+        ),
+        (
+            rule(lambda p, q, t, x: x <= p[t] / q[t], missing),
+            "right but where accept_point equals p/q: keep the token only if it is below. A token"
+            " with p = 0 would be kept at the point 0.",
+        ),
+        (
+            lambda p, q, t, x, y: rule(ratio, missing)(p, q, t, y, x),
+            "the two points are exchanged: accept_point decides whether the token is kept,"
+            " resample_point what comes in its place.",
+        ),
+        (
+            lambda p, q, t, x, y: rule(ratio, missing)(p, q, t, x, x),
+            "accept_point decides both. Use resample_point for the place on the line: a refused"
+            " token has a high accept_point, which would choose the last stretches.",
+        ),
+        (
+            lambda p, q, t, x, y: rule(ratio, missing)(p, q, t, y, y),
+            "resample_point decides both. Use accept_point to keep or refuse.",
+        ),
+        (
+            among_the_missing,
+            "the stretches are counted without the tokens of weight 0, so the index is not a"
+            " token's. Leave them in: their stretches have no length.",
+        ),
+        (
+            lambda *case: float(case[0][rule(ratio, missing)(*case)]),
+            "that is the probability of the token. Return the token, its index.",
+        ),
     ]
 
     def called(p, q, token, point, second):
@@ -394,8 +637,22 @@ def accept_or_resample(attempt: Attempt) -> str:
     def plain(got: Any) -> Any:
         return int(got) if isinstance(got, Tensor) and got.numel() == 1 else got
 
+    _require_the_same_again(attempt, cases[2 * len(_points()) : 3 * len(_points())])
     judge_by_slips(attempt, cases, rule(ratio, missing), slips, called, plain=plain)
     return "right: kept or replaced, the token has the distribution p."
+
+
+def _require_the_same_again(attempt: Attempt, cases: Sequence[tuple]) -> None:
+    """Refuse an answer that draws its own random numbers."""
+    try:
+        first, again = ([str(attempt(*case)) for case in cases] for _ in range(2))
+    except Wrong:  # told by the judge, if nothing else is wrong before it
+        return
+    if first != again:
+        raise Wrong(
+            "the same call gave two different tokens. Draw nothing yourself: the two points are the"
+            " random numbers, resample_point says where on the line."
+        )
 
 
 # Exercise 6
@@ -414,6 +671,29 @@ def _codes_and_scales(
         scales.append(scale)
         codes += [rounded(value / scale) if scale else 0 for value in group]
     return codes, scales
+
+
+def _far_apart(row: Tensor, bits: int, size: int) -> tuple[list[int], list[float]]:
+    """Quantize with every so many weights in a group."""
+    values = row.reshape(size, -1).T
+    codes, scales = _codes_and_scales(values.flatten(), bits, size)
+    return torch.tensor(codes).reshape(values.shape).T.flatten().tolist(), scales
+
+
+def _over_the_groups(row: Tensor, bits: int, size: int) -> tuple[list[int], list[float]]:
+    """Quantize with a scale per place in a group."""
+    scales = row.reshape(-1, size).abs().amax(0) / (2 ** (bits - 1) - 1)
+    codes = (row.reshape(-1, size) / scales.where(scales != 0, 1.0)).round()
+    return codes.flatten().tolist(), scales.tolist()
+
+
+def _from_the_smallest(row: Tensor, bits: int, size: int) -> tuple[list[int], list[float]]:
+    """Quantize with codes from 0, between the two extremes of a group."""
+    groups = row.reshape(-1, size)
+    low = groups.amin(1, keepdim=True)
+    scales = (groups.amax(1, keepdim=True) - low) / (2**bits - 1)
+    codes = ((groups - low) / scales.where(scales != 0, 1.0)).round()
+    return codes.flatten().tolist(), scales.flatten().tolist()
 
 
 @checker
@@ -479,6 +759,68 @@ def quantize_row(attempt: Attempt) -> str:
             ),
             "the scales are the largest sizes. Divide them by the largest code: code times scale"
             " gives the weight back.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size, rounded=math.floor),
+            "the codes are floored. Round to the nearest whole number: the error is then at most"
+            " half a step.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size, rounded=math.ceil),
+            "the codes are rounded up. Round to the nearest whole number: the error is then at most"
+            " half a step.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size, rounded=lambda x: x),
+            "the codes are not rounded. A code is the nearest whole number.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size, limit=127),
+            "the largest code is always 127, as for 8 bits. It is 2^(bits - 1) - 1.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size, limit=7),
+            "the largest code is always 7, as for 4 bits. It is 2^(bits - 1) - 1.",
+        ),
+        (
+            lambda row, bits, size: (
+                by_loop(row, bits, size)[0],
+                [scale or 1.0 for scale in by_loop(row, bits, size)[1]],
+            ),
+            "a group of zeros has scale 1. Divide by 1 there, but give back the scale 0.",
+        ),
+        (
+            _far_apart,
+            "the groups hold weights that stand far apart. A group is `group_size` neighbours: of"
+            " the table reshape(-1, group_size) each row is one.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, len(row) // size),
+            "group_size is taken for the number of groups. It is how many weights are in each.",
+        ),
+        (
+            _over_the_groups,
+            "the largest size is taken over the groups, not within each: there are group_size"
+            " scales. Take it along the other axis of the table.",
+        ),
+        (
+            lambda row, bits, size: (
+                [
+                    code * by_loop(row, bits, size)[1][i // size]
+                    for i, code in enumerate(by_loop(row, bits, size)[0])
+                ],
+                by_loop(row, bits, size)[1],
+            ),
+            "the weights come back, codes times scales. Return the codes themselves.",
+        ),
+        (
+            lambda row, bits, size: by_loop(row, bits, size)[::-1],
+            "the scales come first. Return codes, then scales.",
+        ),
+        (
+            _from_the_smallest,
+            "the codes run from the smallest weight of a group to its largest. Here 0 stays 0: the"
+            " scale is the largest size over the largest code, and codes have a sign.",
         ),
     ]
 

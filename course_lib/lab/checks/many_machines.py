@@ -87,6 +87,43 @@ def _name_ring_slip(got: Sequence, vectors: list[Tensor], total: Tensor) -> None
         raise Wrong("that is the average. An all-reduce gives the sum.")
     if all(is_like(a, b) for a, b in zip(got, vectors, strict=True)):
         raise Wrong("every rank still has its own vector: nothing was added.")
+    if min(right) == n:
+        return
+    for slip, sentence in SLIPS_OF_RING:
+        if all(is_like(a, b) for a, b in zip(got, _ring_with(vectors, **slip), strict=True)):
+            raise Wrong(sentence)
+
+
+def _ring_with(vectors: list[Tensor], come_from: int = 1, begin: int = 1) -> list[Tensor]:
+    """Play the ring with a slip: from how far before a rank takes what was sent, and which piece,
+    counted from its own, it sends first in the second half."""
+    n = len(vectors)
+    table = torch.stack([v.view(n, -1) for v in vectors])  # rank, piece, numbers
+    for turn in range(2 * (n - 1)):
+        first_half, before = turn < n - 1, table.clone()
+        for rank in range(n):
+            piece = (rank - 1 - turn + (0 if first_half else n - 1 + begin)) % n
+            sender = (rank - come_from) % n
+            come = before[sender, (piece + 1 - come_from) % n]
+            table[rank, piece] = come + table[rank, piece] if first_half else come
+    return list(table.flatten(1))
+
+
+SLIPS_OF_RING = [
+    (
+        {"come_from": 0},
+        "each rank takes back what it sent itself. What comes to rank r was sent by rank r - 1.",
+    ),
+    (
+        {"come_from": -1},
+        "each rank takes what the next one sent. What comes to rank r was sent by rank r - 1.",
+    ),
+    (
+        {"begin": 0},
+        "the second half begins with a piece that is not complete. After the first half rank r"
+        " holds the complete piece r + 1: send that one first.",
+    ),
+]
 
 
 # Exercise 2
@@ -111,6 +148,7 @@ def _zero(
     ][stage]
 
 
+FLOORED = "you divide bytes per parameter by `//`, which throws away fractions. Divide by `/`."
 SLIPS_OF_ZERO: list[Slip] = [
     (
         lambda s, P, N: _zero(s, P, N, rest=8),
@@ -154,8 +192,14 @@ SLIPS_OF_ZERO: list[Slip] = [
         "at stage 3 the weights are shared out too: nothing stays whole.",
     ),
     (
-        lambda s, P, N: [P * 16, P * (4 + 12 // N), P * (2 + 14 // N), P * (16 // N)][s],
-        "you divide bytes per parameter by `//`, which throws away fractions. Divide by `/`.",
+        lambda s, P, N: [16 * P, 4 * P + 12 * P / N, 14 * P + 2 * P / N, 14 * P + 2 * P / N][s],
+        "each stage divides its own part alone. A stage keeps what the earlier ones shared out:"
+        " stage 2 divides gradients and optimizer, stage 3 all three.",
+    ),
+    (lambda s, P, N: [P * 16, P * (4 + 12 // N), P * (2 + 14 // N), P * (16 // N)][s], FLOORED),
+    (
+        lambda s, P, N: P * sum(b // (N if s >= at else 1) for b, at in ((2, 3), (2, 2), (12, 1))),
+        FLOORED,
     ),
 ]
 
@@ -199,6 +243,15 @@ def _cut_by_inputs(x: Tensor, up: Tensor, down: Tensor, n: int) -> list[Tensor]:
     return [F.gelu(a @ b.T) @ down.T for a, b in pairs]
 
 
+def _every_nth(rows: Tensor, n: int) -> Tensor:
+    """Sort rows so that blocks of neighbours are what every n-th row was."""
+    return torch.cat([rows[rank::n] for rank in range(n)])
+
+
+OTHER_UNITS = (
+    "hidden units of one rank meet the columns of another. Rank r takes the same units of both"
+    " matrices."
+)
 SLIPS_OF_SPLIT: list[Slip] = [
     (
         lambda x, up, down, n: sum(_parts(x, up, down, n)),
@@ -245,10 +298,17 @@ SLIPS_OF_SPLIT: list[Slip] = [
         "the parts stand side by side in one tensor. Return a list of N tensors, each as wide as"
         " the output.",
     ),
+    (lambda x, up, down, n: _parts(x, up, down.roll(down.shape[1] // n, 1), n), OTHER_UNITS),
+    (lambda x, up, down, n: _parts(x, up, _every_nth(down.T, n).T, n), OTHER_UNITS),
+    (lambda x, up, down, n: _parts(x, _every_nth(up, n), down, n), OTHER_UNITS),
     (
-        lambda x, up, down, n: _parts(x, up, down.roll(down.shape[1] // n, 1), n),
-        "hidden units of one rank meet the columns of another. Rank r takes the same units of both"
-        " matrices.",
+        lambda x, up, down, n: _parts(x, _every_nth(up, n), _every_nth(down.T, n).T, n),
+        "rank r takes every N-th hidden unit. The sum is right, but equal shares are blocks of"
+        " neighbours here: the first rank takes the first F / N units, and so on.",
+    ),
+    (
+        lambda x, up, down, n: _parts(x, up, down, n)[::-1],
+        "the parts are in the opposite order: rank 0 takes the first share.",
     ),
 ]
 
@@ -307,6 +367,7 @@ def copy_to_ranks(attempt: Attempt) -> str:
             " Function.apply(x), without detach or no_grad."
         )
     _judge_gradient(_gradient(y, x, grad), grad, others, calls)
+    _judge_other_ways(attempt, x.detach(), grad)
     return "forward nothing is sent, backward every rank's part of the gradient is added."
 
 
@@ -321,7 +382,24 @@ def _gradient(y: Tensor, x: Tensor, grad: Tensor) -> Tensor:
     return found
 
 
+def _judge_other_ways(attempt: Attempt, x: Tensor, grad: Tensor) -> None:
+    """x is also used without f, as in a residual connection: that gradient is complete already."""
+    x = x.clone().requires_grad_()
+    y = attempt(x, lambda tensor: 10 * tensor.detach())
+    if is_like(_gradient(y + x, x, grad), 20 * grad):
+        raise Wrong(
+            "x itself is changed: its whole gradient is summed, also what comes by other ways, such"
+            " as a residual connection. Only what comes through your copy should be. Return another"
+            " tensor than x, and act on that one."
+        )
+
+
 def _judge_gradient(found: Tensor, grad: Tensor, others: Tensor, calls: list[Tensor]) -> None:
+    if is_like(found, grad) and calls:
+        raise Wrong(
+            "all_reduce is called, but its result is not used: it returns the sum as a new tensor"
+            " and leaves the old one alone. Return that sum."
+        )
     if is_like(found, grad):
         raise Wrong(
             "the gradient comes through as it is, so this rank's part alone reaches x. Each rank"
@@ -333,6 +411,8 @@ def _judge_gradient(found: Tensor, grad: Tensor, others: Tensor, calls: list[Ten
         )
     if is_like(found, grad + 2 * others) or is_like(found, 2 * (grad + others)):
         raise Wrong("the gradients are summed twice.")
+    if is_like(found, 2 * grad + others):
+        raise Wrong("this rank's own gradient is counted twice: the sum contains it already.")
     for count in (2, len(grad), grad.numel()):
         if is_like(found, (grad + others) / count):
             raise Wrong("you average. The gradient of a copy is the sum over its users.")
@@ -351,7 +431,8 @@ def _cases_of_merge() -> list[tuple[Tensor, Tensor]]:
         logits[0] += 2
         cases.append(_summary(logits))
     apart = torch.tensor([[[900.0, 899.0]], [[-900.0, -900.0]]])
-    return [*cases, _summary(apart)]
+    far_tokens = torch.tensor([[[900.0, 899.0], [-900.0, -901.0]], [[898.0] * 2, [-900.5] * 2]])
+    return [*cases, *map(_summary, (apart, apart.flip(0), far_tokens))]
 
 
 def _summary(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -412,6 +493,19 @@ SLIPS_OF_MERGE: list[Slip] = [
         "you take off one largest logit for all tokens. Each token has its own.",
     ),
     (
+        lambda m, s: m[0] + (s * (m - m[0]).exp()).sum(0).log(),
+        "you take off the first rank's largest logit. Where another rank's is far larger, exp"
+        " overflows: take off the largest of all ranks.",
+    ),
+    (
+        lambda m, s: m.logsumexp(0),
+        "the sums are not used: a rank counts as if its largest logit were its only one.",
+    ),
+    (
+        lambda m, s: (m + s.log()).logsumexp(0) - torch.tensor(float(len(m))).log(),
+        "you average over the ranks. The exponentials are added: nothing is divided by N.",
+    ),
+    (
         lambda m, s: (m + s.log()).logsumexp(0) / torch.tensor(2.0).log(),
         "those are bits. The natural logarithm is wanted.",
     ),
@@ -462,6 +556,11 @@ def _ahead(stage: int, n_stages: int, m: int, ahead: int) -> list[str]:
     return order + [f"B{i}" for i in range(m - ahead, m)]
 
 
+def _pairs_turned(order: list[str], ahead: int, m: int) -> list[str]:
+    pairs = [order[i : i + 2][::-1] for i in range(ahead, 2 * m - ahead, 2)]
+    return order[:ahead] + sum(pairs, []) + order[2 * m - ahead :]
+
+
 SLIPS_OF_ORDER: list[Slip] = [
     (
         lambda s, p, m: [f"{k}{i}" for k in "FB" for i in range(m)],
@@ -490,6 +589,11 @@ SLIPS_OF_ORDER: list[Slip] = [
     (
         lambda s, p, m: _ahead(s, p, m, p - 2 - s),
         "one forward too few before the first backward of the early stages.",
+    ),
+    (
+        lambda s, p, m: _pairs_turned(_played(s, p, m), min(p - 1 - s, m), m),
+        "in each pair the backward comes before the forward. It is one forward, one backward: the"
+        " last stage can't begin with B0.",
     ),
     (
         lambda s, p, m: [f"{k}{i + 1}" for k, i in ((o[0], int(o[1:])) for o in _played(s, p, m))],

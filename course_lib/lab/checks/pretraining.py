@@ -2,7 +2,9 @@
 by hand, a least-squares gradient by formula, and what the broken runs themselves show."""
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
+from itertools import pairwise, takewhile
 from typing import Any
 
 import torch
@@ -53,28 +55,39 @@ def _adamw_truth(theta, grad, m, v, t, lr, weight_decay) -> tuple:
 def _adamw_slip(
     first: tuple[float, float] = (0.9, 0.1),
     second: tuple[float, float] = (0.95, 0.05),
+    powers: tuple[float, float] = (0.9, 0.95),
     corrected: tuple[bool, bool] = (True, True),
     root: bool = True,
     eps: str = "after",
     decay: str = "own",
     sign: int = 1,
     squared: bool = True,
+    later: int = 0,
+    taken: str = "new",
+    returned: str = "as they are",
 ) -> Callable:
     """Make the typical wrong steps of AdamW, each with one part changed."""
 
     def step(theta, grad, m, v, t, lr, weight_decay):
         given = grad + weight_decay * theta if decay == "in the gradient" else grad
+        old = m, v
         m = first[0] * m + first[1] * given
         v = second[0] * v + second[1] * (given**2 if squared else given)
-        mean = m / (1 - 0.9**t) if corrected[0] else m
-        beta = second[0] if second[0] > 0.5 else 0.95
-        square = v / (1 - beta**t) if corrected[1] else v
+        held = 1 - powers[0] ** (t + later), 1 - powers[1] ** (t + later)
+        mean, square = (
+            part / share if divided else part
+            for part, share, divided in zip(
+                (m, v) if taken == "new" else old, held, corrected, strict=True
+            )
+        )
         if eps == "inside":
             typical = (square + 1e-8).sqrt()
         else:
             typical = (square.sqrt() if root else square) + (1e-8 if eps == "after" else 0)
-        shrunk = {"own": lr * weight_decay, "no rate": weight_decay}.get(decay, 0.0) * theta
-        return theta - shrunk - sign * lr * mean / typical, m, v
+        moved = theta - sign * lr * mean / typical
+        factors = {"own": lr * weight_decay, "last": lr * weight_decay, "no rate": weight_decay}
+        moved = moved - factors.get(decay, 0.0) * (moved if decay == "last" else theta)
+        return moved, *((mean, square) if returned == "corrected" else (m, v))
 
     return step
 
@@ -104,6 +117,30 @@ SLIPS_OF_ADAMW: list[Slip] = [
         " lr * weight_decay of itself.",
     ),
     (_adamw_slip(decay="none"), "theta does not shrink: the weight decay is missing."),
+    (
+        _adamw_slip(decay="last"),
+        "the weight decay shrinks theta after the step. It takes lr * weight_decay of the parameter"
+        " before the step.",
+    ),
+    (
+        _adamw_slip(later=1),
+        "the step is counted one too high: t is 1 for the first, so m holds 1 - 0.9**t of its"
+        " average, not 1 - 0.9**(t + 1).",
+    ),
+    (
+        _adamw_slip(later=-1),
+        "the step is counted from 0: t is 1 for the first, when m holds 1 - 0.9**1 of its average."
+        " With t - 1 the first step is 0 / 0.",
+    ),
+    (
+        _adamw_slip(returned="corrected"),
+        "theta is right, but m and v come back corrected. Keep the averages as they are: the next"
+        " step corrects them by its own t.",
+    ),
+    (
+        _adamw_slip(taken="old"),
+        "theta steps along the old averages. Take this gradient into m and v first, then step.",
+    ),
     (_adamw_slip(sign=-1), "theta moves along the gradient, uphill: subtract the step."),
     (
         _adamw_slip(root=False),
@@ -127,9 +164,20 @@ SLIPS_OF_ADAMW: list[Slip] = [
         _adamw_slip(second=(0.05, 0.95)),
         "0.95 and 0.05 are exchanged in v: it should keep 95 % of the old average.",
     ),
-    (_adamw_slip(second=(0.9, 0.1)), "v forgets as fast as m. Its factor is 0.95."),
     (
-        _adamw_slip(second=(0.999, 0.001)),
+        _adamw_slip(first=(0.1, 0.9), second=(0.05, 0.95)),
+        "the factors are exchanged: m should keep 0.9 and v 0.95 of the old average.",
+    ),
+    (
+        _adamw_slip(first=(0.1, 0.9), second=(0.05, 0.95), powers=(0.1, 0.05)),
+        "the factors are exchanged: m should keep 0.9 and v 0.95 of the old average.",
+    ),
+    (
+        _adamw_slip(second=(0.9, 0.1), powers=(0.9, 0.9)),
+        "v forgets as fast as m. Its factor is 0.95.",
+    ),
+    (
+        _adamw_slip(second=(0.999, 0.001), powers=(0.9, 0.999)),
         "v has torch's default 0.999. Large language models take 0.95, and so does this exercise.",
     ),
     (_adamw_slip(first=(0.9, 1.0)), "m is a sum: the new gradient counts for 0.1, not for 1."),
@@ -199,6 +247,23 @@ def _rounds_by_matrix(product: Callable[[Tensor, Tensor], Tensor], norm: Callabl
     return found
 
 
+def _rounds_of(A_of: Callable[[Tensor], Tensor], once: bool = False) -> Callable:
+    """Make the iteration with another A, or with that of the first round in all."""
+
+    def found(G: Tensor, steps: int) -> Tensor:
+        X = G / G.norm()
+        A = A_of(X)
+        for _ in range(steps):
+            X = _muon_round(A if once else A_of(X), X)
+        return X
+
+    return found
+
+
+def _muon_round(A: Tensor, X: Tensor) -> Tensor:
+    return ROUND[0] * X + ROUND[1] * A @ X + ROUND[2] * A @ A @ X
+
+
 def _schulz_cases() -> list[tuple]:
     generator = torch.Generator().manual_seed(0)
     shapes = ((3, 3, 2), (2, 5, 3), (6, 3, 5), (3, 4, 1), (2, 2, 0))
@@ -251,6 +316,66 @@ SLIPS_OF_SCHULZ: list[Slip] = [
             lambda A, X: ROUND[0] * X + ROUND[1] * A * X + ROUND[2] * A * A * X, Tensor.norm
         ),
         "A is multiplied entry by entry. These are matrix products, @.",
+    ),
+    (
+        _rounds_by_matrix(lambda A, X: _polynomial(X), Tensor.norm),
+        "the powers are taken number by number. A X and A A X are matrix products, @.",
+    ),
+    (
+        _rounds_of(lambda X: X * X),
+        "A is X times X number by number. It is the matrix product X @ X.T.",
+    ),
+    (_rounds_of(lambda X: X.T @ X), "A is X.T @ X. The formula has X transposed last: X @ X.T."),
+    (_rounds_of(lambda X: X @ X), "A is X @ X. The second factor is transposed: X @ X.T."),
+    (
+        _rounds_of(lambda X: X @ X.T, once=True),
+        "A is computed once, before the rounds. Each round has an A of its own, from its X.",
+    ),
+    (
+        _rounds_by_matrix(
+            lambda A, X: ROUND[0] * X + ROUND[1] * A @ X + ROUND[2] * A @ X, Tensor.norm
+        ),
+        "the last term has A once. It is A @ A @ X, with A squared.",
+    ),
+    (
+        lambda G, steps: _by_singular_values(_unit, _polynomial)(G, steps + 1),
+        "one round too many: take `steps` of them.",
+    ),
+    (
+        lambda G, steps: _by_singular_values(_unit, _polynomial)(G, max(steps - 1, 0)),
+        "one round too few: take `steps` of them.",
+    ),
+    (
+        _by_singular_values(_unit, lambda s: _polynomial(_unit(s))),
+        "X is divided by its norm again in each round. Divide once, before the first.",
+    ),
+    (
+        _by_singular_values(lambda s: s / s.square().sum(), _polynomial),
+        "you divided by the sum of the squares. The norm is its root.",
+    ),
+    (
+        _rounds_by_matrix(_muon_round, lambda G: G.abs().max()),
+        "you divided by the largest number. The Frobenius norm is the root of the sum of all"
+        " squares.",
+    ),
+    (
+        _rounds_by_matrix(_muon_round, lambda G: G.abs().sum()),
+        "you divided by the sum of all sizes. The Frobenius norm is the root of the sum of all"
+        " squares.",
+    ),
+    (
+        _rounds_by_matrix(_muon_round, lambda G: G.norm(dim=1, keepdim=True)),
+        "each row is divided by its own norm. Divide by one number, the norm of the whole matrix.",
+    ),
+    (
+        _rounds_by_matrix(_muon_round, lambda G: G.norm(dim=0, keepdim=True)),
+        "each column is divided by its own norm. Divide by one number, the norm of the whole"
+        " matrix.",
+    ),
+    (
+        _by_singular_values(_unit, lambda s: (15 * s - 10 * s**3 + 3 * s**5) / 8),
+        "these are the coefficients of the iteration that converges. Muon has 3.4445, -4.775 and"
+        " 2.0315.",
     ),
 ]
 
@@ -347,6 +472,50 @@ SLIPS_OF_RATE: list[Slip] = [
         ),
         "the last ramp climbs. At its end the rate is low.",
     ),
+    (
+        _rate_slip(up=1),
+        "the warm-up is one step early: step 1 has 1 / warmup of the peak, step `warmup` the peak.",
+    ),
+    (
+        _rate_slip(down=2),
+        "the decay is one step late: the last step has 1 / decay of the peak, the one before twice"
+        " that.",
+    ),
+    (
+        _rate_slip(joined=lambda one, up, down: min(one, up) * min(one, down)),
+        "right where the ramps do not meet. Where they overlap you multiply them: the lower one"
+        " holds.",
+    ),
+    (
+        lambda step, steps, peak, warmup, decay: (
+            peak * (steps - step + 1) / decay
+            if step > steps - decay
+            else peak * min(1.0, step / warmup)
+        ),
+        "right where the ramps do not meet. Where they overlap your decay always wins: the lower"
+        " one holds, and early on that is the warm-up.",
+    ),
+    (
+        _rate_slip(
+            joined=lambda one, up, down: min(
+                one, up, 0.5 - 0.5 * math.cos(math.pi * min(one, down))
+            )
+        ),
+        "the rate falls along a cosine. In the last `decay` steps it falls evenly.",
+    ),
+    (
+        _rate_slip(joined=lambda one, up, down: min(one, up, 0.1 + 0.9 * min(one, down))),
+        "the rate falls towards a tenth of the peak. It falls to peak / decay at the last step.",
+    ),
+    (
+        lambda step, steps, peak, warmup, decay: peak * min(1.0, step / warmup, step / decay),
+        "the decay counts the steps from the start. It counts those that are left:"
+        " steps - step + 1.",
+    ),
+    (
+        _rate_slip(joined=lambda one, up, down: min(one, up // 1, down // 1)),
+        "the shares are cut to whole numbers by //, so the ramps are steps. Divide by /.",
+    ),
 ]
 
 
@@ -377,6 +546,38 @@ def _squares(theta: Tensor, part: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
     return ((x @ theta - y)[counted] ** 2).sum(), int(counted.sum())
 
 
+class _Saved:
+    """A tensor that a graph holds for its backward pass."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+
+class _WatchedSquares:
+    """The same sum. It counts how many earlier parts' graphs are still there when a part is read:
+    taking a gradient lets go of what the graph had saved."""
+
+    def __init__(self):
+        self.graphs: list[weakref.WeakSet] = []
+        self.most = 0
+
+    def __call__(self, theta: Tensor, part: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        self.most = max(self.most, sum(1 for graph in self.graphs if len(graph)))
+        graph: weakref.WeakSet = weakref.WeakSet()
+        self.graphs.append(graph)
+
+        def keep(tensor: Tensor) -> _Saved:
+            saved = _Saved(tensor)
+            graph.add(saved)
+            return saved
+
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
+                return _squares(theta, part)
+        except RuntimeError:  # under torch.func.grad, which has no such hooks and keeps no graph
+            return _squares(theta, part)
+
+
 def _accumulate_cases() -> list[tuple]:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(12, 3, generator=generator, dtype=torch.double)
@@ -387,8 +588,7 @@ def _accumulate_cases() -> list[tuple]:
     found = []
     for targets, borders in zip((y, padded, padded, padded), cuts, strict=True):
         theta = torch.tensor([0.5, -1.0, 2.0], dtype=torch.double, requires_grad=True)
-        pairs = zip(borders, borders[1:], strict=False)
-        found.append((_squares, theta, [(x[a:b], targets[a:b]) for a, b in pairs]))
+        found.append((_squares, theta, [(x[a:b], targets[a:b]) for a, b in pairwise(borders)]))
     return found
 
 
@@ -424,6 +624,16 @@ SLIPS_OF_ACCUMULATION: list[Slip] = [
         " once by all tokens.",
     ),
     (
+        _accumulate_slip(lambda g, n, rows: g / n, lambda kept, _: sum(kept) / len(kept)),
+        "that is the mean of the parts' means, and a part without targets makes it NaN, 0 / 0. Add"
+        " up sums, and divide once by all tokens.",
+    ),
+    (
+        _accumulate_slip(lambda g, n, rows: g / n, lambda kept, _: sum(kept)),
+        "the parts' means are added up, and a part without targets makes it NaN, 0 / 0. Add up"
+        " sums, and divide once by all tokens.",
+    ),
+    (
         _accumulate_slip(lambda g, n, rows: g, lambda kept, _: sum(kept)),
         "the sum is not divided: a batch with twice the tokens would take a step twice as long.",
     ),
@@ -456,15 +666,50 @@ SLIPS_OF_ACCUMULATION: list[Slip] = [
         ),
         "the sign is the other way round: the gradient is asked for, not the step.",
     ),
+    (
+        lambda loss_sum, theta, parts: (
+            theta.detach() - _gradient_by_formula(loss_sum, theta, parts)
+        ),
+        "that is theta after a step along the gradient. The gradient itself is asked for.",
+    ),
+    (
+        _accumulate_slip(
+            lambda g, n, rows: g, lambda kept, counts: sum(kept) / sum(max(n, 1) for n, _ in counts)
+        ),
+        "a part without targets counts as one token. It counts as none.",
+    ),
+    (
+        _accumulate_slip(lambda g, n, rows: (g, n), lambda pairs, _: _up_to_an_empty_one(pairs)),
+        "the loop ends at a part without targets. Its sum is 0 and it counts nothing: go on.",
+    ),
+    (
+        _accumulate_slip(lambda g, n, rows: (g, n), lambda pairs, _: _divided_each_time(pairs)),
+        "the sum is divided after every part, so the first parts are divided again and again."
+        " Divide once, after the loop.",
+    ),
 ]
+
+
+def _up_to_an_empty_one(pairs: Sequence[tuple[Tensor, int]]) -> Tensor:
+    before = list(takewhile(lambda pair: pair[1], pairs))
+    return sum(g for g, _ in before) / sum(n for _, n in before)
+
+
+def _divided_each_time(pairs: Sequence[tuple[Tensor, int]]) -> Tensor:
+    found, count = torch.zeros_like(pairs[0][0]), 0
+    for g, n in pairs:
+        count += n
+        found = (found + g) / max(count, 1)
+    return found
 
 
 @checker
 def accumulated_gradient(attempt: Attempt) -> str:
     """Find the gradient of a batch's mean loss from its parts."""
+    cases = _accumulate_cases()
     judge_by_slips(
         attempt,
-        _accumulate_cases(),
+        cases,
         _gradient_by_formula,
         SLIPS_OF_ACCUMULATION,
         lambda loss_sum, theta, parts: (
@@ -474,7 +719,26 @@ def accumulated_gradient(attempt: Attempt) -> str:
         tolerance=1e-9,
         plain=lambda got: got.detach() if isinstance(got, Tensor) else got,
     )
+    _refuse_many_graphs(attempt, *cases[-1])
+    if any(theta.grad is not None for _, theta, _ in cases):
+        raise Wrong(
+            "the gradient is right, but it was left in theta.grad: your caller's tensor is changed,"
+            " and `backward` adds to what stands there. Use torch.autograd.grad, which leaves theta"
+            " alone."
+        )
     return "the big batch's gradient, however it is cut, also with a part that holds no target."
+
+
+def _refuse_many_graphs(attempt: Attempt, _: Callable, theta: Tensor, parts: list) -> None:
+    """Let eight parts be read; two graphs may overlap while one name is given to the next."""
+    watched = _WatchedSquares()
+    attempt(watched, theta.detach().clone().requires_grad_(), 4 * parts[:1] + 4 * parts[-1:])
+    if watched.most > 1:
+        raise Wrong(
+            f"the gradient is right, but the graphs of {watched.most + 1} parts were kept at once,"
+            " which takes the memory of the whole batch. Take a part's gradient before you read the"
+            " next part."
+        )
 
 
 # Exercise 5
@@ -485,6 +749,7 @@ CASES_OF_CLIPPING = [
     ([torch.tensor([0.3, 0.0]), torch.tensor([[0.0], [-0.4]])], 1.0),
     ([torch.tensor([-6.0]), torch.tensor([2.0, 3.0])], 3.5),
     ([torch.tensor([0.5]), torch.tensor([0.0])], 0.5),
+    ([torch.tensor([3.0, 4.0]), torch.tensor([[0.0]])], 2.5),
     ([torch.tensor([0.0]), torch.tensor([0.0, 0.0])], 1.0),
 ]
 
@@ -500,6 +765,10 @@ def _clip_by_torch(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
 
 def _norm_of(gradients: list[Tensor]) -> Tensor:
     return torch.cat([gradient.flatten() for gradient in gradients]).norm()
+
+
+def _mean_square(gradients: list[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
 
 
 def _scaled_by(factor: Callable[[list[Tensor], float], Any]) -> Callable:
@@ -554,6 +823,45 @@ SLIPS_OF_CLIPPING: list[Slip] = [
             )
         ),
         "you took the largest number. The norm is the root of the sum of squares.",
+    ),
+    (
+        _scaled_by(lambda gradients, bound: min(1.0, bound / max(_mean_square(gradients), 1e-30))),
+        "you took the root of the mean of the squares. The norm is the root of their sum.",
+    ),
+    (
+        _scaled_by(
+            lambda gradients, bound: min(
+                1.0, bound / max(sum(g.norm() for g in gradients) / len(gradients), 1e-30)
+            )
+        ),
+        "you took the mean of the tensors' norms. The norm over all is the root of the sum of their"
+        " squares.",
+    ),
+    (
+        _scaled_by(
+            lambda gradients, bound: 1 / _norm_of(gradients) if _norm_of(gradients) > bound else 1.0
+        ),
+        "long gradients are scaled to norm 1. Scale them to max_norm.",
+    ),
+    (
+        _scaled_by(lambda gradients, bound: bound if _norm_of(gradients) > bound else 1.0),
+        "long gradients are multiplied by max_norm. The factor is max_norm over their norm.",
+    ),
+    (
+        _scaled_by(lambda gradients, bound: 1 / bound if _norm_of(gradients) > bound else 1.0),
+        "long gradients are divided by max_norm. The factor is max_norm over their norm.",
+    ),
+    (
+        _scaled_by(lambda gradients, bound: 0.0 if _norm_of(gradients) > bound else 1.0),
+        "long gradients become 0. Shorten them to max_norm: their direction still counts.",
+    ),
+    (
+        _scaled_by(
+            lambda gradients, bound: (
+                _norm_of(gradients) / bound if _norm_of(gradients) > bound else 1.0
+            )
+        ),
+        "the factor is upside down: long gradients are made longer. It is max_norm over the norm.",
     ),
     (lambda gradients, bound: gradients, "nothing is shortened."),
 ]

@@ -1,8 +1,8 @@
 """Checkers of lesson 11. The truths are counts in whole numbers, parabolas and power laws whose
-constants are known, Huber's loss by plain floats, the normal approximation, and a fine search."""
+constants are known, Huber's loss by plain floats, the resamples as drawn, and a fine search."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,11 @@ FLOP_SLIPS = [
         "attention is counted in the forward pass only. The backward pass doubles that again.",
     ),
     (
+        lambda d, n, T, V: _flops(d, n, 0, V) + 8 * n * d * T,
+        "attention's backward pass costs two rounds, like that of the matrices: three times the"
+        " forward pass in all, not twice.",
+    ),
+    (
         lambda d, n, T, V: 6 * (8 * n * d * d + V * d) + 12 * n * d * T,
         "you have the MLP's 8 d^2 per layer, but not the 4 d^2 of attention's four matrices.",
     ),
@@ -108,33 +113,70 @@ def count_flops(attempt: Attempt) -> str:
 # Exercise 2
 # --------------------------------------------------------------------------------------------------
 
-VALLEYS = [(2.5, 0.1, 11.0), (1.2, 0.03, 9.0), (4.0, 0.25, 13.5)]  # floor, bend, log of best size
+# floor, bend, log of the best size, steps of the runs from there in log N, scatter around it
+EVENLY = (-1.4, -0.2, 1.0, 2.2)
+VALLEYS = [
+    (2.5, 0.1, 11.0, (-2.0, -1.1, -0.3, 0.5, 1.6, 3.0), 0.0),
+    (1.2, 0.03, 9.0, (-2.0, -1.1, -0.3, 0.5, 1.6, 3.0), 0.0),
+    (4.0, 0.25, 13.5, EVENLY, 0.04),
+    (3.0, 0.2, 12.0, (0.4, 1.2, 2.0, 2.8), 0.01),
+]
 
 
-def _valley_runs(floor: float, bend: float, centre: float) -> tuple[list[float], list[float]]:
-    """Sizes that do not lie evenly around the best one, and their losses on a parabola."""
-    steps = [-2.0, -1.1, -0.3, 0.5, 1.6, 3.0]
-    return ([math.exp(centre + step) for step in steps], [floor + bend * step**2 for step in steps])
+def _valley_runs(
+    floor: float, bend: float, centre: float, steps: Sequence[float], scatter: float
+) -> tuple[list[float], list[float]]:
+    """Sizes, and their losses around a parabola. The scatter is a third difference, so over four
+    even steps no other parabola comes nearer to the runs."""
+    noise = [scatter * weight for weight in (1, -3, 3, -1)] if scatter else [0.0] * len(steps)
+    losses = [floor + bend * x**2 + miss for x, miss in zip(steps, noise, strict=True)]
+    return [math.exp(centre + step) for step in steps], losses
 
 
-def _by_parabola(transform, back):
-    """Find the minimum of a parabola over transformed sizes, for slips."""
+def _parabola(sizes: Sequence[float], losses: Sequence[float], times: float = 1.0) -> tuple:
+    """A parabola over log N at a multiple of its lowest point: (size, loss)."""
+    p, q, r = np.polyfit(np.log(sizes), losses, 2)
+    x = -times * q / (2 * p)
+    return math.exp(x), float(p * x * x + q * x + r)
+
+
+def _over(transform: Callable, back: Callable) -> Callable:
+    """The lowest point of a parabola over transformed sizes, transformed back."""
 
     def slip(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
-        bend, slope, level = np.polyfit(transform(sizes), losses, 2)
-        lowest = -slope / (2 * bend)
-        return float(back(lowest)), float(level - slope**2 / (4 * bend))
+        p, q, r = np.polyfit(transform(sizes), losses, 2)
+        return float(back(-q / (2 * p))), float(r - q**2 / (4 * p))
 
     return slip
+
+
+def _other_end(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
+    r, q, p = np.polyfit(np.log(sizes), losses, 2)
+    x = -q / (2 * p)
+    return math.exp(x), float(p * x * x + q * x + r)
+
+
+def _within(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
+    """The lowest point of the parabola between the smallest and the largest size."""
+    p, q, r = np.polyfit(np.log(sizes), losses, 2)
+    x = np.clip(-q / (2 * p), math.log(min(sizes)), math.log(max(sizes)))
+    return math.exp(x), float(p * x * x + q * x + r)
 
 
 def _lowest_run(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
     return min(zip(sizes, losses, strict=True), key=lambda run: run[1])
 
 
+def _lowest_three(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
+    best = sorted(zip(losses, sizes, strict=True))[:3]
+    return _parabola([size for _, size in best], [loss for loss, _ in best])
+
+
+NO_TWO = "the 2 is missing: the derivative of p x^2 + q x + r is 2 p x + q."
+NO_SIGN = "the sign of the lowest point is wrong: the derivative 2 p x + q is 0 at x = -q / (2 p)."
 VALLEY_SLIPS = [
     (
-        _by_parabola(np.asarray, float),
+        _over(np.asarray, float),
         "the parabola runs over N. Sizes are spread by factors: fit it over log N, where they lie"
         " evenly.",
     ),
@@ -144,41 +186,65 @@ VALLEY_SLIPS = [
         " is lowest.",
     ),
     (
-        _by_parabola(np.log, float),
+        _over(np.log, float),
         "the best log N is right, but N itself is asked for: take the exponential.",
     ),
     (
-        _by_parabola(np.log10, np.exp),
+        _over(np.log10, np.exp),
         "the parabola ran over log10 N, and e to the power takes it back. Use one base both ways.",
     ),
     (
-        lambda sizes, losses: _by_parabola(np.log, np.exp)(sizes, losses)[::-1],
+        lambda sizes, losses: _parabola(sizes, losses)[::-1],
         "the two numbers are the other way round: first the size, then the loss.",
     ),
     (
-        lambda sizes, losses: (_by_parabola(np.log, np.exp)(sizes, losses)[0], min(losses)),
+        lambda sizes, losses: (_parabola(sizes, losses)[0], min(losses)),
         "the size is right. The loss is that of the lowest run; what does the parabola give at its"
         " own lowest point?",
     ),
     (
-        lambda sizes, losses: _by_parabola(np.log, np.exp)(sizes, losses)[0],
+        lambda sizes, losses: _parabola(sizes, losses)[0],
         "the size is right. Give the loss of the valley's floor as well: (size, loss).",
     ),
-    (
-        lambda sizes, losses: _by_parabola(np.log, lambda x: np.exp(-x))(sizes, losses),
-        "the sign of the lowest point is wrong: the derivative 2 p x + q is 0 at x = -q / (2 p).",
-    ),
-    (
-        lambda sizes, losses: _by_parabola(np.log, lambda x: np.exp(2 * x))(sizes, losses),
-        "the 2 is missing: the derivative of p x^2 + q x + r is 2 p x + q.",
-    ),
+    (_over(np.log, lambda x: np.exp(-x)), NO_SIGN),
+    (lambda sizes, losses: _parabola(sizes, losses, -1), NO_SIGN),
+    (_over(np.log, lambda x: np.exp(2 * x)), NO_TWO),
+    (lambda sizes, losses: _parabola(sizes, losses, 2), NO_TWO),
     (
         lambda sizes, losses: (
-            _by_parabola(np.log, np.exp)(sizes, losses)[0],
+            _parabola(sizes, losses)[0],
             float(np.polyfit(np.log(sizes), losses, 2)[2]),
         ),
         "the size is right. The loss is the parabola's constant, its height at log N = 0; put the"
         " lowest point into the parabola.",
+    ),
+    (
+        lambda sizes, losses: (
+            _parabola(sizes, losses)[0],
+            float(np.polyval(np.polyfit(np.log(sizes), losses, 2), _parabola(sizes, losses)[0])),
+        ),
+        "the size is right. For its loss you put N into the parabola, which runs over log N.",
+    ),
+    (
+        lambda sizes, losses: (
+            _parabola(sizes, np.log(losses))[0],
+            math.exp(_parabola(sizes, np.log(losses))[1]),
+        ),
+        "the parabola is fitted to log loss. Only the sizes are in logarithms here.",
+    ),
+    (
+        _other_end,
+        "the coefficients are read from the other end: np.polyfit gives that of x^2 first.",
+    ),
+    (
+        _within,
+        "right where the floor lies between the runs. Where it lies outside, give the parabola's"
+        " lowest point all the same; whether to trust it is another question.",
+    ),
+    (
+        _lowest_three,
+        "the parabola goes through the three lowest runs. Fit it to all of them, so that their"
+        " scatter averages out.",
     ),
 ]
 
@@ -189,7 +255,7 @@ def isoflop_minimum(attempt: Attempt) -> str:
     cases = [_valley_runs(*valley) for valley in VALLEYS]
     floors = {
         tuple(sizes): (math.exp(centre), floor)
-        for (sizes, _), (floor, _, centre) in zip(cases, VALLEYS, strict=True)
+        for (sizes, _), (floor, _, centre, *_) in zip(cases, VALLEYS, strict=True)
     }
     judge_by_slips(
         attempt,
@@ -214,6 +280,7 @@ def _plain_pair(got: Any) -> Any:
 # Exercise 3
 # --------------------------------------------------------------------------------------------------
 
+BENT = ([1.0, 10.0, 100.0], [1.0, 20.0, 100.0])  # the best line is 2^(1/3) x
 LAWS_OF_POWER = [(0.08, 0.5, (1e10, 3e10, 2e11)), (7.0, -0.31, (2.0, 5.0, 90.0, 400.0))]
 
 
@@ -223,13 +290,28 @@ def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     return float(height), float(rise)
 
 
+def _as_power(log_x: Sequence[float], log_y: Sequence[float]) -> tuple[float, float]:
+    height, rise = _line(log_x, log_y)
+    return math.exp(height), rise
+
+
+def _nearest_power(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """The power law with the smallest squared misses of y itself, by Gauss and Newton."""
+    k, p = _as_power(np.log(x), np.log(y))
+    for _ in range(50):
+        near = k * np.asarray(x) ** p
+        slopes = np.stack([near / k, near * np.log(x)], axis=1)
+        k, p = np.linalg.lstsq(slopes, y - near, rcond=None)[0] + (k, p)
+    return float(k), float(p)
+
+
 POWER_SLIPS = [
     (
         lambda x, y: _line(np.log(x), np.log(y)),
         "the exponent is right. The first number is log k: take the exponential.",
     ),
     (
-        lambda x, y: (_line(np.log(x), np.log(y))[1], math.exp(_line(np.log(x), np.log(y))[0])),
+        lambda x, y: _as_power(np.log(x), np.log(y))[::-1],
         "the two numbers are the other way round: first k, then the exponent.",
     ),
     (
@@ -242,41 +324,66 @@ POWER_SLIPS = [
         "only x is in logarithms: that is y = c + p log x. A power law is straight when both are.",
     ),
     (
-        lambda x, y: (math.exp(_line(x, np.log(y))[0]), _line(x, np.log(y))[1]),
+        lambda x, y: _as_power(x, np.log(y)),
         "only y is in logarithms: that is an exponential curve, not a power law.",
     ),
     (
-        lambda x, y: (math.exp(_line(np.log10(x), np.log10(y))[0]), _line(np.log(x), np.log(y))[1]),
+        lambda x, y: _as_power(np.log10(x), np.log10(y)),
         "the exponent is right. The line ran over log10, so k is 10 to the power of its height.",
     ),
+    (lambda x, y: _as_power(np.log(y), np.log(x)), "x and y are exchanged: you fitted x = k y^p."),
     (
-        lambda x, y: (math.exp(_line(np.log(y), np.log(x))[0]), _line(np.log(y), np.log(x))[1]),
-        "x and y are exchanged: you fitted x = k y^p.",
+        lambda x, y: _line(np.log(x[:: len(x) - 1]), np.log(y[:: len(y) - 1])),
+        "the line goes through the first and the last point, and log k is not k yet.",
+    ),
+    (
+        lambda x, y: _as_power(np.log(x[:: len(x) - 1]), np.log(y[:: len(y) - 1])),
+        "right where all points lie on one line. Yours goes through the first and the last point:"
+        " fit it to all of them.",
+    ),
+    (
+        lambda x, y: (1.0, float(np.log(x) @ np.log(y) / (np.log(x) @ np.log(x)))),
+        "the line goes through the origin, so k is always 1. A line has a height as well as a"
+        " slope.",
+    ),
+    (
+        lambda x, y: (
+            math.exp(_as_power(np.log(x), np.log(y))[0]),
+            _as_power(np.log(x), np.log(y))[1],
+        ),
+        "the exponent is right. k is the exponential of the line's height, taken once: you took"
+        " it twice.",
+    ),
+    (
+        lambda x, y: _nearest_power(x, y),
+        "right where all points lie on the law. Where they do not, yours makes the misses of y"
+        " small, not those of log y: fit a straight line through the logarithms.",
     ),
 ]
+
+
+def _points_called(x: list[float], y: list[float]) -> str:
+    if (x, y) != BENT:
+        return f"k and p of a power law through {len(x)} points"
+    return (
+        "k and p where the points bend, (1, 1), (10, 20), (100, 100): the line that fits all three"
+        " best"
+    )
 
 
 @checker
 def power_law(attempt: Attempt) -> str:
     """Fit y = k x^p: (k, p)."""
     cases = [(list(x), [k * value**p for value in x]) for k, p, x in LAWS_OF_POWER]
-    known = {tuple(x): (k, p) for k, p, x in LAWS_OF_POWER}
+    known = {tuple(x): (k, p) for k, p, x in LAWS_OF_POWER} | {tuple(BENT[0]): (2 ** (1 / 3), 1.0)}
     judge_by_slips(
         attempt,
-        cases,
+        [*cases, BENT],
         lambda x, y: known[tuple(x)],
         POWER_SLIPS,
-        lambda x, y: f"k and p of a power law through {len(x)} points",
+        _points_called,
         tolerance=1e-5,
         plain=_plain_pair,
-    )
-    bent_x, bent_y = [1.0, 10.0, 100.0], [1.0, 20.0, 100.0]
-    expect(
-        _plain_pair(attempt(bent_x, bent_y)),
-        (2 ** (1 / 3), 1.0),
-        "k and p where the points bend, (1, 1), (10, 20), (100, 100): the line that fits all three"
-        " best",
-        1e-4,
     )
     return "right: a power law is a straight line in logarithms."
 
@@ -363,6 +470,28 @@ HUBER_SLIPS = [
         " is missing.",
     ),
     (lambda p, m, delta: _huber(p, m, 1e-3), "delta is always 0.001. Use the one that is given."),
+    (
+        lambda p, m, delta: np.where(
+            (miss := np.abs(np.log(p / m))) <= delta, miss**2, delta * (miss - delta / 2)
+        ).mean(),
+        "the parabola is half the square of the miss. Yours is the whole square.",
+    ),
+    (
+        lambda p, m, delta: np.median(_huber_of(np.log(p / m), delta)),
+        "that is the median over the runs. Take the mean.",
+    ),
+    (
+        lambda p, m, delta: _huber_of(np.abs(np.log(p / m)).mean(), delta),
+        "you average the misses before Huber's loss. First the loss of each run, then the mean.",
+    ),
+    (
+        lambda p, m, delta: _huber_of(np.log(p / m).mean(), delta),
+        "you average the misses before Huber's loss. First the loss of each run, then the mean.",
+    ),
+    (
+        lambda p, m, delta: _huber_of(np.log10(p / m), delta).mean(),
+        "those are misses of log10. Take natural logarithms, `np.log`.",
+    ),
 ]
 
 
@@ -392,9 +521,10 @@ def huber_log_loss(attempt: Attempt) -> str:
         lambda p, m, delta: f"the mean Huber loss over delta^2, for delta {delta:g}",
         tolerance=1e-6,
     )
-    default = attempt(near, measured)
     expect(
-        np.asarray(default, float) * 1e6, _huber(near, measured) * 1e6, "the loss without a delta"
+        np.asarray(attempt(mixed, measured), float) * 1e6,
+        _huber(mixed, measured) * 1e6,
+        "a million times the loss where no delta is given (its default is 1e-3)",
     )
     return "right: half the square for small misses, a straight line for large ones."
 
@@ -406,39 +536,19 @@ def huber_log_loss(attempt: Attempt) -> str:
 @checker
 def bootstrap_interval(attempt: Attempt) -> str:
     """Resample rows, compute a statistic of each resample, and give the middle share's ends."""
-    values = np.random.default_rng(1).normal(5.0, 2.0, size=400)[:, None]
-    error = values.std() / math.sqrt(len(values))
-    low, high = _two_ends(attempt(values, _mean_of, 2000, 0.9))
-    _judge_width(high - low, error)
-    expect(low, values.mean() - 1.645 * error, "the lower end for the mean of 400 numbers", 0.05)
-    expect(high, values.mean() + 1.645 * error, "the upper end for the mean of 400 numbers", 0.05)
-    low, high = _two_ends(attempt(values, _mean_of, 2000, 0.5))
-    if abs((high - low) / (2 * 0.674 * error) - 1) > 0.2:
-        raise Wrong(
-            f"right for a share of 0.9. For 0.5 the interval is {high - low:.3f} wide, expected"
-            f" about {2 * 0.674 * error:.3f}: half of the values lie in it, a quarter on each side."
-        )
-    x = np.linspace(0.0, 1.0, 60)
-    pairs = np.stack([x, 3 * x], axis=1)
-    low, high = _two_ends(attempt(pairs, _rise, 200, 0.9))
-    if not abs(low - 3) < 1e-6 > abs(high - 3):
-        raise Wrong(
-            "rows fell apart: all points here lie on y = 3 x, so every resample of whole rows has"
-            f" the slope 3, yet yours gave {low:.3g} to {high:.3g}. Draw row numbers, and take"
-            " whole rows."
-        )
+    numbers = np.exp(np.arange(9) / 2)  # skewed: the interval does not lie evenly about the mean
+    rows = np.stack([numbers, 10 * numbers], axis=1)
+    for share, draws in ((0.9, 1000), (0.5, 600)):
+        resamples: list[np.ndarray] = []
+
+        def statistic(resample: np.ndarray, seen: list = resamples) -> float:
+            seen.append(np.array(resample))
+            return float(np.mean(resample))
+
+        low, high = _two_ends(attempt(rows.copy(), statistic, draws, share))
+        _judge_resamples(resamples, rows, draws)
+        _judge_ends(low, high, np.array([resample.mean() for resample in resamples]), share)
     return "right: whole rows, drawn with replacement."
-
-
-def _mean_of(rows: np.ndarray) -> float:
-    return float(np.mean(rows))
-
-
-def _rise(rows: np.ndarray) -> float:
-    """The slope of a line through two columns; a thousand where the rows are no pairs."""
-    if np.ndim(rows) != 2 or np.shape(rows)[1] != 2:
-        return 1e3
-    return float(np.polyfit(rows[:, 0], rows[:, 1], 1)[0])
 
 
 def _two_ends(got: Any) -> tuple[float, float]:
@@ -450,43 +560,72 @@ def _two_ends(got: Any) -> tuple[float, float]:
     return plain
 
 
-def _judge_width(width: float, error: float) -> None:
-    """Name the usual reasons for an interval that is too wide or too narrow."""
-    wanted = 2 * 1.645 * error
-    if width < 1e-9:
-        raise Wrong(
-            "the interval has no width: every resample held the same rows. Draw with replacement,"
-            " so that some come twice and others not at all."
-        )
-    known = [
-        (2 * 1.96 * error, "the middle 95 %. For a share of 0.9 leave out 5 % on each side."),
-        (
-            2 * 1.282 * error,
-            "the middle 80 %: you left out 10 % on each side. Both tails together hold 10 %.",
-        ),
-        (3.3 * 20 * error, "as of single rows. A resample has as many rows as there are."),
-        (
-            3.3 * math.sqrt(2) * error,
-            "as of resamples with half the rows. Draw as many as there are.",
-        ),
-        (
-            2 * 1.645 * error / math.sqrt(10),
-            "as of resamples with ten times the rows. Draw as many as there are.",
-        ),
-    ]
-    if abs(width / wanted - 1) > 0.12:
-        if 1.8 < width / wanted < 4:
+def _judge_resamples(resamples: list[np.ndarray], rows: np.ndarray, draws: int) -> None:
+    """Look at what the statistic was computed of."""
+    if len(resamples) != draws:
+        raise Wrong(f"the statistic was computed {len(resamples)} times, for draws = {draws}.")
+    for resample in resamples:
+        if resample.shape != rows.shape:
             raise Wrong(
-                f"the interval is {width:.3f} wide, not about {wanted:.3f}: it seems to run from"
-                " the least to the largest value. Leave out the tails."
+                f"a resample has the shape {resample.shape}, the rows have {rows.shape}. Draw as"
+                " many rows as there are, and keep each whole."
             )
-        nearest, sentence = min(known, key=lambda slip: abs(math.log(width / slip[0])))
-        if abs(width / nearest - 1) < 0.12:
-            raise Wrong(f"the interval is {width:.3f} wide, not about {wanted:.3f}: {sentence}")
+        if not np.isclose(resample[:, None], rows).all(-1).any(-1).all():
+            raise Wrong(
+                "rows fell apart: a resample holds a row that is none of those given. Draw row"
+                " numbers, and take whole rows."
+            )
+    picks = np.sort(np.stack(resamples)[:, :, 0], axis=1)
+    if (np.diff(picks, axis=1) > 0).all():
         raise Wrong(
-            f"the 90 % interval of the mean of 400 numbers is {width:.3f} wide; by the normal"
-            f" approximation it should be about {wanted:.3f}."
+            "every resample holds each row once. Draw with replacement, so that some come twice and"
+            " others not at all."
         )
+    if np.ptp(picks[-1]) == 0:
+        raise Wrong(
+            "the last resample is one row many times: you draw from the resample before. Draw from"
+            " the rows as given, each time."
+        )
+    if (picks == picks[0]).all():
+        raise Wrong(
+            "all resamples are the same. Make the generator of random numbers once, before the"
+            " loop."
+        )
+    if missing := set(rows[:, 0]) - set(picks.flatten()):
+        row = rows[:, 0].tolist().index(min(missing))
+        raise Wrong(
+            f"row {row} of {len(rows)} is in no resample: let the row numbers run from 0 to"
+            f" {len(rows) - 1}."
+        )
+
+
+def _judge_ends(low: float, high: float, values: np.ndarray, share: float) -> None:
+    """Count the resamples' numbers below and above the interval."""
+    tail, below, above = (1 - share) / 2, np.mean(values < low), np.mean(values > high)
+    if max(abs(below - tail), abs(above - tail)) < 0.012:
+        return
+    told = f"{below:.1%} of the numbers lie below your interval and {above:.1%} above it"
+    for wrong_below, wrong_above, sentence in (
+        (0.0, 0.0, "it runs from the least to the largest number. Leave out the tails"),
+        (2 * tail, 2 * tail, "you leave out 1 - share on each side. Both sides together hold that"),
+        (0.0, 2 * tail, "you leave out one side alone. Half of 1 - share belongs to each"),
+        (2 * tail, 0.0, "you leave out one side alone. Half of 1 - share belongs to each"),
+        (0.05, 0.05, "that is the middle 90 %, whatever `share` says"),
+        (0.025, 0.025, "that is the middle 95 %, whatever `share` says"),
+        (
+            0.0,
+            1.0,
+            "np.percentile counts from 0 to 100. Use np.quantile, or take 100 times as much",
+        ),
+    ):
+        if max(abs(below - wrong_below), abs(above - wrong_above)) < 0.012:
+            raise Wrong(f"for share = {share}: {told}: {sentence}.")
+    if math.isclose(low + high, 2 * values.mean(), rel_tol=1e-3):
+        raise Wrong(
+            f"for share = {share}: {told}. It lies evenly about the mean, as for a normal"
+            " distribution. Take quantiles of the numbers as they are."
+        )
+    raise Wrong(f"for share = {share}: {told}; it should be {tail:.1%} on each side.")
 
 
 # Exercise 6
@@ -496,6 +635,7 @@ LAW_CASES = [
     ((1.7, 406.4, 410.7, 0.34, 0.28), 1e21),
     ((1.8, 482.0, 2085.0, 0.35, 0.37), 5.76e23),
     ((0.5, 30.0, 900.0, 0.5, 0.45), 1e12),
+    ((0.5, 30.0, 30.0, 0.5, 0.45), 100.0),  # so small that a budget rounded down shows
 ]
 
 
@@ -552,7 +692,29 @@ SIZE_SLIPS = [
         "the root is missing: N^(a + b) stands on the left, so take the power 1 / (a + b) of all of"
         " the right side.",
     ),
+    (
+        lambda law, C: law[3] * law[1] / (law[4] * law[2]) * (C / 6) ** law[4],
+        "that is N^(a + b). Take its root: the power 1 / (a + b).",
+    ),
+    (
+        lambda law, C: _closed(law, C, power=1 / (law[3] + law[4])),
+        "the root is right, but C / 6 stands in the loss of D^b: take the power b of it as well.",
+    ),
+    (
+        lambda law, C: _closed(law, C, power=-law[4] / (law[3] + law[4])),
+        "your size falls when the budget grows. Solve for N again: D = C / (6 N) stands below the"
+        " fraction, so the power of C / 6 is positive.",
+    ),
     (lambda law, C: math.log(_closed(law, C)), "that is log N. Give N."),
+    (
+        lambda law, C: math.sqrt(C / 6),
+        "that is as many tokens as parameters, whatever the constants. Use those of the law.",
+    ),
+    (
+        lambda law, C: _closed((law[0], law[1], law[3], law[2], law[4]), C),
+        "the constants come in the order (E, A, B, a, b). You took the third for a and the fourth"
+        " for B.",
+    ),
     (
         lambda law, C: math.sqrt(C / 120),
         "that is the rule of 20 tokens per parameter. This law has its own answer: minimise its"

@@ -265,6 +265,29 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             ),
         },
     },
+    "scaling_laws": {
+        "count_flops": {"moved: attention = 12 * n_layers * d_model * length": UNRELATED},
+        "huber_log_loss": {
+            "miss = np.abs(np.log(predicted) - np.log(measured))"
+            " -> miss = np.abs(np.log(measured) - np.log(predicted))": (
+                "the sign goes with the absolute value"
+            ),
+            "return np.where(miss <= delta, miss ** 2 / 2, delta * (miss - delta / 2)).mean()"
+            " -> return np.where(miss < delta, miss ** 2 / 2, delta * (miss - delta / 2)).mean()": (
+                "parabola and line meet at delta"
+            ),
+        },
+        "bootstrap_interval": {
+            "moved: tail = (1 - share) / 2": UNRELATED,
+            "dice = np.random.default_rng(0) -> dice = np.random.default_rng(1)": (
+                "any seed will do"
+            ),
+            "return tuple(np.quantile(values, [tail, 1 - tail]))"
+            " -> return np.quantile(values, [tail, 1 - tail])": (
+                "the two ends may stand in an array: the numbers decide"
+            ),
+        },
+    },
     "pretraining": {
         "adamw_step": {"moved: v = 0.95 * v + 0.05 * grad ** 2": UNRELATED},
         "newton_schulz": {

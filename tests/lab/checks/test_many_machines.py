@@ -93,6 +93,11 @@ def copy(x, all_reduce):
     return x.clone()
 
 
+def hook_on_x(x, all_reduce):
+    x.register_hook(all_reduce)
+    return x.clone()
+
+
 def summed(x, all_reduce):
     return all_reduce(x)
 
@@ -141,6 +146,10 @@ CASES = {
             (lambda v, send: ring(v, send, gather=False), "a reduce-scatter"),
             (lambda v, send: ring(v, send, mean=True), "that is the average"),
             (lambda v, send: ring(v, send, add=False), "the result of rank"),
+            (lambda v, send: check._ring_with(v, 0), "takes back what it sent"),
+            (lambda v, send: check._ring_with(v, -1), "what the next one sent"),
+            (lambda v, send: check._ring_with(v, begin=0), "a piece that is not complete"),
+            (lambda v, send: check._ring_with(v), "sent only 0 numbers"),
             (lambda v, send: v, "nothing was added"),
             (lambda v, send: torch.stack(v).sum(0), "that is the sum once"),
             (without_sending, "sent only 0 numbers"),
@@ -211,6 +220,9 @@ CASES = {
             (function_of(copy, lambda g, _: g), "this rank's part alone"),
             (lambda x, all_reduce: x, "this rank's part alone"),
             (lambda x, all_reduce: x.detach().clone(), "no gradient flows"),
+            (hook_on_x, "what comes by other ways"),
+            (function_of(copy, lambda g, s: (s(g), g)[1]), "its result is not used"),
+            (function_of(copy, lambda g, s: g + s(g)), "own gradient is counted twice"),
             (function_of(copy, lambda g, s: s(s(g))), "summed twice"),
             (function_of(copy, lambda g, s: s(g) / 2), "you average"),
             (function_of(copy, lambda g, s: None), "no gradient for x"),

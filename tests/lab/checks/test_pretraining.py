@@ -70,9 +70,36 @@ def clip(gradients, max_norm):
 
 
 def accumulate(loss_sum, theta, parts):
-    totals, counts = zip(*(loss_sum(theta, part) for part in parts), strict=True)
-    (gradient,) = torch.autograd.grad(sum(totals) / sum(counts), theta)
-    return gradient
+    gradients, counts = [], []
+    for part in parts:
+        total, count = loss_sum(theta, part)
+        gradients.append(torch.autograd.grad(total, theta)[0])
+        counts.append(count)
+    return torch.stack(gradients).sum(0) / sum(counts)
+
+
+def by_backward(loss_sum, theta, parts):
+    copy, count = theta.detach().clone().requires_grad_(), 0
+    for part in parts:
+        total, counted = loss_sum(copy, part)
+        total.backward()
+        count += counted
+    return copy.grad / count
+
+
+def by_torch_func(loss_sum, theta, parts):
+    theta = theta.detach()
+    summed = [torch.func.grad(lambda x, p=p: loss_sum(x, p)[0])(theta) for p in parts]
+    return sum(summed) / sum(loss_sum(theta, part)[1] for part in parts)
+
+
+def into_theta(loss_sum, theta, parts):
+    count = 0
+    for part in parts:
+        total, counted = loss_sum(theta, part)
+        total.backward()
+        count += counted
+    return theta.grad / count
 
 
 def mean_of_means(loss_sum, theta, parts):
@@ -165,8 +192,10 @@ CASES = {
     check.accumulated_gradient: Case(
         solution=accumulate,
         skeleton=lambda loss_sum, theta, parts: ...,
-        also_right=[scaled_by(lambda counts, parts: 1 / sum(counts))],
+        also_right=[by_backward, by_torch_func],
         wrong=[
+            (scaled_by(lambda counts, parts: 1 / sum(counts)), "the graphs of 8 parts were kept"),
+            (into_theta, "left in theta.grad"),
             (mean_of_means, "the mean of the parts' means"),
             (scaled_by(lambda counts, parts: 1), "the sum is not divided"),
             (scaled_by(lambda counts, parts: 1 / len(parts)), "number of parts"),

@@ -1,6 +1,7 @@
 """The checkers of lesson 11 accept right answers and name the typical slips."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -71,6 +72,13 @@ def interval_by_sorting(rows, statistic, draws, share):
     values = sorted(statistic(np.array([random.choice(rows) for _ in rows])) for _ in range(draws))
     cut = round(draws * (1 - share) / 2)
     return [values[cut], values[-1 - cut]]
+
+
+def normal_interval(rows, statistic, draws, share):
+    dice = np.random.default_rng(5)
+    values = [statistic(dice.choice(rows, len(rows))) for _ in range(draws)]
+    width = NormalDist().inv_cdf((1 + share) / 2) * np.std(values)
+    return np.mean(values) - width, np.mean(values) + width
 
 
 def shuffled_columns(rows, statistic, draws, share):
@@ -164,13 +172,14 @@ CASES = {
                 lambda x, y: (math.log(y[-1] / y[0]) / math.log(x[-1] / x[0]), y[0]),
                 "k and p of a power law",
             ),
+            (lambda x, y: power_by_sums(x[-2:], y[-2:]), "where the points bend"),
             (lambda x, y: (math.exp(line(y, x)[1]), line(y, x)[0]), "x and y are exchanged"),
             (
                 lambda x, y: (
                     y[0] / x[0] ** (p := math.log(y[-1] / y[0]) / math.log(x[-1] / x[0])),
                     p,
                 ),
-                "where the points bend",
+                "first and the last point",
             ),
         ],
     ),
@@ -201,13 +210,20 @@ CASES = {
         skeleton=lambda rows, statistic, draws, share: ...,
         also_right=[interval_by_sorting, interval],
         wrong=[
-            (lambda r, s, d, p: interval(r, s, d, p, replace=False), "no width"),
+            (lambda r, s, d, p: interval(r, s, d, p, replace=False), "each row once"),
             (lambda r, s, d, p: interval(r, s, d, p, tails=0.025), "the middle 95 %"),
-            (lambda r, s, d, p: interval(r, s, d, p, tails=1 - p), "the middle 80 %"),
-            (lambda r, s, d, p: interval(r, s, d, p, size=1), "as of single rows"),
-            (lambda r, s, d, p: interval(r, s, d, p, size=len(r) // 2), "half the rows"),
+            (lambda r, s, d, p: interval(r, s, d, p, tails=1 - p), "1 - share on each side"),
+            (lambda r, s, d, p: interval(r, s, d, p, tails=0.3), "30.0% of the numbers lie below"),
+            (lambda r, s, d, p: interval(r, s, d, p, size=1), "as many rows as there are"),
+            (lambda r, s, d, p: interval(r[:-1], s, d, p, size=9), "row 8 of 9"),
+            (lambda r, s, d, p: interval(r, s, d // 2, p), "computed 500 times, for draws = 1000"),
+            (
+                lambda r, s, d, p: interval(r.ravel()[:, None], s, d, p, size=9),
+                "has the shape (9, 1)",
+            ),
+            (normal_interval, "evenly about the mean"),
             (lambda r, s, d, p: interval(r, s, d, p, tails=0.0), "Leave out the tails"),
-            (lambda r, s, d, p: interval(r, s, d, p, tails=0.05), "For 0.5 the interval"),
+            (lambda r, s, d, p: interval(r, s, d, p, tails=0.05), "the middle 90 %"),
             (shuffled_columns, "rows fell apart"),
             (lambda r, s, d, p: interval(r, s, d, p)[::-1], "the ends are exchanged"),
             (lambda r, s, d, p: s(r), "give the two ends"),
