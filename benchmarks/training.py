@@ -4,7 +4,8 @@ thread.
     OMP_NUM_THREADS=1 python -m benchmarks.training
 
 And the base of the pipeline to R1, as the pipeline trains it, beside a dense model of as many
-active parameters.
+active parameters; and both in Hugging Face's classes, by the same trainer and optimizers, theirs
+without the balance of the experts.
 """
 
 import os
@@ -78,13 +79,27 @@ def beside_hugging_face() -> str:
     )
 
 
+class Logits(nn.Module):
+    """Their model without the wrapping of its output."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.model(ids).logits
+
+
 def pipeline() -> str:
     """Train the pipeline's base and a dense model by the course's trainer, Muon and balance
     included."""
     size = {"vocab_size": LAPTOP_RECIPE.vocab_size, "max_seq_len": LAPTOP_RECIPE.context}
     v3 = DeepSeekV3(DeepSeekSettings(**size, **LAPTOP_RECIPE.base))
     # as many active parameters
-    v1 = Llama(LlamaSettings(**size, d_model=64, n_layers=3, n_heads=4, d_ff=184))
+    v1 = Llama(LlamaSettings(**size, d_model=64, n_layers=3, n_heads=4, d_ff=208))
+    theirs = {
+        name: Logits(in_their_class(model).train()) for name, model in (("V1", v1), ("V3", v3))
+    }
     tokens = torch.randint(LAPTOP_RECIPE.vocab_size, (100_000,))
     settings = pretraining_settings(STEPS)
 
@@ -97,6 +112,7 @@ def pipeline() -> str:
         )
 
     runs = {"V1": lambda: run(v1), "V3": lambda: run(v3, **balanced_training(settings))}
+    runs |= {f"{name}, theirs": lambda model=model: run(model) for name, model in theirs.items()}
     n_tokens = STEPS * LAPTOP_RECIPE.batch_size * LAPTOP_RECIPE.window
     speed = {name: n_tokens / spent for name, spent in cpu_seconds(runs).items()}
     rows = [
@@ -104,13 +120,14 @@ def pipeline() -> str:
             name,
             f"{count_active_parameters(model):,}",
             f"{speed[name]:,.0f}",
+            f"{speed[f'{name}, theirs']:,.0f}",
+            f"{speed[name] / speed[f'{name}, theirs']:.2f}",
             f"{speed[name] / speed['V1']:.2f}",
         ]
         for name, model in (("V1", v1), ("V3", v3))
     ]
-    return markdown_table(
-        ["the pipeline's base, tokens/s", "active parameters", "ours", "by V1"], rows
-    )
+    header = ["the pipeline's base, tokens/s", "active parameters", "ours", "transformers", "ratio"]
+    return markdown_table([*header, "by V1"], rows)
 
 
 def main() -> str:

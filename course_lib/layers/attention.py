@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+BLOCK = 64  # queries: fewer make slow products, more compute what they may not see
+
 
 @runtime_checkable
 class AttentionCache(Protocol):
@@ -98,6 +100,27 @@ def causal_attention(
         return F.scaled_dot_product_attention(q, k, v, is_causal=T > 1, enable_gqa=shared)
     mask = visible_keys(T, S, window, padding, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=shared)
+
+
+def attention_in_blocks(
+    q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H S D"], v: Float[Tensor, "B H S Dv"]
+) -> Float[Tensor, "B H T Dv"]:
+    """Give what `causal_attention` gives, written out for `BLOCK` queries at a time.
+
+    A block meets only the keys up to its last query, so that little is computed which nobody may
+    see. Values may have a width of their own, which torch's fused kernel does not take; on a CPU
+    this is faster then. The backward pass needs the tables of weights, which are kept for it.
+    """
+    (B, H, T, D), mixed = q.shape, []
+    past = k.shape[2] - T
+    q, k, v = (table.flatten(0, 1) for table in (q, k, v))
+    for i, block in enumerate(q.split(BLOCK, dim=1)):
+        n, end = block.shape[1], past + i * BLOCK + block.shape[1]
+        visible = visible_keys(n, end, device=q.device)
+        hidden = torch.zeros_like(visible, dtype=q.dtype).masked_fill(~visible, -torch.inf)
+        scores = torch.baddbmm(hidden, block, k[:, :end].mT, alpha=D**-0.5)
+        mixed.append(scores.softmax(-1) @ v[:, :end])
+    return torch.cat(mixed, 1).unflatten(0, (B, H))
 
 
 class SelfAttention(nn.Module):

@@ -24,9 +24,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, causal_attention, visible_keys
+from course_lib.layers.attention import (
+    AttentionCache,
+    attention_in_blocks,
+    causal_attention,
+    visible_keys,
+)
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import RotaryPosition
+
+MOST_IN_BLOCKS = 1024  # keys: the tables of weights grow with their square
 
 
 def naive_attention(
@@ -44,14 +51,23 @@ def naive_attention(
     own way, and where it stands, which all heads share. Source: DeepSeek-V2 (arXiv 2405.04434),
     equations 40 to 46.
     """
-    k_content = torch.einsum("bsr,hdr->bhsd", latent, up_k)  # eq. 42
-    v = torch.einsum("bsr,hdr->bhsd", latent, up_v)  # eq. 45
+    up = torch.cat([up_k, up_v], 1)
+    # eq. 42 and 45 in one
+    kv = torch.einsum("bsr,hdr->bhsd", latent, up)
+    k_content, v = kv.split([up_k.shape[1], up_v.shape[1]], dim=-1)
     q = torch.cat([q_content, q_rotary], -1)  # eq. 40
     # eq. 44: the one rotary key stands beside every head's content
     k = torch.cat([k_content, k_rotary[:, None].expand(-1, q.shape[1], -1, -1)], -1)
+    if padding is None and faster_in_blocks(k):
+        return attention_in_blocks(q, k, v)  # eq. 46
     # torch's fused kernel wants one width for all three
     v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
     return causal_attention(q, k, v, padding=padding)[..., : up_v.shape[1]]  # eq. 46
+
+
+def faster_in_blocks(k: Float[Tensor, "B H S D"]) -> bool:
+    """Tell whether these keys are on a CPU, in no half precision, and not too many."""
+    return k.device.type == "cpu" and k.element_size() >= 4 and k.shape[2] <= MOST_IN_BLOCKS
 
 
 def absorbed_attention(

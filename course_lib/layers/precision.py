@@ -5,6 +5,8 @@ keeps 8 binary digits, so a sum of probabilities stands still at the first one t
 smaller than what has been added up.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,4 +18,11 @@ def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     >>> [at_least_float32(torch.ones(1, dtype=kind)).dtype for kind in (torch.half, torch.double)]
     [torch.float32, torch.float64]
     """
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.element_size() >= 4 else x.float()
+
+
+def without_autocast(device_type: str) -> AbstractContextManager:
+    """Switch autocast off, if it is on: doing so costs more than a small product does."""
+    known = torch.amp.is_autocast_available(device_type)  # not on the meta device
+    on = known and torch.is_autocast_enabled(device_type)
+    return torch.autocast(device_type, enabled=False) if on else nullcontext()

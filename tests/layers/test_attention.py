@@ -13,6 +13,7 @@ from torch import nn
 from course_lib.inference.cache import KVCache
 from course_lib.layers.attention import (
     SelfAttention,
+    attention_in_blocks,
     attention_weights,
     causal_attention,
     visible_keys,
@@ -66,6 +67,24 @@ def test_the_table_of_weights_is_what_the_fused_kernel_uses():
     weights = attention_weights(q, k, visible_keys(6, 9))
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 6))
     torch.testing.assert_close(weights @ v.repeat_interleave(2, dim=1), causal_attention(q, k, v))
+
+
+@pytest.mark.parametrize("T", [0, 1, 63, 64, 65, 130])
+@pytest.mark.parametrize("past", [0, 5])
+@pytest.mark.parametrize("Dv", [3, 8, 11])
+def test_attention_in_blocks_equals_torchs_function_for_values_of_any_width(T, past, Dv):
+    rng = torch.Generator().manual_seed(T)
+    shapes = [(2, 3, T, 8), (2, 3, past + T, 8), (2, 3, past + T, Dv)]
+    ours = [torch.randn(shape, generator=rng, dtype=torch.double) for shape in shapes]
+    theirs = [x.clone().requires_grad_() for x in ours]
+    mask = torch.full((T, past + T), -torch.inf).triu(past + 1).double()
+    got = attention_in_blocks(*(x.requires_grad_() for x in ours))
+    want = F.scaled_dot_product_attention(*theirs, attn_mask=mask)
+    torch.testing.assert_close(got, want)
+    for out in (got, want):
+        out.square().sum().backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
 
 
 @pytest.mark.parametrize(("H", "G"), [(1, 1), (4, 4), (6, 2)])

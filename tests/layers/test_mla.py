@@ -135,6 +135,28 @@ def test_a_prompt_is_read_by_the_naive_form_and_what_follows_by_the_absorbed_one
     assert used == [naive_attention, absorbed_attention, absorbed_attention, naive_attention]
 
 
+@pytest.mark.parametrize("S", [8, 1024, 1025])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float, torch.double])
+@pytest.mark.parametrize("pad", [False, True])
+def test_short_texts_without_padding_are_read_in_blocks(S, dtype, pad, monkeypatch):
+    used = []
+    for form in (mla_file.attention_in_blocks, mla_file.causal_attention):
+        noting = lambda *parts, form=form, **more: (used.append(form), form(*parts, **more))[1]  # noqa: E731
+        monkeypatch.setattr(mla_file, form.__name__, noting)
+    given_parts = [part[:1].to(dtype) for part in parts((1, 2, 2, 2, 3, None), S, S, seed=0)]
+    padding = torch.zeros(1, S, dtype=torch.bool) if pad else None
+    with torch.no_grad():
+        naive, absorbed = (
+            attend(*given_parts, padding) for attend in (naive_attention, absorbed_attention)
+        )
+    blocks = S <= 1024 and dtype != torch.bfloat16 and not pad
+    assert [form.__name__ for form in used] == [
+        "attention_in_blocks" if blocks else "causal_attention"
+    ]
+    tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
+    torch.testing.assert_close(naive, absorbed, rtol=tolerance, atol=tolerance)
+
+
 def test_gradients_of_both_forms_are_equal():
     gradients = []
     for attend in (naive_attention, absorbed_attention):

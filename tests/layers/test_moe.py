@@ -86,9 +86,22 @@ def test_every_way_equals_the_formula_token_by_token(way, sizes, skew, seed):
         torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-6 * max(1.0, largest))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=60, deadline=None)
+@given(sizes=sizes(), seed=st.integers(0, 99))
+def test_a_single_tokens_experts_side_by_side_equal_the_formula(sizes, seed):
+    given_ = visits(1, *sizes[1:], seed=seed)
+    exact = [tensor.double() if tensor.is_floating_point() else tensor for tensor in given_]
+    for got, want in zip(
+        with_gradients(moe.experts_gathered, *given_), with_gradients(by_token, *exact), strict=True
+    ):
+        largest = want.abs().max().item()
+        torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-6 * max(1.0, largest))
+
+
+@pytest.mark.parametrize("way", [*WAYS, moe.experts_gathered])
 def test_gradients_equal_finite_differences(way):
-    x, chosen, *parameters = visits(N=5, E=4, K=2, C=3, F=2, dtype=torch.double)
+    N = 1 if way is moe.experts_gathered else 5
+    x, chosen, *parameters = visits(N, E=4, K=2, C=3, F=2, dtype=torch.double)
     leaves = [tensor.requires_grad_() for tensor in (x, *parameters)]
     assert torch.autograd.gradcheck(lambda x, *rest: way(x, chosen, *rest), leaves)
 
@@ -209,15 +222,20 @@ def test_the_module_keeps_the_shape_and_equals_the_loop_however_many_tokens(
     torch.testing.assert_close(layer(x, routing), want.view(shape), rtol=1e-6, atol=1e-6)
 
 
-def test_few_tokens_visit_all_experts_and_many_are_sorted(monkeypatch):
-    layer, router = moe.Experts(8, 64, 56), moe.SoftmaxRouter(64, 8, 2)
+def test_one_token_is_gathered_for_few_visit_all_experts_and_many_are_sorted(monkeypatch):
     ways = []
-    monkeypatch.setattr(working, "experts_dense", lambda *args: ways.append("dense") or args[0])
-    monkeypatch.setattr(working, "experts_sorted", lambda *args: ways.append("sorted") or args[0])
+    for way in ("gathered", "dense", "sorted"):
+        noted = lambda *args, way=way: ways.append(way) or args[0]  # noqa: E731
+        monkeypatch.setattr(working, f"experts_{way}", noted)
+    layer, router = moe.Experts(8, 64, 56), moe.SoftmaxRouter(64, 8, 2)
     for n_tokens in (0, 1, 16, 64, 4096):
         x = torch.zeros(n_tokens, 64)
         layer(x, router(x))
-    assert ways == ["dense", "dense", "dense", "sorted", "sorted"]
+    assert ways == ["dense", "gathered", "dense", "sorted", "sorted"]
+    with torch.device("meta"):  # two of these have 2.1 million numbers: too many to copy
+        layer, router = moe.Experts(16, 512, 704), moe.SoftmaxRouter(512, 16, 2)
+        layer(torch.zeros(1, 512), router(torch.zeros(1, 512)))
+    assert ways[-1] == "sorted"
 
 
 # ---- routing -------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from course_lib.layers.moe.experts import (
     Experts,
     experts_by_loop,
     experts_dense,
+    experts_gathered,
     experts_sorted,
     grouped_matmul,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "expert_balance_loss",
     "experts_by_loop",
     "experts_dense",
+    "experts_gathered",
     "experts_sorted",
     "limit_groups",
     "expert_load",

@@ -4,8 +4,8 @@ How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9): in 
 arithmetic alone.
 
 1. A visit's weight multiplies the hidden numbers, not the output: the last matrix is linear.
-2. A handful of tokens goes through all experts, those not chosen with weight 0: sorting them would
-   take longer.
+2. A single token's experts are copied side by side, and a handful of tokens goes through all
+   experts, those not chosen with weight 0: sorting them would take longer.
 3. All experts are on one device: nothing is sent, and no expert has a limit beyond which tokens are
    dropped.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from course_lib.layers.moe.routing import Routing
 
-# multiplications by which all experts are computed sooner than the tokens are sorted
+# multiplications, or numbers to copy, that are done sooner than tokens are sorted
 DENSE_BELOW = 2**20
 
 
@@ -115,9 +115,23 @@ def experts_dense(
     E / K times the work, but no sorting.
     """
     weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
-    wide = (x @ gate_up.flatten(0, 1).T).unflatten(-1, gate_up.shape[:2])
+    wide = F.linear(x, gate_up.flatten(0, 1)).unflatten(-1, gate_up.shape[:2])
     hidden = (gated_silu(wide) * weight[..., None]).to(down.dtype)
     return (hidden.transpose(0, 1) @ down.mT).sum(0).to(x.dtype)
+
+
+def experts_gathered(
+    x: Float[Tensor, "1 C"],
+    chosen: Int[Tensor, "1 K"],
+    weights: Float[Tensor, "1 K"],
+    gate_up: Float[Tensor, "E F2 C"],
+    down: Float[Tensor, "E C F"],
+) -> Float[Tensor, "1 C"]:
+    """Copy the experts of a single token side by side: one product widens it, one narrows it."""
+    expert = chosen.flatten()
+    wide = F.linear(x, gate_up.index_select(0, expert).flatten(0, 1)).view(len(expert), 1, -1)
+    hidden = (gated_silu(wide) * weights.view(-1, 1, 1)).to(down.dtype)
+    return torch.bmm(hidden, down.index_select(0, expert).mT).sum(0).to(x.dtype)
 
 
 class Experts(nn.Module):
@@ -138,7 +152,12 @@ class Experts(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B C"], routing: Routing) -> Float[Tensor, "*B C"]:
         """Sum for each token its experts' outputs times their weights."""
-        few = x.numel() // x.shape[-1] * self.gate_up.numel() < DENSE_BELOW
-        compute = experts_dense if few else experts_sorted
-        visits = (table.flatten(0, -2) for table in (x, routing.chosen, routing.weights))
-        return compute(*visits, self.gate_up, self.down).view_as(x)
+        visits = [table.flatten(0, -2) for table in (x, routing.chosen, routing.weights)]
+        gate_up, down = self.gate_up, self.down
+        (n_tokens, n_chosen), n_experts = visits[1].shape, len(down)
+        if n_tokens == 1 and n_chosen * (gate_up.numel() + down.numel()) < n_experts * DENSE_BELOW:
+            compute = experts_gathered
+        else:
+            few = n_tokens * gate_up.numel() < DENSE_BELOW
+            compute = experts_dense if few else experts_sorted
+        return compute(*visits, gate_up, down).view_as(x)

@@ -41,8 +41,9 @@ class MoE(nn.Module):
         self.routing = None
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
-        self.routing = self.router(x)
-        out = self.experts(x, self.routing)  # the second sum of eq. 9
+        # by nn.Module's own way to set an attribute, that took as long as two small products
+        routing = self.__dict__["routing"] = self.router(x)
+        out = self.experts(x, routing)  # the second sum of eq. 9
         return out if self.shared is None else out + self.shared(x)  # the first one
 
     def __getstate__(self) -> dict:

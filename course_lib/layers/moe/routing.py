@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.precision import at_least_float32
+from course_lib.layers.precision import at_least_float32, without_autocast
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Router(nn.Module):
 
     def logits(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B E"]:
         """Score every expert for every token."""
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             x = at_least_float32(x)
             return F.linear(x, self.weight.to(x.dtype))
 
