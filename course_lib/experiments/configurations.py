@@ -218,7 +218,7 @@ def cache_table(counted: list[CountedModel]) -> str:
                 c.published.name,
                 f"{c.cache:,}",
                 f"{CACHE_BYTES * c.cache:,}",
-                f"{CACHE_BYTES * whole:,} ({whole / c.cache:.0f} times)",
+                f"{CACHE_BYTES * whole:,} ({whole / c.cache:.0f}x)",
                 *printed,
             ]
         )

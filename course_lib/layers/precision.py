@@ -23,5 +23,6 @@ def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def without_autocast(device_type: str) -> AbstractContextManager:
     """Switch autocast off, if it is on: doing so costs more than a small product does."""
-    on = torch.is_autocast_enabled(device_type)
+    known = torch.amp.is_autocast_available(device_type)  # not on the meta device
+    on = known and torch.is_autocast_enabled(device_type)
     return torch.autocast(device_type, enabled=False) if on else nullcontext()

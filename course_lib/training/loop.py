@@ -8,6 +8,7 @@ import ctypes
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def keep_freed_memory() -> None:
     It would return it to the system, which clears every page before handing it out again: a tenth
     of a small V3's step. Only the GNU library has the switch, `mallopt`.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # bytes; larger pieces come from the system directly
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -63,6 +63,25 @@ def test_a_closure_finds_the_gradient_and_its_loss_is_returned(build):
     assert torch.equal(by_hand, by_closure) and not torch.equal(by_hand.data, start)
 
 
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+def test_each_group_of_parameters_steps_by_its_own_settings(kind):
+    torch.manual_seed(0)
+    starts, rates, decays = torch.randn(3, 4, 3), (0.1, 0.02, 0.3), (0.0, 0.5, 0.1)
+    together, alone = ([nn.Parameter(start.clone()) for start in starts] for _ in range(2))
+    settings = [{"lr": lr, "weight_decay": decay} for lr, decay in zip(rates, decays, strict=True)]
+    groups = [{"params": [one], **own} for one, own in zip(together, settings, strict=True)]
+    optimizers = [kind(groups, lr=1.0)]
+    optimizers += [kind([one], **own) for one, own in zip(alone, settings, strict=True)]
+    for _ in range(3):
+        for one, other in zip(together, alone, strict=True):
+            one.grad = other.grad = torch.randn(4, 3)
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other, start in zip(together, alone, starts, strict=True):
+        assert not torch.equal(one, start)
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (40, 8), (8, 40), (3, 12, 20)])
 def test_orthogonalize_keeps_the_directions_and_evens_out_their_sizes(shape):
     torch.manual_seed(0)
