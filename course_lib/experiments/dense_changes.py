@@ -26,7 +26,7 @@ from course_lib.layers.norm import LayerNorm, RMSNorm
 from course_lib.layers.position import RotaryPosition
 from course_lib.models.gpt2 import count_parameters
 from course_lib.text.batches import shuffled_windows
-from course_lib.training.settings import TrainSettings
+from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import train
 
 DENSE_FOLDER = DATA_FOLDER / "dense_changes"
@@ -38,6 +38,7 @@ DENSE_LENGTH, DENSE_BATCH, DENSE_STEPS = sweeps.SWEEP_LENGTH, 16, 300
 DENSE_RATES = (0.003, 0.006, 0.012)  # more are added until the best is inside
 DENSE_MEGABYTES = 2.0
 DENSE_SEEDS = (0, 1, 2)
+LONG_KINDS = ((), ("rotary",))  # trained three times as long as well
 
 
 # The model between GPT-2 and V1
@@ -149,14 +150,16 @@ def dense_name(changes: Collection[str]) -> str:
     return ", ".join(["GPT-2", *changes])
 
 
-def train_dense(changes: Collection[str], rate: float, seed: int, steps: int) -> DenseModel:
+def train_dense(
+    changes: Collection[str], rate: float, seed: int, steps: int = DENSE_STEPS
+) -> tuple[DenseModel, TrainHistory]:
     """Train one model by AdamW: for every kind the same windows in the same order."""
     model = dense_model(changes, seed)
     tokens = sweeps.sweep_texts(DENSE_MEGABYTES).tokens
     windows = shuffled_windows(tokens, DENSE_BATCH, DENSE_LENGTH, seed)
     schedule = "multi-step" if "multi-step" in changes else "cosine"
-    train(model, windows, TrainSettings(steps, 0.0, rate, optimizer="adamw", schedule=schedule))
-    return model
+    settings = TrainSettings(steps, adam_lr=rate, optimizer="adamw", schedule=schedule)
+    return model, train(model, windows, settings)
 
 
 def score_dense(model: nn.Module) -> float:
@@ -168,7 +171,7 @@ def run_dense(changes: Collection[str], rate: float, seed: int, steps: int) -> d
     """Train and measure one model; the seconds are the processor's, of training alone."""
     sweeps.sweep_texts(DENSE_MEGABYTES)  # drawn before the clock starts
     start = time.process_time()
-    model = train_dense(changes, rate, seed, steps)
+    model, _ = train_dense(changes, rate, seed, steps)
     seconds = round(time.process_time() - start, 2)
     parameters = count_parameters(model)
     return {"bits_per_byte": score_dense(model), "seconds": seconds, "parameters": parameters}
@@ -189,6 +192,16 @@ def sweep_rates(records: RunRecords, changes: Collection[str], seeds: Sequence[i
         rates = [best / 2 if best == min(scores) else 2 * best]
 
 
+def run_longer(records: RunRecords, changes: Collection[str], seeds: Sequence[int], steps: int):
+    """Run one kind three times as long, at the best rate of the short runs and at half of it."""
+    name = dense_name(changes)
+    best = sweeps.best_rate(sweeps.by_rate(records.runs, kind=name, steps=steps))
+    for rate in (best / 2, best):
+        for seed in seeds:
+            measure = partial(run_dense, changes, rate, seed, 3 * steps)
+            records.get(measure, kind=name, rate=rate, seed=seed, steps=3 * steps)
+
+
 # What they say
 # --------------------------------------------------------------------------------------------------
 
@@ -200,18 +213,30 @@ def load_dense(file: Path = DENSE_FOLDER / "runs.json") -> list[dict]:
     return runs
 
 
-def best_runs(runs: Sequence[Mapping], changes: Collection[str]) -> list[Mapping]:
-    """Give the runs of one kind at its best rate, one per seed."""
-    name = dense_name(changes)
-    rate = sweeps.best_rate(sweeps.by_rate(runs, kind=name))
-    mine = [run for run in runs if run["kind"] == name and run["rate"] == rate]
-    return sorted(mine, key=lambda run: run["seed"])
+def scores_by_rate(
+    runs: Sequence[Mapping], changes: Collection[str], steps: int = DENSE_STEPS
+) -> dict[float, list[float]]:
+    """Group the bits per byte of one kind by rate, one per seed."""
+    return sweeps.by_rate(runs, kind=dense_name(changes), steps=steps)
 
 
-def gains(runs: Sequence[Mapping], before: Collection[str], after: Collection[str]) -> list[float]:
+def best_scores(
+    runs: Sequence[Mapping], changes: Collection[str], steps: int = DENSE_STEPS
+) -> list[float]:
+    """Give the bits per byte of one kind at its best rate, seed by seed."""
+    scores = scores_by_rate(runs, changes, steps)
+    return scores[sweeps.best_rate(scores)]
+
+
+def gains(
+    runs: Sequence[Mapping],
+    before: Collection[str],
+    after: Collection[str],
+    steps: int = DENSE_STEPS,
+) -> list[float]:
     """Tell by how many bits per byte one kind is better than another, seed by seed."""
-    pairs = zip(best_runs(runs, before), best_runs(runs, after), strict=True)
-    return [a["bits_per_byte"] - b["bits_per_byte"] for a, b in pairs]
+    pairs = zip(best_scores(runs, before, steps), best_scores(runs, after, steps), strict=True)
+    return [a - b for a, b in pairs]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -226,6 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = RunRecords(asked.out / "runs.json")
     for changes in dense_kinds():
         sweep_rates(records, changes, asked.seeds, asked.steps)
+    for changes in LONG_KINDS:
+        run_longer(records, changes, asked.seeds, asked.steps)
 
 
 if __name__ == "__main__":
