@@ -8,7 +8,7 @@ seeds. Finished runs are kept: a command that was stopped goes on where it was.
 
 import argparse
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,10 +35,10 @@ DENSE_CHANGES = ("RMSNorm", "rotary", "SwiGLU", "no biases", "GQA", "multi-step"
 DENSE_WIDTH, DENSE_LAYERS, DENSE_HEADS, SHARED_HEADS = 64, 3, 4, 2
 GPT2_MLP = 4 * DENSE_WIDTH  # the others' width follows from its parameters
 DENSE_LENGTH, DENSE_BATCH, DENSE_STEPS = sweeps.SWEEP_LENGTH, 16, 300
-DENSE_RATES = (0.003, 0.006, 0.012)  # more are added until the best is inside
+DENSE_RATES = (0.006, 0.012)  # more are added until the best is inside
 DENSE_MEGABYTES = 2.0
 DENSE_SEEDS = (0, 1, 2)
-LONG_KINDS = ((), ("rotary",))  # trained three times as long as well
+LONG_KINDS = DENSE_CHANGES[:1], DENSE_CHANGES[:2]  # trained three times as long as well
 
 
 # The model between GPT-2 and V1
@@ -133,12 +133,14 @@ def dense_model(changes: Collection[str], seed: int) -> DenseModel:
 # --------------------------------------------------------------------------------------------------
 
 
-def dense_kinds() -> Iterator[tuple[str, ...]]:
-    """Give all sets of changes: one more each time, then each one alone."""
-    for n in range(len(DENSE_CHANGES) + 1):
-        yield DENSE_CHANGES[:n]
-    for change in DENSE_CHANGES[1:]:
-        yield (change,)
+def dense_chain() -> list[tuple[str, ...]]:
+    """Give the sets of changes from GPT-2 to V1, one more each time."""
+    return [DENSE_CHANGES[:n] for n in range(len(DENSE_CHANGES) + 1)]
+
+
+def dense_alone() -> list[tuple[str, ...]]:
+    """Give each change alone, but for the first, which is alone in the chain."""
+    return [(change,) for change in DENSE_CHANGES[1:]]
 
 
 def dense_name(changes: Collection[str]) -> str:
@@ -171,7 +173,9 @@ def run_dense(changes: Collection[str], rate: float, seed: int, steps: int) -> d
     """Train and measure one model; the seconds are the processor's, of training alone."""
     sweeps.sweep_texts(DENSE_MEGABYTES)  # drawn before the clock starts
     start = time.process_time()
-    model, _ = train_dense(changes, rate, seed, steps)
+    model, history = train_dense(changes, rate, seed, steps)
+    if history.ended != "finished":  # half a run is no measurement
+        raise KeyboardInterrupt
     seconds = round(time.process_time() - start, 2)
     parameters = count_parameters(model)
     return {"bits_per_byte": score_dense(model), "seconds": seconds, "parameters": parameters}
@@ -249,10 +253,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / "runs.json")
-    for changes in dense_kinds():
+    for changes in dense_chain():
         sweep_rates(records, changes, asked.seeds, asked.steps)
     for changes in LONG_KINDS:
         run_longer(records, changes, asked.seeds, asked.steps)
+    for changes in dense_alone():
+        sweep_rates(records, changes, asked.seeds, asked.steps)
 
 
 if __name__ == "__main__":
