@@ -38,7 +38,6 @@ DENSE_LENGTH, DENSE_BATCH, DENSE_STEPS = sweeps.SWEEP_LENGTH, 16, 300
 DENSE_RATES = (0.006, 0.012)  # more are added until the best is inside
 DENSE_MEGABYTES = 2.0
 DENSE_SEEDS = (0, 1, 2)
-LONG_KINDS = DENSE_CHANGES[:1], DENSE_CHANGES[:2]  # trained three times as long as well
 
 
 # The model between GPT-2 and V1
@@ -138,11 +137,6 @@ def dense_chain() -> list[tuple[str, ...]]:
     return [DENSE_CHANGES[:n] for n in range(len(DENSE_CHANGES) + 1)]
 
 
-def dense_alone() -> list[tuple[str, ...]]:
-    """Give each change alone, but for the first, which is alone in the chain."""
-    return [(change,) for change in DENSE_CHANGES[1:]]
-
-
 def dense_name(changes: Collection[str]) -> str:
     """Name a set of changes.
 
@@ -196,16 +190,6 @@ def sweep_rates(records: RunRecords, changes: Collection[str], seeds: Sequence[i
         rates = [best / 2 if best == min(scores) else 2 * best]
 
 
-def run_longer(records: RunRecords, changes: Collection[str], seeds: Sequence[int], steps: int):
-    """Run one kind three times as long, at the best rate of the short runs and at half of it."""
-    name = dense_name(changes)
-    best = sweeps.best_rate(sweeps.by_rate(records.runs, kind=name, steps=steps))
-    for rate in (best / 2, best):
-        for seed in seeds:
-            measure = partial(run_dense, changes, rate, seed, 3 * steps)
-            records.get(measure, kind=name, rate=rate, seed=seed, steps=3 * steps)
-
-
 # What they say
 # --------------------------------------------------------------------------------------------------
 
@@ -254,10 +238,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / "runs.json")
     for changes in dense_chain():
-        sweep_rates(records, changes, asked.seeds, asked.steps)
-    for changes in LONG_KINDS:
-        run_longer(records, changes, asked.seeds, asked.steps)
-    for changes in dense_alone():
         sweep_rates(records, changes, asked.seeds, asked.steps)
 
 

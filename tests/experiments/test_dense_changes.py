@@ -68,12 +68,12 @@ def test_first_weights_are_those_of_both_ends():
 
 def test_all_kinds_are_as_large_as_gpt2():
     sizes = []
-    for changes in dense.dense_chain() + dense.dense_alone():
+    for changes in dense.dense_chain():
         d_ff = dense.fitting_d_ff(512, changes)
         sizes.append(dense.dense_parameters(512, changes, d_ff))
         step = dense.dense_parameters(512, changes, d_ff + 1) - sizes[-1]
         assert abs(sizes[-1] - sizes[0]) <= step / 2
-    assert len(sizes) == 12 and max(sizes) - min(sizes) < 0.004 * sizes[0]
+    assert len(sizes) == 7 and max(sizes) - min(sizes) < 0.004 * sizes[0]
 
 
 def test_an_unknown_change_is_refused_by_name():
@@ -103,20 +103,17 @@ def test_rates_are_added_until_the_best_is_inside(best, tmp_path):
 
 
 def test_the_command_keeps_what_it_has(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(dense, "dense_chain", lambda: [()])
-    monkeypatch.setattr(dense, "dense_alone", lambda: [("GQA",)])
-    monkeypatch.setattr(dense, "LONG_KINDS", ((),))
+    monkeypatch.setattr(dense, "dense_chain", lambda: [(), ("GQA",)])
     monkeypatch.setattr(dense, "DENSE_MEGABYTES", 0.3)
     # the smaller of the two is best, so that one more is added
     monkeypatch.setattr(sweeps, "best_rate", lambda scores: 0.006)
     command = ["--out", str(tmp_path), "--steps", "2", "--seeds", "5"]
     dense.main(command)
     first = dense.load_dense(tmp_path / "runs.json")
-    assert {(run["kind"], run["rate"], run["steps"]) for run in first} == {
-        *((kind, rate, 2) for kind in ("GPT-2", "GPT-2, GQA") for rate in (0.003, 0.006, 0.012)),
-        *(("GPT-2", rate, 6) for rate in (0.003, 0.006)),
+    assert {(run["kind"], run["rate"]) for run in first} == {
+        (kind, rate) for kind in ("GPT-2", "GPT-2, GQA") for rate in (0.003, 0.006, 0.012)
     }
-    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert len(capsys.readouterr().out.splitlines()) == 6
     dense.main(command)
     assert dense.load_dense(tmp_path / "runs.json") == first and not capsys.readouterr().out
     again = dense.run_dense(("GQA",), 0.006, 5, 2)
@@ -139,7 +136,7 @@ def test_gains_are_by_seed_and_at_each_kinds_own_best_rate():
 
 def test_the_shipped_runs_are_whole():
     runs = dense.load_dense()
-    for changes in dense.dense_chain() + dense.dense_alone():
+    for changes in dense.dense_chain():
         scores = dense.scores_by_rate(runs, changes)
         best = sweeps.best_rate(scores)
         assert min(scores) < best < max(scores), "the best rate has a worse one on either side"
@@ -148,6 +145,3 @@ def test_the_shipped_runs_are_whole():
         size = dense.dense_parameters(512, changes, d_ff)
         mine = [run for run in runs if run["kind"] == dense.dense_name(changes)]
         assert {run["parameters"] for run in mine} == {size}
-    for changes in dense.LONG_KINDS:
-        long = dense.scores_by_rate(runs, changes, 3 * dense.DENSE_STEPS)
-        assert len(long) == 2 and all(len(each) == 3 for each in long.values())
