@@ -37,7 +37,7 @@ from course_lib.training.schedules import (
     warmup_stable_decay,
 )
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 SWEEP_FOLDER = DATA_FOLDER / "pretraining"
 SWEEP_SEEDS = (0, 1, 2)
@@ -224,7 +224,7 @@ def run_for_seconds(settings: TrainSettings, rows: int, seed: int) -> dict[str, 
     """
     texts, model = sweep_texts(), sweep_model(seed)
     windows = batches.shuffled_windows(texts.tokens, rows, SWEEP_LENGTH, seed)
-    history = train(model, windows, settings)
+    history = train_to_the_end(model, windows, settings)
     return {
         "bits_per_byte": score_windows(model, *texts[1:]),
         "seconds": round(history.spent(), 2),
