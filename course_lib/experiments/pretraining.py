@@ -446,10 +446,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = remembered_options(parser, arguments)
         with distributed.process_group(
-            options.device,
-            options.data_parallel,
-            options.tensor_parallel,
-            options.expert_parallel,
+            options.device, options.data_parallel, options.tensor_parallel, options.expert_parallel
         ):
             return 130 if run_pretraining(options).ended == "interrupted" else 0
     except (ValueError, TypeError, OSError, FloatingPointError, AssetError) as error:

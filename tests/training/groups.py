@@ -22,7 +22,15 @@ def in_processes(function, n, *arguments, tensor=1, expert=1):
         processes = [
             context.Process(
                 target=meet_and_call,
-                args=(pipes[rank][1], f"{folder}/meet", rank, n, (tensor, expert), function, arguments),
+                args=(
+                    pipes[rank][1],
+                    f"{folder}/meet",
+                    rank,
+                    n,
+                    (tensor, expert),
+                    function,
+                    arguments,
+                ),
             )
             for rank in range(n)
         ]

@@ -84,7 +84,9 @@ def test_the_layer_equals_the_loop_over_all_experts(n, tokens, only):
     wanted = {"out": out, "x": x.grad, "logits": logits.grad}
     wanted |= {"gate_up": experts.gate_up.grad, "down": experts.down.grad}
     for name, want in wanted.items():
-        got = torch.cat([torch.tensor(result[name]).view(-1, *want.shape[1:]) for result in results])
+        got = torch.cat(
+            [torch.tensor(result[name]).view(-1, *want.shape[1:]) for result in results]
+        )
         torch.testing.assert_close(got, want.detach(), rtol=1e-4, atol=1e-6)
 
 
