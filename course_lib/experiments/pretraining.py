@@ -151,8 +151,8 @@ def add_run_options(run: argparse._ArgumentGroup) -> None:
         type=int,
         default=1,
         metavar="E",
-        help="spread a mixture's experts over so many neighbouring replicas, to which tokens travel;"
-        " shares the rest of the model out as well",
+        help="spread the experts over so many neighbouring replicas, to which tokens travel; shares"
+        " the rest of the model out as well",
     )
     run.add_argument(
         "--data-parallel",

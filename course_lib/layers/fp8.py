@@ -66,7 +66,7 @@ def round_activations(x: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 
 
 def round_weights(weight: Float[Tensor, "O C"]) -> Float[Tensor, "O C"]:
-    """Round by blocks of 128 x 128: a scale for 128 inputs of 128 outputs. Source: section 3.3.2."""
+    """Round by blocks of 128 x 128: a scale for 128 inputs of 128 outputs (section 3.3.2)."""
     return round_tiles(weight, TILE, TILE)
 
 

@@ -23,7 +23,7 @@ Move = tuple[str, ...]
 
 @dataclass(frozen=True)
 class PassSeconds:
-    """Seconds of one micro-batch in one chunk: forward, backward, its weight part, and both at once.
+    """Seconds of a micro-batch in a chunk: forward, backward, its weight part, both at once.
 
     The input part is `backward - weight`. `together` None: overlapping saves nothing.
     """
@@ -113,8 +113,8 @@ def check_dualpipe(stage: int, n_stages: int, n_microbatches: int) -> None:
         raise ValueError(f"stage {stage} of {n_stages}: DualPipe has an even number of stages")
     if n_microbatches % 2 or n_microbatches < 2 * n_stages:
         raise ValueError(
-            f"{n_microbatches} microbatches: DualPipe needs an even number, at least two for each of"
-            f" {n_stages} stages"
+            f"{n_microbatches} microbatches: DualPipe needs an even number, at least two for each"
+            f" of {n_stages} stages"
         )
 
 
@@ -138,7 +138,7 @@ def one_f_one_b_bubble(n_stages: int, seconds: PassSeconds) -> float:
 
 
 def zero_bubble_bubble(n_stages: int, seconds: PassSeconds) -> float:
-    """The same for ZB1P, 1F1B with split backward passes: (p - 1) (F + B - 2 W). Source: table 2."""
+    """The same for ZB1P, 1F1B with split backward passes: (p - 1) (F + B - 2 W)."""
     return (n_stages - 1) * (seconds.forward + seconds.backward - 2 * seconds.weight)
 
 

@@ -1,4 +1,4 @@
-"""DualPipe's order does all work once, in an order that can be, and idles as long as table 2 says."""
+"""DualPipe's order does all work once, as its needs allow, and idles as long as table 2 says."""
 
 from collections import Counter
 
