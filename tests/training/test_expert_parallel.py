@@ -91,16 +91,16 @@ def test_the_layer_equals_the_loop_over_all_experts(n, tokens, only):
 
 
 def test_bytes_are_those_of_the_formula():
-    for result in in_processes(spread_experts.layer_step, 4, 4000):
-        there, back, backward = result["bytes"]
-        if result["sent"] is None:
-            pytest.skip("this system does not count the bytes of sockets")
-        assert result["away"] > 1000
-        for sent, each in zip(result["sent"], (there, backward), strict=True):
-            assert sent > result["away"] * each
-        # what a rank sends back is for those that came, about as many as went
-        forward, counted = result["away"] * (there + back), result["sent"][0]
-        assert forward * 0.9 < counted < forward * 1.1
+    results = in_processes(spread_experts.layer_step, 4, 4000)
+    if results[0]["sent"] is None:
+        pytest.skip("this system does not count the bytes of sockets")
+    journeys = sum(result["away"] for result in results)
+    assert journeys > 4000
+    there, back, backward = results[0]["bytes"]
+    for passes, formula in ((0, there + back), (1, backward)):
+        sent = sum(result["sent"][passes] for result in results)
+        # beside the rows, how many they are, headers, and what the system repeats or confirms
+        assert journeys * formula < sent < journeys * formula + 30_000
 
 
 def test_a_limit_to_few_groups_limits_the_journeys():
