@@ -33,7 +33,7 @@ from course_lib.models.deepseek import DeepSeekV3
 from course_lib.training.deepseek_objective import deepseek_objective
 
 BALANCING_FOLDER = DATA_FOLDER / "balancing"
-CORPUS, STEPS = "small web", 120
+CORPUS, STEPS = "small web", 100
 
 
 class LeakyRouter(SigmoidRouter):
@@ -59,7 +59,6 @@ def balancing_rungs() -> dict[str, LadderRung]:
         "nothing": LadderRung(many),
         "loss of weight 0.01": LadderRung(many, deepseek_objective(sequence=0.01)),
         "loss of weight 0.1": LadderRung(many, deepseek_objective(sequence=0.1)),
-        "loss of weight 1": LadderRung(many, deepseek_objective(sequence=1.0)),
         "bias": LadderRung(many, bias_speed=BIAS_SPEED),
         "bias, leaking": LadderRung(
             deepseek_builder(LeakyV3, **MANY_EXPERTS), bias_speed=BIAS_SPEED

@@ -5,10 +5,12 @@ import shutil
 import pytest
 import torch
 
+from course_lib.lab import expert_work
 from course_lib.layers.expert_parallel import ParallelExperts, journey_bytes, visited_ranks
-from course_lib.layers.moe import experts_by_loop, route_sigmoid
+from course_lib.layers.moe import MoE, SigmoidRouter, expert_load, experts_by_loop, route_sigmoid
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.training import distributed, parallel
+from course_lib.training.processes import RankPool
 from tests.training import spread_experts
 from tests.training.groups import in_processes
 
@@ -101,6 +103,24 @@ def test_bytes_are_those_of_the_formula():
         sent = sum(result["sent"][passes] for result in results)
         # beside the rows, how many they are, headers, and what the system repeats or confirms
         assert journeys * formula < sent < journeys * formula + 30_000
+
+
+def test_what_the_processes_of_the_lesson_do():
+    torch.manual_seed(0)
+    layer = MoE(SigmoidRouter(8, 4, 2), 8, 4, n_experts=4, n_shared=1)
+    x = torch.randn(10, 8)
+    with RankPool(2) as pool:
+        first, second = pool.run(expert_work.expert_step, layer, x)
+        waited = pool.run(expert_work.wait_for_experts, [1, 3], 0.01)
+    assert min(waited) >= 0.03
+    out = layer(x)
+    out.square().sum().backward()
+    torch.testing.assert_close(torch.cat([first.out, second.out]), out.detach())
+    assert [first.visits, second.visits] == expert_load(layer.routing).view(2, 2).sum(1).tolist()
+    for name, p in layer.named_parameters():
+        parts = [first.gradients[name], second.gradients[name]]
+        joined = torch.cat(parts) if name.startswith("experts") else sum(parts)
+        torch.testing.assert_close(joined, p.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_a_limit_to_few_groups_limits_the_journeys():

@@ -62,7 +62,7 @@ def _loads_card(step: int, load: Sequence[int], n_ranks: int, most: int) -> str:
         x = 50 + width * share * (rank + 0.5)
         marks += (
             f'<text x="{x:.1f}" y="{48 + height}" text-anchor="middle">rank {rank}:'
-            f" {total * n_ranks / sum(load):.2f} of a fair load</text>"
+            f" {total * n_ranks / sum(load):.2f} x fair</text>"
         )
     told = (
         f"Step {step}: the busiest expert has {violation + 1:.1f} times a fair load; the busiest"
@@ -101,7 +101,7 @@ def schedules(n_stages: int = 4) -> dict[str, list[TimedItem]]:
     return {
         "1F1B": one,
         "DualPipe": dualpipe_times(dual, PLAIN),
-        "DualPipe, overlap saves a sixth": dualpipe_times(dual, OVERLAPPED),
+        "DualPipe, faster together": dualpipe_times(dual, OVERLAPPED),
     }
 
 
@@ -132,20 +132,20 @@ def _schedule_card(name: str, timed: Sequence[TimedItem], n_stages: int, longest
     idle = max(idle_seconds(timed))
     whole = max(t.end for t in timed)
     told = (
-        f"{name}, {2 * n_stages} micro-batches: done after {whole:g} units of time, in which a"
-        f" stage idles {idle:g} ({idle / whole:.0%})"
+        f"{name}, {2 * n_stages} micro-batches: done after {whole:g} units, a stage idles {idle:g}"
+        f" ({idle / whole:.0%})"
     )
     bottom = 6 + ROW * n_stages
     for i, (colour, word) in enumerate(_legend(timed)):
-        x = LEFT + 150 * i
+        x = LEFT + 124 * i
         marks += f'<rect x="{x}" y="{bottom + 4}" width="14" height="12" fill="{colour}"/>'
         marks += f'<text x="{x + 20}" y="{bottom + 15}" fill="{GREY}">{word}</text>'
     return frames.card(_svg(marks, told, bottom + 20))
 
 
 def _legend(timed: Sequence[TimedItem]) -> list[tuple[str, str]]:
-    words = {BLUE: "forward, down", SKY: "forward, up", RED: "backward, down"}
-    words |= {ORANGE: "backward, up", GREEN: "weights, later"}
+    words = {BLUE: "forward, down", SKY: "forward, up", RED: "back, down"}
+    words |= {ORANGE: "back, up", GREEN: "weights, later"}
     used = {LOOKS[t.item.kind, t.item.chunk][0] for t in timed}
     plain = {BLUE: "forward", RED: "backward"}
     return [(c, word if len(used) > 2 else plain[c]) for c, word in words.items() if c in used]
@@ -160,7 +160,7 @@ def _box(timed: TimedItem, scale: float, half: int, height: float) -> str:
     number = (
         f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + size / 2 - 1:.1f}"'
         f' text-anchor="middle" font-size="{size}" fill="{ink}">{timed.item.microbatch}</text>'
-        if width > 9
+        if width > (14 if timed.item.microbatch > 9 else 9)
         else ""
     )
     return (

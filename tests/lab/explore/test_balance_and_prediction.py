@@ -18,7 +18,7 @@ def test_bars_are_as_tall_as_the_loads_and_told_by_rank():
     first, second = (frame.value for frame in widget.children[-1].children)
     assert [round(r[3] / 120 * 8) for r in rects(second)] == [2, 2, 3, 1]
     assert [r[4] for r in rects(second)] == [explore.BLUE] * 2 + [explore.ORANGE] * 2
-    assert "rank 0: 2.00 of a fair load" in first and "rank 1: 0.00" in first
+    assert "rank 0: 2.00 x fair" in first and "rank 1: 0.00" in first
     assert "Step 0: the busiest expert has 4.0 times a fair load" in first
     assert "Step 5: the busiest expert has 1.5 times" in second and "rank 1.00 times" in second
     assert widget.still == first
