@@ -2,10 +2,11 @@
 
     python -m course_lib.experiments.balancing --out data/balancing
 
-One router for all, DeepSeek-V3's sigmoid, so that runs differ in how they are balanced alone (the
-ladder's table of balance compares V2's and V3's routers as well). Each run is measured as a rung of
-the ladder: bits per byte of held-out text, and how uneven the load was over the run. Finished runs
-are kept in `runs.json`: a command that was stopped goes on where it was.
+One router for all, DeepSeek-V3's sigmoid, so that runs differ in how they are balanced alone. Two of
+the ways, nothing and the bias, are among the ladder's runs (`data/ladder`); the others are made
+here, in the same size and with as many steps. Each run is measured as a rung of the ladder: bits
+per byte of held-out text, and how uneven the load was over the run. Finished runs are kept in
+`runs.json`: a command that was stopped goes on where it was.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import ladder
+from course_lib.experiments.ladder_report import runs_with
 from course_lib.experiments.ladder_runs import (
     BIAS_SPEED,
     MANY_EXPERTS,
@@ -33,7 +35,8 @@ from course_lib.models.deepseek import DeepSeekV3
 from course_lib.training.deepseek_objective import deepseek_objective
 
 BALANCING_FOLDER = DATA_FOLDER / "balancing"
-CORPUS, STEPS = "small web", 100
+CORPUS, STEPS = "small web", 120
+OF_THE_LADDER = {"nothing": "none, sigmoid", "bias": "bias, sigmoid"}  # our name -> its rung
 
 
 class LeakyRouter(SigmoidRouter):
@@ -53,22 +56,23 @@ class LeakyV3(DeepSeekV3):
 
 
 def balancing_rungs() -> dict[str, LadderRung]:
-    """Name the ways to balance: V3's own is the bias."""
+    """Name the ways to balance that are not on the ladder."""
     many = deepseek_builder(DeepSeekV3, **MANY_EXPERTS)
+    leaky = deepseek_builder(LeakyV3, **MANY_EXPERTS)
     return {
-        "nothing": LadderRung(many),
         "loss of weight 0.01": LadderRung(many, deepseek_objective(sequence=0.01)),
         "loss of weight 0.1": LadderRung(many, deepseek_objective(sequence=0.1)),
-        "bias": LadderRung(many, bias_speed=BIAS_SPEED),
-        "bias, leaking": LadderRung(
-            deepseek_builder(LeakyV3, **MANY_EXPERTS), bias_speed=BIAS_SPEED
-        ),
+        "bias, leaking": LadderRung(leaky, bias_speed=BIAS_SPEED),
     }
 
 
-def balancing_runs(folder: Path = BALANCING_FOLDER) -> list[dict]:
-    """Read the finished runs."""
-    return RunRecords(folder / "runs.json").runs
+def balancing_runs(folder: Path = BALANCING_FOLDER) -> dict[str, list[dict]]:
+    """Read the finished runs of each way to balance, those of the ladder too, seed by seed."""
+    own, ladders = (RunRecords(each / "runs.json").runs for each in (folder, ladder.LADDER_FOLDER))
+    rungs = {name: runs_with(ladders, table="balance", rung=r) for name, r in OF_THE_LADDER.items()}
+    rungs |= {name: runs_with(own, balanced_by=name) for name in balancing_rungs()}
+    order = ("nothing", "loss of weight 0.01", "loss of weight 0.1", "bias", "bias, leaking")
+    return {name: sorted(rungs[name], key=lambda run: run["seed"]) for name in order}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

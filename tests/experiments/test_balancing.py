@@ -1,12 +1,11 @@
 """The runs of ways to balance are made and kept; the leaking router is V3's but for the leak."""
 
-import json
-
 import pytest
 import torch
 
-from course_lib.experiments import balancing, ladder, ladder_runs
+from course_lib.experiments import balancing, ladder_runs
 from course_lib.layers.moe import SigmoidRouter
+from course_lib.models.deepseek import DeepSeekV3
 from tests.experiments.test_ladder_runs import corpus, small  # noqa: F401
 
 
@@ -40,9 +39,10 @@ def test_runs_are_kept_and_not_made_twice(small, tmp_path, capsys):  # noqa: F81
     command = ["--out", str(tmp_path), "--seeds", "0", "--steps", "8"]
     balancing.main(command)
     runs = balancing.balancing_runs(tmp_path)
-    assert [run["balanced_by"] for run in runs] == list(balancing.balancing_rungs())
-    assert all(len(run["violation_in_training"]) == 8 and run["seed"] == 0 for run in runs)
-    assert capsys.readouterr().out.count("bits per byte") == len(runs)
+    for name in balancing.balancing_rungs():
+        (run,) = runs[name]
+        assert len(run["violation_in_training"]) == 8 and run["seed"] == 0
+    assert capsys.readouterr().out.count("bits per byte") == 3
     balancing.main(command)
     assert capsys.readouterr().out == "" and balancing.balancing_runs(tmp_path) == runs
     with pytest.raises(SystemExit):
@@ -50,9 +50,21 @@ def test_runs_are_kept_and_not_made_twice(small, tmp_path, capsys):  # noqa: F81
     assert "--steps 7 is below 8" in capsys.readouterr().err
 
 
-def test_the_stored_runs_are_those_of_the_command():
-    runs = json.loads((balancing.BALANCING_FOLDER / "runs.json").read_text())
-    keys = {(run["balanced_by"], run["seed"]) for run in runs}
-    assert keys == {(name, seed) for name in balancing.balancing_rungs() for seed in (0, 1, 2)}
-    assert {run["steps"] for run in runs} == {balancing.STEPS}
-    assert ladder_runs.BIAS_SPEED == 0.01 and balancing.CORPUS in ladder.LADDER_CORPORA
+def test_the_stored_runs_are_alike_but_for_the_balance():
+    runs = balancing.balancing_runs()
+    assert set(runs) == {*balancing.balancing_rungs(), *balancing.OF_THE_LADDER}
+    for each in runs.values():
+        assert [run["seed"] for run in each] == [0, 1, 2]
+        for run in each:
+            assert run["steps"] == balancing.STEPS and run["experts"] == 32
+            assert run["parameters"] == runs["bias"][0]["parameters"]
+
+
+def test_the_ladders_two_rungs_are_those_that_are_meant():
+    rungs = [ladder_runs.BALANCING_RUNGS[name] for name in balancing.OF_THE_LADDER.values()]
+    own = balancing.balancing_rungs()
+    kinds = [rung.build(300) for rung in (*rungs, *own.values())]
+    assert all(isinstance(model, DeepSeekV3) for model in kinds)
+    assert len({model.settings for model in kinds}) == 1
+    speeds = [rung.bias_speed for rung in (*rungs, own["bias, leaking"])]
+    assert speeds == [0, ladder_runs.BIAS_SPEED, ladder_runs.BIAS_SPEED]
