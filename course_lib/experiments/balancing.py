@@ -2,8 +2,8 @@
 
     python -m course_lib.experiments.balancing --out data/balancing
 
-One router for all, DeepSeek-V3's sigmoid, so that runs differ in how they are balanced alone. Two of
-the ways, nothing and the bias, are among the ladder's runs (`data/ladder`); the others are made
+One router for all, DeepSeek-V3's sigmoid, so that runs differ in how they are balanced alone. Two
+of the ways, nothing and the bias, are among the ladder's runs (`data/ladder`); the others are made
 here, in the same size and with as many steps. Each run is measured as a rung of the ladder: bits
 per byte of held-out text, and how uneven the load was over the run. Finished runs are kept in
 `runs.json`: a command that was stopped goes on where it was.

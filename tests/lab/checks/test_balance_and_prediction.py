@@ -143,7 +143,7 @@ CASES = {
             (lambda x: e4m3_by_log(x, bits=2), "too coarse"),
             (lambda x: e4m3_by_log(x, bits=4), "too fine"),
             (lambda x: e4m3_by_log(x, half=math.floor), "you cut off"),
-            (lambda x: e4m3_by_log(x, half=lambda n: math.floor(n + 0.5)), "ties go"),
+            (lambda x: e4m3_by_log(x, half=lambda n: math.floor(n + 0.5)), "ties go away"),
             (lambda x: float(max(-448, min(448, round(x)))), "int8's way"),
         ],
     ),
