@@ -34,6 +34,7 @@ def expert_step(layer: MoE, x: Tensor) -> ExpertStep:
     before = socket_bytes_sent()
     out = layer(x.chunk(n)[rank])
     out.square().sum().backward()
+    dist.barrier()  # all that was sent has left
     sent = None if before is None else socket_bytes_sent() - before
     chosen = layer.routing.chosen.flatten(0, -2)
     gradients = {name: p.grad for name, p in layer.named_parameters()}

@@ -95,8 +95,10 @@ def layer_step(n_tokens, only=None):
     dist.barrier()
     before = socket_bytes_sent()
     out = shared(x, routing)
+    dist.barrier()
     between = socket_bytes_sent()
     out.square().sum().backward()
+    dist.barrier()  # all that was sent has left
     after = socket_bytes_sent()
     visits = visited_ranks(routing.chosen, 8, n)
     away = int(visits.sum() - visits[:, rank].sum())
