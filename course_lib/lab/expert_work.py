@@ -32,7 +32,7 @@ def expert_step(layer: MoE, x: Tensor) -> ExpertStep:
     n_experts, layer.experts = len(layer.experts.down), ParallelExperts(layer.experts)
     dist.barrier()
     before = socket_bytes_sent()
-    out = layer(x.chunk(n)[rank])
+    out = layer(x.chunk(n)[rank].clone().requires_grad_())
     out.square().sum().backward()
     dist.barrier()  # all that was sent has left
     sent = None if before is None else socket_bytes_sent() - before
