@@ -8,6 +8,7 @@ import argparse
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,19 +20,19 @@ from torch import nn
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.experts import (
     BALANCE,
-    DENSE_RATE,
+    DEVICES,
     END_OF_PAGE,
     EXPERT_BATCH,
     EXPERT_CONTEXT,
-    EXPERT_RATE,
     EXPERT_RUNS,
     EXPERT_STEPS,
+    MUON_RATES,
     ExpertRun,
     PageCorpus,
     page_corpus,
 )
 from course_lib.experiments.ladder_runs import RunRecords, mean_by_eighths
-from course_lib.experiments.specialisation import measure_specialisation
+from course_lib.experiments.specialisation import measure_devices, measure_specialisation
 from course_lib.inference.evaluate import evaluate_bits_per_byte, transformer_scorer
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
 from course_lib.models.deepseek import (
@@ -92,7 +93,10 @@ def measure_pages(model: nn.Module, corpus: PageCorpus) -> dict:
         found["violation"] = [max_load_violation(load) for load in loads]
         found["dead"] = sum(int(dead_experts(load).sum()) for load in loads)
         found["experts"] = sum(map(len, loads))
-        found["specialisation"] = measure_specialisation(corpus.visits(model))
+        visits, n_experts = corpus.visits(model), len(loads[0])
+        found["specialisation"] = measure_specialisation(visits)
+        if n_experts % DEVICES == 0:
+            found["devices"] = measure_devices(visits.chosen, n_experts, DEVICES)
     return found
 
 
@@ -126,45 +130,63 @@ def seconds_per_step(
     return [median(taken) for taken in times]
 
 
-def run_equal_time(corpus: PageCorpus, steps: int, seed: int) -> dict:
+@dataclass(frozen=True)
+class Recipes:
+    """The dense model and the one with experts, at the best of the rates that were tried."""
+
+    dense: ExpertRun
+    experts: ExpertRun
+
+
+def sweep_rates(records: RunRecords, corpus: PageCorpus, seed: int, steps: int) -> Recipes:
+    """Try all rates on one seed, and keep the best of each model."""
+    best = {}
+    for name, run in EXPERT_RUNS["main"].items():
+        tried = {}
+        for rate in MUON_RATES:
+            measure = partial(run_experts, replace(run, muon_lr=rate), corpus, steps, seed)
+            found = records.get(measure, table="rates", seed=seed, name=name, rate=rate)
+            tried[rate] = found["bits_per_byte"]
+        best[name] = replace(run, muon_lr=min(tried, key=tried.get))
+    return Recipes(**best)
+
+
+def run_equal_time(recipes: Recipes, corpus: PageCorpus, steps: int, seed: int) -> dict:
     """Train the dense model for as long as the one with experts takes for `steps` steps."""
-    run = EXPERT_RUNS["rates"][f"dense, rate {DENSE_RATE:g}"]
-    other = EXPERT_RUNS["rates"][f"experts, rate {EXPERT_RATE:g}"]
-    vocab_size = corpus.tokenizer.n_vocab
-    dense, sparse = seconds_per_step(
-        [(run.build(vocab_size), run), (other.build(vocab_size), other)], corpus
-    )
-    as_many = round(steps * sparse / dense)
-    return run_experts(run, corpus, as_many, seed) | {"step_seconds": [dense, sparse]}
+    both, vocab_size = (recipes.dense, recipes.experts), corpus.tokenizer.n_vocab
+    dense, sparse = seconds_per_step([(run.build(vocab_size), run) for run in both], corpus)
+    found = run_experts(recipes.dense, corpus, round(steps * sparse / dense), seed)
+    return found | {"step_seconds": [dense, sparse]}
 
 
-def run_upcycling(corpus: PageCorpus, steps: int, seed: int) -> dict[str, dict]:
+def run_upcycling(recipes: Recipes, corpus: PageCorpus, steps: int, seed: int) -> dict[str, dict]:
     """Train a dense model, then go on for half as many steps in four ways.
 
     As it is; as it is, for as long as experts take; with each MLP but the first layer's upcycled to
-    eight experts, of which a token visits two; and with such experts from scratch. The last way has
-    all the steps from scratch.
+    eight experts, of which a token visits two; and with such experts from scratch. A fifth model
+    has them from scratch and all the steps.
     """
-    dense = EXPERT_RUNS["rates"][f"dense, rate {DENSE_RATE:g}"]
-    sparse = ExpertRun(dense.build, deepseek_objective(sequence=BALANCE), EXPERT_RATE)
+    dense = recipes.dense
+    sparse = ExpertRun(dense.build, deepseek_objective(sequence=BALANCE), recipes.experts.muon_lr)
     torch.manual_seed(seed)
     base = dense.build(corpus.tokenizer.n_vocab)
     trained = train_pages(base, corpus, dense, steps, seed)
     upcycled = upcycle_model(base, n_experts=8, n_chosen=2)
-    fresh, whole = copy.deepcopy(upcycled), copy.deepcopy(upcycled)
+    fresh, whole, timed, longer, further = (
+        copy.deepcopy(model) for model in (upcycled, upcycled, upcycled, base, base)
+    )
     for model in (fresh, whole):
         init_llama_weights(model, model.settings.n_layers)
-    times = [(copy.deepcopy(base), dense), (copy.deepcopy(upcycled), sparse)]
-    per_step = seconds_per_step(times, corpus)
-    more = steps // 2
-    as_long = round(more * per_step[1] / per_step[0])
     found = {
         name: {"steps": steps} | trained | measure_pages(model, corpus)
         for name, model in (("dense", base), ("upcycled, untrained", upcycled))
     }
+    per_step = seconds_per_step([(base, dense), (timed, sparse)], corpus)
+    more = steps // 2
+    as_long = round(more * per_step[1] / per_step[0])
     for name, model, run, n, start in (
-        ("dense, trained on", copy.deepcopy(base), dense, more, steps),
-        ("dense, trained on as long", copy.deepcopy(base), dense, as_long, steps),
+        ("dense, trained on", further, dense, more, steps),
+        ("dense, trained on as long", longer, dense, as_long, steps),
         ("upcycled", upcycled, sparse, more, steps),
         ("experts from scratch", fresh, sparse, more, steps),
         ("experts from scratch, all steps", whole, sparse, steps + more, 0),
@@ -178,18 +200,21 @@ def run_upcycling(corpus: PageCorpus, steps: int, seed: int) -> dict[str, dict]:
 def train_all_experts(
     records: RunRecords, corpus: PageCorpus, seeds: Sequence[int], steps: int, tables: Sequence[str]
 ) -> None:
-    """Train what the record lacks of these tables."""
+    """Train what the record lacks of these tables; the rates are swept on the first seed."""
+    recipes = sweep_rates(records, corpus, seeds[0], steps)
     for seed, table in product(seeds, tables):
         key = {"table": table, "seed": seed}
         for name, run in EXPERT_RUNS.get(table, {}).items():
-            kept = records.path.parent / f"seed-{seed}" / "model.json"
-            keep = kept if (table, name) == ("rates", f"experts, rate {EXPERT_RATE:g}") else None
-            measure = partial(run_experts, run, corpus, steps, seed, keep)
-            records.get(measure, **key, name=name)
+            rate = (recipes.dense if name == "dense" else recipes.experts).muon_lr
+            path = records.path.parent / f"seed-{seed}" / "model.json"
+            keep = path if (table, name) == ("main", "experts") else None
+            best = replace(run, muon_lr=rate)
+            records.get(partial(run_experts, best, corpus, steps, seed, keep), **key, name=name)
         if table == "time":
-            records.get(partial(run_equal_time, corpus, steps, seed), **key, name="dense, as long")
+            measure = partial(run_equal_time, recipes, corpus, steps, seed)
+            records.get(measure, **key, name="dense, as long")
         if table == "upcycling" and not records.find(**key):
-            for name, found in run_upcycling(corpus, steps, seed).items():
+            for name, found in run_upcycling(recipes, corpus, steps, seed).items():
                 records.get(lambda found=found: found, **key, name=name)
 
 
@@ -213,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=EXPERT_STEPS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tables", nargs="+", choices=EXPERT_TABLES, default=list(EXPERT_TABLES))
-    parser.add_argument("--megabytes", type=float, default=3.0, help="of text to draw")
+    parser.add_argument("--megabytes", type=float, default=2.0, help="of text to draw")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(options.out / "runs.json")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.moe import Routing
+from course_lib.layers.moe import Routing, max_load_violation
 from course_lib.training.deepseek_objective import moe_layers
 
 
@@ -136,3 +136,17 @@ def favourite_tokens(
     best = shares.topk(min(n_best, n_tokens), dim=0)
     columns = zip(best.indices.T.tolist(), best.values.T.tolist(), strict=True)
     return [list(zip(*column, strict=True)) for column in columns]
+
+
+def measure_devices(chosen: Int[Tensor, "L N K"], n_experts: int, n_devices: int) -> dict:
+    """Tell how many devices a token visits on average, and how unevenly devices are visited.
+
+    Neighbouring experts share a device. The violation is that of tokens sent to a device, of the
+    worst layer.
+    """
+    devices = torch.nn.functional.one_hot(chosen // (n_experts // n_devices), n_devices)
+    sent = devices.amax(-2)  # a token is sent once, however many experts it visits there
+    return {
+        "per_token": sent.sum(-1).double().mean().item(),
+        "violation": max(max_load_violation(layer) for layer in sent.sum(1)),
+    }
