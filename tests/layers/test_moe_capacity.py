@@ -20,7 +20,7 @@ def routing_of(n_tokens, n_experts, n_chosen, seed, skew=2.0):
 def kept_by_hand(routing, room, by):
     """The visits that are let in, one after the other, as pairs of token and slot."""
     chosen, scores = routing.chosen.tolist(), routing.scores.tolist()
-    visits = [(slot, token) for slot in range(len(chosen[0])) for token in range(len(chosen))]
+    visits = [(slot, token) for token in range(len(chosen)) for slot in range(len(chosen[0]))]
     if by == "affinity":
         visits.sort(key=lambda v: -scores[v[1]][chosen[v[1]][v[0]]])
     taken, kept = {}, set()
@@ -67,12 +67,12 @@ def test_sequences_are_counted_together_and_keep_their_shape():
 
 
 def test_room_for_all_drops_none_and_who_comes_first_never_hears_of_who_comes_later():
-    routing = routing_of(30, 5, 1, seed=1)
-    most = moe.expert_load(routing).max().item() / (30 / 5)
+    routing = routing_of(30, 5, 2, seed=1)
+    most = moe.expert_load(routing).max().item() / (30 * 2 / 5)
     assert torch.equal(moe.drop_over_capacity(routing, most + 0.01).weights, routing.weights)
     short = moe.Routing(routing.scores[:12], routing.chosen[:12], routing.weights[:12])
     by_position = moe.drop_over_capacity(routing, 1.0).weights
-    # the same room of 6 for the first twelve alone
+    # the same room of 12 for the first twelve alone
     alone = moe.drop_over_capacity(short, 2.5)
     assert torch.equal(by_position[:12], alone.weights)
 

@@ -11,7 +11,8 @@ device, not of an expert, and never drops about 10 % of the sequences.
 import math
 
 import torch
-from jaxtyping import Bool
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from course_lib.layers.moe.routing import Routing
@@ -34,9 +35,10 @@ def expert_capacity(n_tokens: int, n_experts: int, n_chosen: int, factor: float)
 def drop_over_capacity(routing: Routing, factor: float, by: str = "position") -> Routing:
     """Set the weights of visits to 0 that an expert has no room for, counted over all tokens.
 
-    With `by` "position" those who come first are let in: each token's first choice, in the tokens'
-    order, then all second choices, and so on (GShard, Switch). With "affinity" those with the
-    highest affinity are (V2): whether a token is let in then depends on later tokens as well.
+    With `by` "position" those who come first are let in, token by token. With "affinity" those with
+    the highest affinity are (V2): whether a token is let in then depends on later tokens as well.
+    Where a token visits several experts, GShard lets all first choices in before any second one: an
+    earlier token's second choice then depends on later tokens too.
 
     >>> scores = torch.tensor([[0.6, 0.4], [0.9, 0.1]])
     >>> routing = Routing(scores, torch.tensor([[0], [0]]), torch.tensor([[0.6], [0.9]]))
@@ -45,27 +47,26 @@ def drop_over_capacity(routing: Routing, factor: float, by: str = "position") ->
     >>> drop_over_capacity(routing, factor=1.0, by="affinity").weights.T
     tensor([[0.0000, 0.9000]])
     """
-    chosen, n_experts = routing.chosen.flatten(0, -2), routing.scores.shape[-1]
-    capacity = expert_capacity(*chosen.shape[:1], n_experts, chosen.shape[1], factor)
-    visits = chosen.T.flatten()  # all first choices, then all second ones
-    if by == "affinity":
-        affinity = routing.scores.flatten(0, -2).gather(1, chosen).T.flatten()
-        order = affinity.argsort(descending=True, stable=True)
-    elif by == "position":
-        order = torch.arange(len(visits), device=visits.device)
-    else:
+    if by not in ("position", "affinity"):
         raise ValueError(f"by {by!r} is neither 'position' nor 'affinity'")
+    n_experts, n_chosen = routing.scores.shape[-1], routing.chosen.shape[-1]
+    visits = routing.chosen.flatten()
+    capacity = expert_capacity(len(visits) // n_chosen, n_experts, n_chosen, factor)
+    order = torch.arange(len(visits), device=visits.device)
+    if by == "affinity":
+        affinity = routing.scores.gather(-1, routing.chosen).flatten()
+        order = affinity.argsort(descending=True, stable=True)
     kept = torch.empty_like(visits, dtype=torch.bool)
     kept[order] = has_room(visits[order], n_experts, capacity)
-    kept = kept.view(chosen.T.shape).T.view(routing.chosen.shape)
+    kept = kept.view_as(routing.chosen)
     return Routing(routing.scores, routing.chosen, routing.weights * kept)
 
 
-def has_room(visits: Tensor, n_experts: int, capacity: int) -> Bool[Tensor, "N"]:
+def has_room(visits: Int[Tensor, "N"], n_experts: int, capacity: int) -> Bool[Tensor, "N"]:
     """Tell which visits, given in the order in which they come, find room at their expert.
 
     >>> has_room(torch.tensor([0, 1, 0, 0]), n_experts=2, capacity=2).tolist()
     [True, True, True, False]
     """
-    before = torch.nn.functional.one_hot(visits, n_experts).cumsum(0)
-    return before.gather(1, visits[:, None])[:, 0] <= capacity
+    so_far = F.one_hot(visits, n_experts).cumsum(0)
+    return so_far.gather(1, visits[:, None])[:, 0] <= capacity
