@@ -32,7 +32,7 @@ from course_lib.experiments.experts import (
     page_corpus,
 )
 from course_lib.experiments.ladder_runs import RunRecords, mean_by_eighths
-from course_lib.experiments.specialisation import measure_devices, measure_specialisation
+from course_lib.experiments.specialisation import measure_devices
 from course_lib.inference.evaluate import evaluate_bits_per_byte, transformer_scorer
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
 from course_lib.models.deepseek import (
@@ -81,7 +81,7 @@ def train_pages(
 
 
 def measure_pages(model: nn.Module, corpus: PageCorpus) -> dict:
-    """Measure a trained model on the held-out pages; see `measure_specialisation`."""
+    """Measure a trained model on the held-out pages."""
     scorer = transformer_scorer(model.eval(), corpus.tokenizer, END_OF_PAGE)
     texts = [page.text for page in corpus.held_out]
     found = {
@@ -94,7 +94,6 @@ def measure_pages(model: nn.Module, corpus: PageCorpus) -> dict:
         found["dead"] = sum(int(dead_experts(load).sum()) for load in loads)
         found["experts"] = sum(map(len, loads))
         visits, n_experts = corpus.visits(model), len(loads[0])
-        found["specialisation"] = measure_specialisation(visits)
         if n_experts % DEVICES == 0:
             found["devices"] = measure_devices(visits.chosen, n_experts, DEVICES)
     return found

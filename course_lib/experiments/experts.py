@@ -191,11 +191,7 @@ EXPERT_RUNS: dict[str, dict[str, ExpertRun]] = {
         shape: ExpertRun(partial(expert_model, shape=shape), BALANCED)
         for shape in ("4-1-0", "16-4-0")
     },
-    "balance": {
-        "no loss": ExpertRun(ONE_OF_MANY),
-        "loss": ExpertRun(ONE_OF_MANY, BALANCED),
-        "ten times the loss": ExpertRun(ONE_OF_MANY, deepseek_objective(expert=10 * BALANCE)),
-    },
+    "balance": {"no loss": ExpertRun(ONE_OF_MANY), "loss": ExpertRun(ONE_OF_MANY, BALANCED)},
     "devices": {
         "one loss, two devices of five": ExpertRun(partial(expert_model, **LIMITED), BALANCED),
         "three losses, two devices of five": ExpertRun(

@@ -77,29 +77,42 @@ def measure_specialisation(visits: ExpertVisits, seed: int = 0) -> dict[str, lis
     """Tell in bits, layer by layer, what a visit's expert gives away; and the same of controls.
 
     "token" is about the token itself, "kind" about the kind of its page, and "kind given token"
-    about the kind once the token is known. In the controls the tokens have been shuffled, or the
-    kinds among the pages. "expert" is the entropy of the expert's number: the most that any can be.
+    about the kind once the token is known. In the controls the tokens have been shuffled; the kinds
+    among the pages; and the kinds among the places where the same token stands. "expert" is the
+    entropy of the expert's number: the most that any can be.
     """
     rng = torch.Generator().manual_seed(seed)
-    tokens = visits.tokens
-    mixed = tokens[torch.randperm(len(tokens), generator=rng)]
-    order = torch.randperm(len(visits.kind_of_page), generator=rng)
-    kinds, swapped = visits.kinds, visits.kind_of_page[order][visits.pages]
+    tokens, kinds = visits.tokens, visits.kinds
+    pages = torch.randperm(len(visits.kind_of_page), generator=rng)
+    within = shuffle_within(tokens, kinds, rng)
     about = {
         "token": tokens,
-        "token, shuffled": mixed,
+        "token, shuffled": tokens[torch.randperm(len(tokens), generator=rng)],
         "kind": kinds,
-        "kind, shuffled": swapped,
-        "both": pair_number(tokens, kinds),
-        "both, shuffled": pair_number(tokens, swapped),
+        "kind, shuffled": visits.kind_of_page[pages][visits.pages],
+        "kind given token": pair_number(tokens, kinds),
+        "kind given token, shuffled": pair_number(tokens, within),
     }
-    layers = [bits_by_layer(visits.chosen, label) for label in about.values()]
-    found = dict(zip(about, layers, strict=True))
-    for suffix in ("", ", shuffled"):
-        pairs = zip(found.pop("both" + suffix), found["token"], strict=True)
-        found["kind given token" + suffix] = [both - token for both, token in pairs]
+    found = {name: bits_by_layer(visits.chosen, label) for name, label in about.items()}
+    for name in ("kind given token", "kind given token, shuffled"):
+        pairs = zip(found[name], found["token"], strict=True)
+        found[name] = [both - token for both, token in pairs]
     flat = [layer.flatten() for layer in visits.chosen]
     return found | {"expert": [mutual_information(layer, layer) for layer in flat]}
+
+
+def shuffle_within(
+    groups: Int[Tensor, "N"], values: Int[Tensor, "N"], rng: torch.Generator
+) -> Int[Tensor, "N"]:
+    """Shuffle values among the places of the same group.
+
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> shuffle_within(torch.tensor([0, 1, 0, 1]), torch.tensor([5, 7, 5, 7]), rng).tolist()
+    [5, 7, 5, 7]
+    """
+    order = torch.randperm(len(groups), generator=rng)
+    given, taken = groups.argsort(stable=True), order[groups[order].argsort(stable=True)]
+    return torch.empty_like(values).scatter(0, given, values[taken])
 
 
 def bits_by_layer(chosen: Int[Tensor, "L N K"], label: Int[Tensor, "N"]) -> list[float]:
