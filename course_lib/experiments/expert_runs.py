@@ -75,7 +75,9 @@ def train_pages(
     batches = shuffled_windows(corpus.tokens, EXPERT_BATCH, EXPERT_CONTEXT, seed, start)
     settings = TrainSettings(steps, muon_lr=run.muon_lr, adam_lr=run.muon_lr / 2)
     began = time.process_time()
-    train(model, batches, settings, run.objective, on_step=on_step)
+    history = train(model, batches, settings, run.objective, on_step=on_step)
+    if history.ended != "finished":
+        raise SystemExit(f"stopped after {len(history.loss)} of {steps} steps; nothing is kept")
     seconds = time.process_time() - began
     return {"seconds": seconds, "violation_in_training": mean_by_eighths(violations)}
 
@@ -140,8 +142,8 @@ class Recipes:
 def sweep_rates(records: RunRecords, corpus: PageCorpus, seed: int, steps: int) -> Recipes:
     """Try all rates on one seed, and keep the best of each model."""
     best = {}
-    for name, run in EXPERT_RUNS["main"].items():
-        tried = {}
+    for name in ("dense", "experts"):
+        run, tried = EXPERT_RUNS["main"][name], {}
         for rate in MUON_RATES:
             measure = partial(run_experts, replace(run, muon_lr=rate), corpus, steps, seed)
             found = records.get(measure, table="rates", seed=seed, name=name, rate=rate)
@@ -162,8 +164,7 @@ def run_upcycling(recipes: Recipes, corpus: PageCorpus, steps: int, seed: int) -
     """Train a dense model, then go on for half as many steps in four ways.
 
     As it is; as it is, for as long as experts take; with each MLP but the first layer's upcycled to
-    eight experts, of which a token visits two; and with such experts from scratch. A fifth model
-    has them from scratch and all the steps.
+    eight experts, of which a token visits two; and with such experts from scratch.
     """
     dense = recipes.dense
     sparse = ExpertRun(dense.build, deepseek_objective(sequence=BALANCE), recipes.experts.muon_lr)
@@ -171,11 +172,10 @@ def run_upcycling(recipes: Recipes, corpus: PageCorpus, steps: int, seed: int) -
     base = dense.build(corpus.tokenizer.n_vocab)
     trained = train_pages(base, corpus, dense, steps, seed)
     upcycled = upcycle_model(base, n_experts=8, n_chosen=2)
-    fresh, whole, timed, longer, further = (
-        copy.deepcopy(model) for model in (upcycled, upcycled, upcycled, base, base)
+    fresh, timed, longer, further = (
+        copy.deepcopy(model) for model in (upcycled, upcycled, base, base)
     )
-    for model in (fresh, whole):
-        init_llama_weights(model, model.settings.n_layers)
+    init_llama_weights(fresh, fresh.settings.n_layers)
     found = {
         name: {"steps": steps} | trained | measure_pages(model, corpus)
         for name, model in (("dense", base), ("upcycled, untrained", upcycled))
@@ -188,7 +188,6 @@ def run_upcycling(recipes: Recipes, corpus: PageCorpus, steps: int, seed: int) -
         ("dense, trained on as long", longer, dense, as_long, steps),
         ("upcycled", upcycled, sparse, more, steps),
         ("experts from scratch", fresh, sparse, more, steps),
-        ("experts from scratch, all steps", whole, sparse, steps + more, 0),
     ):
         trained = train_pages(model, corpus, run, n, seed, start)
         found[name] = {"steps": start + n} | trained | measure_pages(model, corpus)
@@ -204,7 +203,8 @@ def train_all_experts(
     for seed, table in product(seeds, tables):
         key = {"table": table, "seed": seed}
         for name, run in EXPERT_RUNS.get(table, {}).items():
-            rate = (recipes.dense if name == "dense" else recipes.experts).muon_lr
+            is_dense = table == "main" and name != "experts"
+            rate = (recipes.dense if is_dense else recipes.experts).muon_lr
             path = records.path.parent / f"seed-{seed}" / "model.json"
             keep = path if (table, name) == ("main", "experts") else None
             best = replace(run, muon_lr=rate)

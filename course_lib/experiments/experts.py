@@ -33,7 +33,7 @@ EXPERT_SIZE = {"d_model": 64, "n_layers": 3, "n_heads": 4, "d_ff": 96, "tied": T
 ROUTE_SCALE, BALANCE = 4.0, 0.03
 DEVICES = 5
 LIMITED = {"n_groups": DEVICES, "n_limited_groups": 2}
-MUON_RATES = (0.01, 0.02, 0.04)  # tried; Adam's is half of it
+MUON_RATES = (0.01, 0.02, 0.04, 0.08)  # tried; Adam's is half of it
 END_OF_PAGE = "<|endoftext|>"
 # How often each source is drawn, so that the six kinds of pages have about equally many bytes
 PAGE_MIXTURE = {
@@ -149,9 +149,10 @@ def expert_settings(vocab_size: int, shape: str = "15-3-1", **more) -> DeepSeekS
     )
 
 
-def dense_model(vocab_size: int) -> Llama:
-    """Build the dense model."""
-    return Llama(LlamaSettings(vocab_size, EXPERT_CONTEXT, **EXPERT_SIZE))
+def dense_model(vocab_size: int, times: int = 1) -> Llama:
+    """Build the dense model, its MLPs so many times as wide."""
+    sizes = EXPERT_SIZE | {"d_ff": times * EXPERT_SIZE["d_ff"]}
+    return Llama(LlamaSettings(vocab_size, EXPERT_CONTEXT, **sizes))
 
 
 def expert_model(vocab_size: int, kind: type[DeepSeekMoE] = DeepSeekMoE, **settings) -> DeepSeekMoE:

@@ -123,7 +123,10 @@ def _loads(now: Mapping[str, Float[Tensor, "E"]], step: int) -> str:
     for row, (name, load) in enumerate(now.items()):
         bars = sorted(load.tolist(), reverse=True)
         base, width = 118 + 130 * row, (WIDTH - 150) / len(bars)
-        marks += f'<text x="2" y="{base - 40}">{html.escape(name)}</text>'
+        marks += (
+            f'<text x="2" y="{base - 40}">{html.escape(name)}</text>'
+            f'<text x="2" y="{base - 12}" fill="{GREY}">dashed: a fair load</text>'
+        )
         for i, value in enumerate(bars):
             height = min(6.5, value) * unit
             colour = RED if value > 2 else COLOURS[0] if value >= 0.1 else GREY
