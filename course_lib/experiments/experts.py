@@ -187,7 +187,11 @@ class ExpertRun:
 BALANCED = deepseek_objective(expert=BALANCE)
 ONE_OF_MANY = partial(expert_model, shape="16-1-1")  # where collapse is easiest to see
 EXPERT_RUNS: dict[str, dict[str, ExpertRun]] = {
-    "main": {"dense": ExpertRun(dense_model), "experts": ExpertRun(expert_model, BALANCED)},
+    "main": {
+        "dense": ExpertRun(dense_model),
+        "experts": ExpertRun(expert_model, BALANCED),
+        "four times as wide": ExpertRun(partial(dense_model, times=4)),
+    },
     "shapes": {
         shape: ExpertRun(partial(expert_model, shape=shape), BALANCED)
         for shape in ("4-1-0", "16-4-0")
