@@ -32,7 +32,7 @@ from course_lib.training.trainer import train
 FACT_RECORD = ("facts by heart", 1)  # kind and version of the file
 FACT_TOKENS, FACT_WIDTH, NARROW = 96, 64, 32  # 96 * 96 facts; the hidden units at work
 FACT_STEPS, FACT_BATCH = 300, 1024
-FACT_RATES = (0.04, 0.08, 0.16)
+FACT_RATES = (0.04, 0.08, 0.16, 0.32)
 
 
 class FactMemory(nn.Module):

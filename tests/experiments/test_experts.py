@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 import torch
 
-from course_lib.experiments import expert_runs, experts, specialisation
+from course_lib.experiments import expert_runs, experts, fact_memory, specialisation
 from course_lib.experiments.specialisation import ExpertVisits, mutual_information
 from course_lib.layers import moe
 from course_lib.models.deepseek import count_active_parameters
@@ -181,3 +181,51 @@ def test_the_shipped_record_is_whole():
         used = {run["rate"] for run in runs if (run["table"], run["name"]) == ("main", name)}
         assert used == {best}
     assert mean(run["steps"] for run in runs if run["table"] == "time") >= experts.EXPERT_STEPS
+
+
+# ---- facts ---------------------------------------------------------------------------------------
+
+
+def test_all_layers_for_facts_have_one_width_at_work():
+    narrow = count_parameters(fact_memory.FACT_MODELS["narrow"]())
+    for name in ("1 of 4", "4 of 16", "3 of 15, 1 shared", "no gradient", "random"):
+        layer = fact_memory.FACT_MODELS[name]()
+        n_chosen, n_experts = layer.router.choice["n_chosen"], len(layer.experts.down)
+        per_expert = layer.experts.down[0].numel() * 3
+        shared = count_parameters(layer.shared) if layer.shared else 0
+        assert n_chosen * per_expert + shared == narrow
+        assert (n_experts * per_expert + shared) / narrow == pytest.approx(4)
+
+
+def test_facts_are_all_pairs_once_and_are_learnt(monkeypatch):
+    monkeypatch.setattr(fact_memory, "FACT_TOKENS", 6)
+    torch.manual_seed(0)
+    facts = fact_memory.draw_facts()
+    assert sorted(facts.pairs.tolist()) == [[i, j] for i in range(6) for j in range(6)]
+    inputs, targets = next(facts.batches())
+    answers = {tuple(pair): answer for pair, answer in zip(*map(torch.Tensor.tolist, (
+        facts.pairs, facts.answers)), strict=True)}  # fmt: skip
+    assert [answers[tuple(pair)] for pair in inputs.tolist()] == targets.tolist()
+    for name in ("narrow", "4 of 16"):
+        assert fact_memory.learn_facts(name, seed=0, steps=60)["known"] > 0.9
+        assert fact_memory.learn_facts(name, seed=0, steps=1)["known"] < 0.6
+
+
+def test_the_best_rate_is_that_of_the_shortest_runs():
+    def run(name, rate, steps, known, seed=0):
+        return {"name": name, "rate": rate, "steps": steps, "known": known, "seed": seed}
+
+    runs = [run("a", 0.1, 3, 0.5), run("a", 0.2, 3, 0.7), run("a", 0.2, 3, 0.6, seed=1)]
+    runs += [run("a", 0.1, 15, 0.9), run("a", 0.2, 15, 0.8), run("b", 0.1, 3, 1.0)]
+    assert fact_memory.best_rate(runs, "a") == 0.2
+    assert fact_memory.facts_known(runs, "a") == [0.7, 0.6]
+    assert fact_memory.facts_known(runs, "a", times=5) == [0.8]
+
+
+def test_the_shipped_facts_are_whole():
+    runs = fact_memory.read_facts()
+    for name in fact_memory.FACT_MODELS:
+        assert len(fact_memory.facts_known(runs, name)) == 3
+        swept = {run["rate"] for run in runs if run["name"] == name and run["seed"] == 0}
+        assert swept == set(fact_memory.FACT_RATES)
+    assert len(fact_memory.facts_known(runs, "narrow", times=5)) == 3
