@@ -331,9 +331,8 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "weights, chosen = logits.softmax(-1).topk(n_chosen)"
             " -> weights, chosen = logits.softmax(1).topk(n_chosen)": TWO_AXES,
             "return (chosen, weights / weights.sum(-1, keepdim=True) if normalise else weights)"
-            " -> return (chosen, weights / weights.sum(1, keepdim=True) if normalise else weights)": (
-                TWO_AXES
-            ),
+            " -> return (chosen, weights / weights.sum(1, keepdim=True) if normalise"
+            " else weights)": TWO_AXES,
         },
         "mix_experts": {
             "out = out.index_add(0, token, weights[token, slot, None] * expert(x[token]))"
