@@ -258,6 +258,7 @@ def accumulate_gradients(
     total, count = distributed.all_reduce_sum(sums).tolist()
     if not count:
         raise ValueError(f"none of the {targets.numel()} targets of a batch counts")
+    distributed.average_expert_gradients(model)
     # The engines have averaged over the processes; the sums are to be added up.
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     torch._foreach_mul_(gradients, distributed.world_size() / count)

@@ -18,6 +18,40 @@ BACKWARD_FIRST = (
 )
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "balance_and_prediction": {
+        "gates": {
+            "picked = scores.gather(-1, chosen) -> picked = scores.gather(1, chosen)": TWO_AXES,
+            "weights = picked / picked.sum(-1, keepdim=True)"
+            " -> weights = picked / picked.sum(1, keepdim=True)": TWO_AXES,
+            "return torch.zeros_like(scores).scatter(-1, chosen, weights)"
+            " -> return torch.zeros_like(scores).scatter(1, chosen, weights)": TWO_AXES,
+        },
+        "journeys": {
+            "owner = chosen // (n_experts // n_ranks) -> owner = chosen // (n_experts / n_ranks)": (
+                "the ranks divide the experts"
+            ),
+            "return [int((owner == rank).any(1).sum()) for rank in range(n_ranks)]"
+            " -> return [(owner == rank).any(1).sum() for rank in range(n_ranks)]": (
+                "a tensor of one whole number counts as that number"
+            ),
+            "return [int((owner == rank).any(1).sum()) for rank in range(n_ranks)]"
+            " -> return [int((owner == rank).any(-1).sum()) for rank in range(n_ranks)]": TWO_AXES,
+        },
+        "mtp_pairs": {
+            "n_places = ids.shape[1] - depth - 1 -> n_places = ids.shape[-1] - depth - 1": TWO_AXES
+        },
+        "round_e4m3": {
+            "exponent = max(math.frexp(x)[1] - 1, -6)"
+            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair",
+            "step = 2.0 ** (exponent - 3) -> step = (-2.0) ** (exponent - 3)": (
+                "rounding is alike on both sides of 0, so the step's sign cancels"
+            ),
+        },
+        "tile_scales": {
+            "largest = x.unflatten(1, (-1, width)).abs().amax(2)"
+            " -> largest = x.unflatten(-1, (-1, width)).abs().amax(2)": TWO_AXES
+        },
+    },
     "attention": {
         "scaled_scores": {
             "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / q.shape[1] ** 0.5": TWO_AXES,
