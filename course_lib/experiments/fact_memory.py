@@ -124,7 +124,7 @@ def learn_facts(name: str, seed: int, rate: float = 0.04, steps: int = FACT_STEP
     }
 
 
-def best_rate(runs: Sequence[dict], name: str) -> float:
+def best_fact_rate(runs: Sequence[dict], name: str) -> float:
     """Give the rate at which this model knew most, among the runs of the shortest length."""
     tried = [run for run in runs if run["name"] == name]
     steps = min(run["steps"] for run in tried)
@@ -133,7 +133,7 @@ def best_rate(runs: Sequence[dict], name: str) -> float:
 
 def facts_known(runs: Sequence[dict], name: str, times: int = 1) -> list[float]:
     """Give the share of facts known by each seed at the best rate, after `times` as many steps."""
-    steps, rate = times * min(run["steps"] for run in runs), best_rate(runs, name)
+    steps, rate = times * min(run["steps"] for run in runs), best_fact_rate(runs, name)
     wanted = {"name": name, "steps": steps, "rate": rate}
     return [run["known"] for run in runs if wanted.items() <= run.items()]
 
@@ -152,11 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs: list[dict] = []
     for name, seed in product(FACT_MODELS, options.seeds):
         first = seed == options.seeds[0]
-        for rate in FACT_RATES if first else [best_rate(runs, name)]:
+        for rate in FACT_RATES if first else [best_fact_rate(runs, name)]:
             runs.append(learn_facts(name, seed, rate, options.steps))
         print(runs[-1], flush=True)
     for seed in options.seeds:
-        runs.append(learn_facts("narrow", seed, best_rate(runs, "narrow"), 5 * options.steps))
+        runs.append(learn_facts("narrow", seed, best_fact_rate(runs, "narrow"), 5 * options.steps))
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "facts.json", *FACT_RECORD, runs)
 

@@ -5,6 +5,7 @@ about the other. Counted on finite text it is never quite 0, not even for expert
 each number comes with a control in which what is asked about was shuffled.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,7 @@ def entropy_bits(shares: Float[Tensor, "*N"]) -> float:
     >>> entropy_bits(torch.tensor([0.5, 0.25, 0.25, 0.0]))
     1.5
     """
-    return -torch.special.xlogy(shares, shares).sum().item() / torch.tensor(2.0).log().item()
+    return -torch.special.xlogy(shares, shares).sum().item() / math.log(2)
 
 
 def measure_specialisation(visits: ExpertVisits, seed: int = 0) -> dict[str, list[float]]:

@@ -257,6 +257,7 @@ def balance_loss(attempt: Attempt) -> str:
         scores = _table(seed, n, e).softmax(-1)
         cases.append((scores, scores.topk(k).indices))
     cases.append((cases[1][0], (cases[1][1] + 1) % 4))  # chosen otherwise than by the scores
+    cases.append((cases[0][0], torch.tensor([[0], [1], [0], [0]])))  # nobody visits the last expert
     slips = [
         (
             lambda s, c: _balance(s, c) / s.shape[1],

@@ -19,8 +19,7 @@ def mix_experts_solution(
     out = torch.zeros_like(x)
     for number, expert in enumerate(experts):
         token, slot = (chosen == number).nonzero(as_tuple=True)
-        if len(token):
-            out = out.index_add(0, token, weights[token, slot, None] * expert(x[token]))
+        out = out.index_add(0, token, weights[token, slot, None] * expert(x[token]))
     return out
 
 
@@ -44,7 +43,7 @@ def kept_visits_solution(chosen: Tensor, n_experts: int, capacity: int) -> Tenso
     for expert in chosen.tolist():
         kept.append(load[expert] < capacity)
         load[expert] += 1
-    return torch.tensor(kept, dtype=torch.bool)
+    return torch.tensor(kept)
 
 
 def upcycle_solution(

@@ -383,4 +383,32 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             )
         },
     },
+    "mixture_of_experts": {
+        "top_k_gates": {
+            "weights, chosen = logits.softmax(-1).topk(n_chosen)"
+            " -> weights, chosen = logits.softmax(1).topk(n_chosen)": TWO_AXES,
+            "return (chosen, weights / weights.sum(-1, keepdim=True) if normalise else weights)"
+            " -> return (chosen, weights / weights.sum(1, keepdim=True) if normalise"
+            " else weights)": TWO_AXES,
+        },
+        "mix_experts": {
+            "out = out.index_add(0, token, weights[token, slot, None] * expert(x[token]))"
+            " -> out = out.index_add(0, token, weights[token, None, slot] * expert(x[token]))": (
+                "indices on both sides of a new axis put what they pick first: (M, 1) either way"
+            )
+        },
+        "balance_loss": {
+            "f = load * n_experts / (chosen.shape[1] * n_tokens)"
+            " -> f = load * n_experts / (chosen.shape[-1] * n_tokens)": TWO_AXES
+        },
+        "allowed_experts": {
+            "kept.scatter_(1, best.topk(n_limited_groups).indices, True)"
+            " -> kept.scatter_(-1, best.topk(n_limited_groups).indices, True)": TWO_AXES,
+            "return kept.repeat_interleave(n_experts // n_groups, dim=1)"
+            " -> return kept.repeat_interleave(n_experts // n_groups, dim=-1)": TWO_AXES,
+        },
+        "kept_visits": {
+            "return torch.tensor(kept) -> return kept": "a list of booleans is a mask as well"
+        },
+    },
 }
