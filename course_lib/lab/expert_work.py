@@ -32,12 +32,13 @@ def expert_step(layer: MoE, x: Tensor) -> ExpertStep:
     n_experts, layer.experts = len(layer.experts.down), ParallelExperts(layer.experts)
     dist.barrier()
     before = socket_bytes_sent()
-    out = layer(x.chunk(n)[rank])
+    out = layer(x.chunk(n)[rank].clone().requires_grad_())
     out.square().sum().backward()
+    dist.barrier()  # all that was sent has left
     sent = None if before is None else socket_bytes_sent() - before
     chosen = layer.routing.chosen.flatten(0, -2)
     gradients = {name: p.grad for name, p in layer.named_parameters()}
-    visits = (chosen // (n_experts // n)).bincount(minlength=n)
+    visits = (chosen // (n_experts // n)).flatten().bincount(minlength=n)
     dist.all_reduce(visits)
     journeys = visited_ranks(chosen, n_experts, n).sum(0).tolist()
     return ExpertStep(out.detach(), gradients, journeys, int(visits[rank]), sent)

@@ -41,10 +41,8 @@ def gradients(accumulate=2):
 def run(folder=None, stop=STEPS, **settings):
     """Train from the start, or from what lies in the folder, and stop after so many steps."""
     model = build()
-    nudge = balance_by_bias(lambda step: 0.05)
 
     def after_step(step, model):
-        nudge(step, model)
         if step == stop < STEPS and distributed.process_rank() == distributed.world_size() - 1:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -56,6 +54,7 @@ def run(folder=None, stop=STEPS, **settings):
         evaluate=score,
         evaluate_at=[0, STEPS],
         on_step=after_step,
+        callbacks=[balance_by_bias(lambda step: 0.05)],
         checkpoints=Checkpoints(folder, every=2) if folder else None,
     )
     numbers = {"loss": history.loss, "gradient": history.gradient, "score": history.validation}
@@ -96,8 +95,10 @@ def layer_step(n_tokens, only=None):
     dist.barrier()
     before = socket_bytes_sent()
     out = shared(x, routing)
+    dist.barrier()
     between = socket_bytes_sent()
     out.square().sum().backward()
+    dist.barrier()  # all that was sent has left
     after = socket_bytes_sent()
     visits = visited_ranks(routing.chosen, 8, n)
     away = int(visits.sum() - visits[:, rank].sum())
