@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -59,6 +60,17 @@ def _in_order(logits: Tensor, n_chosen: int, normalise: bool) -> tuple:
     return tuple([[pair[part] for pair in row] for row in pairs] for part in (0, 1))
 
 
+def _divided(total: Callable[[Tensor], Any]) -> Callable:
+    """The right choice, but the table of weights divided by another total."""
+
+    def slip(logits: Tensor, n_chosen: int, normalise: bool) -> tuple:
+        chosen, weights = _gates(logits, n_chosen, False)
+        table = torch.tensor(weights)
+        return chosen, (table / total(table) if normalise else table).tolist()
+
+    return slip
+
+
 @checker
 def top_k_gates(attempt: Attempt) -> str:
     """Choose the experts of each token by their softmax, and weigh them."""
@@ -78,8 +90,9 @@ def top_k_gates(attempt: Attempt) -> str:
         ),
         (
             lambda x, k, norm: _gates(x, k, True),
-            "the weights always add up to 1. Divide by their sum only if `normalise` is true: else"
-            " a token that fits none of its experts well counts for less.",
+            "the weights always add up to 1. Take the softmax over all experts, not over the chosen"
+            " ones alone, and divide by the sum only if `normalise` is true: else a token that fits"
+            " none of its experts well counts for less.",
         ),
         (
             lambda x, k, norm: _gates(x, k, False),
@@ -107,6 +120,21 @@ def top_k_gates(attempt: Attempt) -> str:
             "these are sigmoids (V3's affinities). V2 takes the softmax over all experts.",
         ),
         (_in_order, "the experts stand in the order of their numbers. First is the first choice."),
+        (
+            _divided(lambda weights: weights.sum()),
+            "you divide by the sum of the whole table. Each token's weights have a sum of their"
+            " own: one for each row.",
+        ),
+        (
+            _divided(lambda weights: weights.sum(0)),
+            "you divide by the sums of the columns (dim 0). Each token's weights are divided by"
+            " their own sum, that of the row.",
+        ),
+        (
+            _divided(lambda weights: weights.shape[1]),
+            "with `normalise` you divide by the number of chosen experts. Divide by the sum of"
+            " their weights.",
+        ),
         (
             lambda x, k, norm: _gates(x.softmax(0), k, norm, shares=lambda row: row),
             down_the_columns,
@@ -158,6 +186,7 @@ def _mixed(
     weigh: Callable = lambda weights, slot, expert: weights[slot],
     add: bool = True,
     slots: int | None = None,
+    before: bool = False,
 ) -> Tensor:
     """Mix token by token."""
     rows = []
@@ -166,10 +195,21 @@ def _mixed(
         order = sorted(range(chosen.shape[1])[:slots], key=lambda slot: chosen[token, slot].item())
         for slot in order:
             number = chosen[token, slot].item()
-            part = weigh(weights[token], slot, number) * experts[number](row[None])[0]
+            weight, expert = weigh(weights[token], slot, number), experts[number]
+            part = expert(weight * row[None])[0] if before else weight * expert(row[None])[0]
             total = total + part if add else part
         rows.append(total)
     return torch.stack(rows)
+
+
+def _with_rows_and_columns_exchanged(
+    x: Tensor, chosen: Tensor, weights: Tensor, experts: Sequence[Callable]
+) -> Tensor:
+    out = torch.zeros_like(x)
+    for number, expert in enumerate(experts):
+        slot, token = (chosen == number).nonzero(as_tuple=True)
+        out = out.index_add(0, token, weights[slot, token, None] * expert(x[token]))
+    return out
 
 
 @checker
@@ -205,6 +245,39 @@ def mix_experts(attempt: Attempt) -> str:
         (
             lambda x, c, w, e: x + _mixed(x, c, w, e),
             "the token itself is added. The residual connection is the block's, not the layer's.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(x, c, w / w.sum(1, keepdim=True), e),
+            "the weights are divided by their sum. Take them as they are given: whether to"
+            " normalise was decided before.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(x, c, w, e) / c.shape[1],
+            "the sum is divided by the number of visits, K. Add up the weighted outputs, no more.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(x, c, w * (c < len(e) - 1), e),
+            "the last expert is left out. Let the loop run over all of them.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(x, c, w * (c > 0), e),
+            "expert 0 is left out. Let the loop run over all experts.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(
+                x, c, w, e, weigh=lambda weights, slot, number: weights[number % len(weights)]
+            ),
+            "the weights are looked up by the expert's number. They stand in the order of the"
+            " choices: weight number `slot` belongs to expert number `chosen[token, slot]`.",
+        ),
+        (
+            lambda x, c, w, e: _mixed(x, c, w, e, before=True),
+            "the tokens are weighed before they go in. An expert is not linear: weigh its output.",
+        ),
+        (
+            _with_rows_and_columns_exchanged,
+            "rows and columns are exchanged: `nonzero` gives the row (the token) first, and then"
+            " the column (the slot).",
         ),
     ]
 
@@ -261,7 +334,8 @@ def balance_loss(attempt: Attempt) -> str:
     slips = [
         (
             lambda s, c: _balance(s, c) / s.shape[1],
-            "the factor E is missing: f is the load by a *fair* load, K T / E, so that even use"
+            "the result is E times too small. f is the load by a *fair* load, K T / E, and the"
+            " products are added up over the experts (their mean is too little), so that even use"
             " costs exactly 1.",
         ),
         (
@@ -287,6 +361,14 @@ def balance_loss(attempt: Attempt) -> str:
             lambda s, c: _balance(s, c) / s.shape[1] * c.numel(),
             "f is the bare count. Divide it by a fair load, K T / E.",
         ),
+        (
+            lambda s, c: _balance(s, c[:, :1]) / c.shape[1],
+            "only the first choices are counted. A token visits all K of its experts.",
+        ),
+        (
+            lambda s, c: _balance(s, c[:, :1]),
+            "only the first choices are counted. A token visits all K of its experts.",
+        ),
     ]
 
     def called(scores, chosen):
@@ -296,7 +378,18 @@ def balance_loss(attempt: Attempt) -> str:
     def plain(got: Any) -> Any:
         return got.detach() if isinstance(got, Tensor) else got
 
-    judge_by_slips(attempt, cases, _balance, slips, called, plain=plain)
+    def counted(scores, chosen):
+        try:
+            return attempt(scores, chosen)
+        except Wrong as reason:
+            if chosen.max() + 1 == scores.shape[1] or "size of tensor" not in str(reason):
+                raise
+            raise Wrong(
+                "your function stops where the last experts have no visit. `torch.bincount` counts"
+                " up to the largest number that occurs, unless it is told a `minlength`."
+            ) from None
+
+    judge_by_slips(counted, cases, _balance, slips, called, plain=plain)
     scores = cases[1][0].clone().requires_grad_()
     loss = attempt(scores, cases[1][1])
     if not isinstance(loss, Tensor) or not loss.requires_grad:
@@ -378,6 +471,39 @@ def allowed_experts(attempt: Attempt) -> str:
             lambda s, g, m: _allowed(s.mean(0, keepdim=True), g, m) * len(s),
             "all tokens get the same devices. Each token ranks them anew.",
         ),
+        (
+            lambda s, g, m: _allowed(s.amax(0, keepdim=True), g, m) * len(s),
+            "all tokens get the same devices. Each token ranks them anew.",
+        ),
+        (
+            lambda *case: _allowed(*case, rank=lambda values: sum(sorted(values)[-2:])),
+            "the devices are ranked by their two best experts (as in V3). V2 ranks a device by its"
+            " best one.",
+        ),
+        (
+            lambda *case: _allowed(*case, rank=lambda values: -max(values)),
+            "these are the worst devices. Take those with the largest best affinity.",
+        ),
+        (
+            lambda s, g, m: _allowed(s, g, m - 1),
+            "one device too few is allowed: a token may visit `n_limited_groups`.",
+        ),
+        (
+            lambda s, g, m: _allowed(s, s.shape[1] // g, m),
+            "the number of devices and the number of experts on each are exchanged: `n_groups` is"
+            " the number of devices.",
+        ),
+        (
+            lambda s, g, m: [
+                row[:: s.shape[1] // g] * (s.shape[1] // g) for row in _allowed(s, g, m)
+            ],
+            "the right devices, but their marks are laid end to end (`repeat`). Neighbouring"
+            " experts share a device: each mark is repeated in its place (`repeat_interleave`).",
+        ),
+        (
+            lambda s, g, m: [row[:: s.shape[1] // g] for row in _allowed(s, g, m)],
+            "there is one mark for each device. Repeat it for every expert on the device.",
+        ),
     ]
 
     def called(scores, n_groups, n_limited):
@@ -404,6 +530,12 @@ def _kept(chosen: Tensor, n_experts: int, capacity: int) -> list[bool]:
     return [experts[:place].count(expert) < capacity for place, expert in enumerate(experts)]
 
 
+def _by_runs(chosen: Tensor, n_experts: int, capacity: int) -> list[bool]:
+    """Forget an expert's load when another is visited."""
+    runs = [list(run) for _, run in groupby(chosen.tolist())]
+    return [place < capacity for run in runs for place in range(len(run))]
+
+
 @checker
 def kept_visits(attempt: Attempt) -> str:
     """Let visits in until an expert is full."""
@@ -415,6 +547,7 @@ def kept_visits(attempt: Attempt) -> str:
             ([2, 0, 1, 2, 0, 1], 3, 9),
             ([1, 1, 0, 1, 0, 0, 1, 2, 2, 2], 4, 3),
             ([0], 1, 1),
+            ([0, 1, 0], 2, 0),
         )
     ]
 
@@ -440,6 +573,23 @@ def kept_visits(attempt: Attempt) -> str:
         (
             all_or_none,
             "an expert with too many visits loses them all. It keeps the first `capacity`.",
+        ),
+        (
+            lambda c, n, room: _kept(c, n, max(room, 1)),
+            "an expert of capacity 0 lets a visit in. It has no room at all.",
+        ),
+        (
+            lambda c, n, room: [place < room for place in range(len(c))],
+            "the visits are counted together. Each expert has a capacity of its own.",
+        ),
+        (
+            lambda c, n, room: [i < room for e in range(n) for i in range(c.tolist().count(e))],
+            "the mask is sorted by expert. It goes by the visits, in the order in which they come.",
+        ),
+        (
+            _by_runs,
+            "the counter starts again whenever another expert is visited. An expert remembers all"
+            " its visits.",
         ),
         (total, "the visits are counted together. Each expert has a capacity of its own."),
         (
@@ -506,15 +656,40 @@ def upcycle(attempt: Attempt) -> str:
             ),
             "`down` is transposed. It stays (C, F), as torch's linear layers have it.",
         ),
+        (
+            changed(both=lambda gate, up: [*gate, *gate]),
+            "the gate stands in both halves, and `up` is missing.",
+        ),
+        (
+            changed(both=lambda gate, up: [*up, *up]),
+            "`up` stands in both halves, and the gate is missing.",
+        ),
     ]
 
     def plain(got: Any) -> Any:
-        return tuple(part.detach().tolist() for part in _pair_of(got, "gate_up and down"))
+        gate_up, down = _pair_of(got, "gate_up and down")
+        return gate_up.detach().tolist(), down.detach().tolist()
+
+    def sized(gate, up, down, n):
+        """The answer, if its shapes are right."""
+        parts = _pair_of(attempt(gate, up, down, n), "gate_up and down")
+        got = tuple(tuple(part.shape) for part in parts)
+        n_ff, n_model = gate.shape
+        want = (n, 2 * n_ff, n_model), (n, n_model, n_ff)
+        if got == want[::-1] and got != want:
+            raise Wrong("return gate_up first and then down. Yours are the other way round.")
+        if got[0] == (n, n_ff, 2 * n_model):
+            raise Wrong("the gate stands beside `up`. Put it above: 2 F rows of C numbers.")
+        if got[0] != want[0]:
+            raise Wrong(f"the shape of gate_up is {got[0]}. It should be (E, 2F, C), {want[0]}.")
+        if any((part != part[:1]).any() for part in parts):
+            raise Wrong("the experts differ. Right after upcycling each is a copy of the same MLP.")
+        return parts
 
     def called(gate, up, down, n):
         return f"gate_up and down for {n} experts, F = {len(gate)}, C = {gate.shape[1]}"
 
-    judge_by_slips(attempt, cases, truth, slips, called, plain=plain)
+    judge_by_slips(sized, cases, truth, slips, called, plain=plain)
     for part in _pair_of(attempt(*cases[0]), "gate_up and down"):
         if part.untyped_storage().nbytes() < part.numel() * part.element_size():
             raise Wrong(
