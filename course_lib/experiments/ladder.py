@@ -25,7 +25,7 @@ from course_lib.text import batches, bpe, small_web
 from course_lib.text import corpus as texts
 from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train_to_the_end
+from course_lib.training.trainer import train
 
 LADDER_FOLDER = DATA_FOLDER / "ladder"
 
@@ -113,7 +113,7 @@ def train_ladder_gpt2(corpus: LadderCorpus, steps: int = 900, seed: int = 0) -> 
     windows = batches.shuffled_windows(
         corpus.tokens, batch_size=16, length=model.settings.max_seq_len, seed=seed
     )
-    train_to_the_end(model, windows, TrainSettings(steps, muon_lr=0.04, adam_lr=0.01))
+    train(model, windows, TrainSettings(steps, muon_lr=0.04, adam_lr=0.01))
     return model
 
 
