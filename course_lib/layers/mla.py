@@ -192,3 +192,12 @@ def check_mla_widths(
     if v_head_dim > qk_nope_head_dim + qk_rope_head_dim:
         query = f"qk_nope_head_dim {qk_nope_head_dim} + qk_rope_head_dim {qk_rope_head_dim}"
         raise ValueError(f"v_head_dim {v_head_dim} is wider than a query, {query}")
+    # a latent is to compress what is made from it
+    widest = {
+        "kv_lora_rank": (kv_lora_rank, "keys and values", qk_nope_head_dim + v_head_dim),
+        "q_lora_rank": (q_lora_rank or 1, "queries", qk_nope_head_dim + qk_rope_head_dim),
+    }
+    for name, (rank, made, width) in widest.items():
+        if rank > n_heads * width:
+            made = f"the {made} of n_heads {n_heads} x {width} numbers"
+            raise ValueError(f"{name} {rank} is wider than {made}")
