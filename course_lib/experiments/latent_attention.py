@@ -99,7 +99,8 @@ def train_latent(corpus: TaleCorpus, run: LatentRun, steps: int) -> Llama:
     model = build_latent(corpus.tokenizer.n_vocab, run)
     windows = shuffled_windows(corpus.tokens, SHARING_BATCH, SHARING_CONTEXT, run.seed)
     rates = TrainSettings(steps, muon_lr=run.muon_lr, adam_lr=run.muon_lr / 2)
-    train(model, windows, rates)
+    if train(model, windows, rates).ended == "interrupted":
+        raise KeyboardInterrupt  # half a run is no run: nothing is recorded
     return model.eval()
 
 

@@ -256,6 +256,11 @@ def test_a_normed_query_does_not_feel_the_size_of_its_token():
         ({"q_lora_rank": 0}, "q_lora_rank 0 is below 1"),
         ({"qk_rope_head_dim": 3}, "qk_rope_head_dim 3 cannot be cut into pairs"),
         (
+            {"kv_lora_rank": 17},
+            "kv_lora_rank 17 is wider than the keys and values of n_heads 2 x 8 numbers",
+        ),
+        ({"q_lora_rank": 17}, "q_lora_rank 17 is wider than the queries of n_heads 2 x 8 numbers"),
+        (
             {"v_head_dim": 9},
             r"v_head_dim 9 is wider than a query, qk_nope_head_dim 4 \+ qk_rope_head_dim 4",
         ),
