@@ -61,7 +61,7 @@ def stretch_model(model: DeepSeekV2, way: str) -> DeepSeekV2:
     return longer.eval()
 
 
-def held_out_windows(corpus: TaleCorpus, length: int) -> Int[Tensor, "N T"]:
+def tale_windows(corpus: TaleCorpus, length: int) -> Int[Tensor, "N T"]:
     """Cut the held-out tales, one after another, into windows of `length + 1` tokens."""
     tales = (corpus.tokenizer.encode(tale) for tale in corpus.held_out)
     return token_stream(tales, corpus.end).unfold(0, length + 1, length)
@@ -88,7 +88,7 @@ def tune_longer(model: DeepSeekV2, corpus: TaleCorpus, seed: int, steps: int) ->
 def run_longer(corpus: TaleCorpus, way: str, seed: int, steps: int, folder: Path) -> dict:
     """Stretch one model, measure, tune and measure again."""
     model = stretch_model(load_latent(seed, folder), way)
-    windows = held_out_windows(corpus, STRETCH * SHARING_CONTEXT)
+    windows = tale_windows(corpus, STRETCH * SHARING_CONTEXT)
     before = bits_by_position(model, windows)
     start = time.process_time()
     tune_longer(model, corpus, seed, steps)

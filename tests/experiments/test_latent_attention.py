@@ -27,14 +27,16 @@ def test_without_rotation_the_order_of_what_was_read_is_lost():
 
 
 def test_the_record_goes_on_where_it_ended_and_longer_texts_follow(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(latent_attention, "LATENT_RATES", (0.02,))
+    monkeypatch.setattr(latent_attention, "LATENT_RATES", (latent_attention.USUAL_RATE,))
+    monkeypatch.setattr(latent_attention, "LATENT_RANKS", (16, 4))
     command = ["--out", str(tmp_path), "--steps", "2", "--seeds", "5", "--megabytes", "0.3"]
     latent_attention.main(command)
     first = latent_attention.read_latents(tmp_path)
-    assert [(run["rank"], run["rotary"]) for run in first] == [
-        (24, True), (8, True), (4, True), (24, False),
+    assert [(run["rank"], run["rotary"], run["n_kv_heads"]) for run in first] == [
+        (16, True, 8), (16, False, 8),
+        (None, True, 8), (None, True, 2), (None, True, 1), (4, True, 8),
     ]  # fmt: skip
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 6
     latent_attention.main(command)
     assert latent_attention.read_latents(tmp_path) == first and not capsys.readouterr().out
     model, corpus = latent_attention.load_latent(5, tmp_path), kv_sharing.tale_corpus(0.3)
@@ -60,12 +62,13 @@ def test_a_run_that_was_stopped_is_not_recorded(tmp_path, monkeypatch):
 
 def test_the_shipped_record_is_whole():
     runs = latent_attention.read_latents()
-    usual = {(run["seed"], run["rank"]) for run in runs if run["rotary"] and run["muon_lr"] == 0.02}
-    assert usual == {(seed, n) for seed in (0, 1, 2) for n in latent_attention.LATENT_RANKS}
-    assert {run["seed"] for run in runs if not run["rotary"]} == {0, 1, 2}
-    for run in runs:
+    kept = ("rank", "seed", "n_kv_heads", "rotary", "muon_lr")
+    found = [LatentRun(**{name: run[name] for name in kept}) for run in runs]
+    assert len(found) == len(set(found))
+    assert set(found) == set(latent_attention.latent_runs([0, 1, 2]))
+    for run, made in zip(runs, found, strict=True):
         with torch.device("meta"):
-            model = latent_attention.build_latent(768, LatentRun(run["rank"], run["seed"]))
+            model = latent_attention.build_latent(768, made)
         assert run["parameters"] == count_parameters(model) and run["steps"] == 300
     longer = longer_context.read_longer()
     assert {(run["seed"], run["way"]) for run in longer} == {
