@@ -46,23 +46,24 @@ def rebuilt_error(keys: Tensor, rebuilt: Tensor) -> float:
 def _rank(view: RankView, views: Sequence[RankView], keys: Tensor, own: tuple[int, float]) -> str:
     """Draw true keys above rebuilt ones, a bar of bytes, and the loss with this rank marked."""
     fig = plt.figure(figsize=(9.2, 3.3))
-    grid = fig.add_gridspec(2, 3, width_ratios=[2.2, 1, 1.7], wspace=0.45, hspace=0.45)
-    limit = keys.abs().max().item()
-    for row, (name, table) in enumerate((("the keys", keys), ("rebuilt", view.keys))):
+    grid = fig.add_gridspec(2, 3, width_ratios=[2.2, 1, 1.7], wspace=0.42, hspace=0.4)
+    limit, error = keys.abs().max().item(), rebuilt_error(keys, view.keys)
+    tables = (("the keys", keys), (f"rebuilt: {error:.0%} off", view.keys))
+    for row, (name, table) in enumerate(tables):
         ax = fig.add_subplot(grid[row, 0])
         ax.imshow(table.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
         ax.set(xticks=[], yticks=[], ylabel="tokens", title=name)
     ax.set_xlabel("numbers of all heads")
     bars = fig.add_subplot(grid[:, 1])
-    bars.bar(["all kept", "latent"], [own[0], view.cache_bytes], color=[GREY, BLUE])
+    bars.bar(["all", "latent"], [own[0], view.cache_bytes], color=[GREY, BLUE])
     bars.set_title(f"{view.cache_bytes} of {own[0]} bytes")
     bars.set_ylabel("per token and layer")
     curve = fig.add_subplot(grid[:, 2])
     curve.plot([v.rank for v in views], [v.loss for v in views], color=BLUE)
-    curve.axhline(own[1], color=GREY, linestyle="--")
+    curve.axhline(own[1], color=GREY, linestyle="--", label="all kept")
+    curve.legend(fontsize=8)
     curve.plot(view.rank, view.loss, "o", color=RED, markersize=8)
     curve.set(xlabel="rank", ylabel="bits per byte", title=f"{view.loss:.3f} bits per byte")
-    error = rebuilt_error(keys, view.keys)
     return frames.image(
         fig,
         alt=f"Rank {view.rank}: {view.cache_bytes} of {own[0]} bytes per token and layer; the"
