@@ -20,7 +20,7 @@ def test_models_of_all_ranks_are_as_large_as_the_one_that_shares_nothing():
 def test_without_rotation_the_order_of_what_was_read_is_lost():
     torch.manual_seed(0)
     for rotary in (True, False):
-        model = latent_attention.build_latent(30, LatentRun(8, 0, rotary))
+        model = latent_attention.build_latent(30, LatentRun(8, 0, rotary=rotary))
         attention, x = model.blocks[0].attention, torch.randn(1, 6, 64)
         for weight in attention.parameters():
             weight.data.normal_(std=0.3)

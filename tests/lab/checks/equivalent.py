@@ -340,6 +340,10 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
             " -> raise ValueError(f'rank {weight} is wider than a matrix of"
             " {tuple(weight.shape)}')": "it prints the matrix, in which the numbers occur",
+            "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
+            " -> raise ValueError(f'rank {rank} is wider than a matrix of {weight.shape}')": (
+                "it prints the same numbers"
+            ),
         }
         | {
             "U, S, Vh = torch.linalg.svd(weight, full_matrices=False)"
