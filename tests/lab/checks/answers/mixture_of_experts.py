@@ -1,6 +1,5 @@
 """Answers to the exercises of lesson 20, written from their statements alone."""
 
-import math
 from collections import Counter
 
 import numpy as np
