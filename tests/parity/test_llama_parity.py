@@ -1,8 +1,10 @@
 """Our Llama against Hugging Face's, on random weights: same logits, same gradients, same files."""
 
 import pytest
+import safetensors.torch
 import torch
 
+from course_lib.assets import DATA_FOLDER
 from course_lib.inference.cache import KVCache
 from course_lib.models.hf_deepseek import llama_from_hf
 from course_lib.models.hf_files import llama_settings, load_hf, save_hf
@@ -162,3 +164,25 @@ def test_what_ours_lacks_is_refused(change, message):
     assert llama_settings(config) == DEEPSEEK_67B
     with pytest.raises(ValueError, match=message):
         llama_settings({**config, "rope_parameters": None, **change})
+
+
+@pytest.mark.parametrize("name", ["grouped", "tied"])
+def test_the_shipped_reading_is_theirs_and_ours(name):
+    folder = DATA_FOLDER / "llama_reference" / name
+    reading = safetensors.torch.load_file(folder / "reading.safetensors")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    for model_logits in (theirs(reading["ids"]).logits, load_hf(folder)(reading["ids"])):
+        torch.testing.assert_close(model_logits, reading["logits"], rtol=1e-5, atol=1e-5)
+
+
+def test_a_qwen2_has_biases_that_its_config_does_not_tell():
+    """What lesson 18 says of Qwen2.5's file: a Llama of these numbers lacks just the biases."""
+    sizes = {"vocab_size": 40, "hidden_size": 24, "intermediate_size": 30, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": False}
+    config = transformers.Qwen2Config(**sizes, **heads)
+    assert not [word for word in config.to_dict() if "bias" in word]
+    theirs = transformers.Qwen2ForCausalLM(config)
+    ours = Llama(LlamaSettings(40, 64, 24, 2, n_heads=6, n_kv_heads=2, d_ff=30))
+    missing = theirs.num_parameters() - sum(p.numel() for p in ours.parameters())
+    assert missing == 2 * (6 + 2 * 2) * 4
+    assert missing == sum(p.numel() for n, p in theirs.named_parameters() if "bias" in n)

@@ -17,6 +17,14 @@ BACKWARD_FIRST = (
     " -> def backward(ctx, grad: Tensor) -> Tensor: ; return all_reduce(grad) ;  ; @staticmethod"
 )
 
+WHOLE_QUOTIENT = "the quotient is whole, and the numbers decide, not their type"
+SHARED_WIDTH = {
+    "d_kv = d_model * config['num_key_value_heads'] // config['num_attention_heads']"
+    " -> d_kv = d_model * config['num_key_value_heads'] / config['num_attention_heads']": (
+        WHOLE_QUOTIENT
+    )
+}
+
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
     "attention": {
         "scaled_scores": {
@@ -348,5 +356,29 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
                 "scales > -1, scales, 1.0",
             )
         },
+    },
+    "dense_transformer": {
+        "multi_step_rate": {
+            "if n_read < n_warmup: -> if n_read <= n_warmup:": (
+                "at the end of the warm-up both cases give the peak"
+            )
+        },
+        "read_config": {
+            "moved: rope = config.get('rope_parameters') or config": UNRELATED,
+            "return {'n_kv_heads': config.get('num_key_value_heads') or n_heads,"
+            " 'd_head': config.get('head_dim') or config['hidden_size'] // n_heads,"
+            " 'rope_base': rope.get('rope_theta', 10000.0),"
+            " 'tied': config.get('tie_word_embeddings', False)}"
+            " -> return {'n_kv_heads': config.get('num_key_value_heads') or n_heads,"
+            " 'd_head': config.get('head_dim') or config['hidden_size'] / n_heads,"
+            " 'rope_base': rope.get('rope_theta', 10000.0),"
+            " 'tied': config.get('tie_word_embeddings', False)}": WHOLE_QUOTIENT,
+        },
+        "llama_parameters": {
+            "moved: tables = (1 if config['tie_word_embeddings'] else 2)"
+            " * config['vocab_size'] * d_model": UNRELATED
+        }
+        | SHARED_WIDTH,
+        "forward_flops": SHARED_WIDTH,
     },
 }
