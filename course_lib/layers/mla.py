@@ -11,7 +11,8 @@ How ours differs from the paper (DeepSeek-V2, arXiv 2405.04434, equations 37 to 
    the section also mentions are not here.
 2. Number i of a rotary part is turned with number i + Dr/2, the release's with its neighbour: an
    order of the rows of the matrices, so `hf_weights` reorders them.
-3. No YaRN: the context is as long as in training.
+3. YaRN (section 3.1.4) only if asked for: `rope_scaling`. As in the release, its factor on the
+   scores covers the content part too, where the equations have none.
 4. Queries need not be compressed (`q_lora_rank` None), as in the paper's own V2-Lite.
 5. `q_norm`, off unless asked for, norms each head's whole query: it steadies small models without
    query compression.
@@ -31,7 +32,7 @@ from course_lib.layers.attention import (
     visible_keys,
 )
 from course_lib.layers.norm import RMSNorm
-from course_lib.layers.position import RotaryPosition
+from course_lib.layers.position import RotaryPosition, RotaryScaling
 
 MOST_IN_BLOCKS = 1024  # keys: the tables of weights grow with their square
 
@@ -125,6 +126,7 @@ class MLA(nn.Module):
         q_lora_rank: int | None = None,
         rope_base: float = 10_000.0,
         q_norm: bool = False,
+        rope_scaling: RotaryScaling | None = None,
     ) -> None:
         super().__init__()
         check_mla_widths(
@@ -142,7 +144,8 @@ class MLA(nn.Module):
         self.kv_down = nn.Linear(d_model, sum(self.kv_widths), bias=False)
         self.kv_latent_norm = RMSNorm(kv_lora_rank)
         self.kv_up = nn.Linear(kv_lora_rank, n_heads * sum(self.up_widths), bias=False)
-        self.rotary = RotaryPosition(qk_rope_head_dim, rope_base)
+        self.rotary = RotaryPosition(qk_rope_head_dim, rope_base, rope_scaling)
+        self.score_scale = rope_scaling.score_scale if rope_scaling else 1.0
         self.out = nn.Linear(n_heads * v_head_dim, d_model, bias=False)
 
     def forward(
@@ -167,6 +170,8 @@ class MLA(nn.Module):
         # eq. 37; 38 and 39 in one
         q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
+        # a factor on the scores, which queries carry to both forms of attention
+        q = q * self.score_scale if self.score_scale != 1 else q
         content, rotary = q.split(self.q_widths, dim=-1)
         return content, self.rotary(rotary, start)
 
@@ -203,3 +208,12 @@ def check_mla_widths(
     if v_head_dim > qk_nope_head_dim + qk_rope_head_dim:
         query = f"qk_nope_head_dim {qk_nope_head_dim} + qk_rope_head_dim {qk_rope_head_dim}"
         raise ValueError(f"v_head_dim {v_head_dim} is wider than a query, {query}")
+    # a latent is to compress what is made from it
+    widest = {
+        "kv_lora_rank": (kv_lora_rank, "keys and values", qk_nope_head_dim + v_head_dim),
+        "q_lora_rank": (q_lora_rank or 1, "queries", qk_nope_head_dim + qk_rope_head_dim),
+    }
+    for name, (rank, made, width) in widest.items():
+        if rank > n_heads * width:
+            made = f"the {made} of n_heads {n_heads} x {width} numbers"
+            raise ValueError(f"{name} {rank} is wider than {made}")

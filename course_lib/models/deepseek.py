@@ -16,6 +16,7 @@ from course_lib.layers.mla import MLA, check_mla_widths
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.moe import MoE, SigmoidRouter, SoftmaxRouter, check_routing
 from course_lib.layers.norm import RMSNorm
+from course_lib.layers.position import YaRN
 from course_lib.models.llama import Llama, LlamaBlock, LlamaSettings, init_llama_weights
 
 
@@ -119,6 +120,10 @@ DEEPSEEK_V3 = DeepSeekSettings(  # 671 billion, 37 active; multi-token predictio
     mtp=True,
 )
 
+# to 160 thousand tokens, as their configs say; V2's also serves V2-Lite
+V2_YARN = YaRN(factor=40.0, trained_length=4096, mscale=0.707, mscale_all_dim=0.707)
+V3_YARN = YaRN(factor=40.0, trained_length=4096, mscale=1.0, mscale_all_dim=1.0)
+
 
 class DeepSeekMoE(Llama):
     """V1 with experts for the MLP in all layers but the first.
@@ -150,7 +155,7 @@ class DeepSeekMoE(Llama):
 class DeepSeekV2(DeepSeekMoE):
     """DeepSeekMoE with multi-head latent attention. Source: arXiv 2405.04434.
 
-    Differs from the paper: no extra scale factors at the bottlenecks and no YaRN, see `MLA`.
+    Differs from the paper: no extra scale factors at the bottlenecks, see `MLA`.
     """
 
     def attention(self) -> nn.Module:
@@ -165,6 +170,7 @@ class DeepSeekV2(DeepSeekMoE):
             s.q_lora_rank,
             s.rope_base,
             s.q_norm,
+            s.rope_scaling,
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_lib.models.deepseek import DeepSeekSettings
 from course_lib.models.gpt2 import GPT2Settings
+from course_lib.models.hf_rotary import rotary_config, rotary_settings
 from course_lib.models.llama import LlamaSettings
 from course_lib.models.settings_check import as_positive_number, as_switch, as_whole_number
 
@@ -65,7 +66,6 @@ V3_FIXED = {
     "topk_method": ("noaux_tc",),
     "rope_interleave": (True,),
 }  # fmt: skip
-ROPE_FIXED = {"rope_type": ("default",), "type": ("default",), "partial_rotary_factor": (1.0, None)}
 ANY_FIXED = {       # words of other programs and older versions
     "is_encoder_decoder": (False,), "tie_encoder_decoder": (False,), "pruned_heads": ({}, None),
     "partial_rotary_factor": (1.0, None), "rope_interleaved": (False,),
@@ -182,7 +182,7 @@ def llama_config(settings: LlamaSettings) -> dict:
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float32",
         **write_sizes(settings, LLAMA_SIZES),
         "num_key_value_heads": settings.n_kv_heads, "head_dim": settings.d_head,
-        "rope_parameters": {"rope_type": "default", "rope_theta": settings.rope_base},
+        "rope_parameters": rotary_config(settings.rope_base, settings.rope_scaling),
         "rms_norm_eps": settings.norm_eps, "tie_word_embeddings": settings.tied,
         "bos_token_id": None, "eos_token_id": None, **ours_of(LLAMA_FIXED),
     }  # fmt: skip
@@ -191,7 +191,7 @@ def llama_config(settings: LlamaSettings) -> dict:
 def llama_numbers(config: dict) -> dict:
     """Read what a `LlamaConfig` shares with DeepSeek's, under our names."""
     return {
-        **read_sizes(config, LLAMA_SIZES), "rope_base": rope_base(config),
+        **read_sizes(config, LLAMA_SIZES), **rotary_settings(config),
         "norm_eps": read_number(config, "rms_norm_eps"),
         "tied": as_switch("tie_word_embeddings", config.get("tie_word_embeddings", False)),
     }  # fmt: skip
@@ -205,24 +205,6 @@ def llama_settings(config: dict) -> LlamaSettings:
     )
     check_derived_size(config, "head_dim", settings.d_head, "Llama")
     return settings
-
-
-def rope_base(config: dict) -> float:
-    """Read the base of the rotary speeds; raise a ValueError if the positions are stretched.
-
-    Before transformers 5 `rope_scaling` told how they are stretched, and `rope_theta` stood beside
-    it; now both are in `rope_parameters`. As there, `rope_scaling` is obeyed where it says
-    anything, even beside today's word.
-    """
-    word = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
-    rope = config.get(word) or {}
-    if not isinstance(rope, dict):
-        raise ValueError(f"{word} is {rope!r} there, which is no table of words")
-    told = {f"{word}.{key}": value for key, value in rope.items()}
-    fixed = {f"{word}.{key}": values for key, values in ROPE_FIXED.items()}
-    check_config_words(told, {f"{word}.rope_theta"}, fixed, "Rotary")
-    base = rope.get("rope_theta", config.get("rope_theta", 10_000.0))
-    return as_positive_number("rope_theta", base)
 
 
 def deepseek_config(settings: DeepSeekSettings) -> dict:

@@ -10,7 +10,7 @@ from course_lib.layers.attention import AttentionCache, SelfAttention, longest_r
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.norm import RMSNorm
-from course_lib.layers.position import RotaryPosition
+from course_lib.layers.position import RotaryPosition, RotaryScaling, check_longest
 from course_lib.models.settings_check import check_settings
 
 # GPT-2's, so that the rungs of the course start alike; DeepSeek's papers say 0.006 for their widths
@@ -23,8 +23,9 @@ class LlamaSettings:
 
     `n_kv_heads` None means as many as `n_heads`; `d_ff` None means eight thirds of `d_model` to the
     nearest multiple of 8, which makes a SwiGLU as large as GPT-2's MLP. With `tied`, the token
-    embedding is the head as well. Raises ValueError for a number that is none, or that fits no
-    other.
+    embedding is the head as well. `rope_scaling` stretches the rotary positions to a `max_seq_len`
+    longer than the trained one; `ntk_base` does so by another `rope_base`. Raises ValueError for a
+    number that is none, or that fits no other.
 
     >>> LlamaSettings(vocab_size=512, max_seq_len=128, d_model=100, n_layers=2, n_heads=3)
     Traceback (most recent call last):
@@ -41,6 +42,7 @@ class LlamaSettings:
     rope_base: float = 10_000.0
     norm_eps: float = 1e-6
     tied: bool = False
+    rope_scaling: RotaryScaling | None = None
 
     def __post_init__(self) -> None:
         self.fill_in()
@@ -59,6 +61,7 @@ class LlamaSettings:
     def fill_in(self, *may_be_zero: str) -> None:
         """Refuse what is no number, and put the numbers that None stands for."""
         check_settings(self, may_be_zero)
+        check_longest(self.max_seq_len, self.rope_scaling)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
         if self.d_ff is None:
@@ -141,14 +144,9 @@ class Llama(nn.Module):
 
     def attention(self) -> nn.Module:
         """Build the part that looks around."""
-        rotary = RotaryPosition(self.settings.d_head, self.settings.rope_base)
-        return SelfAttention(
-            self.settings.d_model,
-            self.settings.n_heads,
-            self.settings.n_kv_heads,
-            position=rotary,
-            bias=False,
-        )
+        s = self.settings
+        rotary = RotaryPosition(s.d_head, s.rope_base, s.rope_scaling)
+        return SelfAttention(s.d_model, s.n_heads, s.n_kv_heads, position=rotary, bias=False)
 
     def mlp(self, layer: int) -> nn.Module:
         """Build the part that thinks."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -12,13 +12,16 @@ def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
 
     `int` means a whole number from 1 (from 0 for the names in `may_be_zero`), `float` a finite
     number above 0, `bool` a switch, `... | None` also None. Kept are plain int, float and bool, so
-    that a whole number given for a `float` field is written to files as a float.
+    that a whole number given for a `float` field is written to files as a float. A field that is a
+    dataclass itself may be given as the dict that files hold.
     """
     for field in fields(settings):
         kinds, value = get_args(field.type) or (field.type,), getattr(settings, field.name)
         if value is None and type(None) in kinds:
             continue
-        if kinds[0] is int:
+        if is_dataclass(kinds[0]):
+            value = as_dataclass(field.name, value, [k for k in kinds if k is not type(None)])
+        elif kinds[0] is int:
             value = as_whole_number(field.name, value, least=0 if field.name in may_be_zero else 1)
         else:
             value = {float: as_positive_number, bool: as_switch}[kinds[0]](field.name, value)
@@ -53,3 +56,24 @@ def as_switch(name: str, value: Any) -> bool:
     if not isinstance(value, Real) or value not in (0, 1):
         raise ValueError(f"{name} {value!r} is not True or False")
     return bool(value)
+
+
+def as_dataclass(name: str, value: Any, kinds: list[type]) -> Any:
+    """Return the value as one of these dataclasses, or raise a ValueError that names it.
+
+    A dict becomes the one that has its keys for fields. Numbers in it are checked as settings are.
+    """
+    told = value
+    if isinstance(value, dict):
+        fitting = [kind for kind in kinds if {field.name for field in fields(kind)} == set(value)]
+    else:
+        fitting = [kind for kind in kinds if isinstance(value, kind)]
+    if not fitting:
+        known = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} {told!r:.200} is not a {known}")
+    try:
+        value = fitting[0](**value) if isinstance(value, dict) else value
+        check_settings(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} {told!r:.200} will not do: {error}") from error
+    return value

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from course_lib.inference.cache import KVCache
 from course_lib.layers import mla as mla_file
 from course_lib.layers.mla import MLA, absorbed_attention, naive_attention
+from course_lib.layers.position import YaRN
 
 SIZES = st.sampled_from(
     [  # n_heads, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, q_lora_rank
         (1, 1, 1, 2, 1, None),
         (4, 8, 6, 4, 6, 5),
         (3, 5, 7, 2, 9, None),
-        (2, 16, 4, 10, 3, 1),
+        (2, 14, 4, 10, 3, 1),
     ]
 )
 D_MODEL = 12
@@ -277,6 +278,11 @@ def test_a_normed_query_does_not_feel_the_size_of_its_token():
         ({"q_lora_rank": 0}, "q_lora_rank 0 is below 1"),
         ({"qk_rope_head_dim": 3}, "qk_rope_head_dim 3 cannot be cut into pairs"),
         (
+            {"kv_lora_rank": 17},
+            "kv_lora_rank 17 is wider than the keys and values of n_heads 2 x 8 numbers",
+        ),
+        ({"q_lora_rank": 17}, "q_lora_rank 17 is wider than the queries of n_heads 2 x 8 numbers"),
+        (
             {"v_head_dim": 9},
             r"v_head_dim 9 is wider than a query, qk_nope_head_dim 4 \+ qk_rope_head_dim 4",
         ),
@@ -301,3 +307,20 @@ def test_padding_of_another_shape_is_refused():
         unchecked(*parts((3, 5, 7, 2, 9, None), 4, 6, seed=1), torch.zeros(1, 6).bool())
     with pytest.raises((ValueError, TypeError), match="padding"):
         layer((3, 5, 7, 2, 9, None))(torch.zeros(2, 4, D_MODEL), padding=torch.zeros(2, 3).bool())
+
+
+def test_the_scale_of_yarn_is_in_all_scores_and_in_both_forms():
+    torch.manual_seed(0)
+    scaling = YaRN(4.0, 4, mscale=1.0, mscale_all_dim=1.0)
+    layer, x = MLA(12, 3, 5, 6, 4, 5, rope_scaling=scaling), torch.randn(2, 16, 12)
+    plain = MLA(12, 3, 5, 6, 4, 5)
+    plain.load_state_dict(layer.state_dict())
+    plain.rotary.scaling = scaling  # the frequencies alone
+    for got, same in zip(layer.queries(x), plain.queries(x), strict=True):
+        torch.testing.assert_close(got, same * (0.1 * math.log(4) + 1) ** 2)
+    assert torch.equal(layer.latents(x)[1], plain.latents(x)[1])
+    cache = KVCache(16)
+    parts = torch.cat([layer(part, cache) for part in x.split([9, 6, 1], dim=1)], dim=1)
+    torch.testing.assert_close(parts, layer(x), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="17 tokens are more than factor 4.0 x trained_length 4"):
+        layer(torch.randn(1, 17, 12))

@@ -12,14 +12,18 @@ from course_lib.inference.cache import KVCache
 from course_lib.layers.attention import SelfAttention
 from course_lib.layers.embedding import Embedding
 from course_lib.layers.position import (
+    PositionInterpolation,
     RotaryPosition,
     SinusoidalPosition,
+    YaRN,
     halves_order,
+    ntk_base,
     rotary_angles,
     rotary_frequencies,
     rotate_halves,
     rotate_interleaved,
     sinusoidal_positions,
+    yarn_mscale,
 )
 
 pairs = st.integers(1, 16)
@@ -181,6 +185,20 @@ def test_neighbours_refuse_more_than_there_are(k):
         (lambda: RotaryPosition(4, base=0.0), "base 0.0 is not above 0"),
         (lambda: SinusoidalPosition(3), "a width of 3"),
         (lambda: RotaryPosition(4)(torch.zeros(1, 1, 2, 6)), "heads of 4 numbers, not of 6"),
+        (lambda: PositionInterpolation(0.5), "factor 0.5 is not a finite number from 1"),
+        (lambda: YaRN(math.inf, 16), "factor inf"),
+        (lambda: YaRN(4.0, 0), "trained_length 0 is below 1"),
+        (lambda: YaRN(4.0, 16, 1.0, 32.0), "beta_slow 32.0 and beta_fast 1.0 are not"),
+        (lambda: YaRN(4.0, 16, mscale=0.0), "mscale 0.0 is not above 0"),
+        (lambda: YaRN(4.0, 16, mscale_all_dim=math.nan), "mscale_all_dim nan"),
+        (lambda: RotaryPosition(5, scaling=YaRN(4.0, 16)), "a width of 5"),
+        (lambda: RotaryPosition(4, 1.0, YaRN(4.0, 16)), "base 1.0 is not above 1"),
+        (lambda: ntk_base(100.0, 2, 4.0), "a width of 2 is one pair"),
+        (lambda: ntk_base(100.0, 4, 0.9), "factor 0.9"),
+        (
+            lambda: RotaryPosition(4, scaling=YaRN(4.0, 2))(torch.zeros(1, 1, 3, 4), 6),
+            "9 tokens are more than factor 4.0 x trained_length 2 = 8",
+        ),
     ],
 )
 def test_bad_numbers_are_named(make, told):
@@ -195,3 +213,74 @@ def test_rows_may_start_at_places_of_their_own():
         torch.testing.assert_close(together[row : row + 1], rotary(x[row : row + 1], start))
     with pytest.raises(ValueError, match="2 starts for 3 rows"):
         rotary(x, torch.tensor([1, 2]))
+
+
+# Beyond the trained length ------------------------------------------------------------------------
+
+
+def yarn_by_hand(width, base, scaling):
+    """The published rule, pair by pair in float64: how many turns within the trained length?"""
+    speeds = []
+    for i in range(width // 2):
+        speed = base ** (-2 * i / width)
+        ends = [
+            width * math.log(scaling.trained_length / (2 * math.pi * beta)) / (2 * math.log(base))
+            for beta in (scaling.beta_fast, scaling.beta_slow)
+        ]
+        first, last = math.floor(ends[0]), math.ceil(ends[1])
+        share = 0.0 if i <= first else 1.0 if i >= last else (i - first) / (last - first)
+        speeds.append(speed * (1 - share) + speed / scaling.factor * share)
+    return torch.tensor(speeds)
+
+
+def test_yarn_keeps_fast_pairs_and_divides_slow_ones():
+    scaling = YaRN(40.0, 4096)
+    got, kept = scaling.frequencies(64, 10_000.0), rotary_frequencies(64)
+    torch.testing.assert_close(got, yarn_by_hand(64, 10_000.0, scaling), rtol=1e-5, atol=0)
+    turns = 4096 * kept / (2 * math.pi)
+    assert torch.equal(got[turns > 40], kept[turns > 40])
+    assert torch.equal(got[turns < 0.9], kept[turns < 0.9] / 40)
+
+
+@given(n=st.integers(2, 16), factor=st.floats(1, 100), length=st.integers(1, 10**6))
+def test_stretched_frequencies_lie_between_kept_and_divided(n, factor, length):
+    kept = rotary_frequencies(2 * n)
+    for got in (
+        YaRN(factor, length).frequencies(2 * n, 10_000.0),
+        rotary_frequencies(2 * n, ntk_base(10_000.0, 2 * n, factor)),
+        PositionInterpolation(factor).frequencies(2 * n, 10_000.0),
+    ):
+        assert (got <= kept * 1.0001).all() and (got >= kept / factor * 0.9999).all()
+        assert (got.diff() < 0).all()
+
+
+@given(n=st.integers(2, 16), factor=st.floats(1, 100), base=st.floats(2, 1e6))
+def test_ntk_keeps_the_fastest_pair_and_divides_the_slowest(n, factor, base):
+    kept = rotary_frequencies(2 * n, base)
+    got = rotary_frequencies(2 * n, ntk_base(base, 2 * n, factor))
+    assert got[0] == kept[0] == 1
+    torch.testing.assert_close(got[-1], kept[-1] / factor, rtol=1e-4, atol=0)
+
+
+def test_where_all_pairs_turn_often_yarn_changes_none_and_where_none_do_it_divides_all_but_one():
+    kept = rotary_frequencies(8, 10.0)
+    assert torch.equal(YaRN(4.0, 10**6).frequencies(8, 10.0), kept)
+    assert torch.equal(YaRN(4.0, 3).frequencies(8, 10.0)[1:], kept[1:] / 4)
+
+
+def test_interpolated_positions_are_fractions():
+    x = torch.randn(1, 2, 9, 6, generator=torch.Generator().manual_seed(0))
+    got = RotaryPosition(6, scaling=PositionInterpolation(4.0))(x)
+    want = rotate_halves(x, torch.arange(9)[:, None] / 4 * rotary_frequencies(6))
+    torch.testing.assert_close(got, want)
+
+
+def test_yarn_lengthens_what_it_rotates_unless_the_attention_multiplies_its_scores():
+    x = torch.randn(1, 2, 9, 6, generator=torch.Generator().manual_seed(0))
+    longer = RotaryPosition(6, scaling=YaRN(4.0, 9))(x)
+    torch.testing.assert_close(longer.norm(dim=-1), x.norm(dim=-1) * (0.1 * math.log(4) + 1))
+    same = RotaryPosition(6, scaling=YaRN(4.0, 9, mscale=0.7, mscale_all_dim=0.7))(x)
+    torch.testing.assert_close(same.norm(dim=-1), x.norm(dim=-1))
+    scale = YaRN(4.0, 9, mscale=0.7, mscale_all_dim=0.7).score_scale
+    assert scale == pytest.approx((0.07 * math.log(4) + 1) ** 2)
+    assert yarn_mscale(1.0) == 1

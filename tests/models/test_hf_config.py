@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from course_lib.models.deepseek import DEEPSEEK_V2_LITE, DEEPSEEK_V3, DeepSeekSettings
+from course_lib.models.deepseek import (
+    DEEPSEEK_V2_LITE,
+    DEEPSEEK_V3,
+    V2_YARN,
+    V3_YARN,
+    DeepSeekSettings,
+)
 from course_lib.models.gpt2 import GPT2_SMALL
 from course_lib.models.hf_config import (
     deepseek_settings,
@@ -176,10 +182,11 @@ def test_a_value_that_ours_does_not_have_is_refused_by_name(kind, word, value):
 
 @pytest.mark.parametrize("kind", ["Llama", "DeepSeekV2", "DeepSeekV3"])
 @pytest.mark.parametrize("word", ["rope_scaling", "rope_parameters"])
-def test_positions_that_are_stretched_are_refused_by_name(kind, word):
+def test_positions_that_ours_cannot_stretch_are_refused_by_name(kind, word):
     config, read, settings = KINDS[kind]
     for rope in (
-        {"rope_type": "linear", "factor": 4.0}, {"type": "yarn", "factor": 40},
+        {"rope_type": "linear"}, {"type": "yarn", "attention_factor": 1.2},
+        {"rope_type": "llama3", "factor": 8.0},
         {"rope_type": "default", "factor": 2.0},
         {"rope_type": "default", "partial_rotary_factor": 0.5},
         {"rope_theta": 1e4, "type": "dynamic"},
@@ -240,6 +247,7 @@ V2_LITE_FILE = DEEPSEEK_FILE | {
     "q_lora_rank": None,
     "routed_scaling_factor": 1.0, "scoring_func": "softmax", "topk_method": "greedy",
     "vocab_size": 102400,
+    "rope_scaling": DEEPSEEK_FILE["rope_scaling"] | {"mscale": 0.707, "mscale_all_dim": 0.707},
 }  # fmt: skip
 V3_FILE = DEEPSEEK_FILE | {
     "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "ep_size": 1,
@@ -257,20 +265,18 @@ V3_FILE = DEEPSEEK_FILE | {
 }  # fmt: skip
 
 
-def test_the_releases_are_refused_for_what_ours_lacks_and_read_without_it():
-    with pytest.raises(ValueError, match="rope_scaling.* is .* there"):
-        deepseek_settings(V2_LITE_FILE, {})
-    lite = V2_LITE_FILE | {"rope_scaling": None, "max_position_embeddings": 4096}
-    assert deepseek_settings(lite, {}) == DEEPSEEK_V2_LITE
+def test_the_releases_are_read_but_for_what_ours_lacks():
+    lite = replace(DEEPSEEK_V2_LITE, max_seq_len=163_840, rope_scaling=V2_YARN)
+    assert deepseek_settings(V2_LITE_FILE, {}) == lite
+    unstretched = {"rope_scaling": None, "max_position_embeddings": 4096}
+    assert deepseek_settings(V2_LITE_FILE | unstretched, {}) == DEEPSEEK_V2_LITE
     with pytest.raises(ValueError, match="quantization_config is .*fp8.* there"):
-        deepseek_settings(V3_FILE | {"rope_scaling": None}, {})
-    v3 = V3_FILE | {
-        "rope_scaling": None,
-        "max_position_embeddings": 4096,
-        "quantization_config": None,
-    }
-    assert deepseek_settings(v3, {"model.layers.61.eh_proj.weight": torch.zeros(1)}) == DEEPSEEK_V3
-    assert deepseek_settings(v3, {}) == replace(DEEPSEEK_V3, mtp=False)
+        deepseek_settings(V3_FILE, {})
+    v3 = V3_FILE | {"quantization_config": None}
+    ahead = {"model.layers.61.eh_proj.weight": torch.zeros(1)}
+    stretched = replace(DEEPSEEK_V3, max_seq_len=163_840, rope_scaling=V3_YARN)
+    assert deepseek_settings(v3, ahead) == stretched
+    assert deepseek_settings(v3 | unstretched, {}) == replace(DEEPSEEK_V3, mtp=False)
 
 
 def test_the_settings_of_gpt2_as_openai_published_them():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jaxtyping import config
 
-from course_lib.models.deepseek import DEEPSEEK_V3, DeepSeekSettings
+from course_lib.layers.position import PositionInterpolation, YaRN
+from course_lib.models.deepseek import DEEPSEEK_V3, V3_YARN, DeepSeekSettings
 from course_lib.models.gpt2 import GPT2_SMALL, GPT2Settings
 from course_lib.models.llama import SMOLLM2_135M, LlamaSettings
 
@@ -29,6 +30,7 @@ WRONG = {
     int: [True, False, "64", 64.0, math.nan, math.inf, -64, [64], 1j, b"64"],
     float: [True, "1.0", math.nan, math.inf, -math.inf, 0, -1.0, 10**400, [1.0], 1j],
     bool: ["True", "", 2, -1, 0.5, math.nan, None, [True]],
+    PositionInterpolation: ["yarn", 4.0, {"factor": "4"}, {"factor": 0.5}, {}, {"kind": "yarn"}],
 }
 
 
@@ -76,3 +78,19 @@ def test_none_stands_for_the_papers_choice():
     )
     assert LlamaSettings(9, 9, 64, 1, 4, d_ff=None).d_ff == 168
     assert DeepSeekSettings(9, 9, 64, 2, 4, d_expert=None).d_expert == 56
+
+
+@pytest.mark.parametrize("scaling", [V3_YARN, YaRN(2.0, 16), PositionInterpolation(1.5)], ids=str)
+def test_a_scaling_comes_back_from_a_file(scaling):
+    settings = LlamaSettings(9, 9, 64, 1, 4, rope_scaling=scaling)
+    assert LlamaSettings(**json.loads(json.dumps(asdict(settings)))) == settings
+    whole = replace(scaling, factor=np.int64(2))
+    kept = replace(settings, rope_scaling=whole).rope_scaling
+    assert json.dumps(kept.factor) == "2.0"
+
+
+def test_a_context_longer_than_it_is_stretched_is_refused():
+    with pytest.raises(ValueError, match="65 tokens are more than factor 4.0 x trained_length 16"):
+        LlamaSettings(9, 65, 64, 1, 4, rope_scaling=YaRN(4.0, 16))
+    with pytest.raises(ValueError, match="trained_length 16.5 is not a whole number"):
+        LlamaSettings(9, 32, 64, 1, 4, rope_scaling=YaRN(4.0, 16.5))

@@ -140,7 +140,7 @@ def test_rotary_words_are_read_as_theirs_or_refused(words, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | words))
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     rope = theirs.config.rope_parameters
-    if rope["rope_type"] == "default":
+    if rope["rope_type"] in ("default", "linear", "yarn"):
         ours = load_hf(tmp_path)
         assert ours.settings.rope_base == rope["rope_theta"]
         torch.testing.assert_close(ours(IDS), theirs(IDS).logits, rtol=1e-5, atol=1e-5)

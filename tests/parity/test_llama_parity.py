@@ -144,8 +144,8 @@ def test_the_words_of_older_files_are_understood():
     ("change", "message"),
     [
         (
-            {"rope_scaling": {"type": "yarn", "factor": 40}},
-            "type is 'yarn' there; our Rotary knows 'default' alone",
+            {"rope_scaling": {"type": "dynamic", "factor": 40}},
+            "type is 'dynamic' there; our rotary positions know 'default' or 'linear' or 'yarn'",
         ),
         ({"attention_bias": True}, "attention_bias is True there; our Llama knows False alone"),
         ({"head_dim": 64}, "head_dim is 64 there; our Llama knows 128 alone"),
