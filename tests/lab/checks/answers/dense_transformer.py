@@ -750,7 +750,7 @@ FORWARD_FLOPS = Answers(
             lambda config, n: flops(config, n + 1),
             "the token itself is counted twice",
             r"itself|included|already|\+ 1",
-            "key heads|tied|norms|token table",
+            "key heads|tied|token table",
         ),
         Slip(
             lambda config, n: 3 * flops(config, n),

@@ -595,14 +595,10 @@ def yarn_in_numpy(frequencies, factor, first, last):
 
 
 def yarn_by_slices(frequencies, factor, first, last):
-    share = torch.cat(
-        [
-            torch.zeros(first),
-            torch.linspace(0, 1, last - first + 1),
-            torch.ones(len(frequencies) - last - 1),
-        ]
-    )
-    return torch.lerp(frequencies, frequencies / factor, share.to(frequencies))
+    share = torch.ones(max(len(frequencies), last + 1), dtype=frequencies.dtype)
+    share[: first + 1] = 0
+    share[first : last + 1] = torch.linspace(0, 1, last - first + 1)
+    return torch.lerp(frequencies, frequencies / factor, share[: len(frequencies)])
 
 
 def shares(frequencies, first, last):
