@@ -130,7 +130,8 @@ def latent_factors(attempt: Attempt) -> str:
                 f" {shapes[0]} and {shapes[1]}"
             )
         _judge_factors(weight, up @ down, rank, case)
-    _judge_wide(attempt)
+    for shape in ((7, 4), (4, 7)):
+        _judge_wide(attempt, shape)
     return "right: no other pair of this rank is nearer to the matrix."
 
 
@@ -171,19 +172,18 @@ def _judge_whole(attempt: Attempt, weight: Tensor, rank: int) -> None:
         return  # the attempt tells where it stopped
 
 
-def _judge_wide(attempt: Attempt) -> None:
-    """Ask for a rank wider than the matrix, which must be refused with its numbers."""
+def _judge_wide(attempt: Attempt, shape: tuple[int, int]) -> None:
+    """Ask for rank 5, wider than the matrix, which must be refused with its numbers."""
+    case = f"rank 5 of a {shape[0]} x {shape[1]} matrix"
     try:
-        attempt.answer(_draw(7, 4), 5)
+        attempt.answer(_draw(*shape), 5)
     except ValueError as error:
         if "5" not in str(error) or "4" not in str(error):
-            raise Wrong(
-                f"the error for rank 5 of a 7 x 4 matrix does not name the numbers: {error}"
-            ) from None
+            raise Wrong(f"the error for {case} does not name the numbers: {error}") from None
         return
     except Exception as error:
-        raise Wrong(f"rank 5 of a 7 x 4 matrix: raise a ValueError, not {error!r}") from None
-    raise Wrong("rank 5 of a 7 x 4 matrix saves nothing: raise a ValueError that names both.")
+        raise Wrong(f"{case}: raise a ValueError, not {error!r}") from None
+    raise Wrong(f"{case} saves nothing: raise a ValueError that names both.")
 
 
 # Exercise 3

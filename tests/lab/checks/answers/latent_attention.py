@@ -175,6 +175,15 @@ def factors_wide_alone(weight, rank):
     return factors(weight, rank)
 
 
+def factors_checked_by(axis):
+    def factors_half_checked(weight, rank):
+        if rank > weight.shape[axis]:
+            raise ValueError(f"rank {rank} is larger than {weight.shape[axis]}")
+        return factors(weight, rank)
+
+    return factors_half_checked
+
+
 def factors_strict(weight, rank):
     if rank >= min(weight.shape):
         raise ValueError(f"rank {rank} is too large for {tuple(weight.shape)}")
@@ -220,6 +229,18 @@ LATENT_FACTORS = Answers(
             factors_wide_alone,
             "an error beyond the larger width alone",
             "ValueError|raise|larger|saves nothing",
+            "singular",
+        ),
+        Slip(
+            factors_checked_by(0),
+            "an error for the number of rows alone",
+            "raise a ValueError|larger",
+            "singular",
+        ),
+        Slip(
+            factors_checked_by(1),
+            "an error for the number of columns alone",
+            "raise a ValueError|larger",
             "singular",
         ),
         Slip(
