@@ -1,5 +1,6 @@
 """Checkers of lesson 18. The truths are loops, and modules whose numbers torch counts."""
 
+import math
 from typing import Any
 
 import torch
@@ -55,6 +56,36 @@ def equal_width(attempt: Attempt) -> str:
             lambda d, f: 2 * d * f + f + d,
             "that is how many parameters the MLP has. Which width gives a SwiGLU as many?",
         ),
+        (
+            lambda d, f: round((2 * d * f + f) / (3 * d)),
+            "the MLP's second bias is missing: it has d_model numbers.",
+        ),
+        (
+            lambda d, f: round((2 * d * f + d) / (3 * d)),
+            "the MLP's first bias is missing: it has d_ff numbers.",
+        ),
+        (
+            lambda d, f: round((2 * d * f + 2 * d) / (3 * d)),
+            "the MLP's first bias has d_ff numbers, not d_model: one for each row of its matrix.",
+        ),
+        (
+            lambda d, f: round((2 * d * f + 2 * f) / (3 * d)),
+            "the MLP's second bias has d_model numbers, not d_ff: one for each row of its matrix.",
+        ),
+        (
+            lambda d, f: round((2 * d * f + f) / (3 * d + 2)),
+            "this SwiGLU has biases. Wanted is one without.",
+        ),
+        (
+            lambda d, f: f,
+            "at the same width a SwiGLU has half as many parameters again: it has three matrices.",
+        ),
+    ] + [
+        (
+            lambda d, f, n=n: n * round((2 * d * f + f + d) / (3 * d * n)),
+            f"that is the nearest multiple of {n}. Wanted is the nearest whole number.",
+        )
+        for n in (8, 64)
     ]
     judge_by_slips(
         attempt,
@@ -113,6 +144,26 @@ def shared_keys(attempt: Attempt) -> str:
             lambda k, n: k.repeat_interleave(n, dim=1),
             "each key head is repeated n_heads times. It serves n_heads / G heads.",
         ),
+        (
+            lambda k, n: truth(k[:, :1], n),
+            "all heads use the first key head. Only the first n_heads / G heads do.",
+        ),
+        (
+            lambda k, n: k.repeat_interleave(n // k.shape[1], dim=2).reshape(
+                len(k), n, *k.shape[2:]
+            ),
+            "tokens and heads are mixed: each token was repeated, and a reshape cut what came out"
+            " into heads. Repeat along axis 1, before any reshape.",
+        ),
+        (
+            lambda k, n: torch.cat([k, torch.zeros_like(truth(k, n))[:, k.shape[1] :]], dim=1),
+            "the first G heads have keys and the others zeros. Every head needs the keys of its"
+            " group.",
+        ),
+        (
+            lambda k, n: truth(k, n).transpose(1, 2),
+            "the axes of heads and tokens are exchanged: wanted is (B, n_heads, S, D).",
+        ),
     ]
     judge_by_slips(
         attempt,
@@ -135,11 +186,13 @@ def multi_step_rate(attempt: Attempt) -> str:
     cases = [(float(mark), 100.0, 10.0, 4.0) for mark in marks]
     cases += [(2e12 * share, 2e12, 5e10, 42.0) for share in (0.005, 0.3, 0.85, 0.95)]
 
-    def rule(climb=lambda r, w: r / w, first=0.8, second=0.9, low=0.316, last=0.1, at=True):
+    def rule(
+        climb=lambda r, w, t: r / w, first=0.8, second=0.9, low=0.316, last=0.1, at=True
+    ):  # fmt: skip
         def rate(read: float, total: float, warmup: float, peak: float) -> float:
             past = float.__ge__ if at else float.__gt__
             if read < warmup:
-                return peak * climb(read, warmup)
+                return peak * climb(read, warmup, total)
             if past(read, second * total):
                 return peak * last
             return peak * (low if past(read, first * total) else 1.0)
@@ -172,8 +225,36 @@ def multi_step_rate(attempt: Attempt) -> str:
             "that is the share of the peak. The rate is that times `peak`.",
         ),
         (
-            rule(climb=lambda r, w: (w - r) / w),
+            rule(climb=lambda r, w, t: (w - r) / w),
             "the warm-up falls: it begins at 0 and ends at the peak.",
+        ),
+        (
+            rule(climb=lambda r, w, t: (r + 1) / w),
+            "the warm-up is one token ahead: with nothing read the rate is 0.",
+        ),
+        (
+            rule(climb=lambda r, w, t: r / t),
+            "the warm-up climbs as if it took all tokens: it reaches the peak at n_warmup.",
+        ),
+        (
+            rule(low=0.1, last=0.316),
+            "the two drops are exchanged: first to 0.316 of the peak, then to 0.1.",
+        ),
+        (
+            rule(low=1 - 0.316, last=1 - 0.1),
+            "the rate drops *to* 0.316 and 0.1 of the peak, not by that much.",
+        ),
+        (
+            lambda r, t, w, p: truth(r, t, w, p) if r < w else truth(r - w, t - w, 0.0, p),
+            "80 and 90 % are counted from the end of the warm-up. They are shares of all tokens.",
+        ),
+        (
+            lambda r, t, w, p: (
+                truth(r, t, w, p)
+                if r < w
+                else p * (0.55 + 0.45 * math.cos(math.pi * (r - w) / (t - w)))
+            ),
+            "that is a cosine. This schedule stays level at the peak up to 80 % of the tokens.",
         ),
     ]
     judge_by_slips(
@@ -196,13 +277,14 @@ _OLD = _FULL | {"rope_theta": 100_000.0, "tie_word_embeddings": True}
 _NEW = _FULL | {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}
 _BARE = {"hidden_size": 96, "num_attention_heads": 8}
 _WIDE = {"hidden_size": 80, "num_attention_heads": 4, "head_dim": 32, "num_key_value_heads": 2}
+_SHARED = _BARE | {"num_key_value_heads": 2}  # and no head_dim, as in DeepSeek's 67B
 _NULL = _BARE | {"num_key_value_heads": None, "head_dim": None, "rope_parameters": None}
 
 
 @checker
 def read_config(attempt: Attempt) -> str:
     """Say what a config.json means where it is silent, in our words."""
-    cases = [(config,) for config in (_OLD, _NEW, _BARE, _WIDE, _NULL)]
+    cases = [(config,) for config in (_OLD, _NEW, _BARE, _WIDE, _SHARED, _NULL)]
 
     def reader(kv=None, head=None, base=None, tied=None):
         def read(config: dict) -> dict:
@@ -246,6 +328,31 @@ def read_config(attempt: Attempt) -> str:
             reader(head=lambda c: c["hidden_size"] // c["num_attention_heads"]),
             "d_head is hidden_size / num_attention_heads even where the file says head_dim. Some"
             " models, Qwen3 among them, have heads that together are wider than the stream.",
+        ),
+        (
+            reader(
+                head=lambda c: (
+                    c.get("head_dim")
+                    or c["hidden_size"]
+                    // (c.get("num_key_value_heads") or c["num_attention_heads"])
+                )
+            ),
+            "d_head is the width over the number of *key* heads. It is hidden_size over"
+            " num_attention_heads, the heads of queries.",
+        ),
+        (
+            reader(kv=lambda c: c.get("num_key_value_heads", c["num_attention_heads"])),
+            "n_kv_heads is None where the file says None: `.get(word, default)` gives the default"
+            " only where the word is missing.",
+        ),
+        (
+            reader(head=lambda c: c.get("head_dim", c["hidden_size"] // c["num_attention_heads"])),
+            "d_head is None where the file says None: `.get(word, default)` gives the default only"
+            " where the word is missing.",
+        ),
+        (
+            reader(base=lambda c: (c.get("rope_parameters") or c).get("rope_theta")),
+            "rope_base is None where the file is silent. Then it is 10,000.",
         ),
         (
             reader(base=lambda c: c.get("rope_theta", 10_000.0)),
@@ -307,21 +414,26 @@ def llama_parameters(attempt: Attempt) -> str:
     """Count the parameters of a Llama from its config.json."""
     cases = [(config,) for config in _CONFIGS]
 
-    def count(config: dict, norms=True, last=True, tables=None, kv=None, mlp=3) -> int:
+    def count(config: dict, norms=2, last=1, tables=None, kv=None, mlp=3, more=0) -> int:
         layer, head = _matrices(config if kv is None else config | {"num_key_value_heads": kv})
         d, n_layers = config["hidden_size"], config["num_hidden_layers"]
         numbers = sum(matrix.weight.numel() for matrix in layer)
-        numbers += (mlp - 3) * d * config["intermediate_size"] + (2 * d if norms else 0)
+        numbers += (mlp - 3) * d * config["intermediate_size"] + norms * d + more
         tables = (1 if config["tie_word_embeddings"] else 2) if tables is None else tables
-        return n_layers * numbers + tables * head.weight.numel() + (d if last else 0)
+        return n_layers * numbers + tables * head.weight.numel() + last * d
+
+    def saved(config: dict) -> int:
+        """By how much shared keys make one matrix of a layer smaller."""
+        share = config["num_key_value_heads"] / config["num_attention_heads"]
+        return round(config["hidden_size"] ** 2 * (1 - share))
 
     slips = [
         (
-            lambda c: count(c, norms=False, last=False),
+            lambda c: count(c, norms=0, last=0),
             "the norms are missing: two in each layer and one at the end, d_model numbers each.",
         ),
-        (lambda c: count(c, last=False), "the last norm is missing, the one before the head."),
-        (lambda c: count(c, norms=False), "the norms of the layers are missing: two in each."),
+        (lambda c: count(c, last=0), "the last norm is missing, the one before the head."),
+        (lambda c: count(c, norms=0), "the norms of the layers are missing: two in each."),
         (
             lambda c: count(c, kv=c["num_attention_heads"]),
             "the key and value matrices are d_model wide. They serve num_key_value_heads heads"
@@ -343,6 +455,41 @@ def llama_parameters(attempt: Attempt) -> str:
         (
             lambda c: count(c | {"num_hidden_layers": 1}),
             "that has one layer. There are num_hidden_layers.",
+        ),
+        (
+            lambda c: count(c, tables=2 if c["tie_word_embeddings"] else 1),
+            "tied and untied are exchanged: tied embeddings are one table, untied ones two.",
+        ),
+        (
+            lambda c: count(c, more=saved(c)),
+            "keys *and* values serve num_key_value_heads heads: one of the two is d_model wide"
+            " here.",
+        ),
+        (
+            lambda c: count(c, more=-saved(c)),
+            "the output matrix is square: it reads all num_attention_heads heads, shared keys or"
+            " not.",
+        ),
+        (lambda c: count(c, norms=1), "each layer has two norms: this counts one."),
+        (
+            lambda c: count(c, norms=4, last=2),
+            "these norms have biases. An RMSNorm has one number per channel.",
+        ),
+        (
+            lambda c: count(c, kv=1),
+            "this counts one key head. There are num_key_value_heads, each with keys and values.",
+        ),
+        *(
+            (
+                lambda c, kv=kv: count(
+                    c,
+                    more=(3 + 2 * kv * c["num_key_value_heads"] / c["num_attention_heads"])
+                    * c["hidden_size"]
+                    + 2 * c["intermediate_size"],
+                ),
+                "biases are counted. No matrix of a Llama has one.",
+            )
+            for kv in (0, 1)
         ),
     ]
     judge_by_slips(
@@ -366,6 +513,9 @@ def forward_flops(attempt: Attempt) -> str:
                 total += config["num_attention_heads"] * per * d_head * n
         return total + (per * last.weight.numel() if head else 0)
 
+    def attended(config: dict, n: int) -> int:
+        return 4 * config["num_hidden_layers"] * config["hidden_size"] * n
+
     def shared(config: dict, n: int) -> int:
         d_kv = config["hidden_size"] * config["num_key_value_heads"]
         d_kv //= config["num_attention_heads"]
@@ -387,8 +537,8 @@ def forward_flops(attempt: Attempt) -> str:
         ),
         (
             lambda c, n: count(c, n, scores=1),
-            "half of attention is missing: the query meets n_tokens keys, and then n_tokens values"
-            " are averaged.",
+            "half of attention is missing: the query meets all of the n_tokens keys, and then as"
+            " many values are averaged.",
         ),
         (
             lambda c, n: count(c, n, head=False),
@@ -411,6 +561,40 @@ def forward_flops(attempt: Attempt) -> str:
         (
             lambda c, n: count(c, n, kv=c["num_attention_heads"]),
             "the key and value matrices serve num_key_value_heads heads only.",
+        ),
+        (
+            lambda c, n: count(c, n, per=1, scores=4),
+            "the matrices are counted by half: each weight is one multiplication *and* one"
+            " addition.",
+        ),
+        (
+            lambda c, n: count(c, n)
+            + (0 if c["tie_word_embeddings"] else 2 * c["vocab_size"] * c["hidden_size"]),
+            "without tied embeddings the token table is counted as a product. Looking up a row"
+            " multiplies nothing.",
+        ),
+        (
+            lambda c, n: count(c, n) + attended(c, n * n - n),
+            "that is attention for all n_tokens queries. One token has one query, which meets"
+            " n_tokens keys.",
+        ),
+        (
+            lambda c, n: count(c, n, scores=0) + attended(c, n) // c["num_hidden_layers"],
+            "attention is counted in one layer. Every layer attends.",
+        ),
+        (
+            lambda c, n: count(c, n + 1),  # the norms of a layer come to the same number
+            "attention meets one token too many (n_tokens includes the token itself), or norms are"
+            " counted, which should be left out.",
+        ),
+        (
+            lambda c, n: count(c, n) + attended(c, n) * (c["num_attention_heads"] - 1),
+            "every head is counted as d_model wide. All heads together are.",
+        ),
+        (
+            lambda c, n: count(c, n) - 2 * c["num_hidden_layers"] * c["hidden_size"]
+            * c["intermediate_size"],
+            "the MLP has three matrices, gate, up and down: this counts two.",
         ),
         (lambda c, n: count(c, n, layers=1), "that has one layer. There are num_hidden_layers."),
     ]  # fmt: skip

@@ -30,31 +30,31 @@ def cache_numbers(attempt: Attempt) -> str:
         kept = sum(width for _ in range(keys) for _ in ("key", "value"))
         return kept + (rank + rotary if kind == "MLA" else 0)
 
-    def for_latents(count):
-        return lambda kind, *row: count(*row) if kind == "MLA" else truth(kind, *row)
-
     def for_keys(change):
         return lambda kind, *row: truth(kind, *row) if kind == "MLA" else change(kind, *row)
 
+    def for_kind(wanted, count):
+        return lambda kind, *row: count(*row) if kind == wanted else truth(kind, *row)
+
     slips = [
         (
-            for_latents(lambda h, g, d, r, p: 2 * (r + p)),
+            for_kind("MLA", lambda h, g, d, r, p: 2 * (r + p)),
             "MLA has no key and value apart: both are made from one latent, kept once.",
         ),
         (
-            for_latents(lambda h, g, d, r, p: r),
+            for_kind("MLA", lambda h, g, d, r, p: r),
             "the rotary key is missing: without it no head knows where a token stood.",
         ),
         (
-            for_latents(lambda h, g, d, r, p: r + h * p),
+            for_kind("MLA", lambda h, g, d, r, p: r + h * p),
             "the rotary key is kept once, not once per head: all heads share it.",
         ),
         (
-            for_latents(lambda h, g, d, r, p: h * (r + p)),
+            for_kind("MLA", lambda h, g, d, r, p: h * (r + p)),
             "latent and rotary key are kept once, not once per head.",
         ),
         (
-            for_latents(lambda h, g, d, r, p: 2 * h * d + p),
+            for_kind("MLA", lambda h, g, d, r, p: 2 * h * d + p),
             "what is kept is the latent, not the keys and values that are made from it.",
         ),
         (
@@ -64,6 +64,30 @@ def cache_numbers(attempt: Attempt) -> str:
         (
             for_keys(lambda kind, h, g, d, r, p: 2 * h * d),
             "heads that share a key keep it once: GQA counts n_kv_heads, MQA one.",
+        ),
+        (
+            for_kind("MLA", lambda h, g, d, r, p: r + d),
+            "the rotary key has a width of its own, d_rotary. It is not d_head.",
+        ),
+        (
+            for_kind("MLA", lambda h, g, d, r, p: r + 2 * p),
+            "the rotary key is kept once. There is no rotary value: values know no position.",
+        ),
+        (
+            for_kind("GQA", lambda h, g, d, r, p: 2 * (h // g) * d),
+            "n_heads / n_kv_heads is the size of a group. GQA keeps one key per group: n_kv_heads.",
+        ),
+        (
+            for_kind("MQA", lambda h, g, d, r, p: 2 * g * d),
+            "MQA keeps one head's key and value, however many key heads GQA has.",
+        ),
+        (
+            for_kind("MQA", lambda h, g, d, r, p: (1 + h) * d),
+            "MQA keeps one value as well as one key: heads share both.",
+        ),
+        (
+            for_kind("MHA", lambda h, g, d, r, p: 2 * g * d),
+            "MHA shares nothing: it keeps a key and a value for each of n_heads.",
         ),
     ]
 
@@ -93,6 +117,8 @@ def latent_factors(attempt: Attempt) -> str:
     """Write a matrix as up @ down through `rank` numbers, as well as that can be done."""
     for seed, (rows, columns, rank) in enumerate([(12, 6, 2), (6, 12, 5), (9, 9, 1), (8, 5, 5)]):
         weight = _draw(rows, columns, seed=seed)
+        if rank == min(rows, columns):
+            _judge_whole(attempt, weight, rank)
         down, up = _pair(attempt(weight.clone(), rank))
         shapes = tuple(down.shape), tuple(up.shape)
         case = f"a matrix of {rows} x {columns} and rank {rank}"
@@ -104,7 +130,8 @@ def latent_factors(attempt: Attempt) -> str:
                 f" {shapes[0]} and {shapes[1]}"
             )
         _judge_factors(weight, up @ down, rank, case)
-    _judge_wide(attempt)
+    for shape in ((7, 4), (4, 7)):
+        _judge_wide(attempt, shape)
     return "right: no other pair of this rank is nearer to the matrix."
 
 
@@ -117,6 +144,8 @@ def _judge_factors(weight: Tensor, got: Tensor, rank: int, case: str) -> None:
         "the singular values are in both factors: they must be in the product once.": (
             U[:, :rank] * S[:rank] ** 2
         ),
+        "only the root of the singular values is in the product. If one factor has the root, the"
+        " other needs it too.": U[:, :rank] * S[:rank].sqrt(),
     }
     best = S[rank:].square().sum().sqrt().item()
     error = (weight - got).norm().item()
@@ -130,23 +159,47 @@ def _judge_factors(weight: Tensor, got: Tensor, rank: int, case: str) -> None:
     raise Wrong(f"for {case} the error is {error:.4f}; the best pair has {best:.4f}")
 
 
-def _judge_wide(attempt: Attempt) -> None:
-    """Ask for a rank wider than the matrix, which must be refused with its numbers."""
+def _judge_whole(attempt: Attempt, weight: Tensor, rank: int) -> None:
+    """Ask for a rank as large as the smaller width, which must not be refused."""
     try:
-        attempt.answer(_draw(7, 4), 5)
+        attempt.answer(weight.clone(), rank)
     except ValueError as error:
-        if not all(number in str(error) for number in "574"):
-            raise Wrong(
-                f"the error for rank 5 of a 7 x 4 matrix does not name the numbers: {error}"
-            ) from None
+        raise Wrong(
+            f"rank {rank} of a {weight.shape[0]} x {weight.shape[1]} matrix is allowed: it is not"
+            f" larger than a width, but equal to one. You raise: {error}"
+        ) from None
+    except Exception:
+        return  # the attempt tells where it stopped
+
+
+def _judge_wide(attempt: Attempt, shape: tuple[int, int]) -> None:
+    """Ask for rank 5, wider than the matrix, which must be refused with its numbers."""
+    case = f"rank 5 of a {shape[0]} x {shape[1]} matrix"
+    try:
+        attempt.answer(_draw(*shape), 5)
+    except ValueError as error:
+        if "5" not in str(error) or "4" not in str(error):
+            raise Wrong(f"the error for {case} does not name the numbers: {error}") from None
         return
     except Exception as error:
-        raise Wrong(f"rank 5 of a 7 x 4 matrix: raise a ValueError, not {error!r}") from None
-    raise Wrong("rank 5 of a 7 x 4 matrix saves nothing: raise a ValueError that names both.")
+        raise Wrong(f"{case}: raise a ValueError, not {error!r}") from None
+    raise Wrong(f"{case} saves nothing: raise a ValueError that names both.")
 
 
 # Exercise 3
 # --------------------------------------------------------------------------------------------------
+
+
+def _numbers(shape: Any) -> int:
+    return math.prod(shape) if isinstance(shape, tuple | list | torch.Size) else 1
+
+
+# torch's counter knows products of matrices alone: keys can also be made by vector, or by number
+_SMALL_PRODUCTS = {
+    torch.ops.aten.mv: lambda matrix, vector, **_: 2 * _numbers(matrix),
+    torch.ops.aten.dot: lambda one, other, **_: 2 * _numbers(one),
+    torch.ops.aten.mul: lambda *_, out_shape, **__: 2 * _numbers(out_shape),
+}
 
 
 @checker
@@ -176,6 +229,15 @@ def absorbed_scores(attempt: Attempt) -> str:
             "all heads read with the first head's matrix. Each has an `up` of its own.",
         ),
         (
+            lambda q, latent, up: truth(q, latent, up) / latent.shape[-1] ** 0.5,
+            "the scores are scaled, by the root of the latent's width. Here they should be plain.",
+        ),
+        (
+            lambda q, latent, up: truth(q, latent, up.sum(0, keepdim=True).expand_as(up)),
+            "all heads read with the sum of the heads' matrices. Each has an `up` of its own: h"
+            " must be in both operands and in the result.",
+        ),
+        (
             lambda q, latent, up: truth(q, latent, up).sum(0),
             "the heads are added up: h must stay in the result.",
         ),
@@ -186,7 +248,7 @@ def absorbed_scores(attempt: Attempt) -> str:
     ]
     judge_by_slips(attempt, cases, truth, slips, lambda q, c, up: "the scores")
     H, D, R, S = 4, 8, 16, 200
-    with FlopCounterMode(display=False) as counted:
+    with FlopCounterMode(display=False, custom_mapping=_SMALL_PRODUCTS) as counted:
         attempt(_draw(H, D), _draw(S, R), _draw(H, D, R))
     cheap, naive = 2 * H * R * (D + S), 2 * S * H * D * R
     if counted.get_total_flops() > (cheap + naive) / 2:
@@ -247,6 +309,40 @@ def decoupled_scores(attempt: Attempt) -> str:
             scaled(lambda content, rotary, D, P: (content + rotary) / (D + P)),
             "the scale is the width itself, not its root.",
         ),
+        (
+            scaled(lambda content, rotary, D, P: content + rotary / (D + P) ** 0.5),
+            "the rotary part alone is scaled: add both parts first, in brackets, then divide.",
+        ),
+        (
+            scaled(lambda content, rotary, D, P: content / (D + P) ** 0.5 + rotary),
+            "the content alone is scaled: add both parts first, in brackets, then divide.",
+        ),
+        (
+            scaled(lambda content, rotary, D, P: (content + rotary) / (D**0.5 + P**0.5)),
+            "the scale is the sum of two roots. It is the root of the sum D + Dr.",
+        ),
+        (
+            scaled(lambda content, rotary, D, P: (content + rotary) / (2 * D) ** 0.5),
+            "the scale is the root of 2 D: the rotary part has a width of its own, so D + Dr.",
+        ),
+        (
+            scaled(lambda content, rotary, D, P: content * rotary / (D + P) ** 0.5),
+            "the two parts are multiplied. The product of vectors side by side is their sum.",
+        ),
+        (
+            lambda *case: truth(*case).softmax(-1),
+            "these are weights. The exercise asks for the scores before softmax.",
+        ),
+        (
+            lambda a, b, c, d: truth(a, b[:1].expand_as(b), c, d),
+            "all heads use the first head's rotary query. The rotary *key* is shared; queries are"
+            " each head's own.",
+        ),
+        (
+            lambda a, b, c, d: truth(a, b, c[:1].expand_as(c), d),
+            "all heads use the first head's content keys. Each head has its own; the rotary key"
+            " alone is shared.",
+        ),
     ]
     judge_by_slips(attempt, cases, truth, slips, lambda *case: "the scores")
     return "right: one rotary key stands beside every head's content."
@@ -270,11 +366,12 @@ def yarn_frequencies(attempt: Attempt) -> str:
     def blend(factor, kept, share):
         return kept * (1 - share) + kept / factor * share
 
-    def by_share(change):
+    def by_share(change, begin=0, end=0, top=1.0):
         def made(frequencies, factor, first, last):
             rows = []
+            first, last = first + begin, last + end
             for i, kept in enumerate(frequencies.tolist()):
-                share = min(1.0, max(0.0, (i - first) / (last - first)))
+                share = min(top, max(0.0, (i - first) / (last - first)))
                 rows.append(change(factor, kept, share))
             return torch.tensor(rows)
 
@@ -303,6 +400,42 @@ def yarn_frequencies(attempt: Attempt) -> str:
             lambda f, s, a, b: f * (1 - (torch.arange(len(f)) - a) / (b - a) * (1 - 1 / s)),
             "the share runs below 0 and above 1 outside the ramp: clamp it.",
         ),
+        (
+            by_share(blend, top=math.inf),
+            "the share runs above 1 after the ramp: clamp it on this side too.",
+        ),
+        (
+            by_share(blend, end=1),
+            "the ramp ends one pair too late: pair number last is already divided.",
+        ),
+        (
+            by_share(blend, end=-1),
+            "the ramp ends one pair too soon: the share reaches 1 at pair number last.",
+        ),
+        (
+            by_share(blend, begin=-1, end=-1),
+            "the whole ramp is one pair too early: pairs are counted from 0.",
+        ),
+        (
+            by_share(blend, begin=1, end=1),
+            "the whole ramp is one pair too late: pairs are counted from 0.",
+        ),
+        (
+            by_share(lambda s, kept, share: kept / s if share == 1 else kept),
+            "there is no ramp but a step at last: between, the share of the divided rises evenly.",
+        ),
+        (
+            by_share(lambda s, kept, share: kept / s**share),
+            "you blend powers of the factor. YaRN blends the two frequencies.",
+        ),
+        (
+            lambda f, s, a, b: torch.lerp(f, f / s, torch.linspace(0, 1, len(f))),
+            "the ramp runs over all pairs. It rises between first and last alone.",
+        ),
+        (
+            lambda f, s, a, b: torch.lerp(f, f / s, (torch.arange(len(f)) / b).clamp(max=1)),
+            "the ramp starts at pair 0. It starts at first: up to there, pairs are kept.",
+        ),
     ]
 
     def called(f, factor, first, last):
@@ -321,9 +454,9 @@ def yarn_scales(attempt: Attempt) -> str:
     """Say by how much YaRN lengthens rotated vectors, and multiplies scores."""
     cases = [(40.0, 1.0, 1.0), (40.0, 0.707, 0.707), (4.0, 1.0, 0.5), (1.0, 1.0, 1.0)]
 
-    def by(logarithm=math.log, power=2, over=True, weight=lambda m: m, rate=0.1):
+    def by(logarithm=math.log, power=2, over=True, weight=lambda m: m, rate=0.1, one=1.0):
         def made(factor, mscale, everywhere):
-            a, b = (rate * weight(m) * logarithm(factor) + 1 for m in (mscale, everywhere))
+            a, b = (rate * weight(m) * logarithm(factor) + one for m in (mscale, everywhere))
             return [a / b if over else a, b**power]
 
         return made
@@ -347,6 +480,31 @@ def yarn_scales(attempt: Attempt) -> str:
         (
             lambda f, m, n: truth(f, m, n)[::-1],
             "the two have changed places: first what rotated numbers are multiplied by.",
+        ),
+        (
+            lambda f, m, n: [1 / truth(f, m, n)[0], truth(f, m, n)[1]],
+            "the ratio is upside down: m(mscale) over m(mscale_all_dim).",
+        ),
+        (
+            lambda f, m, n: [truth(f, m, n)[0] ** 2, truth(f, m, n)[1]],
+            "the first number multiplies a vector, not a product of two: it is not squared.",
+        ),
+        (
+            lambda f, m, n: [truth(f, m, n)[0], truth(f, n, m)[1]],
+            "all scores are multiplied by the square of mscale_all_dim's m, not of mscale's.",
+        ),
+        (
+            lambda f, m, n: [truth(f, m, n)[0], truth(f, m, n)[0] * truth(f, m, n)[1]],
+            "all scores are multiplied by the square of mscale_all_dim's m, not by both m's.",
+        ),
+        (by(one=0.0), "1 is missing: m is 0.1 times weight and logarithm, + 1."),
+        (
+            lambda f, m, n: [0.1 * m / n * math.log(f) + 1, truth(f, m, n)[1]],
+            "the first number is the ratio of the two m's, not the m of the settings' ratio.",
+        ),
+        (
+            lambda f, m, n: [m / n, by(weight=lambda m: 1.0)(f, m, n)[1]],
+            "mscale and mscale_all_dim multiply the logarithm in m, each in its own.",
         ),
     ]
 

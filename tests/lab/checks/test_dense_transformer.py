@@ -112,7 +112,7 @@ CASES = {
             (lambda d, f: (2 * d * f + f + d) / (3 * d), "no whole number"),
             (lambda d, f: round((2 * d * f + f + d) / (2 * d)), "three matrices"),
             (lambda d, f: 2 * d * f + f + d, "how many parameters the MLP has"),
-            (lambda d, f: f, "the width for d_model 4"),
+            (lambda d, f: f, "at the same width"),
         ],
     ),
     check.shared_keys: Case(
