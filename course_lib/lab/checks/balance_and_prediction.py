@@ -20,6 +20,8 @@ def _cases_of_bias() -> list[tuple]:
         (torch.tensor([0.3, -0.2, 0.1]), torch.tensor([90.0, 6.0, 3.0]), 0.001),
         (torch.tensor([0.5, 0.5]), torch.tensor([4.0, 4.0]), 0.1),
         (torch.tensor([-1.0, 0.0, 2.0, 0.5, 0.0]), torch.tensor([0.0, 7.0, 1.0, 1.0, 1.0]), 0.5),
+        (torch.zeros(5), torch.tensor([9.0, 7.0, 2.0, 1.0, 1.0]), 0.1),
+        (torch.zeros(4), torch.tensor([3.0, 2.0, 2.0, 2.0]), 0.1),
     ]
 
 
@@ -27,6 +29,13 @@ def _moved(bias: Tensor, load: Tensor, speed: float) -> Tensor:
     fair, moved = sum(load.tolist()) / len(load), bias.clone()
     for expert, count in enumerate(load.tolist()):
         moved[expert] += speed * ((count < fair) - (count > fair))
+    return moved
+
+
+def _ends_moved(bias: Tensor, load: Tensor, speed: float) -> Tensor:
+    moved = bias.clone()
+    moved[load.argmax()] -= speed
+    moved[load.argmin()] += speed
     return moved
 
 
@@ -70,6 +79,35 @@ SLIPS_OF_BIAS: list[Slip] = [
         "you compare with the median. The fair share is the mean.",
     ),
     (lambda b, load, u: b, "the bias has not moved."),
+    (
+        lambda b, load, u: (
+            b + u * (load.mean() - load) / (load.mean() - load).abs().max().clamp(1e-9)
+        ),
+        "you move in proportion to the distance from the mean load. V3 takes the sign alone.",
+    ),
+    (
+        lambda b, load, u: b * (1 + u * (load.mean() - load).sign()),
+        "you multiply the bias by the step. Add the step: a bias of 0 must be able to move.",
+    ),
+    (lambda b, load, u: _moved(b, load, 1.0), "the step is 1, whatever `speed` is."),
+    (
+        lambda b, load, u: b + u * (load.sum() - load).sign(),
+        "you compare with the sum of the loads. The fair share is their mean.",
+    ),
+    (
+        lambda b, load, u: b + u * (load.mean().floor() - load).sign(),
+        "you round the mean load down. Keep its fraction: with a mean of 2.25, an expert with 2"
+        " is below it.",
+    ),
+    (
+        lambda b, load, u: _moved(b, load, u) - _moved(b, load, u).mean(),
+        "you take the mean of the biases away. Only the step is added.",
+    ),
+    (
+        _ends_moved,
+        "only the busiest and the idlest expert move. Each one moves that is above or below the"
+        " mean.",
+    ),
 ]
 
 
@@ -123,6 +161,17 @@ def _gates(
     return gates
 
 
+def _divided(
+    scores: Tensor, bias: Tensor, n_chosen: int, total: Callable, leak: float = 0.0
+) -> Tensor:
+    """The right experts, their affinities (with `leak` times the bias) by another total; `total`
+    is given the chosen affinities and biases, (N, K)."""
+    chosen = (scores + bias).topk(n_chosen).indices
+    picked, biases = scores.gather(1, chosen), bias.expand_as(scores).gather(1, chosen)
+    parts = (picked + leak * biases) / total(picked, biases)
+    return torch.zeros_like(scores).scatter(1, chosen, parts)
+
+
 SLIPS_OF_GATES: list[Slip] = [
     (
         lambda s, b, k: _gates(s, b, k, weigh_by=lambda s, b: s + b),
@@ -158,6 +207,27 @@ SLIPS_OF_GATES: list[Slip] = [
     (
         lambda s, b, k: _gates(s, b, k, rank_by=lambda s, b: -s - b),
         "you choose the lowest-ranked experts.",
+    ),
+    (
+        lambda s, b, k: _divided(s, b, k, lambda picked, biases: (picked + biases).sum(1)[:, None]),
+        "the bias leaks into the sum by which you divide. Add up the plain affinities.",
+    ),
+    (
+        lambda s, b, k: _divided(s, b, k, lambda picked, biases: picked.sum(1)[:, None], leak=1.0),
+        "the bias leaks into what is divided. The gates are made from the plain affinities.",
+    ),
+    (
+        lambda s, b, k: _divided(s, b, k, lambda picked, biases: picked.sum(0)),
+        "you add up over the tokens (dim 0). Each token's affinities are divided by their own sum,"
+        " along the row.",
+    ),
+    (
+        lambda s, b, k: _divided(s, b, k, lambda picked, biases: picked.sum()),
+        "you divide by the sum over all tokens. Each row has a sum of its own.",
+    ),
+    (
+        lambda s, b, k: _gates(s, b, k, rank_by=lambda s, b: s * b),
+        "the bias multiplies the affinity. Rank by the sum, s + b.",
     ),
 ]
 
@@ -211,6 +281,12 @@ def _dealt(chosen: Tensor, n_experts: int, n_ranks: int) -> list[int]:
             for r in range(n_ranks)]  # fmt: skip
 
 
+def _owners(chosen: Tensor, n_experts: int, n_ranks: int) -> list[Tensor]:
+    """For each rank, where in the table its experts stand."""
+    owner = chosen // (n_experts // n_ranks)
+    return [owner == rank for rank in range(n_ranks)]
+
+
 SLIPS_OF_JOURNEYS: list[Slip] = [
     (
         _visits,
@@ -234,6 +310,39 @@ SLIPS_OF_JOURNEYS: list[Slip] = [
     (
         lambda c, E, R: [n * c.shape[1] for n in _journeys(c, E, R)],
         "you multiply by the number of chosen experts. A token travels to a rank once.",
+    ),
+    (
+        lambda c, E, R: [int((c // R == rank).any(1).sum()) for rank in range(R)],
+        "you divide an expert's number by the number of ranks. Divide by the number of experts on"
+        " a rank, n_experts / n_ranks.",
+    ),
+    (
+        lambda c, E, R: [int(at.any(0).sum()) for at in _owners(c, E, R)],
+        "you count columns of the table (`any(0)`). Tokens are its rows.",
+    ),
+    (
+        lambda c, E, R: [int(at.all(1).sum()) for at in _owners(c, E, R)],
+        "you count the tokens all of whose experts are on the rank. One expert there is enough.",
+    ),
+    (
+        lambda c, E, R: [len(c[at].unique()) for at in _owners(c, E, R)],
+        "you count the experts that are visited. Count the tokens.",
+    ),
+    (
+        lambda c, E, R: [len({e // (E // R) for e in row}) for row in c.tolist()],
+        "you count how many ranks each token visits. Count for each rank how many tokens come.",
+    ),
+    (
+        lambda c, E, R: [n for n in _journeys(c, E, R) if n],
+        "a rank to which no token goes is left out. Its number is 0.",
+    ),
+    (
+        lambda c, E, R: [*_journeys(c, E, R)[1:], 0],
+        "your ranks are counted from 1. The first is rank 0.",
+    ),
+    (
+        lambda c, E, R: [n / len(c) for n in _journeys(c, E, R)],
+        "those are shares of the tokens. Return their number.",
     ),
 ]
 
@@ -303,6 +412,28 @@ SLIPS_OF_MTP: list[Slip] = [
     (
         lambda ids, k: _pairs(ids, k)[::-1],
         "the two tables stand in the wrong order: first what is read, then what is predicted.",
+    ),
+    (
+        lambda ids, k: _pairs(ids, k, joined=-k),
+        "what is read starts at the first token of the text. At place i and depth k the module"
+        " reads token i + k.",
+    ),
+    (
+        lambda ids, k: _pairs(ids, k, joined=1 - k),
+        "the module reads token i + 1 at any depth. At depth k it reads token i + k.",
+    ),
+    (
+        lambda ids, k: _pairs(ids, k, joined=-k, target=1 - k),
+        "both tables start k tokens early, wherever the depth: these are the pairs of the model"
+        " itself, which reads token i and predicts token i + 1.",
+    ),
+    (
+        lambda ids, k: (ids[:, k + 1 : -1], ids[:, k + 2 :]),
+        "everything is one token late: at place i and depth k the module reads token i + k.",
+    ),
+    (
+        lambda ids, k: (ids[k:-1], ids[k + 1 :]),
+        "you cut the rows, which are different texts. Cut the second axis: `ids[:, ...]`.",
     ),
     (lambda ids, k: _pairs(ids, k)[1], "that is what is predicted. Return what is read as well."),
 ]
@@ -393,6 +524,33 @@ SLIPS_OF_E4M3: list[Slip] = [
         "ties go away from zero. Exactly between two numbers the even multiple of the step is"
         " taken, as Python's `round` does: 1.0625, halfway from 1 to 1.125, becomes 1.",
     ),
+    (
+        lambda x: _rounded(x, half=lambda n: float(math.floor(n + 0.5))),
+        "ties go upwards. Exactly between two numbers the even multiple of the step is taken, as"
+        " Python's `round` does: 1.0625, halfway from 1 to 1.125, becomes 1.",
+    ),
+    (
+        lambda x: _rounded(x, half=lambda n: float(math.floor(n))),
+        "you round down instead of to the nearest number.",
+    ),
+    (
+        lambda x: _rounded(x, lowest=-7, bits=2),
+        "too coarse: the steps are twice as wide as they should be. The second entry of"
+        " `math.frexp(x)` is the exponent plus 1.",
+    ),
+    (
+        lambda x: _rounded(x, lowest=-5),
+        "the smallest exponent is -6, not -5: your subnormal steps are 2^-8, E4M3's are 2^-9.",
+    ),
+    (
+        lambda x: _rounded(x) if x > 0 else _rounded(x, most=float("inf")),
+        "numbers below -448 keep their size. They become -448: clamp on both sides.",
+    ),
+    (
+        lambda x: _rounded(x) if abs(x) <= 448 else math.copysign(math.inf, x),
+        "what is larger than 448 becomes infinite. This format has no infinity: it becomes 448.",
+    ),
+    (lambda x: _rounded(abs(x)), "the sign is lost: -1 becomes 1."),
     (lambda x: float(max(-448, min(448, round(x)))), "those are whole numbers: int8's way."),
 ]
 
@@ -423,6 +581,7 @@ def _cases_of_scales() -> list[tuple]:
         (torch.randn(3, 6, generator=rng), 3),
         (-torch.rand(2, 8, generator=rng), 4),
         (torch.randn(1, 4, generator=rng), 4),
+        (torch.tensor([[0.0, 3.0, -7.0, 0.0, 5.0, 6.0]]), 2),
     ]
 
 
@@ -432,6 +591,10 @@ def _scales(x: Tensor, width: int, largest: float = 448.0) -> Tensor:
         for row in x.tolist()
     ]
     return torch.tensor([[scale if scale else 1.0 for scale in row] for row in rows])
+
+
+def _one_for_zero(scales: Tensor) -> Tensor:
+    return torch.where(scales == 0, 1.0, scales)
 
 
 SLIPS_OF_SCALES: list[Slip] = [
@@ -444,7 +607,7 @@ SLIPS_OF_SCALES: list[Slip] = [
         "every tile of a row has the row's scale. Each takes its own largest number.",
     ),
     (
-        lambda x, w: x.unflatten(1, (-1, w)).amax(2) / 448,
+        lambda x, w: _one_for_zero(x.unflatten(1, (-1, w)).amax(2) / 448),
         "negative numbers are forgotten: the largest size counts, not the largest number.",
     ),
     (
@@ -455,6 +618,23 @@ SLIPS_OF_SCALES: list[Slip] = [
         lambda x, w: x.unflatten(1, (-1, w)).abs().amax(2) / 448,
         "a tile of zeros has the scale 0, and 0 / 0 is NaN. Give it the scale 1.",
     ),
+    (
+        lambda x, w: _scales(x, w).clamp(min=1.0),
+        "no scale is below 1. Only a tile of zeros gets 1: small numbers are scaled up to 448.",
+    ),
+    (
+        lambda x, w: _scales(x, w).where((x.unflatten(1, (-1, w)) != 0).all(2), 1.0),
+        "a tile with a single 0 gets the scale 1. Only a tile in which all are 0 does.",
+    ),
+    (
+        lambda x, w: _scales(x.unflatten(1, (w, -1)).transpose(1, 2).flatten(1), w),
+        "your tiles hold columns that stand apart. A tile is `width` neighbours of a row.",
+    ),
+    (
+        lambda x, w: _scales(x, x.shape[1] // w),
+        "`width` is the number of your tiles. It is the number of columns in each.",
+    ),
+    (lambda x, w: _scales(x, w, 240.0), "your largest number is 240. This E4M3's is 448."),
     (lambda x, w: _scales(x, w, 127.0), "127 is int8's largest number. E4M3's is 448."),
     (
         lambda x, w: _scales(x, w, 1.0),
@@ -465,7 +645,15 @@ SLIPS_OF_SCALES: list[Slip] = [
         "there is a scale for every number. Return one for every tile.",
     ),
     (
+        lambda x, w: x.unflatten(1, (-1, w)).amax(2) / 448,
+        "negative numbers are forgotten: the largest size counts, not the largest number.",
+    ),
+    (
         lambda x, w: x.unflatten(1, (-1, w)).abs().mean(2) / 448,
+        "you take the mean size. Then the largest numbers exceed 448 and are cut off.",
+    ),
+    (
+        lambda x, w: _one_for_zero(x.unflatten(1, (-1, w)).abs().mean(2) / 448),
         "you take the mean size. Then the largest numbers exceed 448 and are cut off.",
     ),
 ]
