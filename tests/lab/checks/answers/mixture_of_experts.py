@@ -565,7 +565,7 @@ ALLOWED_EXPERTS = Answers(
         Slip(
             lambda *args: ~allowed()(*args),
             "True for those ruled out",
-            r"inver|revers|opposite|ruled out|exchang|other way|True (for|where)|not allowed|upside",
+            r"inver|revers|opposite|ruled out|exchang|other way|True (for|where)|not allowed",
             "neighbour|mean of",
         ),
         Slip(
