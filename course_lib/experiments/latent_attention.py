@@ -2,7 +2,7 @@
 
 `python -m course_lib.experiments.latent_attention --out data/latent_attention` trains all and keeps
 the record; what stands in it already is not trained again. Text, order, size and steps are those of
-`kv_sharing`; the learning rate is twice as high, which all kinds like better.
+`kv_sharing`; the learning rate is twice as high, which MHA and latents like better.
 """
 
 import argparse
