@@ -71,6 +71,7 @@ def entropy_bits(shares: Float[Tensor, "*N"]) -> float:
     >>> entropy_bits(torch.tensor([0.5, 0.25, 0.25, 0.0]))
     1.5
     """
+    shares = shares.double()
     return -torch.special.xlogy(shares, shares).sum().item() / math.log(2)
 
 
