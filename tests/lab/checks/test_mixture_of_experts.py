@@ -192,7 +192,7 @@ CASES = {
         skeleton=skeleton_2,
         also_right=[loss, loss_by_library],
         wrong=[
-            (lambda s, c: loss(s, c, 1 / s.shape[1]), "the factor E is missing"),
+            (lambda s, c: loss(s, c, 1 / s.shape[1]), "E times too small"),
             (lambda s, c: loss(s, c, f=lambda n, s, c: n / len(s)), "the share of the tokens"),
             (lambda s, c: loss(s, c, c.shape[1]), "the K is missing"),
             (lambda s, c: loss(s, c, P=lambda n, s, c: s.sum(0)), "P is a sum"),

@@ -642,7 +642,10 @@ ROUND_E4M3 = Answers(
         ),
         Slip(e4m3(math.floor), "rounded down", r"nearest|down|floor|round", "448|subn"),
         Slip(
-            e4m3(least=-100), "steps go on shrinking", r"-6|subnormal|shrink|small", "448|even|half"
+            e4m3(least=-100),
+            "steps go on shrinking",
+            r"-6|subnormal|shrink|small",
+            r"448|\beven\b|half",
         ),
         Slip(
             e4m3(exponent=lambda x: math.frexp(x)[1]),
@@ -659,45 +662,47 @@ ROUND_E4M3 = Answers(
             r"step|mantissa|bits|fine|narrow",
             "448|subnormal",
         ),
-        Slip(e4m3(end=lambda y: y), "nothing is clamped", r"448|larg", "subnormal|even|half"),
+        Slip(e4m3(end=lambda y: y), "nothing is clamped", r"448|larg", r"subnormal|\beven\b|half"),
         Slip(
             e4m3(end=lambda y: min(448.0, y)),
             "only clamped from above",
             r"sign|negative|below|both sides",
-            "subnormal|even|half",
+            r"subnormal|\beven\b|half",
         ),
         Slip(
             e4m3(end=lambda y: max(-240.0, min(240.0, y))),
             "240 for the largest",
             r"448|240|largest",
-            "subnormal|even|half",
+            r"subnormal|\beven\b|half",
         ),
         Slip(
             e4m3_to_infinity,
             "what is too large becomes infinite",
             r"infinit|becomes 448",
-            "subn|even|half",
+            r"subn|\beven\b|half",
         ),
         Slip(
             e4m3_flushed,
             "subnormal numbers become 0",
             r"subnormal|small|becomes? 0|2\^-6|2\*\*-6|below",
-            "448|even|half",
+            r"448|\beven\b|half",
         ),
-        Slip(e4m3_without_sign, "the sign is lost", r"sign|negative", "448|subn|even|half"),
+        Slip(e4m3_without_sign, "the sign is lost", r"sign|negative", r"448|subn|\beven\b|half"),
         Slip(
             e4m3(least=-7),
             "the least exponent is -7",
             r"-6|subnormal|small|exponent",
-            "448|even|half",
+            r"448|\beven\b|half",
         ),
         Slip(
             e4m3(least=-5),
             "the least exponent is -5",
             r"-6|subnormal|small|exponent|coarse",
-            "448|even|half",
+            r"448|\beven\b|half",
         ),
-        Slip(e4m3_by_logarithm, "0 has no logarithm", r"\b0\b|zero|domain|math", "448|even|half"),
+        Slip(
+            e4m3_by_logarithm, "0 has no logarithm", r"\b0\b|zero|domain|math", r"448|\beven\b|half"
+        ),
     ],
 )
 
