@@ -82,7 +82,9 @@ def tune_longer(model: DeepSeekV2, corpus: TaleCorpus, seed: int, steps: int) ->
     """Train on long windows for a few steps, in place: as many tokens per step as before."""
     length, rows = model.settings.max_seq_len, SHARING_BATCH // STRETCH
     windows = shuffled_windows(corpus.tokens, rows, length, seed)
-    train(model, windows, TrainSettings(steps, muon_lr=TUNE_RATE, adam_lr=TUNE_RATE / 2))
+    rates = TrainSettings(steps, muon_lr=TUNE_RATE, adam_lr=TUNE_RATE / 2)
+    if train(model, windows, rates).ended == "interrupted":
+        raise KeyboardInterrupt
 
 
 def run_longer(corpus: TaleCorpus, way: str, seed: int, steps: int, folder: Path) -> dict:

@@ -15,8 +15,8 @@ def cache_numbers_solution(
 
 
 def latent_factors_solution(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    if not 1 <= rank <= min(weight.shape):
-        raise ValueError(f"rank {rank} for a matrix of {weight.shape[0]} x {weight.shape[1]}")
+    if rank > min(weight.shape):
+        raise ValueError(f"rank {rank} is wider than a matrix of {tuple(weight.shape)}")
     U, S, Vh = torch.linalg.svd(weight, full_matrices=False)
     return Vh[:rank], U[:, :rank] * S[:rank]
 

@@ -381,4 +381,42 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         | SHARED_WIDTH,
         "forward_flops": SHARED_WIDTH,
     },
+    "latent_attention": {
+        "latent_factors": {
+            "moved: U, S, Vh = torch.linalg.svd(weight, full_matrices=False)": (
+                "a rank that is too wide is refused as well after the decomposition"
+            ),
+            "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
+            " -> raise ValueError(f'rank x{rank} is wider than a matrix of"
+            " {tuple(weight.shape)}')": "the words of the message are free",
+            "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
+            " -> raise ValueError(f'rank {rank} is wider than a matrix of"
+            " x{tuple(weight.shape)}')": "the words of the message are free",
+            "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
+            " -> raise ValueError(f'rank {weight} is wider than a matrix of"
+            " {tuple(weight.shape)}')": "it prints the matrix, in which the numbers occur",
+            "raise ValueError(f'rank {rank} is wider than a matrix of {tuple(weight.shape)}')"
+            " -> raise ValueError(f'rank {rank} is wider than a matrix of {weight.shape}')": (
+                "it prints the same numbers"
+            ),
+        }
+        | {
+            "U, S, Vh = torch.linalg.svd(weight, full_matrices=False)"
+            f" -> U, S, Vh = torch.linalg.svd({other})": (
+                "what is there more is cut away: only the first columns and rows are kept"
+            )
+            for other in ("weight", "weight, full_matrices=True")
+        },
+        "decoupled_scores": {
+            "width = q_content.shape[-1] + q_rotary.shape[-1]"
+            f" -> width = {other}": "a key's parts are as wide as a query's"
+            for other in (
+                "k_content.shape[-1] + q_rotary.shape[-1]",
+                "q_content.shape[-1] + k_rotary.shape[-1]",
+            )
+        },
+        "yarn_scales": {
+            "moved: everywhere = 0.1 * mscale_all_dim * math.log(factor) + 1": UNRELATED
+        },
+    },
 }

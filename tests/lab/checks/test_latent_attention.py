@@ -42,7 +42,7 @@ def counting(**change):
 
 def factors(weight, rank, power=1.0, last=False, swap=False, look=True):
     if look and rank > min(weight.shape):
-        raise ValueError(f"rank {rank} is wider than {min(weight.shape)}")
+        raise ValueError(f"rank {rank} is wider than {weight.shape}")
     U, S, V = torch.svd(weight)
     chosen = slice(-rank, None) if last else slice(rank)
     up, down = U[:, chosen] * S[chosen] ** power, V[:, chosen].T
@@ -50,10 +50,8 @@ def factors(weight, rank, power=1.0, last=False, swap=False, look=True):
 
 
 def by_eigenvectors(weight, rank):
-    if rank > weight.shape[1]:
-        raise ValueError(f"{rank} > {weight.shape[1]}")
-    if rank > weight.shape[0]:
-        raise ValueError(f"{rank} > {weight.shape[0]}")
+    if rank > weight.shape[1] or rank > weight.shape[0]:
+        raise ValueError(f"{rank} is more than {weight.shape[0]} or {weight.shape[1]}")
     directions = torch.linalg.eigh(weight.T @ weight).eigenvectors[:, -rank:]
     return directions.T, weight @ directions
 
