@@ -223,7 +223,7 @@ def check_lengths(work: Work, lengths: Iterable[int]) -> None:
 def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
     """Raise an AssertionError unless both read the same tokens and score them alike.
 
-    In float64, where rounding cannot hide a difference or make one.
+    In float64, but transformers' norms and rotary tables stay in float32: that is what is left.
     """
     exact, their_exact = deepcopy(ours).double(), deepcopy(theirs.model).double()
     for text in theirs.train_dataset["prompt"]:
@@ -232,7 +232,7 @@ def check_same(ours: nn.Module, theirs: GRPOTrainer) -> None:
             raise AssertionError(f"the tokens of {text!r} differ")
         with torch.no_grad():
             got, want = exact(torch.tensor([ids])), their_exact(torch.tensor([ids])).logits
-        torch.testing.assert_close(got, want.double(), rtol=1e-6, atol=1e-5)
+        torch.testing.assert_close(got, want.double(), rtol=1e-5, atol=1e-4)
 
 
 class Turns(transformers.TrainerCallback):

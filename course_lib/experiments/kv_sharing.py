@@ -25,7 +25,7 @@ from course_lib.text.batches import shuffled_windows, token_stream
 from course_lib.text.bpe import Tokenizer, train_bpe
 from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 SHIPPED_SHARING = DATA_FOLDER / "kv_sharing"
 SHARING_RECORD = ("kv sharing", 1)  # kind and version of the file
@@ -76,7 +76,7 @@ def train_sharing(corpus: TaleCorpus, n_kv_heads: int, seed: int, steps: int) ->
     torch.manual_seed(seed)
     model = Llama(sharing_settings(corpus.tokenizer.n_vocab, n_kv_heads))
     windows = shuffled_windows(corpus.tokens, SHARING_BATCH, SHARING_CONTEXT, seed)
-    train(model, windows, TrainSettings(steps, muon_lr=0.02, adam_lr=0.01))
+    train_to_the_end(model, windows, TrainSettings(steps, muon_lr=0.02, adam_lr=0.01))
     return model.eval()
 
 

@@ -37,7 +37,7 @@ from course_lib.training.deepseek_objective import (
 )
 from course_lib.training.objectives import Objective, next_token_objective
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 LADDER_LENGTH, LADDER_BATCH = 128, 16
 LADDER_SIZE = {"max_seq_len": LADDER_LENGTH, "d_model": 64, "n_layers": 4, "n_heads": 4}
@@ -122,7 +122,7 @@ def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: in
 
     batches = shuffled_windows(corpus.tokens, LADDER_BATCH, LADDER_LENGTH, seed)
     start = time.process_time()
-    train(model, batches, settings, rung.objective, on_step=on_step)
+    train_to_the_end(model, batches, settings, rung.objective, on_step=on_step)
     return {
         "steps": steps,
         "seconds": time.process_time() - start,

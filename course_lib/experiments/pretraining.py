@@ -4,6 +4,7 @@
     python -m course_lib.train --out runs/poet --resume
     torchrun --nproc-per-node 2 -m course_lib.train --out runs/poet --text my-texts --sharded
     torchrun --nproc-per-node 8 -m course_lib.train --out runs/llama --model v1 --tensor-parallel 2
+    torchrun --nproc-per-node 4 -m course_lib.train --out runs/v3 --model v3 --expert-parallel 4
 
 The folder `--out` gets the tokenizer, checkpoints, and at the end the model, the history of the run
 and a sample of what the model writes. Ctrl-C ends the run after the step at hand and saves it;
@@ -59,7 +60,8 @@ MODEL_SIZES = {  # option -> its default, and what it is
 COMMAND_KIND, COMMAND_VERSION = "training command", 1
 # of a run that is taken up again
 CHANGEABLE_OPTIONS = (
-    "every", "sharded", "data_parallel", "tensor_parallel", "device", "accumulate", "prompt",
+    "every", "sharded", "data_parallel", "tensor_parallel", "expert_parallel", "device",
+    "accumulate", "prompt",
 )  # fmt: skip
 # every twentieth document is held out; so much of them is scored on the way
 HELD_OUT, SCORED_BYTES = 20, 30_000
@@ -143,6 +145,14 @@ def add_run_options(run: argparse._ArgumentGroup) -> None:
         default=1,
         metavar="M",
         help="cut every matrix over so many neighbouring processes; shares the model out as well",
+    )
+    run.add_argument(
+        "--expert-parallel",
+        type=int,
+        default=1,
+        metavar="E",
+        help="spread the experts over so many neighbouring replicas, to which tokens travel; shares"
+        " the rest of the model out as well",
     )
     run.add_argument(
         "--data-parallel",
@@ -385,11 +395,12 @@ def describe_run(options: argparse.Namespace, model: nn.Module, texts: Pretraini
 
 def describe_sharing(options: argparse.Namespace) -> str:
     """Tell how several processes share the work; nothing of one."""
-    data, tensor = distributed.group_sizes()
+    data, tensor, expert = distributed.group_sizes()
     if data * tensor == 1:
         return ""
-    shared = "sharded" if options.sharded or tensor > 1 else "copied"
-    return f": {data} data-parallel x {tensor} tensor-parallel, the model {shared}"
+    shared = "sharded" if options.sharded or max(tensor, expert) > 1 else "copied"
+    experts = f", its experts over {expert} replicas" if expert > 1 else ""
+    return f": {data} data-parallel x {tensor} tensor-parallel, the model {shared}{experts}"
 
 
 def finish_run(
@@ -435,7 +446,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = remembered_options(parser, arguments)
         with distributed.process_group(
-            options.device, options.data_parallel, options.tensor_parallel
+            options.device, options.data_parallel, options.tensor_parallel, options.expert_parallel
         ):
             return 130 if run_pretraining(options).ended == "interrupted" else 0
     except (ValueError, TypeError, OSError, FloatingPointError, AssetError) as error:

@@ -25,7 +25,7 @@ from course_lib.text.chat import END_OF_TEXT
 from course_lib.training.objectives import cross_entropy
 from course_lib.training.schedules import warmup_cosine
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 SCALING_VOCAB, SCALING_LENGTH, SCALING_LAYERS = 512, 64, 2
 SCALING_ROWS = 8  # of a batch: 512 tokens
@@ -176,7 +176,7 @@ def run_scaling(
     torch.manual_seed(seed)
     model = Llama(settings)
     looks = sorted({min(steps, steps_for_budget(d_model, each)) for each in (*budgets, budget)})
-    history = train(
+    history = train_to_the_end(
         model,
         batches.shuffled_windows(text.tokens, SCALING_ROWS, SCALING_LENGTH, seed),
         TrainSettings(
@@ -188,8 +188,6 @@ def run_scaling(
         evaluate=partial(held_out_loss, text),
         evaluate_at=[look for look in looks if look >= min(steps, FEWEST_STEPS)],
     )
-    if history.ended != "finished":  # half a run is no measurement
-        raise KeyboardInterrupt
     flops = per_batch * train_flops_per_token(settings)
     loss = history.validation[-1][1]
     return {

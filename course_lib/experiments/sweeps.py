@@ -37,7 +37,7 @@ from course_lib.training.schedules import (
     warmup_stable_decay,
 )
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 SWEEP_FOLDER = DATA_FOLDER / "pretraining"
 SWEEP_SEEDS = (0, 1, 2)
@@ -180,6 +180,7 @@ SWEEP_SCHEDULES: dict[str, LearningRateSchedule] = {
     "multi-step": multi_step,
     "WSD, no warm-up": partial(warmup_stable_decay, warmup=0.0),
 }
+SCHEDULE_RATES = {"AdamW": SWEEP_RATES["AdamW"][:3], "Muon": SWEEP_RATES["Muon"][1:4]}
 LONG_SCHEDULES = ("constant", "WSD", "cosine", "multi-step")
 
 
@@ -223,7 +224,7 @@ def run_for_seconds(settings: TrainSettings, rows: int, seed: int) -> dict[str, 
     """
     texts, model = sweep_texts(), sweep_model(seed)
     windows = batches.shuffled_windows(texts.tokens, rows, SWEEP_LENGTH, seed)
-    history = train(model, windows, settings)
+    history = train_to_the_end(model, windows, settings)
     return {
         "bits_per_byte": score_windows(model, *texts[1:]),
         "seconds": round(history.spent(), 2),
@@ -243,10 +244,9 @@ def optimizer_points() -> Iterator[SweepPoint]:
 
 
 def schedule_points() -> Iterator[SweepPoint]:
-    """Every schedule at three rates, of AdamW."""
-    names, rates = ("constant", "cosine", "WSD", "multi-step"), SWEEP_RATES["AdamW"][:3]
-    for seed, name, rate in product(SWEEP_SEEDS, names, rates):
-        yield SweepPoint("schedules", schedule=name, rate=rate, seed=seed)
+    """Every schedule at three rates, of AdamW and of Muon."""
+    for seed, (name, rates), s in product(SWEEP_SEEDS, SCHEDULE_RATES.items(), LONG_SCHEDULES):
+        yield from (SweepPoint("schedules", name, s, rate, seed=seed) for rate in rates)
 
 
 def warmup_points() -> Iterator[SweepPoint]:
@@ -256,9 +256,10 @@ def warmup_points() -> Iterator[SweepPoint]:
 
 
 def decay_points() -> Iterator[SweepPoint]:
-    """Every schedule in a run four times as long, by Muon at the best rate of the short sweep.
+    """Every schedule in a run four times as long, by AdamW at the three rates of the short sweep,
+    by Muon at its best.
 
-    The constant rate may choose a third of that as well, and gets a run half as long again.
+    Muon's constant rate may choose a third of that as well, and gets a run half as long again.
     """
     long = 4 * SWEEP_STEPS
     for seed in SWEEP_SEEDS:
@@ -266,6 +267,8 @@ def decay_points() -> Iterator[SweepPoint]:
         yield SweepPoint("decay", "Muon", "constant", 0.01, long, seed)
     for seed in SWEEP_SEEDS:
         yield SweepPoint("decay", "Muon", "constant", 0.01, 6 * SWEEP_STEPS, seed)
+    for seed, s, rate in product(SWEEP_SEEDS, LONG_SCHEDULES, SCHEDULE_RATES["AdamW"]):
+        yield SweepPoint("decay", "AdamW", s, rate, long, seed)
 
 
 NO_LAST_STEP = 1_000_000  # the clock ends the run

@@ -266,7 +266,7 @@ def _bars(
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
-    ax.margins(x=0.12)
+    ax.margins(x=0.12 if (means >= 0).all() else 0.2)  # numbers stand on both sides
 
 
 @_figure

@@ -4,6 +4,7 @@
 `DeepSeekV3` (another router, multi-token prediction). The same settings build any of them.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from course_lib.layers.attention import AttentionCache
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.mla import MLA, check_mla_widths
 from course_lib.layers.mlp import SwiGLU
-from course_lib.layers.moe import MoE, SigmoidRouter, SoftmaxRouter, check_routing
+from course_lib.layers.moe import MoE, SigmoidRouter, SoftmaxRouter, check_routing, upcycle_mlp
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import YaRN
 from course_lib.models.llama import Llama, LlamaBlock, LlamaSettings, init_llama_weights
@@ -239,6 +240,19 @@ class MTPModule(nn.Module):
     ) -> Float[Tensor, "B T C"]:
         x = self.join(torch.cat([self.norm_hidden(hidden), self.norm_embedding(embedded)], -1))
         return self.norm(self.block(x, cache, padding))
+
+
+def upcycle_model(model: Llama, n_experts: int, n_chosen: int, n_dense_layers: int = 1) -> Llama:
+    """Copy a dense model and give all layers but the first ones experts: copies of their MLPs.
+
+    It says what the dense one says until it is trained; see `upcycle_mlp`. Its settings are the
+    dense model's still. Source: Komatsuzaki et al. 2022 (arXiv 2212.05055).
+    """
+    model = copy.deepcopy(model)
+    for block in model.blocks[n_dense_layers:]:
+        router = SigmoidRouter(model.settings.d_model, n_experts, n_chosen)
+        block.mlp = upcycle_mlp(block.mlp, router)
+    return model
 
 
 def count_active_parameters(model: nn.Module) -> int:

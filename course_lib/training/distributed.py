@@ -32,41 +32,56 @@ class MeshSizes(NamedTuple):
 
     Replicas read different rows of a batch. The processes of one replica have neighbouring ranks,
     and so stand in one machine where `tensor` divides the processes of a machine: they talk most.
+    So do the `expert` replicas that share one set of experts.
     """
 
     data: int
     tensor: int
+    expert: int = 1
 
 
-def mesh_sizes(n_processes: int, data: int | None = None, tensor: int = 1) -> MeshSizes:
+def mesh_sizes(
+    n_processes: int, data: int | None = None, tensor: int = 1, expert: int = 1
+) -> MeshSizes:
     """Arrange the processes; `data` None means as many replicas as there are processes for.
 
     >>> mesh_sizes(8, tensor=2)
-    MeshSizes(data=4, tensor=2)
+    MeshSizes(data=4, tensor=2, expert=1)
     >>> mesh_sizes(8, data=3, tensor=2)
     Traceback (most recent call last):
     ValueError: data-parallel 3 x tensor-parallel 2 = 6 processes, but 8 were started
     """
-    check_whole_numbers(tensor_parallel=tensor, data_parallel=1 if data is None else data)
+    check_whole_numbers(
+        tensor_parallel=tensor, data_parallel=1 if data is None else data, expert_parallel=expert
+    )
     if data is None and n_processes % tensor:
         raise ValueError(f"tensor-parallel {tensor} does not divide {n_processes} processes")
     data = n_processes // tensor if data is None else data
     if data * tensor != n_processes:
         needed = f"data-parallel {data} x tensor-parallel {tensor} = {data * tensor} processes"
         raise ValueError(f"{needed}, but {n_processes} were started")
-    return MeshSizes(data, tensor)
+    if data % expert:
+        raise ValueError(f"expert-parallel {expert} does not divide {data} data-parallel replicas")
+    if expert > 1 and tensor > 1:
+        raise ValueError(
+            f"expert-parallel {expert} with tensor-parallel {tensor}: no model here can be cut both"
+            " ways"
+        )
+    return MeshSizes(data, tensor, expert)
 
 
 _sizes: MeshSizes | None = None  # of the group that this process is in; None: replicas only
 
 
 @contextmanager
-def process_group(device: str = "cpu", data: int | None = None, tensor: int = 1) -> Iterator[None]:
+def process_group(
+    device: str = "cpu", data: int | None = None, tensor: int = 1, expert: int = 1
+) -> Iterator[None]:
     """Meet the other processes that torchrun started, as `mesh_sizes` says; part at the end.
 
     Alone where there are none. Where one of them ends, the others get a ConnectionError.
     """
-    sizes = mesh_sizes(int(os.environ.get("WORLD_SIZE", 1)), data, tensor)
+    sizes = mesh_sizes(int(os.environ.get("WORLD_SIZE", 1)), data, tensor, expert)
     if "RANK" not in os.environ:
         yield
         return
@@ -84,14 +99,14 @@ def process_group(device: str = "cpu", data: int | None = None, tensor: int = 1)
 
 @contextmanager
 def local_process_group(
-    meeting_file: Path, rank: int, n_processes: int, tensor: int = 1
+    meeting_file: Path, rank: int, n_processes: int, tensor: int = 1, expert: int = 1
 ) -> Iterator[None]:
     """Meet the other processes of this machine, each with a `rank` from 0 on, without torchrun.
 
     All name the same `meeting_file`, which is not there yet: they find each other by it, whatever
     ports are free. Where one of them ends, by an error or killed, the others get a RuntimeError.
     """
-    sizes = mesh_sizes(n_processes, None, tensor)
+    sizes = mesh_sizes(n_processes, None, tensor, expert)
     if n_processes == 1:
         yield
         return
@@ -132,8 +147,8 @@ def group_sizes() -> MeshSizes:
 
 def rank_shard(parts: Iterable) -> Iterator:
     """Choose the parts that are this process's replica's: each takes its turn."""
-    data, tensor = group_sizes()
-    return islice(parts, process_rank() // tensor, None, data)
+    sizes = group_sizes()
+    return islice(parts, process_rank() // sizes.tensor, None, sizes.data)
 
 
 def process_name() -> str:
@@ -197,13 +212,14 @@ class DistributedModel:
     gradient and of the optimizers' averages; a layer is put together just before it is used (FSDP2,
     close to ZeRO stage 3, Rajbhandari et al. 2019, arXiv 1910.02054). Where the processes stand in
     a rectangle, each layer's matrices are cut over its `tensor` processes first, see `parallel`,
-    and the pieces are then sharded over `data`. Make the optimizers after this: the parameters are
-    new ones.
+    and the pieces are then sharded over `data`. Where `expert` replicas share the experts, these
+    stay where they are and tokens travel; the rest is sharded over the `expert` replicas and
+    copied to others. Make the optimizers after this: the parameters are new ones.
     """
 
     def __init__(self, model: nn.Module, sharded: bool = False) -> None:
         self.model, self.through = model, None
-        self.sharded = sharded or group_sizes().tensor > 1
+        self.sharded = sharded or max(group_sizes()[1:]) > 1
         if world_size() > 1:
             self.through = (
                 shard_parameters(ForwardDispatcher(model))
@@ -228,19 +244,39 @@ class DistributedModel:
 
 def shard_parameters(through: ForwardDispatcher) -> nn.Module:
     """Slice all parameters: those of a layer together, then what is left of the model."""
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     from course_lib.training import parallel
 
-    sizes, device = group_sizes(), next(through.parameters()).device.type
-    names = sizes._fields if sizes.tensor > 1 else ("data",)
-    mesh = init_device_mesh(device, sizes[: len(names)], mesh_dim_names=names)
-    if sizes.tensor > 1:
+    sizes, mesh, elsewhere = group_sizes(), make_mesh(through), None
+    if sizes.expert > 1:
+        elsewhere = parallel.spread_experts(through.model, mesh)
+    elif sizes.tensor > 1:
         parallel.cut_over_processes(through.model, mesh["tensor"])
+        mesh = mesh["data"]
     for layer in sharded_layers(through.model):
-        fully_shard(layer, mesh=mesh["data"])
-    return fully_shard(through, mesh=mesh["data"])
+        fully_shard(layer, mesh=mesh, ignored_params=elsewhere)
+    return fully_shard(through, mesh=mesh, ignored_params=elsewhere)
+
+
+def make_mesh(module: nn.Module):
+    """Let all processes stand as `group_sizes` says: replicas by what one of them is cut over."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    data, tensor, expert = group_sizes()
+    device = next(module.parameters()).device.type
+    if expert > 1:
+        return init_device_mesh(device, (data // expert, expert), mesh_dim_names=("copy", "expert"))
+    if tensor > 1:
+        return init_device_mesh(device, (data, tensor), mesh_dim_names=("data", "tensor"))
+    return init_device_mesh(device, (data,), mesh_dim_names=("data",))
+
+
+def average_expert_gradients(model: nn.Module) -> None:
+    """Average gradients over all replicas, of parameters that none of the engines looks after."""
+    for module in model.modules():
+        if hasattr(module, "average_gradients"):
+            module.average_gradients()
 
 
 def sharded_layers(model: nn.Module) -> list[nn.Module]:

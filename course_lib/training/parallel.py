@@ -1,4 +1,6 @@
-"""Tensor parallelism: cut every matrix of a model over neighbouring processes, by DTensor.
+"""Tensor and expert parallelism: cut a model's matrices, or spread its experts, over processes.
+
+Tensor parallelism cuts every matrix over neighbouring processes, by DTensor.
 
 The first matrix of a pair is cut by columns (of the formula x W), the second by rows, so that a
 layer's attention and its MLP each meet once in the forward pass and once in the backward pass
@@ -13,11 +15,12 @@ import logging
 from functools import partial
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, distribute_module
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_module, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
@@ -28,6 +31,8 @@ from torch.distributed.tensor.parallel import (
 
 from course_lib.layers.attention import SelfAttention
 from course_lib.layers.embedding import Embedding
+from course_lib.layers.expert_parallel import ParallelExperts
+from course_lib.layers.moe import MoE
 from course_lib.models.gpt2 import GPT2
 from course_lib.models.llama import Llama
 from course_lib.training.distributed import grouped_rows
@@ -135,3 +140,58 @@ def share_heads(attention: SelfAttention, n_processes: int) -> None:
     back = grouped_rows(attention.n_heads, attention.n_kv_heads, attention.d_head).argsort()
     back = back.to(attention.qkv.weight.device)
     attention.qkv.register_forward_hook(lambda module, inputs, output: output[..., back])
+
+
+# Expert parallelism
+# --------------------------------------------------------------------------------------------------
+
+
+class SpreadExperts(ParallelExperts):
+    """Experts on a mesh of (copies, ranks that share them), as DTensors: saved and resumed as such.
+
+    Each rank's gradient holds what all tokens that came to it said; `average_gradients` adds up the
+    copies, and divides by all processes, as the engines do with the other parameters.
+    """
+
+    def __init__(self, experts: nn.Module, mesh: DeviceMesh) -> None:
+        super().__init__(experts, mesh.get_group("expert"))
+        self.mesh = mesh
+        for name, whole in experts.named_parameters():
+            cut = distribute_tensor(
+                whole.detach(), mesh, [Replicate(), Shard(0)], src_data_rank=None
+            )
+            setattr(self, name, nn.Parameter(cut))
+
+    @torch.no_grad()
+    def average_gradients(self) -> None:
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                local = parameter.grad.to_local()
+                dist.all_reduce(local, group=self.mesh.get_group("copy"))
+                local /= self.mesh.size()
+
+
+def spread_experts(model: nn.Module, mesh: DeviceMesh) -> set[nn.Parameter]:
+    """Give every rank of the mesh's "expert" axis its share of each layer's experts; name them.
+
+    Raises ValueError for a model without experts, and for experts that the ranks do not divide.
+    """
+    check_experts(model, mesh["expert"].size())
+    layers = [module for module in model.modules() if isinstance(module, MoE)]
+    for layer in layers:
+        layer.experts = SpreadExperts(layer.experts, mesh)
+    return {parameter for layer in layers for parameter in layer.experts.parameters()}
+
+
+def check_experts(model: nn.Module, n_ranks: int) -> None:
+    """Raise a ValueError if a model's experts cannot be shared by so many ranks."""
+    layers = [module for module in model.modules() if isinstance(module, MoE)]
+    if not layers:
+        raise ValueError(
+            f"expert-parallel {n_ranks}: a {type(model).__name__} has 0 layers of experts"
+        )
+    for layer in layers:
+        if len(layer.experts.down) % n_ranks:
+            raise ValueError(
+                f"n_experts {len(layer.experts.down)} is not divisible by expert-parallel {n_ranks}"
+            )

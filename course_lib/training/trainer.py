@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -72,6 +73,17 @@ def train(
     told = [*callbacks, *([on_step] if on_step else []), EvaluateAt(evaluate, evaluate_at)]
     objective = objective_of_logits(loss_of) if loss_of else objective
     return TrainingRun(model, settings, objective, told, checkpoints, sharded).go(batches)
+
+
+def train_to_the_end(*arguments: Any, **options: Any) -> TrainHistory:
+    """Train as `train` does, for a measurement: half a run measures nothing.
+
+    Raises KeyboardInterrupt if the run was interrupted, so that nobody writes its result down.
+    """
+    history = train(*arguments, **options)
+    if history.ended == "interrupted":
+        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps: no measurement")
+    return history
 
 
 class TrainingRun:
@@ -258,6 +270,7 @@ def accumulate_gradients(
     total, count = distributed.all_reduce_sum(sums).tolist()
     if not count:
         raise ValueError(f"none of the {targets.numel()} targets of a batch counts")
+    distributed.average_expert_gradients(model)
     # The engines have averaged over the processes; the sums are to be added up.
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     torch._foreach_mul_(gradients, distributed.world_size() / count)

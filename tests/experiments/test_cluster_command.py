@@ -76,6 +76,19 @@ def test_two_processes_that_cut_the_model_train_what_one_does(tmp_path, texts, a
     learnt_the_same(out, alone)
 
 
+def test_two_processes_that_share_experts_train_what_one_does(tmp_path, texts):
+    more = ["--model", "v3", "--set", "n_experts=4", "d_expert=8"]
+    assert run(tmp_path / "alone", texts, *more) == 0
+    options = ["--out", tmp_path / "run", "--text", texts, *V1, *more, "--expert-parallel", 2]
+    done = launch("-m", "course_lib.train", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = "2 data-parallel x 1 tensor-parallel, the model sharded, its experts over 2 replicas"
+    assert told in done.stdout
+    learnt_the_same(tmp_path / "run", weights(tmp_path / "alone"))
+    alone = ["--resume", "--expert-parallel", "1"]
+    assert command.main(["--out", str(tmp_path / "run"), *alone]) == 0
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [("killed", "exitcode.*-9"), ("raises", r"\(process 1 of 2\): process 1 met a bad batch")],
@@ -115,6 +128,7 @@ def processes_with(mark):
             "data-parallel 2 x tensor-parallel 4 = 8 processes, but 4 were started",
         ),
         (None, ["--data-parallel", "2"], "data-parallel 2 x tensor-parallel 1 = 2 processes"),
+        (2, ["--expert-parallel", "4"], "expert-parallel 4 does not divide 2 data-parallel rep"),
     ],
 )
 def test_impossible_rectangles_are_refused_before_anything_is_written(

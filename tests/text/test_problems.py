@@ -467,6 +467,12 @@ LONG_JUNK = (
 )
 
 
+def test_every_digit_is_drawn_into_search_puzzles():
+    drawn = [draw_search(Random(seed)).numbers for seed in range(300)]
+    assert {number for _, *rest in drawn for number in rest} == set(range(1, 10))
+    assert {first for first, *_ in drawn} == set(range(10, 25))
+
+
 @pytest.mark.parametrize("text", LONG_JUNK, ids=range(len(LONG_JUNK)))
 @pytest.mark.timeout(120)  # what grows with the square of the length would need many minutes
 def test_long_junk_is_read_in_time_that_grows_with_its_length(text):

@@ -10,7 +10,7 @@ import torch
 from course_lib.training import distributed
 
 
-def in_processes(function, n, *arguments, tensor=1):
+def in_processes(function, n, *arguments, tensor=1, expert=1):
     """Call `function(*arguments)` in `n` processes that stand `tensor` by `tensor`; all results.
 
     A process that fails is a RuntimeError here with its traceback, and takes the others with it.
@@ -22,7 +22,15 @@ def in_processes(function, n, *arguments, tensor=1):
         processes = [
             context.Process(
                 target=meet_and_call,
-                args=(pipes[rank][1], f"{folder}/meet", rank, n, tensor, function, arguments),
+                args=(
+                    pipes[rank][1],
+                    f"{folder}/meet",
+                    rank,
+                    n,
+                    (tensor, expert),
+                    function,
+                    arguments,
+                ),
             )
             for rank in range(n)
         ]
@@ -51,10 +59,10 @@ def answer_of(pipe):
         return "error", "ended without a word"
 
 
-def meet_and_call(pipe, meeting_file, rank, n, tensor, function, arguments):
+def meet_and_call(pipe, meeting_file, rank, n, cuts, function, arguments):
     torch.set_num_threads(1)
     try:
-        with distributed.local_process_group(Path(meeting_file), rank, n, tensor):
+        with distributed.local_process_group(Path(meeting_file), rank, n, *cuts):
             pipe.send(("result", function(*arguments)))
     except BaseException:
         pipe.send(("error", traceback.format_exc()))

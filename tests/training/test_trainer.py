@@ -18,7 +18,7 @@ from course_lib.training.objectives import bits_per_byte, next_token_loss, next_
 from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.settings import TrainHistory, TrainSettings
-from course_lib.training.trainer import show_training_progress, train
+from course_lib.training.trainer import show_training_progress, train, train_to_the_end
 from tests.training import objectives_of_all_kinds
 from tests.training.runs import batches, bits, model_of_everything
 
@@ -109,6 +109,16 @@ def test_an_interrupted_run_keeps_what_it_learnt(capsys):
     assert history.ended == "interrupted" and len(history.loss) == 7
     assert "7 of 60 steps" in capsys.readouterr().out
     assert not torch.equal(model.token_embedding.weight, untouched.token_embedding.weight)
+
+
+def test_half_a_run_is_no_measurement():
+    def interrupt(step, model):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="after 3 steps"):
+        train_to_the_end(fresh(), counting_up(), TrainSettings(steps=9), on_step=interrupt)
+    assert train_to_the_end(fresh(), counting_up(), TrainSettings(steps=2)).ended == "finished"
 
 
 def test_too_few_batches_and_a_broken_loss_are_said():

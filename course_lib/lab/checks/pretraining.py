@@ -181,6 +181,11 @@ SLIPS_OF_ADAMW: list[Slip] = [
         "v has torch's default 0.999. Large language models take 0.95, and so does this exercise.",
     ),
     (_adamw_slip(first=(0.9, 1.0)), "m is a sum: the new gradient counts for 0.1, not for 1."),
+    (
+        _adamw_slip(first=(0.9, 1.0), second=(0.95, 1.0)),
+        "both averages are sums: the new gradient counts for 0.1 in m, its square for 0.05 in v.",
+    ),
+    (_adamw_slip(second=(0.95, 1.0)), "v is a sum: the new square counts for 0.05, not for 1."),
     (_adamw_slip(squared=False), "v averages the gradients. It should average their squares."),
 ]
 
@@ -612,7 +617,16 @@ def _accumulate_slip(weigh: Callable[[Tensor, int, int], Tensor], last: Callable
     return found
 
 
+def _mean_loss(loss_sum: Callable, theta: Tensor, parts: Sequence) -> Tensor:
+    totals, counts = zip(*(loss_sum(theta, part) for part in parts), strict=True)
+    return (sum(totals) / sum(counts)).detach()
+
+
 SLIPS_OF_ACCUMULATION: list[Slip] = [
+    (
+        _mean_loss,
+        "that is the mean loss of the batch. Its gradient with respect to theta is asked for.",
+    ),
     (
         _accumulate_slip(lambda g, n, rows: g / max(n, 1), lambda kept, _: sum(kept) / len(kept)),
         "that is the mean of the parts' means. A token in a short part counts for more than one in"

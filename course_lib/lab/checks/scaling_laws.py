@@ -324,6 +324,10 @@ POWER_SLIPS = [
         "only x is in logarithms: that is y = c + p log x. A power law is straight when both are.",
     ),
     (
+        lambda x, y: _as_power(np.log(x), y),
+        "only x is in logarithms: a power law is straight when both are.",
+    ),
+    (
         lambda x, y: _as_power(x, np.log(y)),
         "only y is in logarithms: that is an exponential curve, not a power law.",
     ),

@@ -46,10 +46,11 @@ def budget_slider(
     sizes = np.array(sorted(flops_per_token))
     curves = {C: _losses(law, sizes, flops_per_token, C) for C in budgets}
     lows = {C: sizes[curve.argmin()] for C, curve in curves.items()}
-    low = min(curve.min() for curve in curves.values()) - 0.1
-    pictures = [
-        _valley(C, sizes, curves, lows, measured.get(C, ()), (low, low + 2.6)) for C in budgets
-    ]
+    reached = [loss for C in budgets for _, loss in measured.get(C, ())]
+    floors = [curve.min() for curve in curves.values()]
+    low = min([*reached, *floors]) - 0.1
+    limits = low, max(low + 2.6, max(floors) + 0.1)
+    pictures = [_valley(C, sizes, curves, lows, measured.get(C, ()), limits) for C in budgets]
     return frames.slideshow(pictures, [short_number(C) for C in budgets], name="FLOPs", start=start)
 
 
@@ -97,7 +98,8 @@ def served_tokens(
     sizes = n_parameters * np.geomspace(0.12, 4, 120)
     sizes = sizes[law.loss(sizes, np.inf) < goal]
     tokens = tokens_for_loss(law, sizes, goal)
-    pictures = [_total_cost(sizes, tokens, answers, n_parameters) for answers in served]
+    dearest = (6 * sizes * tokens + 2 * sizes * max(served)).min()
+    pictures = [_total_cost(sizes, tokens, answers, n_parameters, dearest) for answers in served]
     return frames.slideshow(
         pictures, [short_number(answers) for answers in served], name="answered", start=start
     )
@@ -108,8 +110,9 @@ def tokens_for_loss(law: LossLaw, sizes: np.ndarray, goal: float) -> np.ndarray:
     return (law.B / (goal - law.E - law.A / sizes**law.a)) ** (1 / law.b)
 
 
-def _total_cost(sizes, tokens, answers: float, n_parameters: float) -> str:
-    """Draw training, answers and their sum over the sizes that reach the same loss."""
+def _total_cost(sizes, tokens, answers: float, n_parameters: float, dearest: float) -> str:
+    """Draw training, answers and their sum over the sizes that reach the same loss; `dearest` is
+    the lowest sum that any picture of the row has to show."""
     training, answering = 6 * sizes * tokens, 2 * sizes * answers
     total = training + answering
     best = total.argmin()
@@ -119,11 +122,11 @@ def _total_cost(sizes, tokens, answers: float, n_parameters: float) -> str:
     ax.plot(sizes, answering, color=RED, linestyle=":", label="answering")
     ax.plot(sizes[best], total[best], "o", color=BLACK, markersize=8)
     ax.set(xscale="log", yscale="log", xlabel="parameters N", ylabel="FLOPs")
-    ax.set_ylim(training.min() / 30, training.min() * 30)
+    ax.set_ylim(training.min() / 30, max(training.min() * 30, 3 * dearest))
     marks = [n_parameters * factor for factor in (0.125, 0.25, 0.5, 1, 2, 4)]
     ax.set_xticks(marks, [short_number(mark) for mark in marks])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.legend(loc="upper right", fontsize=9)
+    ax.legend(loc="lower right", fontsize=9)
     ratio = tokens[best] / sizes[best]
     told = f"{short_number(sizes[best])} parameters, {ratio:.0f} tokens for each"
     ax.set_title(

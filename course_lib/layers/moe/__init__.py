@@ -1,7 +1,8 @@
 """Mixture of experts: many small networks for one wide one; each token visits a few of them.
 
 `routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at
-work, and `layer` is the three in one module.
+work, and `layer` is the three in one module. `capacity` drops visits, as others do, and `upcycling`
+makes experts of a trained dense network.
 """
 
 from course_lib.layers.moe.balance import (
@@ -14,6 +15,7 @@ from course_lib.layers.moe.balance import (
     sequence_balance_loss,
     update_bias,
 )
+from course_lib.layers.moe.capacity import drop_over_capacity, expert_capacity
 from course_lib.layers.moe.experts import (
     Experts,
     experts_by_loop,
@@ -32,6 +34,7 @@ from course_lib.layers.moe.routing import (
     route_sigmoid,
     route_softmax,
 )
+from course_lib.layers.moe.upcycling import upcycle_mlp
 
 __all__ = [
     "Experts",
@@ -43,7 +46,9 @@ __all__ = [
     "communication_balance_loss",
     "dead_experts",
     "device_balance_loss",
+    "drop_over_capacity",
     "expert_balance_loss",
+    "expert_capacity",
     "experts_by_loop",
     "experts_dense",
     "experts_gathered",
@@ -56,4 +61,5 @@ __all__ = [
     "route_softmax",
     "sequence_balance_loss",
     "update_bias",
+    "upcycle_mlp",
 ]

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-from course_lib.layers.moe.routing import Routing
+from course_lib.layers.moe.routing import Routing, check_routing
 
 
 def expert_load(routing: Routing) -> Int[Tensor, "E"]:
@@ -101,6 +101,7 @@ def device_balance_loss(
     >>> device_balance_loss(routing, n_groups=2)     # f = 2, 0; P = 0.75, 0.25
     tensor(1.5000)
     """
+    check_groups(routing, n_groups)
     routing = counted_over(routing, over)
     f = relative_expert_load(routing).unflatten(-1, (n_groups, -1)).mean(-1)  # equation 27
     return reduce_balance_loss(f * device_scores(routing, n_groups), reduction)
@@ -127,6 +128,7 @@ def communication_balance_loss(
     >>> communication_balance_loss(routing, n_groups=2, n_limited_groups=2)
     tensor(0.8250)
     """
+    check_groups(routing, n_groups, n_limited_groups)
     routing = counted_over(routing, over)
     group = routing.chosen // (routing.scores.shape[-1] // n_groups)
     sent = torch.zeros(*group.shape[:-1], n_groups, device=group.device)
@@ -155,6 +157,13 @@ def sequence_balance_loss(routing: Routing, reduction: str = "mean") -> Float[Te
     f = load_per_sequence(best, scores) * scores.shape[-1] / (n_chosen * scores.shape[-2])
     P = (scores / scores.sum(-1, keepdim=True)).mean(-2)  # equations 19 and 20: sigmoids sum to any
     return reduce_balance_loss(f * P, reduction)
+
+
+def check_groups(routing: Routing, n_groups: int, n_limited_groups: int | None = None) -> None:
+    """Raise a ValueError if these experts can't be spread so, or not have been chosen so."""
+    n_experts, n_chosen = routing.scores.shape[-1], routing.chosen.shape[-1]
+    limit = n_groups if n_limited_groups is None else n_limited_groups
+    check_routing(n_experts, n_chosen, n_groups, limit)
 
 
 def counted_over(routing: Routing, over: str) -> Routing:

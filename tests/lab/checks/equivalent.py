@@ -26,6 +26,40 @@ SHARED_WIDTH = {
 }
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "balance_and_prediction": {
+        "gates": {
+            "picked = scores.gather(-1, chosen) -> picked = scores.gather(1, chosen)": TWO_AXES,
+            "weights = picked / picked.sum(-1, keepdim=True)"
+            " -> weights = picked / picked.sum(1, keepdim=True)": TWO_AXES,
+            "return torch.zeros_like(scores).scatter(-1, chosen, weights)"
+            " -> return torch.zeros_like(scores).scatter(1, chosen, weights)": TWO_AXES,
+        },
+        "journeys": {
+            "owner = chosen // (n_experts // n_ranks) -> owner = chosen // (n_experts / n_ranks)": (
+                "the ranks divide the experts"
+            ),
+            "return [int((owner == rank).any(1).sum()) for rank in range(n_ranks)]"
+            " -> return [(owner == rank).any(1).sum() for rank in range(n_ranks)]": (
+                "a tensor of one whole number counts as that number"
+            ),
+            "return [int((owner == rank).any(1).sum()) for rank in range(n_ranks)]"
+            " -> return [int((owner == rank).any(-1).sum()) for rank in range(n_ranks)]": TWO_AXES,
+        },
+        "mtp_pairs": {
+            "n_places = ids.shape[1] - depth - 1 -> n_places = ids.shape[-1] - depth - 1": TWO_AXES
+        },
+        "round_e4m3": {
+            "exponent = max(math.frexp(x)[1] - 1, -6)"
+            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair",
+            "step = 2.0 ** (exponent - 3) -> step = (-2.0) ** (exponent - 3)": (
+                "rounding is alike on both sides of 0, so the step's sign cancels"
+            ),
+        },
+        "tile_scales": {
+            "largest = x.unflatten(1, (-1, width)).abs().amax(2)"
+            " -> largest = x.unflatten(-1, (-1, width)).abs().amax(2)": TWO_AXES
+        },
+    },
     "attention": {
         "scaled_scores": {
             "return q @ k.T / q.shape[-1] ** 0.5 -> return q @ k.T / q.shape[1] ** 0.5": TWO_AXES,
@@ -380,6 +414,34 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         }
         | SHARED_WIDTH,
         "forward_flops": SHARED_WIDTH,
+    },
+    "mixture_of_experts": {
+        "top_k_gates": {
+            "weights, chosen = logits.softmax(-1).topk(n_chosen)"
+            " -> weights, chosen = logits.softmax(1).topk(n_chosen)": TWO_AXES,
+            "return (chosen, weights / weights.sum(-1, keepdim=True) if normalise else weights)"
+            " -> return (chosen, weights / weights.sum(1, keepdim=True) if normalise"
+            " else weights)": TWO_AXES,
+        },
+        "mix_experts": {
+            "out = out.index_add(0, token, weights[token, slot, None] * expert(x[token]))"
+            " -> out = out.index_add(0, token, weights[token, None, slot] * expert(x[token]))": (
+                "indices on both sides of a new axis put what they pick first: (M, 1) either way"
+            )
+        },
+        "balance_loss": {
+            "f = load * n_experts / (chosen.shape[1] * n_tokens)"
+            " -> f = load * n_experts / (chosen.shape[-1] * n_tokens)": TWO_AXES
+        },
+        "allowed_experts": {
+            "kept.scatter_(1, best.topk(n_limited_groups).indices, True)"
+            " -> kept.scatter_(-1, best.topk(n_limited_groups).indices, True)": TWO_AXES,
+            "return kept.repeat_interleave(n_experts // n_groups, dim=1)"
+            " -> return kept.repeat_interleave(n_experts // n_groups, dim=-1)": TWO_AXES,
+        },
+        "kept_visits": {
+            "return torch.tensor(kept) -> return kept": "a list of booleans is a mask as well"
+        },
     },
     "latent_attention": {
         "latent_factors": {

@@ -38,6 +38,12 @@ def with_l2(theta, grad, m, v, t, lr, weight_decay):
     return adamw(theta, grad + weight_decay * theta, m, v, t, lr, 0.0)
 
 
+def summed(theta, grad, m, v, t, lr, weight_decay):
+    m, v = 0.9 * m + grad, 0.95 * v + grad**2
+    step = (m / (1 - 0.9**t)) / ((v / (1 - 0.95**t)) ** 0.5 + 1e-8)
+    return theta * (1 - lr * weight_decay) - lr * step, m, v
+
+
 def without_root(theta, grad, m, v, t, lr, weight_decay):
     m, v = 0.9 * m + 0.1 * grad, 0.95 * v + 0.05 * grad**2
     step = (m / (1 - 0.9**t)) / (v / (1 - 0.95**t) + 1e-8)
@@ -54,6 +60,11 @@ def schulz(G, steps, a=3.4445, b=-4.775, c=2.0315, scaled=True):
         B = X.T @ X
         X = X @ (a * torch.eye(len(B)).to(B) + b * B + c * B @ B)
     return X
+
+
+def mean_loss(loss_sum, theta, parts):
+    totals, counts = zip(*(loss_sum(theta, part) for part in parts), strict=True)
+    return sum(totals) / sum(counts)
 
 
 # Clipping
@@ -147,6 +158,7 @@ CASES = {
             (lambda *a: adamw(*a[:5], -a[5], -a[6]), "along the gradient, uphill"),
             (lambda *a: adamw(*a[:6], 0.0), "the weight decay is missing"),
             (lambda *a: adamw(*a)[0], "return three tensors"),
+            (summed, "both averages are sums"),
         ],
     ),
     check.newton_schulz: Case(
@@ -197,6 +209,7 @@ CASES = {
             (scaled_by(lambda counts, parts: 1 / sum(counts)), "the graphs of 8 parts were kept"),
             (into_theta, "left in theta.grad"),
             (mean_of_means, "the mean of the parts' means"),
+            (mean_loss, "its gradient with respect to theta is asked for"),
             (scaled_by(lambda counts, parts: 1), "the sum is not divided"),
             (scaled_by(lambda counts, parts: 1 / len(parts)), "number of parts"),
             (scaled_by(lambda counts, parts: 1 / sum(len(x) for x, _ in parts)), "by all targets"),

@@ -163,6 +163,13 @@ CASES = {
             (lambda x, y: tuple(np.polyfit(np.log(x), y, 1)[::-1]), "only x is in logarithms"),
             (
                 lambda x, y: (
+                    math.exp(np.polyfit(np.log(x), y, 1)[1]),
+                    np.polyfit(np.log(x), y, 1)[0],
+                ),
+                "only x is in logarithms: a power law",
+            ),
+            (
+                lambda x, y: (
                     math.exp(np.polyfit(x, np.log(y), 1)[1]),
                     np.polyfit(x, np.log(y), 1)[0],
                 ),

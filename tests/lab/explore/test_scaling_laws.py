@@ -3,6 +3,7 @@ number of answers."""
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -39,6 +40,21 @@ def test_more_answers_make_the_cheapest_model_smaller():
     assert sizes == sorted(sizes, reverse=True) and ratios == sorted(ratios)
     assert ratios[0] == pytest.approx(EPOCH_LAW.tokens_per_parameter(1e22), rel=0.2)
     assert ratios[-1] > 4 * ratios[0]
+
+
+def test_no_picture_cuts_off_what_it_is_about(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(explore.frames, "image", lambda fig, alt: drawn.append(fig.axes[0]) or alt)
+    monkeypatch.setattr(explore.frames, "slideshow", lambda *_, **__: None)
+    n, cost = EPOCH_LAW.best_parameters(1e22), {float(n): 6 * n for n in SIZES}
+    explore.served_tokens(EPOCH_LAW, n, 1e22 / 6 / n, (0.0, 1e12, 3e14))
+    explore.budget_slider(LAW, {1e12: [(1e5, 1.2)]}, BUDGETS, cost)  # far below the law's floor
+    assert len(drawn) == 3 + len(BUDGETS)
+    for ax in drawn:
+        low, high = ax.get_ylim()
+        points = [y for line in ax.lines if line.get_marker() in "os" for y in line.get_ydata()]
+        assert points and all(low < y < high for y in points)
+        plt.close(ax.figure)
 
 
 def test_tokens_for_a_loss_reach_it():
