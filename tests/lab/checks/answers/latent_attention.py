@@ -178,7 +178,7 @@ def factors_wide_alone(weight, rank):
 def factors_checked_by(axis):
     def factors_half_checked(weight, rank):
         if rank > weight.shape[axis]:
-            raise ValueError(f"rank {rank} is larger than {weight.shape[axis]}")
+            raise ValueError(f"rank {rank} is larger than a width of {tuple(weight.shape)}")
         return factors(weight, rank)
 
     return factors_half_checked
