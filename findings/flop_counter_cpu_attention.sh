@@ -6,7 +6,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder"
-"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} torch==2.13.0 numpy
+"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} torch==2.13.0
 "$folder/bin/python" -W ignore - <<'END'
 import torch
 import torch.nn.functional as F

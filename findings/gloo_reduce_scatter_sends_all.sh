@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder"
-"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} torch==2.13.0 numpy
+"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} torch==2.13.0
 cat > "$folder/count.py" <<'END'
 import os, socket, stat, struct, sys, time
 import torch

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# transformers 5.23.0: YaRN's ramp between kept and stretched rotary frequencies turns round when its
+# transformers 5.23.0 (with torch 2.13.0): YaRN's ramp between kept and stretched rotary frequencies turns round when its
 # two ends change places. They are cut to the range of pairs, the lower end from below alone, the
 # upper one from above alone. With a small base and a long original context the lower end lies
 # beyond the last pair; then the pairs in front, which turn fastest and are to stay, are divided by
@@ -8,7 +8,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder"
-"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} torch==2.13.0 transformers==5.23.0 numpy
+"$folder/bin/pip" install --quiet ${PIP_FLAGS:-} transformers==5.23.0 torch==2.13.0
 "$folder/bin/python" -W ignore - <<'END'
 import transformers
 from transformers import LlamaConfig

@@ -121,7 +121,7 @@ def fitting_d_ff(vocab_size: int, changes: Collection[str]) -> int:
     return 1 + round((wanted - one) / (two - one))
 
 
-def dense_model(changes: Collection[str], seed: int) -> DenseModel:
+def model_with_changes(changes: Collection[str], seed: int) -> DenseModel:
     """Build one kind of model at GPT-2's size, with the first weights of a seed."""
     torch.manual_seed(seed)
     vocab_size = sweeps.sweep_tokenizer().n_vocab
@@ -150,7 +150,7 @@ def train_dense(
     changes: Collection[str], rate: float, seed: int, steps: int = DENSE_STEPS
 ) -> tuple[DenseModel, TrainHistory]:
     """Train one model by AdamW: for every kind the same windows in the same order."""
-    model = dense_model(changes, seed)
+    model = model_with_changes(changes, seed)
     tokens = sweeps.sweep_texts(DENSE_MEGABYTES).tokens
     windows = shuffled_windows(tokens, DENSE_BATCH, DENSE_LENGTH, seed)
     schedule = "multi-step" if "multi-step" in changes else "cosine"
@@ -173,7 +173,9 @@ def run_dense(changes: Collection[str], rate: float, seed: int, steps: int) -> d
     return {"bits_per_byte": score_dense(model), "seconds": seconds, "parameters": parameters}
 
 
-def sweep_rates(records: RunRecords, changes: Collection[str], seeds: Sequence[int], steps: int):
+def sweep_dense_rates(
+    records: RunRecords, changes: Collection[str], seeds: Sequence[int], steps: int
+):
     """Run one kind at all rates; go on until the best has a worse neighbour on either side."""
     rates, name = list(DENSE_RATES), dense_name(changes)
     while True:
@@ -236,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / "runs.json")
     for changes in dense_chain():
-        sweep_rates(records, changes, asked.seeds, asked.steps)
+        sweep_dense_rates(records, changes, asked.seeds, asked.steps)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ class Recipes:
     experts: ExpertRun
 
 
-def sweep_rates(records: RunRecords, corpus: PageCorpus, seed: int, steps: int) -> Recipes:
+def sweep_expert_rates(records: RunRecords, corpus: PageCorpus, seed: int, steps: int) -> Recipes:
     """Try all rates on one seed, and keep the best of each model."""
     best = {}
     for name in ("dense", "experts"):
@@ -199,7 +199,7 @@ def train_all_experts(
     records: RunRecords, corpus: PageCorpus, seeds: Sequence[int], steps: int, tables: Sequence[str]
 ) -> None:
     """Train what the record lacks of these tables; the rates are swept on the first seed."""
-    recipes = sweep_rates(records, corpus, seeds[0], steps)
+    recipes = sweep_expert_rates(records, corpus, seeds[0], steps)
     for seed, table in product(seeds, tables):
         key = {"table": table, "seed": seed}
         for name, run in EXPERT_RUNS.get(table, {}).items():

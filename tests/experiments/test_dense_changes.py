@@ -96,7 +96,7 @@ class Records(RunRecords):
 @pytest.mark.parametrize("best", [0.0015, 0.006, 0.024])
 def test_rates_are_added_until_the_best_is_inside(best, tmp_path):
     records = Records(tmp_path, best)
-    dense.sweep_rates(records, ("rotary",), [0], 1)
+    dense.sweep_dense_rates(records, ("rotary",), [0], 1)
     rates = sorted(run["rate"] for run in records.runs)
     assert rates[0] < best < rates[-1]
     assert all(b == pytest.approx(2 * a) for a, b in zip(rates, rates[1:], strict=False))

@@ -34,7 +34,7 @@ def test_the_ratio_is_that_of_the_shortest_run_that_reaches_the_tuned_plain_one(
     assert races[0]["best"]["seconds"] == pytest.approx(1.01 * 8)  # 40 / 6 is too short
     assert races[0]["ratio"] == pytest.approx(5.0)
     tuning = [run for run in runs if run[-1] == ("tuning text",)]
-    assert len(tuning) == 5 and all(name == "plain" for name, *_ in tuning)
+    assert len(tuning) == 6 and all(name == "plain" for name, *_ in tuning)
     held_out = [run for run in runs if run[-1] is None and run[0] == "plain"]
     assert [seed for _, _, seed, *_ in held_out] == [5, 6]
     assert "| 8 x 64, rate 0.016 | 5 | 1.400 in 40.4 s, 100 steps |" in race_table(races)

@@ -50,7 +50,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "round_e4m3": {
             "exponent = max(math.frexp(x)[1] - 1, -6)"
-            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair",
+            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair: its last entry is its second",
             "step = 2.0 ** (exponent - 3) -> step = (-2.0) ** (exponent - 3)": (
                 "rounding is alike on both sides of 0, so the step's sign cancels"
             ),
@@ -322,7 +322,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         "bootstrap_interval": {
             "moved: tail = (1 - share) / 2": UNRELATED,
             "dice = np.random.default_rng(0) -> dice = np.random.default_rng(1)": (
-                "any seed will do"
+                "any seed gives a fair resample"
             ),
             "return tuple(np.quantile(values, [tail, 1 - tail]))"
             " -> return np.quantile(values, [tail, 1 - tail])": (
