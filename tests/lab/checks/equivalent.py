@@ -50,7 +50,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "round_e4m3": {
             "exponent = max(math.frexp(x)[1] - 1, -6)"
-            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair: its last entry is its second",
+            " -> exponent = max(math.frexp(x)[-1] - 1, -6)": "frexp gives a pair of numbers",
             "step = 2.0 ** (exponent - 3) -> step = (-2.0) ** (exponent - 3)": (
                 "rounding is alike on both sides of 0, so the step's sign cancels"
             ),
