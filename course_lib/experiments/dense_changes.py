@@ -24,7 +24,7 @@ from course_lib.layers.embedding import Embedding
 from course_lib.layers.mlp import MLP, SwiGLU
 from course_lib.layers.norm import LayerNorm, RMSNorm
 from course_lib.layers.position import RotaryPosition
-from course_lib.models.gpt2 import count_parameters
+from course_lib.models.gpt2 import count_parameters, init_gpt2_weights
 from course_lib.text.batches import shuffled_windows
 from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import train_to_the_end
@@ -80,7 +80,7 @@ class DenseModel(nn.Module):
         self.norm = (RMSNorm if "RMSNorm" in changes else LayerNorm)(DENSE_WIDTH)
         if "no biases" in changes:
             drop_biases(self)
-        init_dense_weights(self)
+        init_gpt2_weights(self)
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         x = self.token_embedding(ids)
@@ -96,16 +96,6 @@ def drop_biases(model: nn.Module) -> None:
     for module in model.modules():
         if getattr(module, "bias", None) is not None:
             module.register_parameter("bias", None)
-
-
-def init_dense_weights(model: DenseModel) -> None:
-    """Draw the weights as GPT-2 and our Llama do; see `init_gpt2_weights`."""
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-        elif parameter.ndim == 2:
-            writes = name.endswith(("out.weight", "down.weight"))
-            nn.init.normal_(parameter, std=0.02 / (2 * DENSE_LAYERS) ** 0.5 if writes else 0.02)
 
 
 def dense_parameters(vocab_size: int, changes: Collection[str], d_ff: int) -> int:

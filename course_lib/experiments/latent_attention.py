@@ -37,7 +37,7 @@ from course_lib.models.llama import Llama, kv_cache_numbers_per_token
 from course_lib.text.batches import shuffled_windows
 from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 SHIPPED_LATENTS = DATA_FOLDER / "latent_attention"
 LATENT_RECORD = ("latent attention", 1)  # kind and version of the file
@@ -104,8 +104,7 @@ def train_latent(corpus: TaleCorpus, run: LatentRun, steps: int) -> Llama:
     model = build_latent(corpus.tokenizer.n_vocab, run)
     windows = shuffled_windows(corpus.tokens, SHARING_BATCH, SHARING_CONTEXT, run.seed)
     rates = TrainSettings(steps, muon_lr=run.muon_lr, adam_lr=run.muon_lr / 2)
-    if train(model, windows, rates).ended == "interrupted":
-        raise KeyboardInterrupt  # half a run is no run: nothing is recorded
+    train_to_the_end(model, windows, rates)
     return model.eval()
 
 

@@ -28,7 +28,7 @@ from course_lib.layers.position import PositionInterpolation, YaRN, ntk_base
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2
 from course_lib.text.batches import shuffled_windows, token_stream
 from course_lib.training.settings import TrainSettings
-from course_lib.training.trainer import train
+from course_lib.training.trainer import train_to_the_end
 
 LONGER_RECORD = ("longer context", 1)  # kind and version of the file
 STRETCH = 4
@@ -83,8 +83,7 @@ def tune_longer(model: DeepSeekV2, corpus: TaleCorpus, seed: int, steps: int) ->
     length, rows = model.settings.max_seq_len, SHARING_BATCH // STRETCH
     windows = shuffled_windows(corpus.tokens, rows, length, seed)
     rates = TrainSettings(steps, muon_lr=TUNE_RATE, adam_lr=TUNE_RATE / 2)
-    if train(model, windows, rates).ended == "interrupted":
-        raise KeyboardInterrupt
+    train_to_the_end(model, windows, rates)
 
 
 def run_longer(corpus: TaleCorpus, way: str, seed: int, steps: int, folder: Path) -> dict:

@@ -135,20 +135,19 @@ class GPT2(nn.Module):
         return ((~padding).cumsum(-1) - 1).clamp(min=0)[:, past:]
 
 
-def init_gpt2_weights(model: GPT2) -> None:
-    """Draw all matrices from N(0, 0.02); those that write into the stream are smaller.
+def init_gpt2_weights(model: nn.Module) -> None:
+    """Draw all matrices of a model with `blocks` from N(0, 0.02), smaller ones where it writes.
 
-    They are from N(0, 0.02 / sqrt(2 n_layers)). Each layer writes twice, so without the smaller
-    draw the stream would grow with depth (GPT-2 paper, section 2.3).
+    What writes into the stream is from N(0, 0.02 / sqrt(2 n_layers)). Each layer writes twice, so
+    without the smaller draw the stream would grow with depth (GPT-2 paper, section 2.3).
     """
+    std_of_writers = 0.02 / (2 * len(model.blocks)) ** 0.5
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 2:
             writes = name.endswith(("attention.out.weight", "mlp.down.weight"))
-            nn.init.normal_(
-                parameter, std=0.02 / (2 * model.settings.n_layers) ** 0.5 if writes else 0.02
-            )
+            nn.init.normal_(parameter, std=std_of_writers if writes else 0.02)
 
 
 def count_parameters(model: nn.Module) -> int:

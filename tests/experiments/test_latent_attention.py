@@ -7,6 +7,8 @@ from course_lib.experiments import kv_sharing, latent_attention, longer_context
 from course_lib.experiments.latent_attention import LatentRun
 from course_lib.models.gpt2 import count_parameters
 from course_lib.models.llama import Llama
+from course_lib.training import trainer
+from course_lib.training.settings import TrainHistory
 
 
 def test_models_of_all_ranks_are_as_large_as_the_one_that_shares_nothing():
@@ -53,10 +55,10 @@ def test_the_record_goes_on_where_it_ended_and_longer_texts_follow(tmp_path, cap
 
 
 def test_a_run_that_was_stopped_is_not_recorded(tmp_path, monkeypatch):
-    class Stopped:
-        ended = "interrupted"
+    def stopped(*arguments, **options):
+        return TrainHistory(loss=[1.0], ended="interrupted")
 
-    monkeypatch.setattr(latent_attention, "train", lambda *_: Stopped())
+    monkeypatch.setattr(trainer, "train", stopped)
     with pytest.raises(KeyboardInterrupt):
         latent_attention.main(["--out", str(tmp_path), "--megabytes", "0.3"])
     assert not (tmp_path / "runs.json").exists()
