@@ -86,6 +86,15 @@ def score_tales(model: Llama, corpus: TaleCorpus) -> float:
     return evaluate_bits_per_byte(scorer, corpus.held_out)
 
 
+def measure_tales(model: Llama, corpus: TaleCorpus, cache_numbers: int) -> dict:
+    """Give a model's size, the bytes that its cache holds per token, and its score."""
+    return {
+        "parameters": count_parameters(model),
+        "cache_bytes_per_token": 4 * cache_numbers,
+        "bits_per_byte": score_tales(model, corpus),
+    }
+
+
 def run_sharing(corpus: TaleCorpus, n_kv_heads: int, seed: int, steps: int, folder: Path) -> dict:
     """Train and measure one model; the seconds are the processor's, of training alone.
 
@@ -96,15 +105,8 @@ def run_sharing(corpus: TaleCorpus, n_kv_heads: int, seed: int, steps: int, fold
     seconds = time.process_time() - start
     if n_kv_heads == KV_HEADS[0]:
         save_checkpoint(folder / f"seed-{seed}" / "model.json", model, {"seed": seed})
-    return {
-        "n_kv_heads": n_kv_heads,
-        "seed": seed,
-        "steps": steps,
-        "seconds": seconds,
-        "parameters": count_parameters(model),
-        "cache_bytes_per_token": 4 * kv_cache_numbers_per_token(model.settings),
-        "bits_per_byte": score_tales(model, corpus),
-    }
+    told = {"n_kv_heads": n_kv_heads, "seed": seed, "steps": steps, "seconds": seconds}
+    return told | measure_tales(model, corpus, kv_cache_numbers_per_token(model.settings))
 
 
 def read_sharing(folder: Path | str = SHIPPED_SHARING) -> list[dict]:

@@ -26,13 +26,12 @@ from course_lib.experiments.kv_sharing import (
     SHARING_STEPS,
     SHARING_WIDTH,
     TaleCorpus,
-    score_tales,
+    measure_tales,
     sharing_settings,
     tale_corpus,
 )
 from course_lib.files import read_json, write_json
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, mla_cache_numbers_per_token
-from course_lib.models.gpt2 import count_parameters
 from course_lib.models.llama import Llama, kv_cache_numbers_per_token
 from course_lib.text.batches import shuffled_windows
 from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
@@ -116,13 +115,8 @@ def record_latent(corpus: TaleCorpus, run: LatentRun, steps: int, folder: Path) 
     if run == LatentRun(KEPT_RANK, run.seed):
         save_checkpoint(folder / f"seed-{run.seed}" / "model.json", model, {"seed": run.seed})
     count = kv_cache_numbers_per_token if run.rank is None else mla_cache_numbers_per_token
-    return asdict(run) | {
-        "steps": steps,
-        "seconds": seconds,
-        "parameters": count_parameters(model),
-        "cache_bytes_per_token": 4 * count(model.settings),
-        "bits_per_byte": score_tales(model, corpus),
-    }
+    told = asdict(run) | {"steps": steps, "seconds": seconds}
+    return told | measure_tales(model, corpus, count(model.settings))
 
 
 def latent_runs(seeds: Sequence[int]) -> list[LatentRun]:
