@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m course_lib.experiments.dense_changes --out data/dense_changes
 
-Every kind of model reads the same windows of the small web, at several learning rates, over three
+Every kind of model reads the same windows of the small web, at several learning rates, over six
 seeds. Finished runs are kept: a command that was stopped goes on where it was.
 """
 
@@ -35,9 +35,9 @@ DENSE_CHANGES = ("RMSNorm", "rotary", "SwiGLU", "no biases", "GQA", "multi-step"
 DENSE_WIDTH, DENSE_LAYERS, DENSE_HEADS, SHARED_HEADS = 64, 3, 4, 2
 GPT2_MLP = 4 * DENSE_WIDTH  # the others' width follows from its parameters
 DENSE_LENGTH, DENSE_BATCH, DENSE_STEPS = sweeps.SWEEP_LENGTH, 16, 300
-DENSE_RATES = (0.006, 0.012)  # more are added until the best is inside
+DENSE_RATES = (0.003, 0.006, 0.012)  # more are added until the best is inside
 DENSE_MEGABYTES = 2.0
-DENSE_SEEDS = (0, 1, 2)
+DENSE_SEEDS = (0, 1, 2, 3, 4, 5)
 
 
 # The model between GPT-2 and V1
