@@ -41,9 +41,14 @@ from course_lib.alignment.policy_loss import (
 from course_lib.alignment.rl_loop import (
     RLHistory,
     RLSettings,
-    rl_optimizer_step,
+    measured_optimizer_step,
     run_rl,
     shuffled_minibatches,
+)
+from course_lib.alignment.rl_measures import (
+    average_measures,
+    policy_ratio_metrics,
+    sampling_gap_metrics,
 )
 from course_lib.alignment.rl_task import RLTask
 from course_lib.inference.rollout import Completions, completion_log_probs
@@ -176,13 +181,14 @@ def grpo_step(
 ) -> dict[str, float]:
     """Learn from one batch of completions, in `n_minibatches` parts, `n_epochs` times.
 
-    Those without an advantage are left out. Returns the mean loss and KL divergence of the parts,
-    and the share of completions used. Those with an advantage of 0 are left out, as whole groups
+    Returns the share of completions used and, as means over the parts: loss, KL divergence, length
+    of the gradient before it was clipped, and `policy_ratio_metrics`. `sampling_gap_metrics` are of
+    the first part alone. Completions with an advantage of 0 are left out, as whole groups
     are in DAPO (arXiv 2503.14476, equation 11). Differs from DAPO: none are drawn in their place.
     Differs from DeepSeekMath: they do not pay for their distance from the reference, and averages
     are over those that are used. Without a reference nobody pays.
     """
-    useful, results = (advantages.abs() > 1e-6).nonzero()[:, 0], []
+    useful, results, s = (advantages.abs() > 1e-6).nonzero()[:, 0], [], settings
     for rows in shuffled_minibatches(useful, settings, generator):
         part = completions.rows(rows)
         log_probs = completion_log_probs(model, part, settings.temperature)
@@ -190,11 +196,15 @@ def grpo_step(
         if settings.beta and reference:
             theirs = reference_log_probs(reference, part, settings.temperature)
         loss, divergence = grpo_loss(log_probs, theirs, part, advantages[rows], settings)
-        results.append(
-            (rl_optimizer_step(model, optimizer, loss, settings.clip_gradient), divergence.item())
+        about = policy_ratio_metrics(log_probs, part, advantages[rows], s.clip_low, s.clip_high)
+        if not results:  # the policy is still the one that drew the samples
+            about |= sampling_gap_metrics(log_probs, part)
+        about["loss"], about["gradient norm"] = measured_optimizer_step(
+            model, optimizer, loss, s.clip_gradient
         )
-    loss, kl = torch.tensor(results or [(0.0, 0.0)]).mean(0).tolist()
-    return {"loss": loss, "kl": kl, "used": len(useful) / len(advantages)}
+        results.append(about | {"kl": divergence.item()})
+    still = {"loss": 0.0, "kl": 0.0, "gradient norm": 0.0}
+    return average_measures(results or [still]) | {"used": len(useful) / len(advantages)}
 
 
 @torch.no_grad()

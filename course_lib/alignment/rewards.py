@@ -39,6 +39,7 @@ class RuleReward:
     rate: Callable[[Problem, str], float]
     low: float = 0.0
     high: float = 1.0
+    parts: tuple[tuple[float, "RuleReward"], ...] = ()  # weights and rewards, if it is their sum
 
     def __call__(self, problem: Problem, text: str) -> float:
         rating = float(self.rate(problem, text))
@@ -142,7 +143,28 @@ def weighted_reward(weights: Mapping[str, float]) -> RuleReward:
         lambda problem, text: sum(weight * reward(problem, text) for weight, reward in parts),
         sum(weight * reward.low for weight, reward in parts),
         sum(weight * reward.high for weight, reward in parts),
+        tuple(parts),
     )
+
+
+def mean_reward_parts(
+    reward: RuleReward, problems: Sequence[Problem], texts: Sequence[str]
+) -> dict[str, float]:
+    """Give what each part of a weighted reward adds on average; they sum up to the mean reward.
+
+    A reward that is no sum is its own only part.
+
+    >>> from course_lib.text.problems import ChainProblem
+    >>> chain = ChainProblem((7, 5, 3), (1, -1))
+    >>> reward = weighted_reward({"accuracy": 1.0, "format": 0.5})
+    >>> mean_reward_parts(reward, [chain, chain], ["I think 9", "I think 8"])
+    {'accuracy': 0.5, 'format': 0.0}
+    """
+    pairs = list(zip(problems, texts, strict=True))
+    return {
+        part.name: weight * mean_or_zero([part(*pair) for pair in pairs])
+        for weight, part in reward.parts or ((1.0, reward),)
+    }
 
 
 def mean_or_zero(values: Sequence[int | float]) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.alignment.policy_loss import check_clip_range
+from course_lib.alignment.rl_measures import completion_metrics, reward_metrics
 from course_lib.alignment.rl_task import Question, RLTask, answer_questions, compute_rewards
 from course_lib.check_numbers import check_positive_numbers, check_whole_numbers, is_number
 from course_lib.inference.rollout import Completions
@@ -124,8 +125,16 @@ class RLHistory(RunHistory):
 
     @classmethod
     def from_data(cls, data: dict) -> "RLHistory":
-        """Make a history of what `asdict` and JSON made of one."""
-        return cls(**data | {"samples": [tuple(sample) for sample in data["samples"]]})
+        """Make a history of what `asdict` and JSON made of one.
+
+        Its NaNs are one and the same object again, so that equal histories compare as equal.
+        """
+        measures = {
+            name: [math.nan if math.isnan(value) else value for value in values]
+            for name, values in data["measures"].items()
+        }
+        samples = [tuple(sample) for sample in data["samples"]]
+        return cls(**data | {"measures": measures, "samples": samples})
 
 
 class RolloutBatch(NamedTuple):
@@ -162,19 +171,6 @@ def sample_rollouts(
     return RolloutBatch(questions, answers, completions, rewards)
 
 
-def completion_metrics(completions: Completions) -> dict[str, float]:
-    """Measure what all tasks share: tokens per answer, share cut off, and surprise per token.
-
-    The surprise is in nats. On average over samples it is the entropy of the policy.
-    """
-    lengths = completions.lengths
-    return {
-        "length": lengths.float().mean().item(),
-        "cut off": 1 - completions.finished.float().mean().item(),
-        "entropy": -(completions.log_probs.sum() / lengths.sum()).item(),
-    }
-
-
 def shuffled_minibatches(
     rows: Int[Tensor, "N"], settings: RLSettings, generator: torch.Generator | None = None
 ) -> Iterator[Int[Tensor, "K"]]:
@@ -191,12 +187,19 @@ def rl_optimizer_step(
     module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float
 ) -> float:
     """Take one `optimizer_step` with a gradient no longer than `clip_gradient`; return the loss."""
+    return measured_optimizer_step(module, optimizer, loss, clip_gradient)[0]
+
+
+def measured_optimizer_step(
+    module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float
+) -> tuple[float, float]:
+    """Do so, and return with the loss how long the gradient was before it was clipped."""
 
     def backward() -> float:
         loss.backward()
         return loss.item()
 
-    return optimizer_step(module, [optimizer], backward, clip_gradient)[0]
+    return optimizer_step(module, [optimizer], backward, clip_gradient)
 
 
 def run_rl(
@@ -233,8 +236,7 @@ def run_rl(
             samples = sample_rollouts(model, tokenizer, task, settings, rng, generator)
             with step_in_errors(step):
                 measures = learn(samples.completions, samples.rewards, generator)
-            measures |= completion_metrics(samples.completions)
-            measures |= task.measure(samples.questions, samples.answers)
+            measures |= rollout_metrics(samples, task, settings.group_size)
             reward = samples.rewards.mean().item()
             history.record(time.perf_counter() - start, reward=reward, **measures)
             if step in keep_samples_at:
@@ -249,6 +251,20 @@ def run_rl(
     history.ended = history.ended or "interrupted"  # in the middle of a step, by a second Ctrl-C
     tell_if_interrupted(history.ended, len(history.loss), settings.steps)
     return history
+
+
+def rollout_metrics(samples: RolloutBatch, task: RLTask, group_size: int) -> dict[str, float]:
+    """Measure what was sampled: the answers, their rewards, each part of the reward by name.
+
+    Then whatever the task watches; of equal names, the task's counts.
+    """
+    parts = task.parts(samples.questions, samples.answers)
+    return (
+        completion_metrics(samples.completions)
+        | reward_metrics(samples.rewards, samples.completions, group_size)
+        | {f"reward: {name}": value for name, value in parts.items()}
+        | task.measure(samples.questions, samples.answers)
+    )
 
 
 def show_rl_progress(bar: tqdm, history: RLHistory) -> None:

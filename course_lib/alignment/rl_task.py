@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.alignment.rewards import RuleReward, mean_reward_parts
 from course_lib.inference.rollout import Completions, sample_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, render_chat
@@ -31,13 +32,17 @@ class Question(NamedTuple):
 class RLTask:
     """What a policy practises: questions to draw, rewards for answers, and measures to watch.
 
-    The measures earn nothing. `reward` and `measure` get questions and answers side by side, a
-    question once for each of its answers.
+    The measures earn nothing. `parts` gives the mean of each part of the reward by name, as much as
+    it adds. All three get questions and answers side by side, a question once for each of its
+    answers.
     """
 
     draw: Callable[[Random], Question]
     reward: Callable[[Sequence[Question], Sequence[str]], Sequence[float]]
     measure: Callable[[Sequence[Question], Sequence[str]], dict[str, float]] = (
+        lambda questions, answers: {}
+    )
+    parts: Callable[[Sequence[Question], Sequence[str]], dict[str, float]] = (
         lambda questions, answers: {}
     )
 
@@ -110,6 +115,13 @@ def reward_each(
 ) -> list[float]:
     """Rate answers one by one, each for the truth of its question."""
     return [reward(question.truth, text) for question, text in zip(questions, answers, strict=True)]
+
+
+def question_reward_parts(
+    reward: RuleReward, questions: Sequence[Question], answers: Sequence[str]
+) -> dict[str, float]:
+    """Give `mean_reward_parts` of answers, each rated for the truth of its question."""
+    return mean_reward_parts(reward, [question.truth for question in questions], answers)
 
 
 def compute_rewards(

@@ -19,6 +19,7 @@ from course_lib.alignment.rl_task import (
     Question,
     RLTask,
     answer_in_batches,
+    question_reward_parts,
     reward_each,
 )
 from course_lib.tasks.at_k import majority_at_k, pass_at_k
@@ -63,7 +64,12 @@ def arithmetic_metrics(questions: Sequence[Question], answers: Sequence[str]) ->
 def arithmetic_task(weights: Mapping[str, float] | RuleReward) -> RLTask:
     """Make the task of answering sums for a reward: `arithmetic_task({"accuracy": 1.0})`."""
     reward = weights if isinstance(weights, RuleReward) else weighted_reward(weights)
-    return RLTask(draw_arithmetic_question, partial(reward_each, reward), arithmetic_metrics)
+    return RLTask(
+        draw_arithmetic_question,
+        partial(reward_each, reward),
+        arithmetic_metrics,
+        partial(question_reward_parts, reward),
+    )
 
 
 def held_out_arithmetic(

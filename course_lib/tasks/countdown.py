@@ -13,7 +13,13 @@ from functools import partial
 from random import Random
 
 from course_lib.alignment.rewards import mean_or_zero, true_fraction, weighted_reward
-from course_lib.alignment.rl_task import EVALUATION_SEED, Question, RLTask, reward_each
+from course_lib.alignment.rl_task import (
+    EVALUATION_SEED,
+    Question,
+    RLTask,
+    question_reward_parts,
+    reward_each,
+)
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import SearchProblem, draw_search, is_well_formed, verify_answer
 
@@ -139,10 +145,12 @@ def search_answer_metrics(
 
 def search_task(tokenizer: Tokenizer, weights: Mapping[str, float] = SEARCH_REWARDS) -> RLTask:
     """Make the task of answering searches for a reward."""
+    reward = weighted_reward(weights)
     return RLTask(
         draw_search_question,
-        partial(reward_each, weighted_reward(weights)),
+        partial(reward_each, reward),
         partial(search_answer_metrics, tokenizer),
+        partial(question_reward_parts, reward),
     )
 
 

@@ -310,7 +310,7 @@ def test_equal_rewards_leave_the_model_untouched(sampled):
         advantages = group_advantages(torch.tensor([0.1] * 4 + [1 / 3] * 4 + [1.1] * 4), 4, scale)
         about = grpo_step(model, fresh(1, std=0.3), optimizer, sampled[1], advantages, STEP)
         assert (
-            about == {"loss": 0.0, "kl": 0.0, "used": 0.0}
+            about == {"loss": 0.0, "kl": 0.0, "gradient norm": 0.0, "used": 0.0}
             and bits(model) == before
             and not optimizer.state
         )

@@ -22,6 +22,7 @@ from course_lib.alignment.rewards import (
     language_reward,
     languages_of,
     mean_or_zero,
+    mean_reward_parts,
     strict_accuracy_reward,
     true_fraction,
     weighted_reward,
@@ -124,6 +125,12 @@ def test_weighted_by_hand():
     )
     assert reward(CHAIN, tagged("first 7+5=12，再12-3=9", "9")) == pytest.approx(1 + 0.5 + 0.25 / 3)
     assert reward(CHAIN, "I think 9") == 1.25 and reward(CHAIN, "大概 8") == 0
+    texts = [tagged("first 7+5=12，再12-3=9", "9"), "I think 9", "大概 8"]
+    parts = mean_reward_parts(reward, [CHAIN] * 3, texts)
+    want = {"accuracy": 2 / 3, "format": 0.5 / 3, "language": 0.25 * (1 / 3 + 1 + 0) / 3}
+    assert parts == pytest.approx(want)
+    assert sum(parts.values()) == pytest.approx(sum(reward(CHAIN, text) for text in texts) / 3)
+    assert mean_reward_parts(format_reward, [CHAIN] * 3, texts) == {"format": 1 / 3}
 
 
 @pytest.mark.parametrize(
