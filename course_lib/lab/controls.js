@@ -47,12 +47,38 @@
     set(options, { role: "radiogroup", "aria-label": words(question && question.querySelector("b")) });
   }
 
+  function nameDesk(desk) {
+    set(desk, { role: "group", "aria-label": "Labelling desk" });
+  }
+
+  function nameLive(part) {
+    set(part, { "aria-live": "polite" });
+  }
+
   const KINDS = [
     [".widget-slider", nameSlider],
     [".widget-play", namePlayer],
     [".widget-toggle-buttons", nameChoice],
     [".course-quiz .widget-radio-box", nameQuestion],
+    [".course-desk", nameDesk],
+    [".course-desk-live", nameLive],
   ];
+
+  // On a labelling desk a single key presses the button that is marked with it: ipywidgets hears no keys. JupyterLab,
+  // to which single keys mean other things (0 0 restarts the kernel), listens on the document: the window is first.
+  window.addEventListener(
+    "keydown",
+    function (event) {
+      const target = event.target instanceof Element ? event.target : document.body;
+      const desk = target.closest(".course-desk");
+      const held = event.ctrlKey || event.metaKey || event.altKey;
+      if (!desk || held || event.key.length !== 1 || event.key === " " || target.matches("input, textarea")) return;
+      event.stopImmediatePropagation();
+      const button = desk.querySelector(".course-key-" + CSS.escape(event.key.toLowerCase()));
+      if (button && !event.repeat) button.click();
+    },
+    true
+  );
 
   let due = false;
   function nameAll() {

@@ -86,6 +86,11 @@ def show(here: str = "") -> None:
     global current
     current = lesson(here).number if here else ""
     display({"text/html": as_html(here), "text/plain": as_text(here)}, raw=True)
+    show_controls()
+
+
+def show_controls() -> None:
+    """Let the script that names and wires controls run, in a live notebook; once is enough."""
     if hasattr(get_ipython(), "kernel") and not os.environ.get("COURSE_QUIET"):
         # stored notebooks do without: the book brings the same file itself
         script = f"<script>{CONTROLS.read_text(encoding='utf-8')}</script>"
