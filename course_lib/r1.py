@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib.experiments.ablations import ABLATIONS
+from course_lib.experiments.ablations import ABLATIONS, STRICT_ABLATIONS
 from course_lib.experiments.r1 import R1_PRESETS, R1_STAGES
 from course_lib.experiments.r1_report import write_report_card
 from course_lib.experiments.r1_tasks import run_r1_pipeline
@@ -26,6 +26,8 @@ from course_lib.experiments.run import ExperimentRun, claim_folder, preset_devic
 
 # a third would wait: the line to R1 takes more than half of all the time
 DEFAULT_PROCESSES = min(2, os.cpu_count() or 1)
+
+CONTROLS = ABLATIONS | STRICT_ABLATIONS
 
 
 def r1_parser() -> argparse.ArgumentParser:
@@ -48,7 +50,7 @@ def r1_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--from", dest="start", choices=R1_STAGES, help="do this stage and all after it anew"
     )
-    p.add_argument("--experiment", choices=ABLATIONS, help="a control in place of the pipeline")
+    p.add_argument("--experiment", choices=CONTROLS, help="a control in place of the pipeline")
     p.add_argument(
         "--processes",
         type=int,
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.experiment:
             with timed_block(run, f"experiments/{args.experiment}"):
                 run.once(
-                    f"experiments/{args.experiment}/result", lambda: ABLATIONS[args.experiment](run)
+                    f"experiments/{args.experiment}/result", lambda: CONTROLS[args.experiment](run)
                 )
         else:
             with timed_block(run, "clock"):

@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.check_numbers import is_number
 
 LOSS_AVERAGES = ("sequence", "token")
+KL_ESTIMATORS = ("k1", "k2", "k3")
 
 
 def clipped_surrogate(
@@ -86,6 +87,90 @@ def k3_kl_divergence(
     # Equation 4. Near the reference r - 1 and log r cancel but for half the square of log r, which
     # exp(log r) - 1 has rounded away (in float32 where log r is below 3e-4) and expm1 has not.
     return capped_exponent(log_ratio).expm1() - log_ratio
+
+
+def estimate_kl(
+    log_probs: Float[Tensor, "B T"], reference_log_probs: Float[Tensor, "B T"], how: str = "k3"
+) -> Float[Tensor, "B T"]:
+    """Estimate the KL divergence from the reference at each token that the policy sampled.
+
+    With r = reference / policy: k1 is -log r, right on average and noisy; k2 is half the square of
+    log r, a little wrong; for k3 see `k3_kl_divergence`. Their gradients are another matter. On
+    average over samples, that of k1 is 0, that of k2 is the gradient of KL(policy || reference), at
+    this token, and that of k3 is the gradient of KL(reference || policy). Source: Schulman 2020,
+    "Approximating KL divergence".
+
+    >>> policy, reference = torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log()
+    >>> [round(estimate_kl(policy, reference, how).item(), 4) for how in KL_ESTIMATORS]
+    [0.6931, 0.2402, 0.1931]
+    """
+    check_kl_estimator(how)
+    if how == "k3":
+        return k3_kl_divergence(log_probs, reference_log_probs)
+    log_ratio = log_probs - reference_log_probs
+    return log_ratio if how == "k1" else log_ratio.square() / 2
+
+
+def check_kl_estimator(how: Any) -> None:
+    """Raise a ValueError that names `how` if it is no estimator of the KL divergence."""
+    if how not in KL_ESTIMATORS:
+        raise ValueError(f"the KL estimator {how!r} is not one of {', '.join(KL_ESTIMATORS)}")
+
+
+def weight_by_policy_ratio(
+    values: Float[Tensor, "B T"],
+    log_probs: Float[Tensor, "B T"],
+    old_log_probs: Float[Tensor, "B T"],
+) -> Float[Tensor, "B T"]:
+    """Multiply what each token adds by policy / sampler, with a gradient through both factors.
+
+    A mean over samples of the sampler is then one over samples of the policy. So k3 is right in
+    value however far the two are apart, and its gradient is that of KL(policy || reference), even
+    where they are equal and the ratio is 1. Source: DeepSeek-V3.2 (arXiv 2512.02556), section 3.1.
+
+    >>> log_prob = torch.tensor([[0.5]]).log().requires_grad_()
+    >>> reference = torch.tensor([[0.25]]).log()
+    >>> for weigh in (False, True):  # k3, of slope 1 - reference / policy; then log of the ratio
+    ...     k3 = k3_kl_divergence(log_prob, reference)
+    ...     k3 = weight_by_policy_ratio(k3, log_prob, log_prob.detach()) if weigh else k3
+    ...     print(f"{torch.autograd.grad(k3.sum(), log_prob)[0].item():.4f}")
+    0.5000
+    0.6931
+    """
+    return capped_exponent(log_probs - old_log_probs).exp() * values
+
+
+def sequence_log_ratios(
+    log_probs: Float[Tensor, "B T"], old_log_probs: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+) -> Float[Tensor, "B 1"]:
+    """Give log(policy / sampler) of each whole completion: the mean over its tokens.
+
+    A completion without tokens has 0. Source: GSPO (arXiv 2507.18071), equation 7, whose ratio is
+    the exponential of this, (policy / sampler) ** (1 / length).
+
+    >>> old, new = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.8, 0.2]]).log()
+    >>> sequence_log_ratios(new, old, torch.ones(1, 2, dtype=torch.bool)).exp()  # sqrt(1.6 * 0.4)
+    tensor([[0.8000]])
+    """
+    log_ratios = torch.where(mask, log_probs - old_log_probs, 0.0)
+    return log_ratios.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def soft_overlong_punishment(
+    lengths: Int[Tensor, "B"], max_new_tokens: int, buffer: int
+) -> Float[Tensor, "B"]:
+    """Give what each completion is punished by for its length: 0 at first, -1 at `max_new_tokens`.
+
+    It falls evenly over the last `buffer` tokens; 0 of them: no punishment. Source: DAPO (arXiv
+    2503.14476), equation 13.
+
+    >>> soft_overlong_punishment(torch.tensor([3, 8, 9, 10]), max_new_tokens=10, buffer=2).tolist()
+    [0.0, 0.0, -0.5, -1.0]
+    """
+    if not 0 <= buffer <= max_new_tokens:
+        raise ValueError(f"buffer {buffer} must be from 0 to max_new_tokens {max_new_tokens}")
+    beyond = lengths - (max_new_tokens - buffer)
+    return 0.0 - (beyond / max(buffer, 1)).clamp(0, 1 if buffer else 0)
 
 
 def average_token_losses(

@@ -16,7 +16,7 @@ from course_lib.alignment.policy_loss import check_clip_range
 from course_lib.alignment.rl_measures import completion_metrics, reward_metrics
 from course_lib.alignment.rl_task import Question, RLTask, answer_questions, compute_rewards
 from course_lib.check_numbers import check_positive_numbers, check_whole_numbers, is_number
-from course_lib.inference.rollout import Completions
+from course_lib.inference.rollout import Completions, join_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.loop import (
     optimizer_step,
@@ -171,6 +171,21 @@ def sample_rollouts(
     return RolloutBatch(questions, answers, completions, rewards)
 
 
+def join_rollouts(batches: Sequence[RolloutBatch]) -> RolloutBatch:
+    """Put the rows of several batches below one another."""
+    return RolloutBatch(
+        [question for batch in batches for question in batch.questions],
+        [answer for batch in batches for answer in batch.answers],
+        join_completions([batch.completions for batch in batches]),
+        torch.cat([batch.rewards for batch in batches]),
+    )
+
+
+RolloutSampler = Callable[
+    [nn.Module, Tokenizer, RLTask, RLSettings, Random, torch.Generator], RolloutBatch
+]
+
+
 def shuffled_minibatches(
     rows: Int[Tensor, "N"], settings: RLSettings, generator: torch.Generator | None = None
 ) -> Iterator[Int[Tensor, "K"]]:
@@ -214,15 +229,16 @@ def run_rl(
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
+    sample: RolloutSampler = sample_rollouts,
 ) -> RLHistory:
     """Let `model` answer the questions of `task` step by step, and `learn` from the answers.
 
     It is called as `learn(completions, rewards, generator)`. `learn` gives the measures of its
     step, the "loss" among them; `learners` are all modules that it changes, if there are others
-    than `model`. Each step depends on (seed, its number, learners, optimizers) alone: a run with
-    `checkpoints` that was killed goes on as if nothing had happened. Interrupting (Ctrl-C, or the
-    stop button) ends the run after the step at hand. `keep_samples_at` names steps of which an
-    answer per question is kept.
+    than `model`; `sample` makes the batch of a step. Each step depends on (seed, its number,
+    learners, optimizers) alone: a run with `checkpoints` that was killed goes on as if nothing had
+    happened. Interrupting (Ctrl-C, or the stop button) ends the run after the step at hand.
+    `keep_samples_at` names steps of which an answer per question is kept.
     """
     learners, history = learners or model, RLHistory()
     if checkpoints:
@@ -233,7 +249,7 @@ def run_rl(
             set_learning_rates(optimizers, settings.share_of_peak(step))
             rng = Random(f"{seed}/{step}")
             generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-            samples = sample_rollouts(model, tokenizer, task, settings, rng, generator)
+            samples = sample(model, tokenizer, task, settings, rng, generator)
             with step_in_errors(step):
                 measures = learn(samples.completions, samples.rewards, generator)
             measures |= rollout_metrics(samples, task, settings.group_size)

@@ -113,8 +113,18 @@ def answer_in_batches(
 def reward_each(
     reward: Callable[[Any, str], float], questions: Sequence[Question], answers: Sequence[str]
 ) -> list[float]:
-    """Rate answers one by one, each for the truth of its question."""
-    return [reward(question.truth, text) for question, text in zip(questions, answers, strict=True)]
+    """Rate answers one by one, each for the truth of its question.
+
+    An error of the reward gets a note that names the answer and its question.
+    """
+    rewards = []
+    for question, text in zip(questions, answers, strict=True):
+        try:
+            rewards.append(reward(question.truth, text))
+        except Exception as error:
+            error.add_note(f"the reward failed for {text!r} to {question.text!r}")
+            raise
+    return rewards
 
 
 def question_reward_parts(
@@ -129,9 +139,17 @@ def compute_rewards(
 ) -> Float[Tensor, "B"]:
     """Give the rewards of the answers.
 
-    Raises ValueError unless there is one for each, and each is a finite number.
+    Raises ValueError unless there is one for each, and each is a finite number. An error of the
+    reward itself gets a note that names an answer and its question: that of the first, if
+    `reward_each` has not said which one it was.
     """
-    rewards = torch.tensor([float(reward) for reward in task.reward(questions, answers)])
+    try:
+        rewards = torch.tensor([float(reward) for reward in task.reward(questions, answers)])
+    except Exception as error:
+        if not getattr(error, "__notes__", ()):
+            first = f"{answers[0]!r} to {questions[0].text!r}"
+            error.add_note(f"the reward failed for one of {len(answers)} answers: {first}, ...")
+        raise
     if len(rewards) != len(answers):
         raise ValueError(f"the task gave {len(rewards)} rewards for {len(answers)} answers")
     if not rewards.isfinite().all():

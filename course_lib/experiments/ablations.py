@@ -4,9 +4,10 @@ They start from the pipeline's own base, unless the web itself is another. Every
 data for the report card: most of them the measures of sums "before" and "after".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 
 from course_lib.alignment.grpo import GRPO_PRESET, GRPOSettings
 from course_lib.alignment.rewards import count_worked_sums
@@ -24,6 +25,10 @@ from course_lib.text.small_web import ChainShares
 ABLATIONS_FOLDER = "experiments"
 # GRPO's first loss at the recipe's own sizes, rates and leash
 FIRST_LOSS = {name: GRPO_PRESET[name] for name in ("scale_by_std", "average", "clip_high")}
+
+
+# setting -> its name in those of the stages
+DIFFERENCES = {"average": "average", "scale_by_std": "spread", "clip_high": "clip"}
 
 
 def no_worked_solutions(run: ExperimentRun) -> dict:
@@ -115,6 +120,13 @@ def rare_tags_strict_averaged(run: ExperimentRun) -> dict:
     )
 
 
+def rare_tags_strict_with(differences: Sequence[str], run: ExperimentRun) -> dict:
+    """`rare-tags-strict` with some of the three differences of GRPO's first loss, by setting."""
+    settings = replace(run.recipe.zero, **{name: FIRST_LOSS[name] for name in differences})
+    stage = "-".join(["strict", *(DIFFERENCES[name] for name in differences)])
+    return strict_reward(pretrain_with_rare_tags(run), stage, settings)
+
+
 def rare_tags_weak_format(run: ExperimentRun) -> dict:
     """`weak-format` after such a web."""
     return weak_format_reward(pretrain_with_rare_tags(run), "weak-format")
@@ -166,4 +178,12 @@ ABLATIONS: dict[str, Callable[[ExperimentRun], dict]] = {
     "rare-tags-weak-format": rare_tags_weak_format,
     "naive-judge": naive_reward_model,
     **{name: partial(run_search_ablation, name) for name in SEARCH_EXPERIMENTS},
+}
+# Which of the three differences is it? One alone, and two at once; for lesson 24.
+STRICT_ABLATIONS: dict[str, Callable[[ExperimentRun], dict]] = {
+    "-".join(["rare-tags-strict", *(DIFFERENCES[name] for name in some)]): partial(
+        rare_tags_strict_with, some
+    )
+    for n in (1, 2)
+    for some in combinations(DIFFERENCES, n)
 }

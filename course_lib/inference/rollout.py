@@ -75,6 +75,36 @@ class Completions:
         )
 
 
+def join_completions(parts: Sequence[Completions]) -> Completions:
+    """Put the rows of several tables below one another: all prompts end in one column.
+
+    >>> def one(prompt, answer):
+    ...     ids, n = torch.tensor([prompt + answer]), len(answer)
+    ...     real = torch.ones(1, n, dtype=torch.bool)
+    ...     return Completions(ids, ids == 0, real, torch.zeros(1, n), real[:, -1])
+    >>> join_completions([one([5], [6, 7]), one([1, 2, 3], [4])]).ids
+    tensor([[0, 0, 5, 6, 7],
+            [1, 2, 3, 4, 0]])
+    """
+    T = max(part.completion_mask.shape[1] for part in parts)
+    P = max(part.ids.shape[1] - part.completion_mask.shape[1] for part in parts)
+
+    def widen(part: Completions) -> Completions:
+        behind = T - part.completion_mask.shape[1]
+        both = (P + T - behind - part.ids.shape[1], behind)
+        return Completions(
+            nn.functional.pad(part.ids, both),
+            nn.functional.pad(part.padding, both, value=True),
+            nn.functional.pad(part.completion_mask, (0, behind)),
+            nn.functional.pad(part.log_probs, (0, behind)),
+            part.finished,
+        )
+
+    wide = [widen(part) for part in parts]
+    columns = {name: torch.cat([getattr(part, name) for part in wide]) for name in vars(wide[0])}
+    return Completions(**columns)
+
+
 @torch.no_grad()
 def sample_completions(
     model: nn.Module,

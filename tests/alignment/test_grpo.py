@@ -3,7 +3,10 @@ learning for real."""
 
 import copy
 import math
+import random
+import re
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
@@ -15,15 +18,19 @@ from course_lib.alignment.grpo import (
     DAPO_PRESET,
     DR_GRPO_PRESET,
     GRPO_PRESET,
+    GSPO_PRESET,
     GRPOSettings,
     group_advantages,
     grpo_loss,
     grpo_step,
+    sample_with_redraws,
+    shaped_rewards,
     shuffled_minibatches,
     train_grpo,
 )
+from course_lib.alignment.rl_task import Question, RLTask, reward_each
 from course_lib.experiments.ablations import FIRST_LOSS
-from course_lib.inference.rollout import sample_completions
+from course_lib.inference.rollout import completion_log_probs, sample_completions
 from course_lib.training.resume import Checkpoints
 from tests.alignment.tiny import (
     TOKENIZER,
@@ -185,6 +192,72 @@ def test_the_whole_loss_is_that_of_the_papers(variant, beta, n_groups, size):
         assert divergence.item() == pytest.approx(want)
 
 
+def gspo_by_loops(groups, s):
+    """GSPO (arXiv 2507.18071), equations 5 to 7, with the deviation of a sample."""
+    total = 0.0
+    for group in groups:
+        G, rewards = len(group), [reward for reward, _ in group]
+        mean = sum(rewards) / G
+        deviation = (sum((reward - mean) ** 2 for reward in rewards) / (G - 1)) ** 0.5
+        for reward, tokens in group:
+            A = (reward - mean) / (deviation + 1e-4)
+            chances = [math.exp(new) / math.exp(old) for new, old, _ in tokens]
+            ratio = math.prod(chances) ** (1 / len(tokens))
+            cut = max(1 - s.clip_low, min(1 + s.clip_high, ratio))
+            total += min(ratio * A, cut * A) / G
+    return total / len(groups)
+
+
+@pytest.mark.parametrize("clips", [(3e-4, 4e-4), (0.2, 0.3)])
+def test_the_loss_of_gspo_is_that_of_the_paper(clips):
+    preset = GSPO_PRESET | {"clip_low": clips[0], "clip_high": clips[1]}
+    s = GRPOSettings(1, **preset, group_size=4)
+    lengths, new, old, _, rewards = a_batch(3, 3, 4)
+    advantages = group_advantages(rewards, 4, s.scale_by_std)
+    part = completions(lengths, old, torch.float64)
+    loss, _ = grpo_loss(new, None, part, advantages, s)
+    texts = [
+        (rewards[i].item(), [(new[i, t].item(), old[i, t].item(), 0) for t in range(n)])
+        for i, n in enumerate(lengths)
+    ]
+    groups = [texts[i : i + 4] for i in range(0, 12, 4)]
+    assert loss.item() == pytest.approx(-gspo_by_loops(groups, s), rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("how", ["k1", "k2", "k3"])
+def test_the_price_of_distance_in_the_loss_by_loops(how, weighted):
+    s = GRPOSettings(
+        1, group_size=4, beta=0.3, average="token", kl_estimator=how, kl_weighted=weighted
+    )
+    lengths, new, old, reference, rewards = a_batch(4, 1, 4)
+    part, advantages = completions(lengths, old, torch.float64), torch.zeros(4).double()
+    loss, divergence = grpo_loss(new, reference, part, advantages, s)
+    values = []
+    for i, n in enumerate(lengths):
+        for t in range(n):
+            p, q, o = (table[i, t].item() for table in (new, reference, old))
+            value = {"k1": p - q, "k2": (p - q) ** 2 / 2, "k3": math.exp(q - p) - (q - p) - 1}[how]
+            values.append(value * (math.exp(p - o) if weighted else 1))
+    want = sum(values) / len(values)
+    assert divergence.item() == pytest.approx(want)
+    assert loss.item() == pytest.approx(0.3 * want)
+
+
+def test_a_completion_without_tokens_adds_nothing_whatever_the_settings():
+    lengths, new, old, reference, _ = a_batch(7, 1, 4)
+    lengths[2] = 0
+    advantages = torch.tensor([0.5, 0.5, -0.5, -0.5]).double()
+    part = completions(lengths, old, torch.float64)
+    for preset in (*VARIANTS.values(), GSPO_PRESET):
+        s = replace(GRPOSettings(1, **preset), beta=0.1, group_size=4)
+        table = new.clone().requires_grad_()
+        loss, divergence = grpo_loss(table, reference, part, advantages, s)
+        (slope,) = torch.autograd.grad(loss, table)
+        assert loss.isfinite() and divergence.isfinite() and slope.isfinite().all()
+        assert (slope[2] == 0).all() and slope.abs().max() > 0
+
+
 def test_the_loss_by_hand():
     """One group of two answers, of 2 tokens and of 1; rewards 1 and 0, so Dr. GRPO's advantages are
     0.5 and -0.5.
@@ -206,9 +279,18 @@ def test_the_loss_by_hand():
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_slope_by_finite_differences(variant):
-    s = replace(GRPOSettings(1, **VARIANTS[variant]), beta=0.3, group_size=4)
+@pytest.mark.parametrize(
+    "values",
+    [
+        *VARIANTS.values(),
+        GSPO_PRESET | {"clip_low": 0.2, "clip_high": 0.2},
+        {"kl_estimator": "k1"},
+        {"kl_estimator": "k2"},
+        {"kl_weighted": True},
+    ],
+)
+def test_the_slope_by_finite_differences(values):
+    s = replace(GRPOSettings(1, **values), beta=0.3, group_size=4)
     lengths, new, old, reference, rewards = a_batch(5, 2, 4)
     part, advantages = (
         completions(lengths, old, torch.float64),
@@ -410,6 +492,124 @@ def test_the_temperature_of_sampling_is_that_of_the_loss(sampled):
     torch.testing.assert_close(moved(model, sampled[0]), want, atol=2e-5, rtol=1e-3)
 
 
+# ------------------------------------------------------------------- what is taken from the rewards
+
+
+def test_what_an_answer_pays_for_its_length_and_its_distance_by_hand(sampled):
+    model, got = sampled
+    reference = fresh(1, std=0.3)
+    rewards = torch.rand(12, generator=seeded(1))
+    s = replace(STEP, overlong_share=0.5, kl_in="reward", kl_estimator="k1", beta=0.2)
+    want = []
+    rows = zip(rewards.tolist(), got.prompts, got.completions, strict=True)
+    for reward, prompt, completion in rows:
+        distance = (alone(model, prompt, completion) - alone(reference, prompt, completion)).sum()
+        too_long = max(0, len(completion) - 3) / 3  # of at most 6 tokens
+        want.append(reward - 0.2 * distance.item() - too_long)
+    torch.testing.assert_close(
+        shaped_rewards(reference, got, rewards, s), torch.tensor(want), atol=1e-4, rtol=1e-4
+    )
+    assert {len(completion) for completion in got.completions} & {4, 5, 6}
+    in_loss = replace(s, kl_in="loss", overlong_share=0.0)
+    assert torch.equal(shaped_rewards(reference, got, rewards, in_loss), rewards)
+
+
+def test_nothing_is_learnt_from_answers_that_were_cut_off(monkeypatch):
+    """But what they earned stays in the mean of their group."""
+    seen = []
+
+    def step(model, reference, optimizer, completions, advantages, settings, generator):
+        seen.append((completions, advantages, reference))
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(module, "grpo_step", step)
+    task, rewards = count_of("e", out_of=6), []
+    told = replace(task, reward=lambda *both: rewards.append(task.reward(*both)) or rewards[-1])
+    s = replace(LEARN, steps=1, n_questions=16, max_new_tokens=60, group_size=4, mask_overlong=True)
+    train_grpo(fresh(context=96), TOKENIZER, told, replace(s, kl_in="reward", beta=1e-9), seed=1)
+    completions, advantages, reference = seen[0]
+    whole = group_advantages(torch.tensor(rewards[0]), 4)
+    torch.testing.assert_close(
+        advantages, torch.where(completions.finished, whole, 0.0), atol=1e-6, rtol=0
+    )
+    assert 0 < completions.finished.sum() < 64 and whole[~completions.finished].any()
+    assert reference is None  # the distance was paid for already
+
+
+# ------------------------------------------------------------------------------- drawing once more
+
+
+def test_equal_groups_are_asked_once_more_and_stay_in_the_batch():
+    """The reward is 1 for all answers to two of the three questions, and differs for the third."""
+    calls = []
+
+    def reward(questions, answers):
+        calls.append([question.text for question in questions[::4]])
+        rows = range(len(answers))
+        return [float(q.text != "a?" or row % 4 == 0) for q, row in zip(questions, rows)]  # noqa: B905
+
+    task = replace(count_of("e", 6), reward=reward)
+    s = replace(LEARN, n_questions=6, group_size=4, n_redraws=3)
+    drawn = sample_with_redraws(fresh(), TOKENIZER, task, s, random.Random(0), seeded())
+    assert [len(asked) for asked in calls] == [
+        6,
+        *(sum(text != "a?" for text in asked) for asked in calls[:-1]),
+    ]
+    assert len(calls) == 4 and calls[0].count("a?") not in (0, 6)
+    asked = [text for texts in calls for text in texts]
+    assert [question.text for question in drawn.questions[::4]] == asked
+    assert len(drawn.answers) == len(drawn.rewards) == len(drawn.completions.ids) == 4 * len(asked)
+    texts = [TOKENIZER.decode(ids) for ids in drawn.completions.completions]
+    ends = tuple(TOKENIZER.special_tokens)
+    assert all(text.startswith(answer) for text, answer in zip(texts, drawn.answers, strict=True))
+    assert all(
+        not text[len(answer) :] or text[len(answer) :] in ends
+        for text, answer in zip(texts, drawn.answers, strict=True)
+    )
+    alone = completion_log_probs(fresh(), drawn.completions)
+    torch.testing.assert_close(alone, drawn.completions.log_probs, atol=1e-4, rtol=0)
+
+
+def test_with_all_groups_useful_nothing_is_drawn_again():
+    task = replace(count_of("e", 6), reward=lambda questions, answers: range(len(answers)))
+    s = replace(LEARN, n_redraws=3, steps=1)
+    plain = train_grpo(fresh(), TOKENIZER, task, replace(s, n_redraws=0), seed=1)
+    again = train_grpo(fresh(), TOKENIZER, task, s, seed=1)
+    answers = again.measures.pop("answers")
+    assert answers == [32] and again.measures == plain.measures
+
+
+# --------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("reward", "error", "message"),
+    [
+        (lambda truth, text: 1 / 0, ZeroDivisionError, "the reward failed for .* to '.*?'"),
+        (lambda truth, text: math.nan, ValueError, "the reward is nan for .* to '.*?'"),
+        (lambda truth, text: None, TypeError, "the reward failed for one of 8 answers: .* to '.*"),
+    ],
+)
+def test_a_reward_that_fails_names_question_and_answer_and_nothing_is_learnt(
+    reward, error, message
+):
+    task = RLTask(count_of("e", 6).draw, partial(reward_each, reward))
+    model, before = fresh(), bits(fresh())
+    with pytest.raises(error) as caught:
+        s = replace(LEARN, n_questions=2, group_size=4)
+        train_grpo(model, TOKENIZER, task, s, seed=1)
+    told = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert re.search(message, told) and bits(model) == before
+
+
+def test_a_question_longer_than_the_context_leaves_the_model_untouched():
+    task = replace(count_of("e", 6), draw=lambda rng: Question("x" * 90, "e"))
+    model, before = fresh(), bits(fresh())
+    with pytest.raises(ValueError, match="prompt 0 has .* tokens and is to get 6 more.*at most 64"):
+        train_grpo(model, TOKENIZER, task, LEARN, seed=1)
+    assert bits(model) == before
+
+
 # ----------------------------------------------------------------------------------------- settings
 
 
@@ -456,6 +656,16 @@ def test_a_control_with_the_first_loss_changes_the_loss_alone():
         ({"average": math.nan}, "average nan is neither"),
         ({"scale_by_std": "no"}, "scale_by_std 'no' must be True or False"),
         ({"scale_by_std": 0.5}, "scale_by_std 0.5 must be True or False"),
+        ({"kl_weighted": 2}, "kl_weighted 2 must be True or False"),
+        ({"mask_overlong": None}, "mask_overlong None must be True or False"),
+        ({"ratio": "word"}, "ratio 'word' must be token or sequence"),
+        ({"kl_in": "both"}, "kl_in 'both' must be loss or reward"),
+        ({"kl_estimator": "k0"}, "estimator 'k0' is not one of k1, k2, k3"),
+        ({"kl_in": "reward", "kl_weighted": True}, "kl_weighted weighs .* not in the reward"),
+        ({"n_redraws": -1}, "n_redraws -1 must be a whole number from 0"),
+        ({"n_redraws": 1.0}, "n_redraws 1.0 must be"),
+        ({"overlong_share": 1.5}, "overlong_share 1.5 must be from 0 to 1"),
+        ({"overlong_share": math.nan}, "overlong_share nan must be"),
     ],
 )
 def test_impossible_settings_name_their_numbers(wrong, message):
@@ -470,13 +680,15 @@ LEARN = GRPOSettings(30, n_questions=4, group_size=8, max_new_tokens=6, lr=0.03,
 
 
 @pytest.mark.parametrize(
-    "preset", [GRPO_PRESET, DAPO_PRESET, DR_GRPO_PRESET], ids=["GRPO", "DAPO", "Dr. GRPO"]
+    "preset",
+    [GRPO_PRESET, DAPO_PRESET, DR_GRPO_PRESET, GSPO_PRESET],
+    ids=["GRPO", "DAPO", "Dr. GRPO", "GSPO"],
 )
 def test_a_tiny_model_learns_to_say_a_letter(preset):
     model = fresh()
-    history = train_grpo(
-        model, TOKENIZER, count_of("e", out_of=6), replace(LEARN, **preset), seed=1
-    )
+    # the best answer is as long as it may be, so length must cost nothing
+    s = replace(LEARN, **preset | {"overlong_share": 0.0})
+    history = train_grpo(model, TOKENIZER, count_of("e", out_of=6), s, seed=1)
     reward = history.measures["reward"]
     assert history.ended == "finished" and len(reward) == LEARN.steps
     assert sum(reward[:3]) / 3 < 0.2 and sum(reward[-3:]) / 3 > 0.8

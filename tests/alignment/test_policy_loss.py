@@ -12,7 +12,11 @@ from course_lib.alignment.policy_loss import (
     average_token_losses,
     capped_exponent,
     clipped_surrogate,
+    estimate_kl,
     k3_kl_divergence,
+    sequence_log_ratios,
+    soft_overlong_punishment,
+    weight_by_policy_ratio,
 )
 from tests.alignment.tiny import seeded
 
@@ -210,6 +214,97 @@ def test_k3_is_right_on_average_and_its_slope_is_that_of_the_other_divergence():
         for name, found in (("k3", k3_kl_divergence(log_p, log_q)), ("k1", log_p - log_q))
     }
     assert noise["k3"] < noise["k1"] / 4
+
+
+def policies(n, scale=0.4):
+    """Log-probabilities of a vocabulary of 7 tokens; the first ones have gradients."""
+    logits, *others = tables(n, 1, 7, scale=scale)
+    logits.requires_grad_()
+    return [logits, logits.log_softmax(-1), *(other.log_softmax(-1) for other in others)]
+
+
+def slope_of(total, logits):
+    return torch.autograd.grad(total, logits, retain_graph=True)[0]
+
+
+@pytest.mark.parametrize("how", ["k1", "k2", "k3"])
+def test_values_and_slopes_of_the_estimators_by_enumeration(how):
+    logits, log_p, log_q = policies(2)
+    chances = log_p.exp().detach()  # of being sampled: no gradient flows through them
+    reverse, forward = (log_p.exp() * (log_p - log_q)).sum(), (log_q.exp() * (log_q - log_p)).sum()
+    got = (chances * estimate_kl(log_p, log_q, how)).sum()
+    half_square = (chances * (log_p - log_q) ** 2).sum() / 2
+    torch.testing.assert_close(got, half_square if how == "k2" else reverse)
+    slopes = {"k1": torch.zeros(1, 7).double(), "k2": slope_of(reverse, logits)}
+    slopes["k3"] = slope_of(forward, logits)
+    torch.testing.assert_close(slope_of(got, logits), slopes[how], atol=1e-12, rtol=1e-9)
+    assert (slopes["k2"] - slopes["k3"]).abs().max() > 0.01
+
+
+def test_estimators_by_hand_and_an_unknown_one():
+    policy, reference = torch.tensor([[0.5, 0.1]]).log(), torch.tensor([[0.25, 0.1]]).log()
+    for how, want in (("k1", 0.693147), ("k2", 0.240227), ("k3", 0.193147)):
+        assert estimate_kl(policy, reference, how).tolist() == [[pytest.approx(want, abs=1e-6), 0]]
+    with pytest.raises(ValueError, match="estimator 'k4' is not one of k1, k2, k3"):
+        estimate_kl(policy, reference, "k4")
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_weighted_by_the_ratio_k3_is_right_in_value_and_slope_for_samples_of_another(far):
+    """The samples are of a third policy, or of the policy itself."""
+    logits, log_p, log_q, log_old = policies(3)
+    log_old = log_old if far else log_p.detach()
+    k3 = k3_kl_divergence(log_p, log_q)
+    weighted = weight_by_policy_ratio(k3, log_p, log_old)
+    mean = (log_old.exp() * weighted).sum()
+    true = (log_p.exp() * (log_p - log_q)).sum()
+    torch.testing.assert_close(mean, true)
+    torch.testing.assert_close(slope_of(mean, logits), slope_of(true, logits))
+    plain = (log_old.exp() * k3).sum()
+    assert (slope_of(plain, logits) - slope_of(true, logits)).abs().max() > 0.01
+    assert (abs(plain - true) > 0.01) == far
+
+
+def test_sequence_ratios_are_geometric_means_of_their_tokens():
+    new, old = (table - 2 for table in tables(2, 3, 4))
+    mask = torch.tensor([[True] * 4, [True, True, False, False], [False] * 4])
+    old[~mask] = math.nan  # padding, which must not leak
+    got = sequence_log_ratios(new, old, mask).exp()
+    want = []
+    for row, n in enumerate((4, 2)):
+        product = math.prod(
+            math.exp(new[row, t].item()) / math.exp(old[row, t].item()) for t in range(n)
+        )
+        want.append([product ** (1 / n)])
+    torch.testing.assert_close(got, torch.tensor([*want, [1.0]], dtype=torch.float64))
+
+
+def test_the_slope_of_a_sequence_ratio_by_finite_differences():
+    new, old = (table - 2 for table in tables(2, 2, 4))
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    new.requires_grad_()
+    assert torch.autograd.gradcheck(lambda new: sequence_log_ratios(new, old, mask).exp(), new)
+
+
+@pytest.mark.parametrize(
+    ("longest", "buffer", "want"),
+    [
+        (10, 4, [0, 0, -0.25, -0.75, -1, -1]),  # of 5, 6, 7, 9, 10 and 12 tokens
+        (10, 10, [-0.5, -0.6, -0.7, -0.9, -1, -1]),
+        (10, 0, [0, 0, 0, 0, 0, 0]),
+        (16, 4, [0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_the_punishment_for_length_by_hand(longest, buffer, want):
+    got = soft_overlong_punishment(torch.tensor([5, 6, 7, 9, 10, 12]), longest, buffer)
+    torch.testing.assert_close(got, torch.tensor(want, dtype=torch.float32))
+    assert not torch.signbit(got[got == 0]).any()
+
+
+@pytest.mark.parametrize("buffer", [-1, 11])
+def test_a_buffer_longer_than_the_answer_is_refused(buffer):
+    with pytest.raises(ValueError, match=f"buffer {buffer} must be from 0 to max_new_tokens 10"):
+        soft_overlong_punishment(torch.tensor([5]), 10, buffer)
 
 
 def spread(chances, values):

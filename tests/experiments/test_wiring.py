@@ -332,6 +332,22 @@ BY_RL = {  # name: where it starts, what it leaves, by which rewards and setting
     "rare-tags-strict-averaged": (f"{RARE}/base", f"{RARE}/strict-averaged", "strict", FIRST),
     "rare-tags-weak-format": (f"{RARE}/base", f"{RARE}/weak-format", "weak", FIRST),
 }
+BY_RL |= {
+    f"rare-tags-strict-{name}": (
+        f"{RARE}/base",
+        f"{RARE}/strict-{name}",
+        "strict",
+        replace(RECIPE.zero, **{setting: FIRST_LOSS[setting] for setting in changed}),
+    )
+    for name, changed in {
+        "average": ["average"],
+        "spread": ["scale_by_std"],
+        "clip": ["clip_high"],
+        "average-spread": ["average", "scale_by_std"],
+        "average-clip": ["average", "clip_high"],
+        "spread-clip": ["scale_by_std", "clip_high"],
+    }.items()
+}
 OTHER_WEB = {"no-worked": "worked 0 tags 0.5 seed 3", "rare-tags": "worked 0.2 tags 0.05 seed 3"}
 
 
@@ -339,7 +355,7 @@ OTHER_WEB = {"no-worked": "worked 0 tags 0.5 seed 3", "rare-tags": "worked 0.2 t
 def test_an_ablation_by_rl_changes_what_it_says_and_nothing_else(wired, name):
     run, notes = wired
     start, stage, rewards, settings = BY_RL[name]
-    found = ablations.ABLATIONS[name](run)
+    found = (ablations.ABLATIONS | ablations.STRICT_ABLATIONS)[name](run)
     lesson = notes.lessons[stage]
     assert lesson.start == start and lesson.settings == settings
     assert rewards_of(lesson) == pytest.approx(REWARDS[rewards])
