@@ -14,6 +14,7 @@ LEVEL |= {
     "alignment": 4,
     "tasks": 5,
     "experiments": 6,
+    "export_rl": 7,
     "train": 7,
     "r1": 7,
     "ladder": 7,
