@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab anew test mutants models notebooks book bench handout handout-check clean
+.PHONY: help lab anew test mutants models notebooks book bench gym handout handout-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -52,6 +52,8 @@ book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only
 bench: $(VENV)/.bench  ## speed beside other libraries, side by side, into MEASURED.md (about fifteen minutes)
 	$(BIN)/python -m benchmarks
 
+gym: $(VENV)/.gym  ## practice problems and a verifier of others, for lesson 24 and its tests (needs a C compiler)
+
 handout: $(VENV)/.all  ## copies without solutions and outputs for a class, in build/handout (ONLY="06" for some)
 	$(BIN)/python tools/notebooks.py $(ONLY) --handout build/handout
 
@@ -77,6 +79,10 @@ $(VENV)/.all: $(VENV)/.lab
 
 $(VENV)/.bench: $(VENV)/.all $(VENV)/.plays
 	$(INSTALL) -e '.[test,parity,book,bench]'
+	@touch $@
+
+$(VENV)/.gym: $(VENV)/.all
+	$(INSTALL) -e '.[test,parity,book,gym]'
 	@touch $@
 
 $(VENV)/.vendor: book/vendor.json $(VENV)/.all

@@ -17,11 +17,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COURSE, BENCH = (  # the packages of the course, and what the benchmarks add
+COURSE, BENCH, GYM = (  # the packages of the course, and what two extras add
     [line for line in part.splitlines() if not line.startswith("#")]
-    for part in (ROOT / "constraints.txt").read_text().split("# What the extra bench alone adds.\n")
+    for part in re.split("# What the extra .*", (ROOT / "constraints.txt").read_text())
 )
-PINS, BENCH_PINS = (dict(line.split("==") for line in lines) for lines in (COURSE, BENCH))
+COURSE, BENCH, GYM = (list(filter(None, lines)) for lines in (COURSE, BENCH, GYM))
+PINS, BENCH_PINS, GYM_PINS = (
+    dict(line.split("==") for line in lines) for lines in (COURSE, BENCH, GYM)
+)
 EXTRAS = ["test", "parity", "book"]
 
 
@@ -99,7 +102,7 @@ AS_PINNED = sys.version_info[:2] == (3, 11) and sys.platform == "linux"
     not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
 )
 def test_constraints_pin_exactly_what_is_pulled_in():
-    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH)
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH + GYM)
     assert set(PINS) == required_packages(EXTRAS)
 
 
@@ -126,9 +129,21 @@ def test_constraints_pin_exactly_what_bench_adds():
     assert installed(BENCH_PINS) == BENCH_PINS
 
 
-def test_bench_names_its_peers_as_pinned():
-    for requirement in map(Requirement, PROJECT["optional-dependencies"]["bench"]):
-        assert str(requirement) == f"{requirement.name}=={BENCH_PINS[requirement.name]}"
+@pytest.mark.skipif(
+    not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
+)
+@pytest.mark.skipif(
+    not importlib.util.find_spec("reasoning_gym"), reason="make gym installs the practice problems"
+)
+def test_constraints_pin_exactly_what_gym_adds():
+    assert set(GYM_PINS) == required_packages([*EXTRAS, "gym"]) - set(PINS)
+    assert installed(GYM_PINS) == GYM_PINS
+
+
+@pytest.mark.parametrize("extra, pins", [("bench", BENCH_PINS), ("gym", GYM_PINS)])
+def test_extras_name_their_peers_as_pinned(extra, pins):
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        assert str(requirement) == f"{requirement.name}=={pins[requirement.name]}"
 
 
 def test_every_benchmark_is_run_by_make_bench():
@@ -155,11 +170,12 @@ def test_conda_installs_the_same():
     assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
     # peers to measure against are no part of it
-    assert {*EXTRAS, "bench"} == set(PROJECT["optional-dependencies"])
+    assert {*EXTRAS, "bench", "gym"} == set(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize(
-    "target", "help lab anew test models notebooks book bench handout handout-check clean".split()
+    "target",
+    "help lab anew test models notebooks book bench gym handout handout-check clean".split(),
 )
 def test_makefile_has(target):
     dry_run = subprocess.run(
