@@ -34,19 +34,32 @@ AVERAGE_WORDS = {
 def engine_settings(settings: GRPOSettings) -> list[EngineSetting]:
     """Say settings of ours in the words of TRL and verl, one row for each that has a word.
 
-    Raises ValueError if samples can't be cut in equal parts, which engines ask for.
+    Raises ValueError if samples can't be cut in equal parts, which engines ask for, and for what
+    TRL has no word for.
 
     >>> rows = engine_settings(GRPOSettings(steps=70))
     >>> [row.trl for row in rows if row.ours == "group_size=16"]
     [{'num_generations': '16'}]
     """
-    s = settings
+    check_words_exist(settings)
+    return batch_settings(settings) + learning_settings(settings) + loss_settings(settings)
+
+
+def check_words_exist(s: GRPOSettings) -> None:
+    """Raise a ValueError if TRL would do something else than these settings say."""
     if s.n_questions % s.n_minibatches:
         raise ValueError(
             f"n_minibatches {s.n_minibatches} does not divide n_questions {s.n_questions}: engines"
             " want parts of equal size"
         )
-    return batch_settings(s) + learning_settings(s) + loss_settings(s)
+    without = {"n_redraws": 0, "overlong_share": 0.0}
+    if s.beta:
+        without |= {"kl_estimator": "k3", "kl_in": "loss"}
+    for name, known in without.items():
+        if getattr(s, name) != known:
+            raise ValueError(
+                f"{name} {getattr(s, name)!r} has no word in TRL: it can say {known!r} alone"
+            )
 
 
 def batch_settings(s: GRPOSettings) -> list[EngineSetting]:
@@ -85,9 +98,21 @@ def batch_settings(s: GRPOSettings) -> list[EngineSetting]:
         ),
         EngineSetting(
             f"max_new_tokens={s.max_new_tokens}",
-            {"max_completion_length": str(s.max_new_tokens), "mask_truncated_completions": "False"},
+            {"max_completion_length": str(s.max_new_tokens)},
             {"data.max_response_length": str(s.max_new_tokens)},
-            "a longer answer is cut off, rated as it stands and learnt from",
+            "a longer answer is cut off, and rated as it stands",
+        ),
+        EngineSetting(
+            f"mask_overlong={s.mask_overlong}, overlong_share={s.overlong_share}",
+            {"mask_truncated_completions": str(s.mask_overlong)},
+            {},
+            "whether nothing is learnt from such an answer; its reward counts in its group's mean",
+        ),
+        EngineSetting(
+            f"n_redraws={s.n_redraws}",
+            {},
+            {"algorithm.filter_groups.enable": "False"},
+            "TRL draws no other questions in place of those whose answers are all alike",
         ),
         EngineSetting(
             f"temperature={s.temperature}",
@@ -162,14 +187,21 @@ def loss_settings(s: GRPOSettings) -> list[EngineSetting]:
             "the same; where it is left out, TRL takes epsilon",
         ),
         EngineSetting(
-            f"beta={s.beta}",
-            {"beta": str(s.beta), "use_bias_correction_kl": "False"},
+            f"ratio={s.ratio!r}",
+            {"importance_sampling_level": f'"{s.ratio}"'},
+            {f"{ACTOR}.policy_loss.loss_mode": "vanilla" if s.ratio == "token" else "gspo"},
+            "what is clipped: a ratio per token, or one per answer",
+        ),
+        EngineSetting(
+            f"beta={s.beta}, kl_estimator={s.kl_estimator!r}, kl_in={s.kl_in!r},"
+            f" kl_weighted={s.kl_weighted}",
+            {"beta": str(s.beta), "use_bias_correction_kl": str(s.kl_weighted)},
             {
                 f"{ACTOR}.use_kl_loss": str(s.beta > 0),
                 f"{ACTOR}.kl_loss_coef": str(s.beta),
                 f"{ACTOR}.kl_loss_type": "low_var_kl",
             },
-            "k3 in the loss; TRL's default multiplies it by the ratio, which changes its gradient",
+            "k3 in the loss; TRL's default weights it by the ratio, which changes its gradient",
         ),
         EngineSetting(
             f"scale_by_std={s.scale_by_std}",

@@ -161,6 +161,9 @@ def test_scripts_can_be_read_and_keep_to_100_columns(export):
         assert max(map(len, (export / name).read_text().splitlines())) <= 100
 
 
+PLAIN = {"n_redraws": 0, "overlong_share": 0.0}  # what TRL has no word for
+
+
 def test_every_setting_of_ours_has_a_word():
     settings = GRPOSettings(70, lr=3e-4, beta=0.0)
     told = " ".join(row.ours for row in engine_settings(settings))
@@ -170,7 +173,7 @@ def test_every_setting_of_ours_has_a_word():
 @pytest.mark.parametrize(("settings", "loss", "scale", "clip"), [
     (GRPOSettings(7), "dr_grpo", "none", 20 / 72),
     (GRPOSettings(7, **GRPO_PRESET), "grpo", "group", 1.0),
-    (GRPOSettings(7, clip_gradient=2.0, **DAPO_PRESET), "bnpo", "group", 2.0),
+    (GRPOSettings(7, clip_gradient=2.0, **DAPO_PRESET | PLAIN), "bnpo", "group", 2.0),
     (GRPOSettings(7, average=10.0, max_new_tokens=40), "dr_grpo", "none", 0.25),
 ])  # fmt: skip
 def test_the_words_of_trl_say_the_same(settings, loss, scale, clip):
@@ -188,9 +191,18 @@ def test_the_words_of_trl_say_the_same(settings, loss, scale, clip):
     )
 
 
-def test_parts_that_are_not_equal_are_refused():
-    with pytest.raises(ValueError, match="n_minibatches 3 does not divide n_questions 16"):
-        engine_settings(GRPOSettings(7, n_minibatches=3))
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"n_minibatches": 3}, "n_minibatches 3 does not divide n_questions 16"),
+    ({"n_redraws": 2}, "n_redraws 2 has no word in TRL: it can say 0 alone"),
+    ({"overlong_share": 0.2}, "overlong_share 0.2 has no word"),
+    ({"kl_estimator": "k1"}, "kl_estimator 'k1' has no word in TRL: it can say 'k3' alone"),
+    ({"kl_in": "reward"}, "kl_in 'reward' has no word"),
+])  # fmt: skip
+def test_what_trl_can_not_do_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        engine_settings(GRPOSettings(7, **settings))
+    if "kl" in message:
+        engine_settings(GRPOSettings(7, beta=0.0, **settings))  # nothing is weighed
 
 
 # The command
