@@ -48,7 +48,7 @@
   }
 
   function nameDesk(desk) {
-    set(desk, { role: "group", "aria-label": "Labelling desk" });
+    set(desk, { role: "group", "aria-label": "Labelling desk", tabindex: "-1" }); // a click brings the keys here
   }
 
   function nameLive(part) {

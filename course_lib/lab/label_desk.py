@@ -30,10 +30,11 @@ from course_lib.lab.label_measures import demonstrations_of, export_labels
 SOONEST = 0.3  # seconds: what is pressed sooner is a double click, nobody has read the answers
 STYLE = """<style>
 .course-desk button:focus-visible, .course-desk textarea:focus-visible {
-  outline: 3px solid #0072B2; outline-offset: 2px }
+  outline: 3px solid #0072B2 !important; outline-offset: 2px }  /* ipywidgets has 1px */
 .course-desk .widget-html-content { line-height: 1.5; font-size: 14px;
   color: var(--pst-color-text-base, var(--jp-ui-font-color1, inherit)) }
 .course-desk .widget-html { height: auto }
+.course-desk .widget-box, .course-desk .widget-html { overflow: visible }
 </style>"""
 
 
@@ -71,8 +72,8 @@ class LabellingDesk(Explorer):
         )
         rows = [
             {
-                "1 · Answer 1": lambda: self.choose(0),
-                "2 · Answer 2": lambda: self.choose(1),
+                "1 · Answer 1 is better": lambda: self.choose(0),
+                "2 · Answer 2 is better": lambda: self.choose(1),
                 "0 · Can't say": lambda: self.choose(None),
                 "u · Undo": self.undo,
             },
@@ -165,7 +166,7 @@ class LabellingDesk(Explorer):
         end = _said("That was the last pair: all are judged.")
         self._question = _pair_html(self.pair, self.name) if self.pair else end
         said = " ".join(filter(None, [said, damage]))
-        self.asked.value = _said(said) + _said(counts) + self._question
+        self.asked.value = _said(said or "Which answer is better?") + _said(counts) + self._question
         self._since = time.monotonic()
 
 
@@ -219,9 +220,10 @@ def _pair_html(pair: LabelPair, name: str) -> str:
 
 def _answer_html(number: int, answer: str) -> str:
     text = html.escape(answer) if answer.strip() else "<i>(nothing was written)</i>"
+    style = "white-space: pre-wrap; overflow-wrap: anywhere; min-height: 3em"
     return (
-        f'<div style="color: #5a5a5a">Answer {number}</div><div style="white-space: pre-wrap;'
-        f' overflow-wrap: anywhere">{text}</div>'
+        f'<div style="color: #5a5a5a">Answer {number}</div>'
+        f'<div class="course-desk-answer" style="{style}">{text}</div>'
     )
 
 

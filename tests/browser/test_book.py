@@ -6,17 +6,16 @@ import functools
 import importlib.util
 import json
 import re
-import sys
 import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 
 from course_lib.lab import course_map
+from tests.browser.barriers import serious_barriers
 from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
 
 LESSONS = [
@@ -27,7 +26,6 @@ LESSONS = [
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
 PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
 PAGES += ["configurations.html", "search.html"]
-AXE = Path(sys.prefix, "share", "bytes-to-reasoning", "tests", "axe", "axe.min.js")
 
 
 class Images(HTMLParser):
@@ -193,28 +191,21 @@ def test_the_book_has_moving_figures_and_questions(page, book):
         assert page.locator(control).count() > 0
 
 
-SERIOUS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
-    .filter(fault => ['critical', 'serious'].includes(fault.impact))
-    .map(fault => [fault.id, ...fault.nodes.map(node => node.html.slice(0, 200))])"""
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_has_a_serious_barrier(page, book, name):
     """axe-core finds nothing critical or serious, in the light and in the dark theme."""
     open_lesson(page, (book / name).as_uri())
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     for theme in ("light", "dark"):
         page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
         page.wait_for_timeout(500)  # colours fade from one theme into the other
-        assert page.evaluate(SERIOUS) == [], theme
+        assert serious_barriers(page) == [], theme
 
 
 def test_a_barrier_is_found(page, book):
     """The test above says something: a button without a name is a barrier."""
     page.goto((book / "index.html").as_uri())
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     page.evaluate("document.querySelector('article').append(document.createElement('button'))")
-    assert [fault[0] for fault in page.evaluate(SERIOUS)] == ["button-name"]
+    assert [fault[0] for fault in serious_barriers(page)] == ["button-name"]
 
 
 # How wide each figure in view is, beside the width that it was drawn for.

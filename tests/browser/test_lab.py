@@ -2,13 +2,10 @@
 runs to its end, an exercise is done wrong and then right, a question answered, a figure moved."""
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from course_lib.lab import course_map, desk
+from tests.browser.jupyter import newcomers_environment, running_lab
 from tests.browser.moving import assert_slider_moves
 from tests.notebooks import handouts
 from tools import notebooks as tool
@@ -62,39 +60,13 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """A JupyterLab with settings, trust and progress of its own, on fresh copies."""
-    names = ["CONFIG_DIR", "RUNTIME_DIR", "DATA_DIR"]
-    folders = [f"JUPYTER_{name}" for name in names] + ["IPYTHONDIR"]
-    folders += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
     copies, progress = tmp_path / "my_course", tmp_path / "progress.json"
-    environment = os.environ | {name: str(tmp_path / name) for name in folders}
-    monkeypatch.setenv("JUPYTER_DATA_DIR", environment["JUPYTER_DATA_DIR"])
-    environment["COURSE_PROGRESS"] = str(progress)
-    environment.pop("COURSE_QUIET", None)  # a newcomer sees the progress bar
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "DATA_DIR"))
+    environment = newcomers_environment(tmp_path) | {"COURSE_PROGRESS": str(progress)}
     hand_out = [sys.executable, "-m", "course_lib.lab.desk", "--folder", str(copies)]
     subprocess.run(hand_out, env=environment, check=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
-    command += [f"--port={port}", "--allow-root", "--IdentityProvider.token="]
-    command += ["--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={copies}"]
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api", server)
-        yield Lab(f"http://127.0.0.1:{port}/lab/tree", copies, progress)
-    finally:
-        server.terminate()
-        server.wait(timeout=120)
-
-
-def wait_for(url, server, seconds=180):
-    for _ in range(seconds * 4):
-        try:
-            return urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            assert server.poll() is None, f"the server ended with status {server.returncode}"
-            time.sleep(0.25)
-    pytest.fail(f"no answer from {url} in {seconds} s")
+    with running_lab(copies, environment, tmp_path / "server.log") as address:
+        yield Lab(address, copies, progress)
 
 
 def tracked_changes() -> str:

