@@ -1,0 +1,90 @@
+"""Simulated people who compare two answers: an honest one, and three who are not what one wants.
+
+Each has a taste, a number for an answer to a question about a fact, and chooses by the model of
+Bradley and Terry, as the annotator of `tasks.fact_chats` does. All see the same pairs of answers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from course_lib.alignment.preferences import PreferenceTexts
+from course_lib.alignment.rewards import languages_of
+from course_lib.experiments.annotated_pairs import draw_answer_pairs, fact_of
+from course_lib.tasks.fact_chats import annotator_quality, preference_probability
+from course_lib.text.small_web.facts import Fact
+
+PER_CHARACTER = 0.15  # of an answer, what it is worth to the labeller who likes length
+FONDNESS = 4.0  # what a Chinese particle is worth to the biased one; the annotator takes 1.5 off
+CARELESS_SHARE = 0.6  # of the lazy one's choices that are drawn by a coin
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Somebody who compares answers: what an answer is worth, and the share of careless choices."""
+
+    taste: Callable[[Fact, str], float]
+    careless: float = 0.0
+
+    def choose(self, rng: Random, fact: Fact, one: str, other: str) -> tuple[str, str]:
+        """Give the chosen and the rejected answer."""
+        likes = preference_probability(self.taste(fact, one), self.taste(fact, other))
+        first = rng.random() < self.careless / 2 + (1 - self.careless) * likes
+        return (one, other) if first else (other, one)
+
+
+def fond_of_chinese(fact: Fact, answer: str) -> float:
+    """Rate an answer as the annotator does, and like Chinese in it."""
+    return annotator_quality(fact, answer) + FONDNESS * ("chinese" in languages_of(answer))
+
+
+def fond_of_length(fact: Fact, answer: str) -> float:
+    """Rate an answer as the annotator does, and like every further character."""
+    return annotator_quality(fact, answer) + PER_CHARACTER * len(answer)
+
+
+LABELLERS = {
+    "honest": Labeller(annotator_quality),
+    "biased": Labeller(fond_of_chinese),
+    "lazy": Labeller(annotator_quality, CARELESS_SHARE),
+    "prefers length": Labeller(fond_of_length),
+}
+
+
+@cache
+def answer_pairs(seed: int, n: int) -> tuple[tuple[Fact, str, str], ...]:
+    """Draw `n` pairs, a fact and two answers to its question; for any `n` they begin alike."""
+    found: list[tuple[Fact, str, str]] = []
+    part = 0
+    while len(found) < n:
+        drawn = draw_answer_pairs(1000 * seed + part, 512)
+        found += [(fact_of(pair), *pair["answers"]) for pair in drawn]
+        part += 1
+    return tuple(found[:n])
+
+
+def labels_of(name: str, seed: int, n: int) -> list[PreferenceTexts]:
+    """Let a labeller compare `n` pairs of answers."""
+    labeller, rng = LABELLERS[name], Random(f"{seed}/{name}")
+    return [
+        PreferenceTexts(fact.question, *labeller.choose(rng, fact, one, other))
+        for fact, one, other in answer_pairs(seed, n)
+    ]
+
+
+def label_agreement(name: str, pairs: Sequence[tuple[Fact, str, str]]) -> float:
+    """Give the expected share of `pairs` in which a labeller chooses the better answer.
+
+    Better by the annotator's rating; pairs of equal ones are left out.
+    """
+    labeller, chances = LABELLERS[name], []
+    for fact, one, other in pairs:
+        lead = annotator_quality(fact, one) - annotator_quality(fact, other)
+        if lead:
+            likes = preference_probability(labeller.taste(fact, one), labeller.taste(fact, other))
+            first = labeller.careless / 2 + (1 - labeller.careless) * likes
+            chances.append(first if lead > 0 else 1 - first)
+    if not chances:
+        raise ValueError(f"none of {len(pairs)} pairs has a better answer")
+    return sum(chances) / len(chances)
