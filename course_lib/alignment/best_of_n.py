@@ -51,6 +51,7 @@ def best_of_n_probs(
         raise ValueError(f"the scores {scores.tolist()} must be finite numbers")
     if probs.min() < 0 or abs(probs.sum().item() - 1) > 1e-6:
         raise ValueError(f"the probabilities add up to {probs.sum().item()}, not to 1")
+    probs = probs / probs.sum()  # n powers of a rounding error would show
     _, group = scores.unique(return_inverse=True)  # numbers of the distinct scores, lowest first
     mass = torch.zeros(int(group.max()) + 1, dtype=torch.float64).index_add(0, group, probs)
     below = torch.cat([mass.new_zeros(1), mass.cumsum(0)])
