@@ -45,7 +45,7 @@ from course_lib.alignment.rl_loop import (
 )
 from course_lib.alignment.rl_task import RLTask
 from course_lib.check_numbers import check_positive_numbers, is_number
-from course_lib.inference.rollout import Completions, completion_log_probs
+from course_lib.inference.rollout import Completions, completion_hidden, completion_log_probs
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.resume import Checkpoints
 
@@ -246,10 +246,8 @@ class Critic(nn.Module):
 
     def forward(self, completions: Completions) -> Float[Tensor, "B T"]:
         """Read whole completions in one pass: the value in front of each token; 0 where padding."""
-        start = completions.ids.shape[1] - completions.completion_mask.shape[1]
-        hidden = self.trunk.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])
-        hidden = hidden[:, start - 1 :]
-        return torch.where(completions.completion_mask, self.head(hidden)[..., 0], 0.0)
+        values = self.head(completion_hidden(self.trunk, completions))[..., 0]
+        return torch.where(completions.completion_mask, values, 0.0)
 
 
 class PPOTargets(NamedTuple):

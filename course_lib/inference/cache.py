@@ -72,6 +72,38 @@ class KVCache:
         return twin
 
 
+class PrefixCache:
+    """One layer's cache of what several texts begin with: read once for all of them.
+
+    Unlike `KVCache` it lets gradients through, so a model can learn from texts that share prompts.
+    The first `append` stores the beginnings, `keep` deals them out; what later ones bring is not
+    stored, only handed back behind them.
+
+    >>> import torch
+    >>> cache = PrefixCache()
+    >>> k, v = cache.append(torch.ones(1, 2, 3, 5), torch.ones(1, 2, 3, 5))     # a prompt of three
+    >>> cache.keep(torch.tensor([0, 0]))                                        # of two texts
+    >>> k, v = cache.append(torch.ones(2, 2, 4, 5), torch.ones(2, 2, 4, 5))     # their answers
+    >>> cache.length, k.shape
+    (3, torch.Size([2, 2, 7, 5]))
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.stored: tuple[Tensor, ...] = ()
+
+    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+        """Store the beginnings, or give what is new behind them."""
+        if self.stored:
+            return tuple(torch.cat(both, -2) for both in zip(self.stored, new, strict=True))
+        self.stored, self.length = new, new[0].shape[-2]
+        return new
+
+    def keep(self, rows: Int[Tensor, "K"]) -> None:
+        """Give each text its beginning, one of those that are stored."""
+        self.stored = tuple(part[rows] for part in self.stored)
+
+
 class RowCache:
     """One layer's cache of rows that come and go, each with a length of its own.
 

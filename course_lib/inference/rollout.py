@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import KVCache, PrefixCache
 from course_lib.inference.generate import (
     apply_temperature,
     check_sampling,
@@ -280,11 +280,34 @@ def completion_log_probs(
 
     It is 0 where padding. In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
     """
+    logits = at_least_float32(model.logits(completion_hidden(model, completions)))
+    if temperature not in (0, 1):
+        logits = logits / temperature
     T = completions.completion_mask.shape[1]
-    hidden = model.hidden(completions.ids[:, :-1], padding=completions.padding[:, :-1])[:, -T:]
-    logits = at_least_float32(model.logits(hidden)) / (temperature or 1)
     chosen = token_log_probs(logits, completions.ids[:, -T:])
     return torch.where(completions.completion_mask, chosen, 0.0)
+
+
+def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tensor, "B T C"]:
+    """Give what stands in a model's stream in front of each token of whole completions.
+
+    A prompt that several of them share is read once, and its gradients are added up.
+    """
+    T = completions.completion_mask.shape[1]
+    start, ids = completions.ids.shape[1] - T, completions.ids[:, :-1]
+    left = completions.padding[:, :start]
+    # no token looks to its right, so the padding there needs no mask
+    padding = completions.padding[:, :-1] if left.any() else None
+    marked = ids[:, :start].masked_fill(left, -1)
+    prompts, rows = marked.unique(dim=0, return_inverse=True)
+    if len(prompts) == len(ids):
+        return model.hidden(ids, padding=padding)[:, -T:]
+    caches = [PrefixCache() for _ in range(model.settings.n_layers)]
+    begun = model.hidden(prompts.clamp(min=0), caches, None if padding is None else prompts < 0)
+    for cache in caches:
+        cache.keep(rows)
+    last = begun[rows, -1:]
+    return last if T == 1 else torch.cat([last, model.hidden(ids[:, start:], caches, padding)], 1)
 
 
 def check_rollout_request(

@@ -124,6 +124,63 @@ def test_the_gradient_too_is_that_of_each_text_alone(model):
     assert not got.log_probs.requires_grad
 
 
+@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize(
+    "prompts",
+    [PROMPTS, [[7, 1, 2], [7, 1, 3]], [[0], [3]], [[4, 4]]],
+    ids=["of many lengths", "of one length", "of one token", "one"],
+)
+@pytest.mark.parametrize("n_tokens", [1, NEW])
+def test_shared_prompts_change_neither_chances_nor_gradients(kind, prompts, n_tokens, monkeypatch):
+    model = kinds_of_model()[kind]
+    got = sample_completions(
+        model, prompts, n_tokens, n_samples=3, stop_token=2, generator=seeded(1)
+    )
+    read = []
+    hidden = type(model).hidden
+    monkeypatch.setattr(
+        type(model),
+        "hidden",
+        lambda self, ids, *args: read.append(ids.numel()) or hidden(self, ids, *args),
+    )
+    shared = completion_log_probs(model, got.rows(torch.arange(len(got.ids)).flip(0))).flip(0)
+    longest = max(map(len, prompts))
+    columns = got.completion_mask.shape[1] - 1
+    assert read == [len(prompts) * longest] + [len(got.ids) * columns] * (columns > 0)
+    parameters = list(model.parameters())
+    weights = torch.randn(shared.shape, generator=seeded(2))  # each token matters by its own
+    ours = torch.autograd.grad((shared * weights).sum(), parameters, allow_unused=True)
+    monkeypatch.undo()
+    texts = list(zip(got.prompts, got.completions, strict=True))
+    single = [alone(model, *text) for text in texts]
+    for row, want in enumerate(single):
+        torch.testing.assert_close(shared[row, : len(want)], want)
+        assert (shared[row, len(want) :] == 0).all()
+    total = sum((weights[row, : len(want)] * want).sum() for row, want in enumerate(single))
+    for one, other in zip(
+        ours, torch.autograd.grad(total, parameters, allow_unused=True), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def kinds_of_model():
+    """One of each, in float64, with opinions."""
+    torch.manual_seed(0)
+    models = [
+        GPT2(GPT2Settings(11, 14, d_model=12, n_layers=2, n_heads=3)),
+        Llama(LlamaSettings(11, 14, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)),
+        DeepSeekV3(
+            DeepSeekSettings(
+                11, 14, d_model=12, n_layers=2, n_heads=3, kv_lora_rank=5, qk_rope_head_dim=4
+            )
+        ),
+    ]
+    for model in models:
+        for parameter in model.double().parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return models
+
+
 def test_the_table_is_ready_for_training(model):
     got = sample_completions(model, PROMPTS, NEW, n_samples=3, stop_token=2, generator=seeded())
     assert got.ids.shape == got.padding.shape == (12, 5 + got.lengths.max())
