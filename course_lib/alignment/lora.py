@@ -7,6 +7,7 @@ alone. Source: Hu et al. 2021 (arXiv 2106.09685).
 
 from collections.abc import Collection
 from numbers import Integral
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from course_lib.check_numbers import check_positive_numbers, is_number
+from course_lib.training.checkpoint import CheckpointError, read_tensors, write_tensors
+
+LORA_KIND = "low-rank changes"
 
 
 class LoRALinear(nn.Module):
@@ -66,7 +70,7 @@ def add_lora(
     layer that makes queries, keys and values at once has one change for the three. Call
     `merge_lora` before saving a model.
     """
-    if any(isinstance(module, LoRALinear) for module in model.modules()):
+    if lora_layers(model):
         raise ValueError("this model has LoRA layers already: merge them before adding others")
     linear = {
         place: module for place, module in model.named_modules() if isinstance(module, nn.Linear)
@@ -108,14 +112,60 @@ def merge_lora(model: nn.Module) -> list[str]:
     All of it is trainable then. It answers as before, up to rounding, and at the speed of a plain
     model. The changes are gone: to keep them apart, merge a copy. Returns the places of the layers.
     """
-    changed = {
-        place: module for place, module in model.named_modules() if isinstance(module, LoRALinear)
-    }
+    changed = lora_layers(model)
     if not changed:
         raise ValueError("this model has no LoRA layers to merge")
     for place, layer in changed.items():
         model.set_submodule(place, layer.merged())
     model.requires_grad_(True)
+    return list(changed)
+
+
+def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
+    """Give the layers with a change, by their places."""
+    return {place: layer for place, layer in model.named_modules() if isinstance(layer, LoRALinear)}
+
+
+def save_lora(path: Path | str, model: nn.Module) -> None:
+    """Write the changes alone, without the model that they change: see `write_tensors`.
+
+    Raises ValueError for a model without any.
+    """
+    layers = lora_layers(model)
+    if not layers:
+        raise ValueError("this model has no LoRA layers to save")
+    tensors = {
+        f"{place}.{part}": getattr(layer, part).detach()
+        for place, layer in layers.items()
+        for part in ("lora_A", "lora_B")
+    }
+    write_tensors(path, LORA_KIND, tensors, {"scales": {p: x.scale for p, x in layers.items()}})
+
+
+def load_lora(path: Path | str, model: nn.Module) -> list[str]:
+    """Give a plain model the changes that `save_lora` wrote; return their places.
+
+    The model is frozen but for these, as by `add_lora`. Raises CheckpointError, and leaves the
+    model as it was, for a damaged file or one whose changes do not fit.
+    """
+    if lora_layers(model):
+        raise ValueError("this model has LoRA layers already: merge them before adding others")
+    tensors, about = read_tensors(path, LORA_KIND)
+    linear = {p: layer for p, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    changed = {}
+    for place, scale in about["scales"].items():
+        A, B = (tensors[f"{place}.{part}"] for part in ("lora_A", "lora_B"))
+        shape = (len(B), A.shape[1])
+        if place not in linear or linear[place].weight.shape != shape:
+            found = tuple(linear[place].weight.shape) if place in linear else "no linear layer"
+            raise CheckpointError(f"{path} changes {place} of {shape}; the model has {found} there")
+        changed[place] = (scale, A, B)
+    model.requires_grad_(False)
+    for place, (scale, A, B) in changed.items():
+        layer = LoRALinear(linear[place], len(A), scale * len(A))
+        layer.lora_A.data.copy_(A)
+        layer.lora_B.data.copy_(B)
+        model.set_submodule(place, layer)
     return list(changed)
 
 

@@ -205,8 +205,14 @@ class RunRecords:
         if found := self.find(**key):
             return found
         found = key | measure()
-        result = f"{found['bits_per_byte']:.3f} bits per byte, {found['seconds']:.0f} s"
-        print(f"{', '.join(map(str, key.values()))}: {result}", flush=True)
+        told = {"bits_per_byte": "{:.3f} bits per byte", "accuracy": "accuracy {:.3f}"}
+        told |= {"seconds": "{:.0f} s", "seconds_taken": "{:.0f} s"}
+        result = [
+            form.format(found[name])
+            for name, form in told.items()
+            if isinstance(found.get(name), int | float)
+        ]
+        print(f"{', '.join(map(str, key.values()))}: {', '.join(result)}", flush=True)
         self.runs.append(found)
         write_atomically(self.path, json.dumps(self.runs, indent=1).encode())
         return found

@@ -8,12 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_lib.alignment.lora import LoRALinear, add_lora, count_trainable_parameters, merge_lora
+from course_lib.alignment.lora import (
+    LoRALinear,
+    add_lora,
+    count_trainable_parameters,
+    load_lora,
+    merge_lora,
+    save_lora,
+)
 from course_lib.alignment.sft import SFTExample, sft_settings, train_sft
 from course_lib.inference.cache import KVCache
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
 from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.training.checkpoint import CheckpointError
 from course_lib.training.optimizers import build_optimizers, split_parameters
 from course_lib.training.resume import Checkpoints
 
@@ -310,3 +318,41 @@ def test_twice_is_refused_and_so_is_a_merge_of_nothing():
         add_lora(model, 2)
     merge_lora(model)
     assert len(add_lora(model, 2)) == 10
+
+
+# Files
+# --------------------------------------------------------------------------------------------------
+
+
+@MODELS
+def test_saved_changes_come_back_without_the_model(build, tmp_path):
+    model, other = seeded(build), seeded(build)
+    places = add_lora(model, rank=2, alpha=3.0)
+    as_if_trained(model)
+    save_lora(tmp_path / "change.json", model)
+    assert load_lora(tmp_path / "change.json", other) == places
+    assert torch.equal(model(IDS), other(IDS))
+    assert count_trainable_parameters(other) == count_trainable_parameters(model)
+    (written,) = tmp_path.glob("*.safetensors")
+    assert written.stat().st_size < 4 * count_trainable_parameters(model) + 20_000
+
+
+def test_changes_that_do_not_fit_are_refused_and_the_model_stays_as_it_was(tmp_path):
+    model, path = seeded(llama), tmp_path / "change.json"
+    with pytest.raises(ValueError, match="no LoRA layers to save"):
+        save_lora(path, model)
+    add_lora(model, rank=2)
+    save_lora(path, model)
+    other = seeded(deepseek)
+    with pytest.raises(CheckpointError, match="the model has no linear layer there"):
+        load_lora(path, other)
+    assert all(parameter.requires_grad for parameter in other.parameters())
+    wider = Llama(LlamaSettings(vocab_size=11, max_seq_len=24, d_model=16, n_layers=2, n_heads=2))
+    with pytest.raises(CheckpointError, match=r"the model has \(\d+, 16\) there"):
+        load_lora(path, wider)
+    with pytest.raises(ValueError, match="already"):
+        load_lora(path, model)
+    (written,) = tmp_path.glob("*.safetensors")
+    written.write_bytes(b"x" + written.read_bytes()[1:])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_lora(path, seeded(llama))
