@@ -62,12 +62,12 @@ class LabellingDesk(Explorer):
     def __init__(self, pairs: Sequence[LabelPair], path: Path, name: str):
         self.pairs, self.path, self.name = _distinct(pairs), path, name
         self.n_skipped = len(pairs) - len(self.pairs)
-        self.asked = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.asked = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.draft = widgets.Textarea(
             description="Your own answer",
             placeholder="Optional: how would you have answered?",
-            continuous_update=False,  # sent before the press of a button, never after it
-            layout=widgets.Layout(width="min(640px, 100%)", height="5em"),
+            continuous_update=False,  # sent when the focus leaves it, before a button is pressed
+            layout=widgets.Layout(width="auto", max_width="640px", height="5em"),
             style={"description_width": "initial"},
         )
         rows = [
@@ -156,7 +156,7 @@ class LabellingDesk(Explorer):
     def _show(self, said: str) -> None:
         """Show what was done and the first pair without a label, and start the clock."""
         labels, damage = open_labels(self.path)
-        judged = {label.key for label in labels if not label.is_demonstration}
+        judged = {label.key for label in labels}
         self.pair = next((pair for pair in self.pairs if pair.key not in judged), None)
         done = sum(pair.key in judged for pair in self.pairs)
         counts = f"Pairs judged: {done} of {len(self.pairs)}. Answers written: "
