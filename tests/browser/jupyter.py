@@ -39,7 +39,11 @@ def running_lab(root: Path, environment: dict[str, str], log: Path) -> Iterator[
         yield f"http://127.0.0.1:{port}/lab/tree"
     finally:
         server.terminate()
-        server.wait(timeout=120)
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # told to stop while a kernel starts, it may never
+            server.kill()
+            server.wait()
 
 
 def wait_for(url: str, server: subprocess.Popen, seconds: int = 180) -> None:
