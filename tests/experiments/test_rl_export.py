@@ -131,6 +131,9 @@ def test_rewards_are_ours_on_thousands_of_broken_answers(rewards):
     pieces = [*PIECES, question.truth.answer]
     texts = ["".join(rng.choices(pieces, k=rng.randint(0, 9))) for _ in range(6000)]
     texts += ["".join(pair) for pair in product(pieces, repeat=2)]
+    blanks = " ", "\n", "\x1c", "\x85", "\u00a0", "\u2009", "\u3000"  # re's are not regex's
+    texts += [f"9{blank}%" for blank in blanks] + [f"2 +{blank}{pieces[-1]}" for blank in blanks]
+    texts += [f"{pieces[-1]}{blank}/2" for blank in blanks]
     right, _ = assert_equal_ratings(rewards, texts, question)
     assert 100 < sum(right) < len(texts) / 2
 
