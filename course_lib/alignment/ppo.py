@@ -234,12 +234,18 @@ class Critic(nn.Module):
     """Say in front of each token of a completion how much reward is still to come.
 
     A copy of a model with a new head. The head gives one number in place of a score per token, 0 at
-    first. InstructGPT's critic starts from the reward model, so its trunk may be given as well.
+    first. InstructGPT's critic starts from the reward model, so its trunk may be given as well; and
+    it is smaller than the policy (6 billion parameters for up to 175). With `n_layers` the copy
+    keeps that many of the first layers, which makes a step cheaper.
     """
 
-    def __init__(self, trunk: nn.Module) -> None:
+    def __init__(self, trunk: nn.Module, n_layers: int | None = None) -> None:
         super().__init__()
         self.trunk = trunk_alone(trunk)
+        if n_layers is not None:
+            if not 1 <= n_layers <= len(trunk.blocks):
+                raise ValueError(f"n_layers {n_layers} is not from 1 to {len(trunk.blocks)}")
+            self.trunk.blocks = self.trunk.blocks[:n_layers]
         self.head = nn.Linear(trunk.settings.d_model, 1).to(next(trunk.parameters()))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -302,7 +302,7 @@ def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tenso
     prompts, rows = marked.unique(dim=0, return_inverse=True)
     if len(prompts) == len(ids):
         return model.hidden(ids, padding=padding)[:, -T:]
-    caches = [PrefixCache() for _ in range(model.settings.n_layers)]
+    caches = [PrefixCache() for _ in model.blocks]
     begun = model.hidden(prompts.clamp(min=0), caches, None if padding is None else prompts < 0)
     for cache in caches:
         cache.keep(rows)

@@ -413,6 +413,25 @@ def step(model, got, s, reference=None, critic=None, rewards=REWARDS, generator=
     return ppo_step(model, critic, reference, optimizers, got, rewards, s, generator)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_critic_of_fewer_layers_reads_with_the_first_ones(kind):
+    model = opinionated(KINDS[kind]())
+    got = sample_completions(model, PROMPTS, 6, n_samples=2, stop_token=2, generator=seeded())
+    critic = opinionated(Critic(model, n_layers=1), std=0.2)
+    assert len(critic.trunk.blocks) == 1 < len(model.blocks)
+    values = critic(got)
+    for row, (prompt, text) in enumerate(zip(got.prompts, got.completions, strict=True)):
+        hidden = critic.trunk.hidden(torch.tensor([prompt + text]))[0, len(prompt) - 1 : -1]
+        torch.testing.assert_close(
+            values[row, : len(text)], critic.head(hidden)[:, 0], atol=1e-5, rtol=1e-5
+        )
+    values.sum().backward()
+    assert all(parameter.grad is not None for parameter in critic.parameters())
+    for wrong in (0, len(model.blocks) + 1):
+        with pytest.raises(ValueError, match=f"n_layers {wrong} is not from 1 to"):
+            Critic(model, n_layers=wrong)
+
+
 def test_what_a_step_tells(sampled):
     model, got, reference = copy.deepcopy(sampled[0]), sampled[1], fresh(seed=1, std=0.3)
     s = replace(STEP, n_epochs=1, lam=1.0, discount=1.0)
