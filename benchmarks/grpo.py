@@ -283,10 +283,10 @@ def with_groups(
 
 
 def with_critic(
-    model: nn.Module, settings: PPOSettings
+    model: nn.Module, settings: PPOSettings, n_layers: int | None = None
 ) -> tuple[PolicyUpdate, list[nn.Module], list]:
-    """Give what `ppo` is made of."""
-    reference, critic = deepcopy(model).requires_grad_(False), Critic(model)
+    """Give what `ppo` is made of, with a critic of so many of the policy's layers (None: all)."""
+    reference, critic = deepcopy(model).requires_grad_(False), Critic(model, n_layers)
     optimizers = [adam(model), adam(critic)]
 
     def learn(
@@ -372,7 +372,11 @@ def kept(models: Sequence[nn.Module], optimizers: Sequence[torch.optim.Optimizer
 
 def ppo_beside_grpo(n_steps: int = 3) -> str:
     """Compare what a step takes, and what is kept, in units of the policy's own bytes too."""
-    kinds = {"GRPO": (with_groups, GRPOSettings), "PPO": (with_critic, PPOSettings)}
+    kinds = {
+        "GRPO": (with_groups, GRPOSettings),
+        "PPO": (with_critic, PPOSettings),
+        "PPO, its critic one layer of three": (partial(with_critic, n_layers=1), PPOSettings),
+    }
     made, runs = {}, {}
     for name, (build, kind) in kinds.items():
         model, settings = never_ending(), kind(n_steps, **USUAL.numbers(), lr=RATE)
