@@ -96,14 +96,19 @@ def is_held_out_question(text: str) -> bool:
 
 
 def read_gym_questions(
-    practice_set: PracticeSet, tokenizer: Tokenizer, longest_prompt: int, unfit: str = "error"
+    practice_set: PracticeSet,
+    tokenizer: Tokenizer,
+    longest_prompt: int,
+    unfit: str = "error",
+    keep: Callable[[dict[str, Any]], bool] = lambda entry: True,
 ) -> GymQuestions:
     """Read all entries of a data set, once each, and hold out one question in ten.
 
     A question that can't be asked raises a ValueError with the numbers, or is left out and counted
     with `unfit="skip"`: a prompt of more than `longest_prompt` tokens (what the context leaves when
     the answer is taken off), no text, or a text that `chat.render_chat` refuses. Equal questions
-    count once. Raises ValueError if nothing is left to practise.
+    count once. `keep` chooses among the entries that can be asked, easy ones say. Raises ValueError
+    if nothing is left to practise.
     """
     if unfit not in ("error", "skip"):
         raise ValueError(f"unfit must be 'error' or 'skip', not {unfit!r}")
@@ -116,8 +121,12 @@ def read_gym_questions(
         if reason and unfit == "error":
             which = f"entry {index} of {len(practice_set)}"
             raise ValueError(f'{which}: {detail}; unfit="skip" leaves such questions out')
-        if reason or entry["question"] in found:
-            left_out[reason or "repeated"] += 1
+        if not reason and entry["question"] in found:
+            reason = "repeated"
+        elif not reason and not keep(entry):
+            reason = "not kept"
+        if reason:
+            left_out[reason] += 1
             continue
         found[entry["question"]] = Question(entry["question"], GymTruth(entry, practice_set))
     practice = tuple(q for text, q in found.items() if not is_held_out_question(text))

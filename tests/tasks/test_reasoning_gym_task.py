@@ -119,6 +119,13 @@ def test_equal_questions_count_once():
     assert (len(found.practice), found.left_out) == (1, {"repeated": 2})
 
 
+def test_entries_can_be_chosen_by_what_they_hold():
+    found = read_gym_questions(
+        Doubles(50), TOKENIZER, 100, keep=lambda entry: int(entry["answer"]) < 20
+    )
+    assert len(found.practice + found.held_out) == 10 and found.left_out == {"not kept": 40}
+
+
 def test_nothing_left_to_practise_is_said_with_the_counts():
     with pytest.raises(ValueError, match=r"2 entries, left out \{'too long': 2\}, held out 0"):
         read_gym_questions(Listed("7" * 300, "8" * 300), TOKENIZER, 100, unfit="skip")
