@@ -41,6 +41,7 @@ from course_lib.tasks.reasoning_gym_task import (
 )
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import MAX_PARTIAL, final_answer, last_number, partial_results
+from course_lib.training.settings import RunHistory
 
 GYM_FOLDER = DATA_FOLDER / "gym"
 GYM_ENTRIES = 4000  # of a data set; a seed of its own, the same for all runs
@@ -175,6 +176,12 @@ def gym_pass_at_k(
     return mean_or_zero([pass_at_k(PASS_K, n, PASS_K) for n in full])
 
 
+def check_finished(history: RunHistory) -> None:
+    """Raise KeyboardInterrupt after half a run, so that nobody writes its result down."""
+    if history.ended == "interrupted":
+        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps: no measurement")
+
+
 def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
     """Practise a data set, and measure before, after the examples and at the end.
 
@@ -189,7 +196,8 @@ def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
     start = time.process_time()
     if recipe.sft_steps:
         examples = solved_examples(tokenizer, recipe, questions.practice)
-        train_sft(model, examples, sft_settings(recipe.sft_steps), EXAMPLE_BATCH, seed)
+        tuned = train_sft(model, examples, sft_settings(recipe.sft_steps), EXAMPLE_BATCH, seed)
+        check_finished(tuned)
     seconds = time.process_time() - start
     found["start"] = measure_gym_model(model, tokenizer, held_out, recipe)
     found["start"][f"pass@{PASS_K}"] = gym_pass_at_k(model, tokenizer, held_out[:20], recipe)
@@ -198,6 +206,7 @@ def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
         settings = GRPOSettings(recipe.rl_steps, n_questions=N_QUESTIONS, max_new_tokens=MAX_ANSWER)
         start = time.process_time()
         history = train_grpo(model, tokenizer, task, settings, seed=seed)
+        check_finished(history)
         seconds += time.process_time() - start
         found["reward"] = [round(reward, 4) for reward in history.measures["reward"]]
         found["used"] = [round(share, 4) for share in history.measures["used"]]

@@ -101,4 +101,5 @@ def test_stored_runs_show_what_the_lesson_says():
     for run in runs["coin_flip"]:
         assert run["end"]["score"] > 0.85 and run["end"]["right"] < 0.1
     for run in runs["spell_backward"]:
-        assert not any(run["used"]) and len(run["used"]) == 250 and run["start"]["pass@64"] == 0
+        assert run["start"]["pass@64"] == 0 and len(run["used"]) == 250
+        assert sum(map(bool, run["used"])) < 10 and run["end"]["right"] == 0
