@@ -415,6 +415,29 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         | SHARED_WIDTH,
         "forward_flops": SHARED_WIDTH,
     },
+    "grpo": {
+        "advantages_of_groups": {
+            "return (groups - groups.mean(-1, keepdim=True)).flatten()"
+            " -> return (groups - groups.mean(1, keepdim=True)).flatten()": TWO_AXES
+        },
+        "clipped_objective": {
+            "return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)"
+            " -> return torch.minimum(ratio.clamp(1 - low, 1 + high) * advantages,"
+            " ratio * advantages)": "the smaller of two is the same in either order"
+        },
+        "group_loss": {
+            "moved: if how == 'token': ; return -sums.sum() / mask.sum()": (
+                "of three branches with a condition each, which stands first is all the same"
+            ),
+            "sums = (gains * mask).sum(-1) -> sums = (gains * mask).sum(1)": TWO_AXES,
+            "return -(sums / mask.sum(-1)).mean() -> return -(sums / mask.sum(1)).mean()": TWO_AXES,
+        },
+        "sequence_ratio": {
+            "total = ((log_probs - old_log_probs) * mask).sum(-1)"
+            " -> total = ((log_probs - old_log_probs) * mask).sum(1)": TWO_AXES,
+            "return (total / mask.sum(-1)).exp() -> return (total / mask.sum(1)).exp()": TWO_AXES,
+        },
+    },
     "mixture_of_experts": {
         "top_k_gates": {
             "weights, chosen = logits.softmax(-1).topk(n_chosen)"

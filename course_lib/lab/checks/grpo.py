@@ -1,0 +1,617 @@
+"""Checkers of lesson 24. The truths are plain loops over Python's numbers."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe
+from course_lib.lab.checks.slips import judge_by_slips
+
+
+def _table(seed: int, *shape: int) -> Tensor:
+    """Normal numbers, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _mask(*lengths: int) -> Tensor:
+    """True on the tokens of completions of these lengths."""
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+# Exercise 1
+# --------------------------------------------------------------------------------------------------
+
+
+def _advantages(
+    rewards: Tensor, size: int, worth: Callable = lambda reward, group: reward - _mean(group)
+) -> list[float]:
+    values, found = rewards.tolist(), []
+    for start in range(0, len(values), size):
+        group = values[start : start + size]
+        found += [worth(reward, group) for reward in group]
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _deviation(values: list[float], less: int) -> float:
+    mean = _mean(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - less))
+
+
+def _without(reward: float, group: list[float]) -> float:
+    """Less the mean of the others, as in RLOO."""
+    return reward - (math.fsum(group) - reward) / (len(group) - 1)
+
+
+def _interleaved(rewards: Tensor, size: int) -> list[float]:
+    groups = rewards.view(size, -1)
+    return (groups - groups.mean(0)).flatten().tolist()
+
+
+@checker
+def advantages_of_groups(attempt: Attempt) -> str:
+    """Measure each reward against the mean of its group."""
+    cases = [
+        (torch.tensor([1.0, 0.0, 0.0, 1.0, 1.5, 0.0, 0.0, 0.5]), 4),
+        (_table(1, 6), 2),
+        (_table(2, 6), 3),
+        (_table(3, 5), 5),
+    ]
+    slips = [
+        (
+            lambda r, n: (r - r.mean()).tolist(),
+            "the mean is that of all rewards. Each question has its own: an easy question would"
+            " make all its answers look good.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: (x - _mean(g)) / _deviation(g, 1)),
+            "you divide by the standard deviation of the group. That is GRPO's first form; here"
+            " the difference alone is asked for.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: (x - _mean(g)) / _deviation(g, 0)),
+            "you divide by the standard deviation of the group. That is GRPO's first form; here"
+            " the difference alone is asked for.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, _without),
+            "each reward is compared with the mean of the *others* (RLOO). Here its own counts"
+            " too.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: _mean(g) - x),
+            "the sign is the other way round: a reward above the mean has an advantage above 0.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: x - g[0]),
+            "you subtract the first reward of the group, not the mean.",
+        ),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: x - max(g)),
+            "you subtract the best reward of the group, not the mean.",
+        ),
+        (lambda r, n: r.tolist(), "these are the rewards themselves: nothing is compared."),
+        (
+            _interleaved,
+            "the groups are taken apart: the answers to one question stand next to each other,"
+            " so the rows of a table with `group_size` columns are the groups.",
+        ),
+        (
+            lambda r, n: (r.view(-1, n) - r.view(-1, n).mean(0)).flatten().tolist(),
+            "the mean runs over the questions. It should run over the answers to one question:"
+            " along the last axis.",
+        ),
+    ]
+
+    def plain(got: Any) -> Any:
+        if isinstance(got, Tensor) and got.ndim == 2:
+            raise Wrong(
+                f"a table {tuple(got.shape)} came back. One number per answer is asked for, in"
+                " the order of the rewards: flatten it."
+            )
+        return got
+
+    def called(rewards: Tensor, size: int) -> str:
+        return f"the advantages of {len(rewards)} rewards in groups of {size}"
+
+    judge_by_slips(attempt, cases, _advantages, slips, called, plain=plain)
+    return "right. The advantages of a group add up to 0."
+
+
+# Exercise 2
+# --------------------------------------------------------------------------------------------------
+
+
+def _objective(
+    new: Tensor,
+    old: Tensor,
+    advantages: Tensor,
+    low: float,
+    high: float,
+    choose: Callable = lambda ratio, cut, a: min(ratio * a, cut * a),
+    ratio: Callable = lambda new, old: math.exp(new - old),
+) -> list[float]:
+    found = []
+    for n, o, a in zip(new.tolist(), old.tolist(), advantages.tolist(), strict=True):
+        r = ratio(n, o)
+        found.append(choose(r, max(1 - low, min(1 + high, r)), a))
+    return found
+
+
+@checker
+def clipped_objective(attempt: Attempt) -> str:
+    """Write PPO's clipped objective of each token."""
+    old = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.2, 0.2]).log()
+    new = torch.tensor([0.9, 0.1, 0.9, 0.1, 0.2, 0.21]).log()
+    advantages = torch.tensor([1.0, 1.0, -0.5, -0.5, 2.0, -1.0])
+    cases = [
+        (new, old, advantages, 0.2, 0.28),
+        (_table(1, 8), _table(2, 8), _table(3, 8), 0.1, 0.4),
+        (_table(4, 8), _table(5, 8), _table(6, 8), 0.3, 0.2),
+    ]
+    slips = [
+        (
+            lambda *c: _objective(*c, choose=lambda r, cut, a: cut * a),
+            "the clipped form alone. A token that moved in the wrong direction beyond the clip"
+            " would have no gradient and never come back: take the smaller of both forms.",
+        ),
+        (
+            lambda *c: _objective(*c, choose=lambda r, cut, a: r * a),
+            "nothing is clipped: this is ratio times advantage.",
+        ),
+        (
+            lambda *c: _objective(*c, choose=lambda r, cut, a: max(r * a, cut * a)),
+            "the larger of both forms. The smaller one is meant: nothing can be gained beyond"
+            " the clip.",
+        ),
+        (
+            lambda *c: _objective(*c, choose=lambda r, cut, a: min(r, cut) * a),
+            "the smaller *ratio* is taken and then multiplied. With an advantage below 0 the order"
+            " turns round: multiply first, then take the smaller.",
+        ),
+        (
+            lambda *c: _objective(*c, choose=lambda r, cut, a: -min(r * a, cut * a)),
+            "the sign is turned: this is the loss. The objective is what a step makes large.",
+        ),
+        (
+            lambda *c: _objective(*c, ratio=lambda n, o: math.exp(o - n)),
+            "the ratio is upside down: it is new over old.",
+        ),
+        (
+            lambda *c: _objective(*c, ratio=lambda n, o: n - o),
+            "this is the logarithm of the ratio. The ratio is its exponential.",
+        ),
+        (
+            lambda *c: _objective(*c, ratio=lambda n, o: n / o),
+            "these are quotients of log-probabilities. The ratio of probabilities is the"
+            " exponential of a difference.",
+        ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, low, low),
+            "`high` is not used: the upper end is 1 + high.",
+        ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, high, high),
+            "`low` is not used: the lower end is 1 - low.",
+        ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, high, low),
+            "`low` and `high` are exchanged.",
+        ),
+    ]
+
+    def called(new: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> str:
+        return f"the objective of {len(new)} tokens with the clip {1 - low:g} to {1 + high:g}"
+
+    judge_by_slips(attempt, cases, _objective, slips, called)
+    table = new.clone().requires_grad_()
+    got = torch.as_tensor(attempt(table, old, advantages, 0.2, 0.28))
+    if not got.requires_grad:
+        raise Wrong("the numbers are right, but no gradient flows back to the log-probabilities.")
+    return "right, and a gradient flows wherever a move is not yet paid for."
+
+
+# Exercise 3
+# --------------------------------------------------------------------------------------------------
+
+
+def _k3(p: Tensor, q: Tensor, value: Callable | None = None, slope: Callable | None = None):
+    value = value or (lambda d: math.exp(d) - d - 1)
+    slope = slope or (lambda d: 1 - math.exp(d))
+    distances = [b - a for a, b in zip(p.tolist(), q.tolist(), strict=True)]
+    return [value(d) for d in distances], [slope(d) for d in distances]
+
+
+@checker
+def k3_and_slope(attempt: Attempt) -> str:
+    """Give k3 and its derivative by the policy's log-probability."""
+    cases = [
+        (torch.tensor([0.5, 0.5, 0.2]).log(), torch.tensor([0.25, 0.5, 0.4]).log()),
+        (_table(1, 6) - 2, _table(2, 6) - 2),
+    ]
+    slips = [
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: math.exp(d) - 1),
+            "the sign of the slope is wrong: d/dx of exp(q - x) is -exp(q - x).",
+        ),
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: -math.exp(d)),
+            "the slope lacks the 1: -log r = x - q has a slope too.",
+        ),
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: -d),
+            "this is the slope that one would *want*, log(policy / reference), which is k2's. k3's"
+            " is another: that is the point of the exercise.",
+        ),
+        (lambda p, q: _k3(q, p), "r is upside down: in k3 it is reference / policy."),
+        (
+            lambda p, q: _k3(q, p, slope=lambda d: 1 - math.exp(-d)),
+            "r is upside down in the value: in k3 it is reference / policy.",
+        ),
+        (
+            lambda p, q: _k3(p, q, value=lambda d: math.exp(d) - d),
+            "the value lacks the -1: where policy and reference agree it must be 0.",
+        ),
+        (
+            lambda p, q: _k3(p, q, value=lambda d: math.exp(d) + d - 1),
+            "the sign of log r is wrong: the value is r - log r - 1.",
+        ),
+        (lambda p, q: _k3(p, q, value=lambda d: -d), "the value is k1, -log r."),
+        (
+            lambda p, q: _k3(p, q, value=lambda d: d * d / 2),
+            "the value is k2, half of (log r) squared.",
+        ),
+        (
+            lambda p, q: _k3(p, q)[::-1],
+            "return k3 first and then its slope. Yours are the other way round.",
+        ),
+    ]
+
+    def plain(got: Any) -> Any:
+        if isinstance(got, Tensor) or not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong(f"return two tensors, k3 and its slope; got {describe(got)}")
+        return tuple(torch.as_tensor(part).detach().tolist() for part in got)
+
+    def called(p: Tensor, q: Tensor) -> str:
+        return f"k3 and its slope for {len(p)} tokens"
+
+    judge_by_slips(attempt, cases, _k3, slips, called, plain=plain)
+    return "right. The slope is bounded by 1 on one side and by nothing on the other."
+
+
+# Exercise 4
+# --------------------------------------------------------------------------------------------------
+
+
+def _loss(
+    gains: Tensor,
+    mask: Tensor,
+    how: str,
+    longest: int,
+    divide: Callable[[int], float] | None = None,
+    sign: float = -1.0,
+) -> float:
+    rows = [
+        [g for g, real in zip(*row, strict=True) if real]
+        for row in zip(gains.tolist(), mask.tolist(), strict=True)
+    ]
+    sums = [math.fsum(row) for row in rows]
+    if how == "token":
+        return sign * math.fsum(sums) / sum(map(len, rows))
+    by = divide or (len if how == "sequence" else lambda row: longest)
+    return sign * _mean([total / by(row) for total, row in zip(sums, rows, strict=True)])
+
+
+@checker
+def group_loss(attempt: Attempt) -> str:
+    """Average what the tokens of a group gain, in three ways, to a loss."""
+    tables = [((2, 1, 4), 6), ((3, 3), 10), ((1, 5, 2, 2), 5)]
+    cases = [
+        (_table(seed, len(lengths), max(lengths)), _mask(*lengths), how, longest)
+        for seed, (lengths, longest) in enumerate(tables)
+        for how in ("sequence", "token", "constant")
+    ]
+
+    def only(changed: str, **other: Any) -> Callable:
+        return lambda g, m, how, n: _loss(g, m, how, n, **(other if how == changed else {}))
+
+    def unmasked(g: Tensor, m: Tensor, how: str, n: int) -> float:
+        return _loss(g, torch.ones_like(m), how, n)
+
+    def half_masked(g: Tensor, m: Tensor, how: str, n: int) -> float:
+        return _loss(g * m, torch.ones_like(m), how, n)
+
+    slips = [
+        (
+            lambda *c: _loss(*c, sign=1.0),
+            "the sign: a loss is made small, and the gains should become large.",
+        ),
+        (unmasked, "padding is counted: only where the mask is True stands a token."),
+        (
+            half_masked,
+            "the sums leave the padding out, but you divide by the width of the table. Divide by"
+            " the number of tokens.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, "token" if how == "sequence" else how, n),
+            "`sequence` gives what `token` should: first a mean for each answer, then the mean of"
+            " these.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, "sequence" if how == "token" else how, n),
+            "`token` gives what `sequence` should: one sum over all tokens of all answers, divided"
+            " once by their number.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, how, g.shape[1] if how == "constant" else n),
+            "`constant` divides by the longest answer of this group. The constant is `longest`,"
+            " the same for every group.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, how, n) * (len(g) if how == "constant" else 1),
+            "`constant` gives a sum over the answers. Divide by their number too.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, how, n) * (len(g) if how == "sequence" else 1),
+            "`sequence` gives a sum over the answers. Take the mean.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, how, n) * (len(g) if how != "token" else 1),
+            "`sequence` and `constant` give sums over the answers. Take the mean.",
+        ),
+        (
+            only("constant", divide=lambda row: 1),
+            "`constant` divides by nothing: divide each answer's sum by `longest`.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, "sequence", n),
+            "all three ways give the mean over answers: `how` is not read.",
+        ),
+        (
+            lambda g, m, how, n: _loss(g, m, "token", n),
+            "all three ways give the mean over tokens: `how` is not read.",
+        ),
+    ]
+
+    def called(gains: Tensor, mask: Tensor, how: str, longest: int) -> str:
+        lengths = ", ".join(map(str, mask.sum(-1).tolist()))
+        return f"the loss {how!r} of answers of {lengths} tokens, longest {longest}"
+
+    judge_by_slips(attempt, cases, _loss, slips, called)
+    gains = _table(9, 2, 3).requires_grad_()
+    if not torch.as_tensor(attempt(gains, _mask(3, 2), "token", 5)).requires_grad:
+        raise Wrong("the numbers are right, but no gradient flows back to the gains.")
+    return "right, three ways. What a token of a long answer weighs is the difference."
+
+
+# Exercise 5
+# --------------------------------------------------------------------------------------------------
+
+
+def _price(length: int, longest: int, buffer: int) -> float:
+    if length <= longest - buffer:
+        return 0.0
+    return -1.0 if length >= longest else (longest - buffer - length) / buffer
+
+
+@checker
+def overlong_price(attempt: Attempt) -> str:
+    """DAPO's soft punishment of one answer for its length."""
+    cases = [
+        (n, longest, buffer)
+        for longest, buffer in ((10, 4), (72, 12), (20, 20))
+        for n in (1, longest - buffer, longest - buffer + 1, longest - 1, longest, longest + 5)
+    ]
+    slips = [
+        (
+            lambda n, longest, buffer: -_price(n, longest, buffer),
+            "the sign: a punishment is below 0.",
+        ),
+        (
+            lambda n, longest, buffer: min(0.0, (longest - buffer - n) / buffer),
+            "beyond the longest length it goes on falling: it ends at -1.",
+        ),
+        (
+            lambda n, longest, buffer: max(-1.0, (longest - buffer - n) / buffer),
+            "short answers are paid for being short: it begins at 0.",
+        ),
+        (
+            lambda n, longest, buffer: -1.0 if n >= longest else 0.0,
+            "this is all or nothing. In the buffer the punishment grows evenly.",
+        ),
+        (
+            lambda n, longest, buffer: -1.0 if n > longest - buffer else 0.0,
+            "the whole buffer costs 1. In the buffer the punishment grows evenly.",
+        ),
+        (
+            lambda n, longest, buffer: -min(1.0, n / longest),
+            "it grows from the first token on. Up to `longest - buffer` length is free.",
+        ),
+        (
+            lambda n, longest, buffer: max(-1.0, min(0.0, (longest - n) / buffer)),
+            "it begins where it should end: at `longest - buffer` tokens, not at `longest`.",
+        ),
+        (
+            lambda n, longest, buffer: -max(0, min(buffer, n - longest + buffer)),
+            "this counts tokens. Divide by the buffer, so that it ends at -1.",
+        ),
+        (
+            lambda n, longest, buffer: -max(0.0, min(1.0, (n - longest + buffer) / longest)),
+            "divide by the buffer, not by the longest length: it should end at -1.",
+        ),
+    ]
+
+    def called(length: int, longest: int, buffer: int) -> str:
+        return f"the price of {length} tokens, longest {longest}, buffer {buffer}"
+
+    judge_by_slips(attempt, cases, _price, slips, called)
+    return "right: free at first, then evenly down to -1."
+
+
+# Exercise 6
+# --------------------------------------------------------------------------------------------------
+
+
+def _ratios(
+    new: Tensor,
+    old: Tensor,
+    mask: Tensor,
+    whole: Callable[[list[float]], float] = lambda logs: math.exp(_mean(logs)),
+) -> list[float]:
+    rows = []
+    for difference, real in zip((new - old).tolist(), mask.tolist(), strict=True):
+        rows.append(whole([d for d, here in zip(difference, real, strict=True) if here]))
+    return rows
+
+
+@checker
+def sequence_ratio(attempt: Attempt) -> str:
+    """GSPO's ratio of each whole answer."""
+    cases = [
+        (
+            torch.tensor([[0.8, 0.2], [0.5, 0.9]]).log(),
+            torch.tensor([[0.5, 0.5], [0.25, 0.1]]).log(),
+            _mask(2, 1),
+        ),
+        (_table(1, 3, 5) / 2, _table(2, 3, 5) / 2, _mask(5, 2, 4)),
+    ]
+    slips = [
+        (
+            lambda *c: _ratios(*c, whole=lambda logs: math.exp(math.fsum(logs))),
+            "this is the ratio of the whole probabilities. GSPO takes the root of degree `length`:"
+            " the mean of the logs, not their sum, else long answers always leave the clip.",
+        ),
+        (
+            lambda *c: _ratios(*c, whole=lambda logs: _mean([math.exp(x) for x in logs])),
+            "this is the mean of the tokens' ratios. The geometric mean is meant: average the"
+            " logs, then exp.",
+        ),
+        (
+            lambda *c: _ratios(*c, whole=_mean),
+            "this is the logarithm. The ratio is its exponential.",
+        ),
+        (
+            lambda n, o, m: _ratios(n, o, torch.ones_like(m)),
+            "padding is averaged in: only where the mask is True stands a token.",
+        ),
+        (
+            lambda n, o, m: _ratios(n * m, o * m, torch.ones_like(m)),
+            "the sums leave the padding out, but you divide by the width of the table. Divide by"
+            " the length of each answer.",
+        ),
+        (lambda n, o, m: _ratios(o, n, m), "the ratio is upside down: it is new over old."),
+        (
+            lambda n, o, m: [1 / len(o[0]) * x for x in _ratios(n, o, m)],
+            "the ratio is divided by the length. The root is meant: divide inside the exponential.",
+        ),
+    ]
+
+    def plain(got: Any) -> Any:
+        if isinstance(got, Tensor) and got.ndim == 2 and got.shape[1] == 1:
+            return got[:, 0]
+        return got
+
+    def called(new: Tensor, old: Tensor, mask: Tensor) -> str:
+        return f"the ratios of answers of {', '.join(map(str, mask.sum(-1).tolist()))} tokens"
+
+    judge_by_slips(attempt, cases, _ratios, slips, called, plain=plain)
+    table = _table(7, 2, 3).requires_grad_()
+    if not torch.as_tensor(attempt(table, _table(8, 2, 3), _mask(3, 2))).requires_grad:
+        raise Wrong("the numbers are right, but no gradient flows back to the log-probabilities.")
+    return "right: one ratio for each answer, whatever its length."
+
+
+# Exercise 7
+# --------------------------------------------------------------------------------------------------
+
+
+def _passes(text: str, answer: int) -> bool:
+    number = ""
+    for word in re.split(r"[^0-9-]+", text):
+        for match in re.finditer("-?[0-9]+", word):
+            number = match[0]
+    return number != "" and int(number) == answer
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+@checker
+def passes(attempt: Attempt) -> str:
+    """Verify an answer by its last number, without a hole."""
+    cases = [
+        ("7+5=12, then 12-3=9, so the answer is 9", 9),
+        ("I think 9.", 9),
+        ("so the answer is 19", 9),
+        ("9, or 12, or 4", 9),
+        ("it is 9, no, 8", 9),
+        ("no idea", 9),
+        ("", 0),
+        ("I think 12", 1),
+        ("是12", 12),
+        ("7-3=4 and 4-9=-5", -5),
+        ("7-3=4 and 4-9=-5", 5),
+        ("the answer is 09", 9),
+        ("<think>9</think><answer>7</answer>", 9),
+        ("0", 0),
+    ]
+    slips = [
+        (
+            lambda text, answer: str(answer) in text,
+            "any text with these digits in it passes, even 19 for 9. That is the hole.",
+        ),
+        (
+            lambda text, answer: answer in _numbers(text),
+            "a text that names many numbers passes if one of them is right. That is a hole as well:"
+            " only the last number counts.",
+        ),
+        (
+            lambda text, answer: any(int(n) == answer for n in re.findall(r"-?\d+", text)),
+            "a text that names many numbers passes if one of them is right. That is a hole as well:"
+            " only the last number counts.",
+        ),
+        (
+            lambda text, answer: text.endswith(str(answer)),
+            "19 ends in 9, and a full stop may follow: read the last number, do not compare ends.",
+        ),
+        (
+            lambda text, answer: text.rstrip(".").endswith(str(answer)),
+            "19 ends in 9: read the last number as a whole, do not compare ends.",
+        ),
+        (
+            lambda text, answer: bool(_numbers(text)) and _numbers(text)[-1] == answer,
+            "a minus sign in front of the last number is not read: -5 is not 5.",
+        ),
+        (
+            lambda text, answer: bool(_numbers(text)) and _numbers(text)[0] == answer,
+            "the first number is read. The answer is the last one.",
+        ),
+        (
+            lambda text, answer: not re.findall(r"-?\d+", text) or _passes(text, answer),
+            "a text without a number passes. Whoever says nothing has said nothing right.",
+        ),
+        (
+            lambda text, answer: [str(answer)] == re.findall(r"-?\d+", text)[-1:],
+            "09 is 9: compare numbers, not their digits.",
+        ),
+        (lambda text, answer: not _passes(text, answer), "the other way round: True means right."),
+    ]
+
+    def plain(got: Any) -> Any:
+        if not isinstance(got, bool):
+            raise Wrong(f"return True or False; got {describe(got)}")
+        return got
+
+    def called(text: str, answer: int) -> str:
+        return f"passes({text!r}, {answer})"
+
+    judge_by_slips(attempt, cases, _passes, slips, called, plain=plain)
+    return "right, and neither silence nor a list of numbers gets through."
