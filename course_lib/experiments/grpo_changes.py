@@ -122,7 +122,12 @@ def changed_run(name: str, seed: int) -> dict:
 
 
 def measured(model: nn.Module, history: RLHistory) -> dict:
-    """Give what a policy can do, how far it is from the base, and the curves of its way."""
+    """Give what a policy can do, how far it is from the base, and the curves of its way.
+
+    Half a run is none: raises KeyboardInterrupt if it was stopped.
+    """
+    if history.ended != "finished":
+        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps")
     return {
         "after": evaluate_arithmetic(model, SHIPPED_R1.tokenizer(), n=500),
         "distance": round(distance_from_base(model), 3),

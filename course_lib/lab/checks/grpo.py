@@ -230,7 +230,7 @@ def _k3(p: Tensor, q: Tensor, value: Callable | None = None, slope: Callable | N
 
 
 @checker
-def k3_and_slope(attempt: Attempt) -> str:
+def k3_and_gradient(attempt: Attempt) -> str:
     """Give k3 and its derivative by the policy's log-probability."""
     cases = [
         (torch.tensor([0.5, 0.5, 0.2]).log(), torch.tensor([0.25, 0.5, 0.4]).log()),
@@ -239,16 +239,16 @@ def k3_and_slope(attempt: Attempt) -> str:
     slips = [
         (
             lambda p, q: _k3(p, q, slope=lambda d: math.exp(d) - 1),
-            "the sign of the slope is wrong: d/dx of exp(q - x) is -exp(q - x).",
+            "the sign of the gradient is wrong: d/dx of exp(q - x) is -exp(q - x).",
         ),
         (
             lambda p, q: _k3(p, q, slope=lambda d: -math.exp(d)),
-            "the slope lacks the 1: -log r = x - q has a slope too.",
+            "the gradient lacks the 1: -log r = x - q has one too.",
         ),
         (
             lambda p, q: _k3(p, q, slope=lambda d: -d),
-            "this is the slope that one would *want*, log(policy / reference), which is k2's. k3's"
-            " is another: that is the point of the exercise.",
+            "this is the gradient that one would *want*, log(policy / reference), which is k2's."
+            " k3's is another: that is the point of the exercise.",
         ),
         (lambda p, q: _k3(q, p), "r is upside down: in k3 it is reference / policy."),
         (
@@ -270,20 +270,20 @@ def k3_and_slope(attempt: Attempt) -> str:
         ),
         (
             lambda p, q: _k3(p, q)[::-1],
-            "return k3 first and then its slope. Yours are the other way round.",
+            "return k3 first and then its gradient. Yours are the other way round.",
         ),
     ]
 
     def plain(got: Any) -> Any:
         if isinstance(got, Tensor) or not isinstance(got, tuple | list) or len(got) != 2:
-            raise Wrong(f"return two tensors, k3 and its slope; got {describe(got)}")
+            raise Wrong(f"return two tensors, k3 and its gradient; got {describe(got)}")
         return tuple(torch.as_tensor(part).detach().tolist() for part in got)
 
     def called(p: Tensor, q: Tensor) -> str:
-        return f"k3 and its slope for {len(p)} tokens"
+        return f"k3 and its gradient for {len(p)} tokens"
 
     judge_by_slips(attempt, cases, _k3, slips, called, plain=plain)
-    return "right. The slope is bounded by 1 on one side and by nothing on the other."
+    return "right. It is at most 1 on one side, and without bound on the other."
 
 
 # Exercise 4

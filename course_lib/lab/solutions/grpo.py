@@ -18,7 +18,9 @@ def clipped_objective_solution(
     return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
-def k3_and_slope_solution(log_probs: Tensor, reference_log_probs: Tensor) -> tuple[Tensor, Tensor]:
+def k3_and_gradient_solution(
+    log_probs: Tensor, reference_log_probs: Tensor
+) -> tuple[Tensor, Tensor]:
     log_ratio = reference_log_probs - log_probs
     return log_ratio.exp() - 1 - log_ratio, 1 - log_ratio.exp()
 

@@ -157,12 +157,12 @@ CASES = {
             (lambda *c: objective(*c).detach(), "no gradient flows"),
         ],
     ),
-    check.k3_and_slope: Case(
-        solution=solutions.k3_and_slope_solution,
+    check.k3_and_gradient: Case(
+        solution=solutions.k3_and_gradient_solution,
         skeleton=skeleton_2,
         also_right=[k3, k3_by_autograd],
         wrong=[
-            (lambda p, q: k3(p, q, slope=lambda d: d.exp() - 1), "the sign of the slope"),
+            (lambda p, q: k3(p, q, slope=lambda d: d.exp() - 1), "the sign of the gradient"),
             (lambda p, q: k3(p, q, slope=lambda d: -d.exp()), "lacks the 1"),
             (lambda p, q: k3(p, q, slope=lambda d: -d), "which is k2's"),
             (lambda p, q: k3(q, p), "upside down"),
