@@ -109,6 +109,7 @@ def _clip(ratio: float, advantage: float, low: float, high: float) -> str:
         at = 40 + 300 * r
         marks += f'<path d="M{at:.0f} 20V222" stroke="{GREY}" stroke-dasharray="3 4"/>'
         marks += f'<text x="{at:.0f}" y="236" text-anchor="middle">{r:g}</text>'
+    marks += f'<text x="{WIDTH}" y="236" text-anchor="end">policy ratio</text>'
     label = f"Advantage {advantage:+g}, ratio {ratio:g}: objective {objective(ratio):.2f}; {told}."
     svg = (
         f'<svg role="img" aria-label="{html.escape(label, quote=True)}"'

@@ -36,7 +36,7 @@ def group_loss_solution(gains: Tensor, mask: Tensor, how: str, longest: int) -> 
 
 def overlong_price_solution(length: int, longest: int, buffer: int) -> float:
     beyond = length - (longest - buffer)
-    return -min(max(beyond / buffer, 0.0), 1.0)
+    return 0.0 - min(max(beyond / buffer, 0.0), 1.0)
 
 
 def sequence_ratio_solution(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor) -> Tensor:
