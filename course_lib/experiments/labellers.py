@@ -4,9 +4,11 @@ Each has a taste, a number for an answer to a question about a fact, and chooses
 Bradley and Terry, as the annotator of `tasks.fact_chats` does. All see the same pairs of answers.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from random import Random
 
 from course_lib.alignment.preferences import PreferenceTexts
@@ -52,28 +54,44 @@ LABELLERS = {
 }
 
 
+AnsweredFact = tuple[Fact, str, str]  # a fact and two answers to its question
+
+
+def is_held_out(fact: Fact, one: str, other: str) -> bool:
+    """Tell whether a pair, in whatever order, is among the fourth that no reward model learns from.
+
+    The world is small: the same pair may be drawn twice, and must then stand on the same side.
+    """
+    key = "\n".join([fact.question, *sorted((one.strip(), other.strip()))])
+    return hashlib.sha256(key.encode()).digest()[0] % 4 == 0
+
+
 @cache
-def answer_pairs(seed: int, n: int) -> tuple[tuple[Fact, str, str], ...]:
-    """Draw `n` pairs, a fact and two answers to its question; for any `n` they begin alike."""
-    found: list[tuple[Fact, str, str]] = []
-    part = 0
+def answer_pairs(seed: int, n: int, side: str = "both") -> tuple[AnsweredFact, ...]:
+    """Draw `n` pairs, a fact and two answers to its question; for any `n` they begin alike.
+
+    `side` is "both", "learnt" or "held out", see `is_held_out`.
+    """
+    sides = {"both": (False, True), "learnt": (False,), "held out": (True,)}
+    found: list[AnsweredFact] = []
+    parts = count(1000 * seed)
     while len(found) < n:
-        drawn = draw_answer_pairs(1000 * seed + part, 512)
-        found += [(fact_of(pair), *pair["answers"]) for pair in drawn]
-        part += 1
+        drawn = draw_answer_pairs(next(parts), 512)
+        pairs = [(fact_of(pair), *pair["answers"]) for pair in drawn]
+        found += [pair for pair in pairs if is_held_out(*pair) in sides[side]]
     return tuple(found[:n])
 
 
-def labels_of(name: str, seed: int, n: int) -> list[PreferenceTexts]:
-    """Let a labeller compare `n` pairs of answers."""
+def labels_of(name: str, seed: int, n: int, side: str = "both") -> list[PreferenceTexts]:
+    """Let a labeller compare `n` of the `answer_pairs`."""
     labeller, rng = LABELLERS[name], Random(f"{seed}/{name}")
     return [
         PreferenceTexts(fact.question, *labeller.choose(rng, fact, one, other))
-        for fact, one, other in answer_pairs(seed, n)
+        for fact, one, other in answer_pairs(seed, n, side)
     ]
 
 
-def label_agreement(name: str, pairs: Sequence[tuple[Fact, str, str]]) -> float:
+def label_agreement(name: str, pairs: Sequence[AnsweredFact]) -> float:
     """Give the expected share of `pairs` in which a labeller chooses the better answer.
 
     Better by the annotator's rating; pairs of equal ones are left out.
