@@ -57,7 +57,7 @@ LABELLERS = {
 AnsweredFact = tuple[Fact, str, str]  # a fact and two answers to its question
 
 
-def is_held_out(fact: Fact, one: str, other: str) -> bool:
+def is_kept_apart(fact: Fact, one: str, other: str) -> bool:
     """Tell whether a pair, in whatever order, is among the fourth that no reward model learns from.
 
     The world is small: the same pair may be drawn twice, and must then stand on the same side.
@@ -70,7 +70,7 @@ def is_held_out(fact: Fact, one: str, other: str) -> bool:
 def answer_pairs(seed: int, n: int, side: str = "both") -> tuple[AnsweredFact, ...]:
     """Draw `n` pairs, a fact and two answers to its question; for any `n` they begin alike.
 
-    `side` is "both", "learnt" or "held out", see `is_held_out`.
+    `side` is "both", "learnt" or "held out", see `is_kept_apart`.
     """
     sides = {"both": (False, True), "learnt": (False,), "held out": (True,)}
     found: list[AnsweredFact] = []
@@ -78,7 +78,7 @@ def answer_pairs(seed: int, n: int, side: str = "both") -> tuple[AnsweredFact, .
     while len(found) < n:
         drawn = draw_answer_pairs(next(parts), 512)
         pairs = [(fact_of(pair), *pair["answers"]) for pair in drawn]
-        found += [pair for pair in pairs if is_held_out(*pair) in sides[side]]
+        found += [pair for pair in pairs if is_kept_apart(*pair) in sides[side]]
     return tuple(found[:n])
 
 

@@ -30,7 +30,7 @@ def test_pairs_begin_alike_however_many_are_drawn_and_no_answers_are_equal():
     assert all(one != other for _, one, other in more)
     apart = labellers.answer_pairs(7, 9, "learnt"), labellers.answer_pairs(7, 9, "held out")
     assert not set(apart[0]) & set(apart[1]) and len(apart[1]) == 9
-    assert labellers.is_held_out(PERU, "a", "b") == labellers.is_held_out(PERU, "b ", "a")
+    assert labellers.is_kept_apart(PERU, "a", "b") == labellers.is_kept_apart(PERU, "b ", "a")
     assert len(labelling.shipped_pairs()) == human_feedback.N_LABELS
 
 
