@@ -349,6 +349,47 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> gradient += torch.autograd.grad(total, theta)[-1]": "grad gives one gradient here",
         },
     },
+    "human_feedback": {
+        "calibration_error": {
+            "moved: total = 0.0": UNRELATED,
+            "for each in range(n_bins): -> for each in range(n_bins + 1):": (
+                "no number is that high, and an empty bin adds nothing"
+            ),
+            "gap = said[row].mean() - held[row].double().mean()"
+            " -> gap = held[row].double().mean() - said[row].mean()": "its absolute value is taken",
+            "return total / len(said) -> return total / len(held)": "there is a truth for each",
+        },
+        "token_advantages": {
+            "moved: advantages, ahead = (torch.zeros(len(values)), 0.0)": UNRELATED,
+            "advantages, ahead = (torch.zeros(len(values)), 0.0)"
+            " -> advantages, ahead = (torch.zeros(len(rewards)), 0.0)": "a reward for each value",
+            "for t in reversed(range(len(values))): -> for t in reversed(range(len(rewards))):": (
+                "a reward for each value"
+            ),
+        },
+        "ppo_loss": {
+            "return -torch.minimum(ratio * advantages, near * advantages).mean()"
+            " -> return -torch.minimum(near * advantages, ratio * advantages).mean()": (
+                "the smaller of two is the same in either order"
+            )
+        },
+        "dpo_loss": {
+            "return -F.logsigmoid(rewards[:, 0] - rewards[:, 1]).mean()"
+            " -> return -F.logsigmoid(rewards[:, 0] - rewards[:, -1]).mean()": (
+                "of two columns the second is the last"
+            )
+        },
+        "best_of_n": {
+            "no_better = (scores[None] <= scores[:, None]).to(probs.dtype) @ probs"
+            " -> no_better = (scores[None] <= scores[:, None]).to(scores.dtype) @ probs": (
+                "probabilities and scores are of one type"
+            ),
+            "no_better = (scores[None] <= scores[:, None]).to(probs.dtype) @ probs"
+            " -> no_better = (scores <= scores[:, None]).to(probs.dtype) @ probs": (
+                "broadcasting adds the axis in front"
+            ),
+        },
+    },
     "inference": {
         "left_pad": {
             "moved: positions = torch.arange(width) - torch.tensor(missing)[:, None]": UNRELATED,
