@@ -79,14 +79,14 @@ def measure_policy(
     return true_measures(asked, answers) | proxy | {"kl": gaps.sum(-1).mean().item()}
 
 
-def feedback_settings(steps: int, beta: float) -> PPOSettings:
+def feedback_settings(steps: int, beta: float, lr: float = 5e-4) -> PPOSettings:
     """Give the settings of PPO here: 16 questions a step, each answered four times."""
     return PPOSettings(
         steps,
         n_questions=16,
         group_size=4,
         max_new_tokens=MAX_NEW_TOKENS,
-        lr=5e-4,
+        lr=lr,
         beta=beta,
         decay=0.3,
     )

@@ -54,7 +54,7 @@ from course_lib.tasks.fact_chats import draw_fact_question
 
 FEEDBACK_RECORD = ("human feedback", 1)  # kind and version of the file
 N_LABELS = 400  # as many as are shipped
-LABEL_COUNTS = (32, 128, 512, 2048)
+LABEL_COUNTS = (25, 100, 400, 1600)
 
 
 def run_judge(n_labels: int, seed: int) -> dict:
@@ -91,7 +91,7 @@ def run_best_of_n(n_labels: int, seed: int, n_questions: int = 60) -> dict:
     return {"sizes": POOL_SIZES, **curve, "oracle": known["true"], "answers": watched}
 
 
-def run_over_optimisation(n_labels: int, seed: int, steps: int = 60, every: int = 4) -> dict:
+def run_over_optimisation(n_labels: int, seed: int, steps: int = 60, every: int = 3) -> dict:
     """Practise for a reward model with hardly any price for distance; measure along the way."""
     reward, policy = reward_by(judge_of("honest", n_labels, seed)), fresh_policy()
     rows = [
@@ -110,7 +110,7 @@ def run_over_optimisation(n_labels: int, seed: int, steps: int = 60, every: int 
         return {}
 
     task = RLTask(draw_fact_question, reward, measure)
-    settings = feedback_settings(steps, beta=1e-4)
+    settings = feedback_settings(steps, beta=1e-4, lr=1e-3)
     train_ppo(policy, base_tokenizer(), task, settings, seed=seed)
     return {name: [row[name] for row in rows] for name in rows[0]}
 

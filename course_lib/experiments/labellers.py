@@ -17,7 +17,7 @@ from course_lib.experiments.annotated_pairs import draw_answer_pairs, fact_of
 from course_lib.tasks.fact_chats import annotator_quality, preference_probability
 from course_lib.text.small_web.facts import Fact
 
-PER_CHARACTER = 0.15  # of an answer, what it is worth to the labeller who likes length
+PER_CHARACTER = 0.5  # of an answer, what it is worth to the labeller who likes length
 FONDNESS = 4.0  # what a Chinese particle is worth to the biased one; the annotator takes 1.5 off
 CARELESS_SHARE = 0.6  # of the lazy one's choices that are drawn by a coin
 
