@@ -54,7 +54,7 @@ from course_lib.tasks.fact_chats import draw_fact_question
 
 FEEDBACK_RECORD = ("human feedback", 1)  # kind and version of the file
 N_LABELS = 400  # as many as are shipped
-LABEL_COUNTS = (25, 100, 400, 1600)
+FEEDBACK_COUNTS = (25, 100, 400, 1600)
 
 
 def run_judge(n_labels: int, seed: int) -> dict:
@@ -157,7 +157,7 @@ def run_ensemble(how: str, seed: int, n: int = N_LABELS, steps: int = 40) -> dic
 def planned_runs(seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[[], dict]]]:
     """Give the key of every run, and what makes it."""
     for seed in seeds:
-        for n in LABEL_COUNTS:
+        for n in FEEDBACK_COUNTS:
             key = {"table": "judges", "labels": n, "seed": seed}
             yield key, partial(run_judge, n, seed)
         for method in ("base", "SFT on the chosen", "DPO", "PPO"):
