@@ -12,7 +12,8 @@ from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.rl_loop import RLHistory
 from course_lib.alignment.run_log import MeasureMissing, RunLog, from_trl_log
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.rl_failures import HEALTHY, RL_FAULTS, load_practice_runs
+from course_lib.experiments.rl_failure_runs import HEALTHY, load_practice_runs
+from course_lib.experiments.rl_failures import RL_FAULTS
 
 STEPS = 12
 
