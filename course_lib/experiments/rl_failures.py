@@ -20,6 +20,7 @@ from course_lib.alignment.rl_loop import RLHistory, rl_optimizer_step, run_rl
 from course_lib.alignment.rl_task import RLTask
 from course_lib.inference.rollout import Completions, completion_log_probs, token_entropies
 from course_lib.tasks.arithmetic import arithmetic_task, draw_arithmetic_question
+from course_lib.text.batches import pad_rows
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import verify_answer
 
@@ -125,8 +126,10 @@ class PromptLearnt(Practice):
     """The mask of the loss begins at the second token of the text: the question counts as well."""
 
     def samples_to_learn_from(self, completions: Completions) -> Completions:
-        mask = ~completions.padding[:, 1:]
-        whole = replace(completions, completion_mask=mask, log_probs=torch.zeros(mask.shape))
+        pairs = zip(completions.prompts, completions.completions, strict=True)
+        ids, real = pad_rows([prompt + answer for prompt, answer in pairs], pad_token=0)
+        mask = real[:, 1:]
+        whole = Completions(ids, ~real, mask, torch.zeros(mask.shape), completions.finished)
         with torch.no_grad():
             old = completion_log_probs(self.model, whole, self.settings.temperature)
         return replace(whole, log_probs=old)

@@ -106,14 +106,17 @@ def test_the_question_counts_where_the_prompt_is_learnt():
     practice = planted("prompt learnt")
     got = samples(practice.model)
     read = practice.samples_to_learn_from(got)
-    T = got.completion_mask.shape[1]
-    assert read.completion_mask.sum(-1).tolist() == [
-        length + min(len(prompt), 4)  # nothing stands in front of the longest prompt's first token
-        for length, prompt in zip(got.lengths.tolist(), got.prompts, strict=True)
-    ]
-    torch.testing.assert_close(read.log_probs[:, -T:], got.log_probs, atol=1e-5, rtol=1e-4)
-    now = completion_log_probs(practice.model, read)
-    assert (now - read.log_probs).abs().max() == 0 and (read.log_probs[:4] < 0)[:, :4].all()
+    for row, (prompt, answer) in enumerate(zip(got.prompts, got.completions, strict=True)):
+        whole, n = prompt + answer, len(prompt) + len(answer) - 1
+        assert read.prompts[row] + read.completions[row] == whole
+        assert read.completion_mask[row].sum() == n
+        torch.testing.assert_close(
+            read.log_probs[row, len(prompt) - 1 : n],
+            got.log_probs[row, : len(answer)],
+            atol=1e-4,
+            rtol=1e-4,
+        )
+        assert (read.log_probs[row, : len(prompt) - 1] < 0).all()
 
 
 def test_settings_that_are_wrong():

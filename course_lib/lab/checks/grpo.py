@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.experiments.rl_failure_runs import RL_EVIDENCE, RL_SIGNS, rl_lab_letters
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe
 from course_lib.lab.checks.slips import judge_by_slips
 
@@ -615,3 +616,61 @@ def passes(attempt: Attempt) -> str:
 
     judge_by_slips(attempt, cases, _passes, slips, called, plain=plain)
     return "right, and neither silence nor a list of numbers gets through."
+
+
+# Exercise 8
+# --------------------------------------------------------------------------------------------------
+
+
+WOULD_SHOW = {
+    "advantage sign": "the policy would be pushed away from what earns, and the reward would fall",
+    "reward with a hole": "more would be paid for accuracy than the watched accuracy, which nobody"
+    " pays for",
+    "length bias": "inside of groups, longer answers would earn more even at the end, when all of"
+    " them are long",
+    "entropy collapse": "almost no entropy would be left, and more and more groups would be equal",
+    "prompt learnt": "the loss would read more tokens per answer than were written, and as many as"
+    " a question has",
+    "stale log-probs": "sampling and loss would agree at step 1, when there is no older model yet,"
+    " and no more after it",
+}
+
+
+@checker
+def name_fault(attempt: Attempt) -> str:
+    """Say of each run of the log what is broken, and which evidence shows it."""
+    for letter, truth in rl_lab_letters().items():
+        _judge_fault(letter, truth, *_fault_and_evidence(letter, attempt(letter)))
+    return "six faults found, each by what only that fault shows."
+
+
+def _fault_and_evidence(letter: str, got: Any) -> tuple[str, str]:
+    """Check that an answer is a known fault and a known piece of evidence."""
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        raise Wrong(f"run {letter}: return two texts, (fault, evidence), not {describe(got)}.")
+    fault, evidence = got
+    if fault in list(RL_EVIDENCE) and evidence in list(RL_SIGNS):
+        raise Wrong(f"run {letter}: the fault comes first, the evidence second.")
+    for what, word, known in (("fault", fault, RL_SIGNS), ("evidence", evidence, RL_EVIDENCE)):
+        if word not in list(known):
+            raise Wrong(f"run {letter}: {word!r} is no {what}; there are {', '.join(known)}.")
+    return fault, evidence
+
+
+def _judge_fault(letter: str, truth: str, fault: str, evidence: str) -> None:
+    """Refuse a wrong fault by what it would show, and evidence that proves nothing."""
+    if fault != truth:
+        raise Wrong(
+            f"run {letter} is not {fault!r}: {WOULD_SHOW[fault]}. Look at run {letter} again: is"
+            " it so?"
+        )
+    if evidence not in RL_SIGNS.values():
+        raise Wrong(
+            f"run {letter}: the diagnosis is right, the evidence proves nothing. The healthy run"
+            f" shows it too: {RL_EVIDENCE[evidence]}. What is there in run {letter} alone?"
+        )
+    if evidence != RL_SIGNS[truth]:
+        raise Wrong(
+            f"run {letter}: the diagnosis is right, the reason is not: run {letter} does not show"
+            f" that {RL_EVIDENCE[evidence]}."
+        )

@@ -47,3 +47,14 @@ def sequence_ratio_solution(log_probs: Tensor, old_log_probs: Tensor, mask: Tens
 def passes_solution(text: str, answer: int) -> bool:
     found = re.findall(r"-?\d+", text)
     return bool(found) and int(found[-1]) == answer
+
+
+def name_fault_solution(run: str) -> tuple[str, str]:
+    return {
+        "A": ("reward with a hole", "paid, not right"),
+        "B": ("length bias", "length always pays"),
+        "C": ("prompt learnt", "too many tokens"),
+        "D": ("stale log-probs", "gap after step 1"),
+        "E": ("advantage sign", "reward falls"),
+        "F": ("entropy collapse", "sure too soon"),
+    }[run]

@@ -8,6 +8,7 @@ import torch
 from course_lib.alignment import policy_loss
 from course_lib.alignment.grpo import group_advantages
 from course_lib.experiments.grpo_changes import LEAKY_VERIFIER
+from course_lib.experiments.rl_failure_runs import RL_SIGNS, rl_lab_letters
 from course_lib.lab.checks import grpo as check
 from course_lib.lab.solutions import grpo as solutions
 from course_lib.text.problems import ChainProblem
@@ -92,6 +93,12 @@ def last(text, answer, pattern=r"-?\d+", place=-1):
 def passes_by_search(text, answer):
     match = re.search(r"(-?[0-9]+)[^0-9]*$", text)
     return match is not None and int(match[1]) == answer
+
+
+def named(fault=None, instead=None):
+    """Name every fault of the lab with its sign; one of them otherwise."""
+    letters = rl_lab_letters()
+    return lambda run: instead if letters[run] == fault else (letters[run], RL_SIGNS[letters[run]])
 
 
 CASES = {
@@ -269,6 +276,34 @@ CASES = {
             ),
             (lambda text, answer: not last(text, answer), "True means right"),
             (lambda text, answer: int(last(text, answer)), "return True or False"),
+        ],
+    ),
+    check.name_fault: Case(
+        solution=named(),
+        skeleton=lambda run: ...,
+        also_right=[lambda run: list(named()(run))],
+        wrong=[
+            (
+                named("advantage sign", ("length bias", "length always pays")),
+                "would earn more even",
+            ),
+            (named("length bias", ("advantage sign", "reward falls")), "the reward would fall"),
+            (
+                named("reward with a hole", ("entropy collapse", "sure too soon")),
+                "no entropy would",
+            ),
+            (named("prompt learnt", ("stale log-probs", "gap after step 1")), "agree at step 1"),
+            (named("stale log-probs", ("prompt learnt", "too many tokens")), "than were written"),
+            (
+                named("entropy collapse", ("reward with a hole", "paid, not right")),
+                "than the watched accuracy",
+            ),
+            (named("entropy collapse", ("entropy collapse", "entropy falls")), "shows it too"),
+            (named("length bias", ("length bias", "too many tokens")), "the reason is not"),
+            (named("length bias", ("length always pays", "length bias")), "the fault comes first"),
+            (named("length bias", ("bug", "reward falls")), "is no fault"),
+            (named("length bias", ("length bias", "it looks odd")), "is no evidence"),
+            (named("length bias", "length bias"), "return two texts"),
         ],
     ),
 }
