@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from random import Random
 from statistics import mean
@@ -39,7 +39,7 @@ from course_lib.tasks import arithmetic
 from course_lib.tasks.demonstrations import as_dialogue, draw_demonstrations, wrong_attempt
 from course_lib.tasks.fact_chats import draw_fact_question, fact_answer_metrics
 from course_lib.text import small_web
-from course_lib.text.chat import END_OF_TEXT
+from course_lib.text.chat import END_OF_TEXT, render_chat
 from course_lib.text.problems import verify_answer
 from course_lib.training.objectives import (
     LossSum,
@@ -52,10 +52,10 @@ from course_lib.training.trainer import train_to_the_end
 
 SFT_FOLDER = DATA_FOLDER / "sft"
 SFT_STEPS, SFT_BATCH, ROW_LENGTH = 40, 16, 256
-FULL_RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
-LORA_RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
-LORA_RANKS = (1, 2, 4, 8, 32)
-LABEL_COUNTS, WRONG_SHARES = (4, 16, 64, 256, 1024), (0.0, 0.25, 0.5)
+FULL_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+LORA_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+LORA_RANKS = (1, 2, 8, 32)
+LABEL_COUNTS, WRONG_SHARES = (4, 16, 64, 256, 1024), (0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,20 @@ def learn_everything(example: SFTExample) -> SFTExample:
 
 
 def pages_of_the_base(n: int, seed: int) -> list[str]:
-    """Draw `n` pages like those that the base was trained on; each seed has its own."""
-    recipe = LAPTOP_RECIPE
+    """Draw `n` pages like those that the base was trained on; each seed has its own.
+
+    Pages that are longer than the base's context are left out.
+    """
+    recipe, tokenizer = LAPTOP_RECIPE, SHIPPED_R1.tokenizer()
     pages = small_web.draw_clean_documents(
         1 + n / 1000, 5_000_000 + seed, recipe.mixture, recipe.chains
     )
-    return [page.text for page, _ in zip(pages, range(n), strict=False)]
+    short = (
+        page.text
+        for page in pages
+        if len(tokenizer.encode(page.text, allowed_special="all")) < recipe.context
+    )
+    return list(islice(short, n))
 
 
 def page_examples(pages: Sequence[str]) -> list[SFTExample]:
@@ -180,7 +188,7 @@ def train_examples(
 # --------------------------------------------------------------------------------------------------
 
 
-def measure_sums(model: nn.Module, n: int = 500, attempts: bool = False) -> dict[str, float]:
+def measure_sums(model: nn.Module, n: int = 400, attempts: bool = False) -> dict[str, float]:
     """Measure held-out sums: right ones when sampled and when greedy, and shares that are worked.
 
     With `attempts` the user says a wrong attempt first.
@@ -200,7 +208,7 @@ def measure_sums(model: nn.Module, n: int = 500, attempts: bool = False) -> dict
     }
 
 
-def measure_facts(model: nn.Module, n: int = 400) -> float:
+def measure_facts(model: nn.Module, n: int = 250) -> float:
     """Measure what the base knew: the share of chats about facts that are right."""
     rng = Random(EVALUATION_SEED)
     questions = [draw_fact_question(rng) for _ in range(n)]
@@ -220,7 +228,7 @@ def page_bits_per_byte(model: nn.Module, pages: Sequence[str]) -> float:
 @cache
 def held_out_pages() -> list[str]:
     """Draw the pages that forgetting is measured on."""
-    return pages_of_the_base(400, seed=0)
+    return pages_of_the_base(200, seed=0)
 
 
 def measure_sft(model: nn.Module) -> dict[str, float]:
@@ -253,6 +261,18 @@ ANSWER_FILTERS: dict[str, arithmetic.AnswerFilter] = {
 }
 
 
+def fits_a_chat(question: str, answer: str) -> bool:
+    """Tell whether `render_chat` accepts the two.
+
+    >>> fits_a_chat("7+5=?", "12"), fits_a_chat("7+5=?", " "), fits_a_chat("7+5=?", "User: 12")
+    (True, False, False)
+    """
+    try:
+        return bool(render_chat(as_dialogue(question, answer)))
+    except ValueError:
+        return False
+
+
 def self_made_pairs(
     model: nn.Module, good: arithmetic.AnswerFilter, seed: str, n: int = 512, n_samples: int = 4
 ) -> list[tuple[str, str]]:
@@ -267,7 +287,7 @@ def self_made_pairs(
     )
 
     def fits(question: Question, text: str) -> bool:
-        return bool(text.strip()) and END_OF_TEXT not in text and good(question, text)
+        return fits_a_chat(question.text, text) and good(question, text)
 
     kept = arithmetic.rejection_sample(questions, texts, fits)
     return [(question.text, text) for question, text in kept]

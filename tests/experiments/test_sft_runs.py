@@ -45,8 +45,8 @@ def test_the_runs_learn_from_what_they_say():
 
 def test_pages_to_measure_are_not_those_to_mix_in():
     held_out = sft_runs.held_out_pages()
-    assert len(held_out) == 400 == len(sft_runs.pages_of_the_base(400, seed=0))
-    assert held_out != sft_runs.pages_of_the_base(400, seed=1)
+    assert held_out == sft_runs.pages_of_the_base(200, seed=0) and len(held_out) == 200
+    assert held_out != sft_runs.pages_of_the_base(200, seed=1)
 
 
 def test_bits_per_byte_are_those_of_one_page_after_the_other():
@@ -84,7 +84,7 @@ def test_runs_are_kept_and_not_made_twice(tmp_path, monkeypatch, capsys):
     )
     sft_runs.main(["--out", str(tmp_path), "--seeds", "0", "1"])
     assert len(set(made)) == len(made)
-    compared = [run for run, _ in made[2 * 10 :]]
+    compared = [run for run, _ in made[2 * 8 :]]
     assert {run.rate for run in compared} == {2e-3, 8e-3}
     capsys.readouterr()
     n = len(made)

@@ -545,4 +545,32 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "moved: everywhere = 0.1 * mscale_all_dim * math.log(factor) + 1": UNRELATED
         },
     },
+    "supervised_fine_tuning": {
+        "answer_targets": {
+            "moved: targets = [token if learn else -100 for piece, learn in pieces"
+            " for token in piece]": UNRELATED
+        },
+        "answer_loss": {
+            "wanted = targets.where(counts, 0) -> wanted = targets.where(counts, 1)": (
+                "any token may be looked up where nothing counts"
+            ),
+            "surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., 0]"
+            " -> surprise = -logits.log_softmax(-1).gather(-1, wanted[..., None])[..., -1]": (
+                "the last axis holds one number"
+            ),
+        },
+        "packed_mask": {
+            "same = examples[:, :, None] == examples[:, None, :]"
+            " -> same = examples[:, :, None] == examples[:, None]": (
+                "an axis that is not named is taken whole"
+            )
+        },
+        "best_low_rank": {
+            "U, S, Vh = torch.linalg.svd(change, full_matrices=False)"
+            f" -> U, S, Vh = torch.linalg.svd({other})": (
+                "what is there more is cut away: only the first columns and rows are kept"
+            )
+            for other in ("change", "change, full_matrices=True")
+        },
+    },
 }
