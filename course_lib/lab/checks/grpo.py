@@ -56,6 +56,16 @@ def _interleaved(rewards: Tensor, size: int) -> list[float]:
     return (groups - groups.mean(0)).flatten().tolist()
 
 
+def _rows_of_questions(rewards: Tensor, size: int) -> list[float]:
+    """Group as if `size` were the number of questions."""
+    return _advantages(rewards, len(rewards) // size)
+
+
+def _down_the_columns(rewards: Tensor, size: int) -> list[float]:
+    """The right table, read column by column."""
+    return torch.tensor(_advantages(rewards, size)).view(-1, size).T.flatten().tolist()
+
+
 @checker
 def advantages_of_groups(attempt: Attempt) -> str:
     """Measure each reward against the mean of its group."""
@@ -82,6 +92,11 @@ def advantages_of_groups(attempt: Attempt) -> str:
             " the difference alone is asked for.",
         ),
         (
+            lambda r, n: _advantages(r, n, lambda x, g: (x - _mean(g)) / (_deviation(g, 1) + 1e-4)),
+            "you divide by the standard deviation of the group. That is GRPO's first form; here"
+            " the difference alone is asked for.",
+        ),
+        (
             lambda r, n: _advantages(r, n, _without),
             "each reward is compared with the mean of the *others* (RLOO). Here its own counts"
             " too.",
@@ -99,6 +114,20 @@ def advantages_of_groups(attempt: Attempt) -> str:
             "you subtract the best reward of the group, not the mean.",
         ),
         (lambda r, n: r.tolist(), "these are the rewards themselves: nothing is compared."),
+        (
+            lambda r, n: _advantages(r, n, lambda x, g: _mean(g)),
+            "these are the means of the groups. Subtract them from the rewards.",
+        ),
+        (
+            _rows_of_questions,
+            "the table has `group_size` rows. A group is a row, so it needs `group_size` columns:"
+            " view(-1, group_size).",
+        ),
+        (
+            _down_the_columns,
+            "the numbers are right, their order is not: the table was transposed before it was"
+            " flattened.",
+        ),
         (
             _interleaved,
             "the groups are taken apart: the answers to one question stand next to each other,"
@@ -138,11 +167,12 @@ def _objective(
     high: float,
     choose: Callable = lambda ratio, cut, a: min(ratio * a, cut * a),
     ratio: Callable = lambda new, old: math.exp(new - old),
+    around: float = 1.0,
 ) -> list[float]:
     found = []
     for n, o, a in zip(new.tolist(), old.tolist(), advantages.tolist(), strict=True):
         r = ratio(n, o)
-        found.append(choose(r, max(1 - low, min(1 + high, r)), a))
+        found.append(choose(r, min(around + high, max(around - low, r)), a))
     return found
 
 
@@ -206,12 +236,30 @@ def clipped_objective(attempt: Attempt) -> str:
             lambda n, o, a, low, high: _objective(n, o, a, high, low),
             "`low` and `high` are exchanged.",
         ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, -low, high, around=0.0),
+            "the ratio is clipped to `low` and `high` themselves. They are distances from 1: the"
+            " bounds are 1 - low and 1 + high.",
+        ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, math.inf, high),
+            "nothing is clipped from below: a ratio under 1 - low becomes 1 - low.",
+        ),
+        (
+            lambda n, o, a, low, high: _objective(n, o, a, low, math.inf),
+            "nothing is clipped from above: a ratio over 1 + high becomes 1 + high.",
+        ),
     ]
+
+    def plain(got: Any) -> Any:
+        if isinstance(got, Tensor) and got.ndim == 0:
+            raise Wrong("one number came back. Give the objective of each token: no mean, no sum.")
+        return got
 
     def called(new: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> str:
         return f"the objective of {len(new)} tokens with the clip {1 - low:g} to {1 + high:g}"
 
-    judge_by_slips(attempt, cases, _objective, slips, called)
+    judge_by_slips(attempt, cases, _objective, slips, called, plain=plain)
     table = new.clone().requires_grad_()
     got = torch.as_tensor(attempt(table, old, advantages, 0.2, 0.28))
     if not got.requires_grad:
@@ -228,6 +276,12 @@ def _k3(p: Tensor, q: Tensor, value: Callable | None = None, slope: Callable | N
     slope = slope or (lambda d: 1 - math.exp(d))
     distances = [b - a for a, b in zip(p.tolist(), q.tolist(), strict=True)]
     return [value(d) for d in distances], [slope(d) for d in distances]
+
+
+def _with_quotients(p: Tensor, q: Tensor) -> tuple[list[float], list[float]]:
+    """k3 with log q / log p in place of log r."""
+    logs, slopes = (q / p).tolist(), _k3(p, q)[1]
+    return [1 - slope - 1 - log for slope, log in zip(slopes, logs, strict=True)], slopes
 
 
 @checker
@@ -264,6 +318,31 @@ def k3_and_gradient(attempt: Attempt) -> str:
             lambda p, q: _k3(p, q, value=lambda d: math.exp(d) + d - 1),
             "the sign of log r is wrong: the value is r - log r - 1.",
         ),
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: 1 - math.exp(-d)),
+            "this is the derivative by r. By log pi the inner derivative comes on top: dr/dx = -r.",
+        ),
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: 1.0),
+            "the gradient is k1's: that of -log r alone. r has one too.",
+        ),
+        (
+            lambda p, q: _k3(p, q, slope=lambda d: (1 - math.exp(d)) / len(p)),
+            "the gradient is that of the mean over the tokens. Each token has its own: do not"
+            " divide by their number.",
+        ),
+        (
+            _with_quotients,
+            "log r is no quotient of log-probabilities: the log of a quotient is a difference.",
+        ),
+        (
+            lambda p, q: _k3(p, q, value=lambda d: -d, slope=lambda d: 1.0),
+            "this is k1, -log r, and its gradient.",
+        ),
+        (
+            lambda p, q: _k3(p, q, value=lambda d: d * d / 2, slope=lambda d: -d),
+            "this is k2, half of (log r) squared, and its gradient.",
+        ),
         (lambda p, q: _k3(p, q, value=lambda d: -d), "the value is k1, -log r."),
         (
             lambda p, q: _k3(p, q, value=lambda d: d * d / 2),
@@ -278,6 +357,8 @@ def k3_and_gradient(attempt: Attempt) -> str:
     def plain(got: Any) -> Any:
         if isinstance(got, Tensor) or not isinstance(got, tuple | list) or len(got) != 2:
             raise Wrong(f"return two tensors, k3 and its gradient; got {describe(got)}")
+        if any(isinstance(part, Tensor) and part.ndim == 0 for part in got):
+            raise Wrong("one number came back. Give k3 and the gradient of each token: no mean.")
         return tuple(torch.as_tensor(part).detach().tolist() for part in got)
 
     def called(p: Tensor, q: Tensor) -> str:
@@ -329,6 +410,18 @@ def group_loss(attempt: Attempt) -> str:
     def half_masked(g: Tensor, m: Tensor, how: str, n: int) -> float:
         return _loss(g * m, torch.ones_like(m), how, n)
 
+    def summed_padding(g: Tensor, m: Tensor, how: str, n: int) -> float:
+        lengths = m.sum(1).tolist()
+        sums = [math.fsum(row) for row in g.tolist()]
+        if how == "token":
+            return -math.fsum(sums) / sum(lengths)
+        by = lengths if how == "sequence" else [n] * len(sums)
+        return -_mean([total / length for total, length in zip(sums, by, strict=True)])
+
+    def exchanged(g: Tensor, m: Tensor, how: str, n: int) -> float:
+        other = {"sequence": "token", "token": "sequence"}
+        return _loss(g, m, other.get(how, how), n)
+
     slips = [
         (
             lambda *c: _loss(*c, sign=1.0),
@@ -339,6 +432,29 @@ def group_loss(attempt: Attempt) -> str:
             half_masked,
             "the sums leave the padding out, but you divide by the width of the table. Divide by"
             " the number of tokens.",
+        ),
+        (
+            summed_padding,
+            "you divide by the number of real tokens, but padding is in the sums: multiply the"
+            " gains by the mask first.",
+        ),
+        (exchanged, "`sequence` and `token` are exchanged."),
+        *(
+            (
+                lambda g, m, how, n, named=named: (
+                    half_masked(g, m, how, n) if how == named else _loss(g, m, how, n)
+                ),
+                f"`{named}` divides by the width of the table, padding and all. Divide by the"
+                " number of real tokens.",
+            )
+            for named in ("sequence", "token")
+        ),
+        (
+            lambda g, m, how, n: (
+                _loss(g, m, "sequence", n) / n if how == "constant" else _loss(g, m, how, n)
+            ),
+            "`constant` divides twice, by each answer's length and by `longest`. Only `longest` is"
+            " meant.",
         ),
         (
             lambda g, m, how, n: _loss(g, m, "token" if how == "sequence" else how, n),
@@ -385,7 +501,14 @@ def group_loss(attempt: Attempt) -> str:
         lengths = ", ".join(map(str, mask.sum(-1).tolist()))
         return f"the loss {how!r} of answers of {lengths} tokens, longest {longest}"
 
-    judge_by_slips(attempt, cases, _loss, slips, called)
+    def plain(got: Any) -> Any:
+        if isinstance(got, Tensor) and got.ndim:
+            raise Wrong(
+                f"a loss is one number: take the mean over the answers; got {describe(got)}"
+            )
+        return got
+
+    judge_by_slips(attempt, cases, _loss, slips, called, plain=plain)
     gains = _table(9, 2, 3).requires_grad_()
     if not torch.as_tensor(attempt(gains, _mask(3, 2), "token", 5)).requires_grad:
         raise Wrong("the numbers are right, but no gradient flows back to the gains.")
@@ -447,6 +570,33 @@ def overlong_price(attempt: Attempt) -> str:
             lambda n, longest, buffer: -max(0.0, min(1.0, (n - longest + buffer) / longest)),
             "divide by the buffer, not by the longest length: it should end at -1.",
         ),
+        (
+            lambda n, longest, buffer: -1.0 if n > longest else 0.0,
+            "this is all or nothing. In the buffer the punishment grows evenly.",
+        ),
+        (
+            lambda n, longest, buffer: -1.0 - _price(n, longest, buffer),
+            "it is turned round: short answers pay 1 and the longest nothing. Up to"
+            " `longest - buffer` it is 0.",
+        ),
+        (
+            lambda n, longest, buffer: -(_price(n, longest, buffer) ** 2),
+            "the share is squared. It should grow evenly: along a straight line.",
+        ),
+        (
+            lambda n, longest, buffer: -max(0.0, min(1.0, (n - buffer) / (longest - buffer))),
+            "it begins at `buffer` tokens. The buffer lies at the end: begin at"
+            " `longest - buffer`.",
+        ),
+        *(
+            (
+                lambda n, longest, buffer, end=end: (
+                    0.0 if n >= longest + end else _price(n, longest, buffer)
+                ),
+                "an answer of `longest` tokens or more pays nothing. It pays the whole price, -1.",
+            )
+            for end in (0, 1)
+        ),
     ]
 
     def called(length: int, longest: int, buffer: int) -> str:
@@ -472,6 +622,10 @@ def _ratios(
     return rows
 
 
+def _mean_of_ratios(logs: list[float]) -> float:
+    return _mean([math.exp(log) for log in logs])
+
+
 @checker
 def sequence_ratio(attempt: Attempt) -> str:
     """GSPO's ratio of each whole answer."""
@@ -490,7 +644,7 @@ def sequence_ratio(attempt: Attempt) -> str:
             " the mean of the logs, not their sum, else long answers always leave the clip.",
         ),
         (
-            lambda *c: _ratios(*c, whole=lambda logs: _mean([math.exp(x) for x in logs])),
+            lambda *c: _ratios(*c, whole=_mean_of_ratios),
             "this is the mean of the tokens' ratios. The geometric mean is meant: average the"
             " logs, then exp.",
         ),
@@ -512,11 +666,39 @@ def sequence_ratio(attempt: Attempt) -> str:
             lambda n, o, m: [1 / len(o[0]) * x for x in _ratios(n, o, m)],
             "the ratio is divided by the length. The root is meant: divide inside the exponential.",
         ),
+        (
+            lambda n, o, m: _ratios(n, o, m, lambda logs: math.exp(math.fsum(logs)) / len(logs)),
+            "the ratio is divided by the length. The root is meant: divide inside the exponential.",
+        ),
+        (
+            lambda n, o, m: (((n - o).double().sum(1) / m.sum(1)).exp()).tolist(),
+            "you divide by the number of real tokens, but padding is in the sums: multiply the"
+            " differences by the mask first.",
+        ),
+        (
+            lambda n, o, m: _ratios(n / o, torch.zeros_like(o), m),
+            "these are quotients of log-probabilities. The log of a ratio is their difference.",
+        ),
+        (
+            lambda n, o, m: ((n.exp() * m).sum(1) / (o.exp() * m).sum(1)).tolist(),
+            "probabilities of tokens are averaged. The probability of an answer is their product:"
+            " add the logs.",
+        ),
+        (
+            lambda n, o, m: _ratios(n * m, o * m, torch.ones_like(m), _mean_of_ratios),
+            "padding is averaged in as ratios of 1, and this is a mean of ratios: average the logs"
+            " of the real tokens, then exp.",
+        ),
     ]
 
     def plain(got: Any) -> Any:
         if isinstance(got, Tensor) and got.ndim == 2 and got.shape[1] == 1:
             return got[:, 0]
+        if isinstance(got, Tensor) and got.ndim != 1:
+            raise Wrong(
+                "one ratio for each answer is asked for, not one for all and not one for each"
+                f" token; got {describe(got)}"
+            )
         return got
 
     def called(new: Tensor, old: Tensor, mask: Tensor) -> str:
@@ -604,6 +786,30 @@ def passes(attempt: Attempt) -> str:
             "09 is 9: compare numbers, not their digits.",
         ),
         (lambda text, answer: not _passes(text, answer), "the other way round: True means right."),
+        (
+            lambda text, answer: (
+                re.fullmatch(r"-?\d+", text.split()[-1:][0] if text else "") is not None
+                and int(text.split()[-1]) == answer
+            ),
+            "only a last word that is a number is read. A full stop may follow it, or a tag, or it"
+            " may touch a letter: look for the number inside of the text.",
+        ),
+        (
+            lambda text, answer: re.findall(r"-?\d", text)[-1:] == [str(answer)],
+            "single digits are read: 19 is one number, not a 1 and a 9.",
+        ),
+        (
+            lambda text, answer: _passes(text, answer) or _passes(text, -answer),
+            "the sign is not compared: -5 is not 5.",
+        ),
+        (
+            lambda text, answer: max(map(int, re.findall(r"-?\d+", text)), default=None) == answer,
+            "the largest number is read. The answer is the last one.",
+        ),
+        (
+            lambda text, answer: int("".join(re.findall(r"\d", text)) or -1) == answer,
+            "all digits of the text are read as one number. The last number alone counts.",
+        ),
     ]
 
     def plain(got: Any) -> Any:

@@ -962,6 +962,126 @@ PASSES = Answers(
     ],
 )
 
+# --- name_fault ---
+
+DIAGNOSES = {
+    "A": ("reward with a hole", "paid, not right"),
+    "B": ("length bias", "length always pays"),
+    "C": ("prompt learnt", "too many tokens"),
+    "D": ("stale log-probs", "gap after step 1"),
+    "E": ("advantage sign", "reward falls"),
+    "F": ("entropy collapse", "sure too soon"),
+}
+
+
+def fault_by_branches(run):
+    if run == "E":
+        return "advantage sign", "reward falls"
+    if run in "AB":
+        fault, evidence = "reward with a hole", "paid, not right"
+        if run == "B":
+            fault, evidence = "length bias", "length always pays"
+        return fault, evidence
+    if run == "C":
+        return "prompt learnt", "too many tokens"
+    sure = run == "F"
+    return (
+        "entropy collapse" if sure else "stale log-probs",
+        "sure too soon" if sure else "gap after step 1",
+    )
+
+
+def fault_by_lists(run):
+    faults = [fault for fault, _ in DIAGNOSES.values()]
+    evidence = [evidence for _, evidence in DIAGNOSES.values()]
+    place = ord(run) - ord("A")
+    return [faults[place], evidence[place]]
+
+
+def fault_by_match(run):
+    match run:
+        case "A" | "B" | "C" | "D" | "E" | "F":
+            return DIAGNOSES[run]
+    raise ValueError(run)
+
+
+def faults(**changed):
+    """The right diagnoses but for some runs."""
+    return lambda run: (DIAGNOSES | changed)[run]
+
+
+def without_run(run):
+    return {key: value for key, value in DIAGNOSES.items() if key != "F"}[run]
+
+
+NAME_FAULT = Answers(
+    right=[fault_by_branches, fault_by_lists, fault_by_match],
+    wrong=[
+        Slip(
+            faults(D=DIAGNOSES["F"], F=DIAGNOSES["D"]),
+            "the sampler's gap and the collapse exchanged",
+            r"run D is not|run F is not",
+            "proves nothing|comes first",
+        ),
+        Slip(
+            faults(A=("length bias", "length grows"), B=("reward with a hole", "paid, not right")),
+            "hole and length bias exchanged",
+            r"run A is not|run B is not",
+            "proves nothing|comes first",
+        ),
+        Slip(
+            faults(B=("length bias", "length grows")),
+            "answers grow longer, which they do in all",
+            r"proves nothing|healthy|all runs|every run|alone",
+            "is not '|comes first",
+        ),
+        Slip(
+            faults(F=("entropy collapse", "entropy falls")),
+            "entropy falls, which it does in all",
+            r"proves nothing|healthy|all runs|every run|alone",
+            "is not '|comes first",
+        ),
+        Slip(
+            faults(E=("advantage sign", "gradient grows")),
+            "gradients grow, which they do in all",
+            r"proves nothing|healthy|all runs|every run|alone",
+            "is not '|comes first",
+        ),
+        Slip(
+            lambda run: DIAGNOSES[run][::-1],
+            "evidence first, fault second",
+            r"first|order|exchang|swap",
+            "is no fault",
+        ),
+        Slip(lambda run: DIAGNOSES[run][0], "the fault alone", r"two|pair|evidence", "first"),
+        Slip(
+            faults(C=("wrong mask", "too many tokens")),
+            "a name that isn't in the table",
+            r"no fault|wrong mask",
+            "proves nothing|comes first",
+        ),
+        Slip(
+            faults(A=("reward with a hole", "length always pays")),
+            "right fault, another run's evidence",
+            r"right.*(reason|evidence)|does not show",
+            "is not 'reward|comes first",
+        ),
+        Slip(
+            faults(C=("stale log-probs", "gap after step 1")),
+            "a gap that starts at 0 taken for the stale sampler",
+            r"run C is not",
+            "proves nothing|comes first",
+        ),
+        Slip(without_run, "run F forgotten", r"KeyError|run F|'F'", "proves nothing|comes first"),
+        Slip(
+            lambda run: ("advantage sign", "reward falls"),
+            "the same fault for all",
+            r"run A is not",
+            "proves nothing|comes first",
+        ),
+    ],
+)
+
 ANSWERS = {
     "advantages_of_groups": ADVANTAGES_OF_GROUPS,
     "clipped_objective": CLIPPED_OBJECTIVE,
@@ -970,4 +1090,5 @@ ANSWERS = {
     "k3_and_gradient": K3_AND_GRADIENT,
     "sequence_ratio": SEQUENCE_RATIO,
     "passes": PASSES,
+    "name_fault": NAME_FAULT,
 }
