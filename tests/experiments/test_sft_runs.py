@@ -84,7 +84,7 @@ def test_runs_are_kept_and_not_made_twice(tmp_path, monkeypatch, capsys):
     )
     sft_runs.main(["--out", str(tmp_path), "--seeds", "0", "1"])
     assert len(set(made)) == len(made)
-    compared = [run for run, _ in made[2 * 8 :]]
+    compared = [run for run, _ in made[2 * 10 :]]
     assert {run.rate for run in compared} == {2e-3, 8e-3}
     capsys.readouterr()
     n = len(made)

@@ -47,8 +47,8 @@ def _packed(row: PackedRow, place: int, apart: bool) -> str:
         f"{foreign} of them of other examples."
     )
     return frames.card(
-        f'<div style="min-height: 6.2em">{words}</div>'
-        f'<div style="margin: 4px 0">{says} Underlined: what is learnt.</div>'
+        f'<div style="min-height: 3.2em">{words}</div>'
+        f'<div style="margin: 4px 0">{says} Underlined: what is learnt; the end of each answer is a target only.</div>'
         f"{_mask_picture(row, place, apart, says)}"
     )
 
