@@ -48,7 +48,8 @@ def _packed(row: PackedRow, place: int, apart: bool) -> str:
     )
     return frames.card(
         f'<div style="min-height: 3.2em">{words}</div>'
-        f'<div style="margin: 4px 0">{says} Underlined: what is learnt; the end of each answer is a target only.</div>'
+        f'<div style="margin: 4px 0">{says} Underlined: what is learnt; the end of each answer is'
+        " a target only.</div>"
         f"{_mask_picture(row, place, apart, says)}"
     )
 
