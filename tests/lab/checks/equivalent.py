@@ -10,6 +10,7 @@ WIDE = (
     "sixty halvings leave a width of a trillionth; one more or less, or a wider start, is not seen"
 )
 FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
+TRUE_IS_ONE = "the numbers decide, and True is 1"
 UNRELATED = "two statements of which neither uses what the other sets"
 ROUND = "Python counts negative indices from the end, which is round the ring"
 BACKWARD_FIRST = (
@@ -305,6 +306,35 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "return x.clone() -> return x": (
                 "autograd gives a Function that returns its input an output of its own"
             ),
+        },
+    },
+    "r1_zero": {
+        "rule_accuracy": {
+            "return float(bool(answers) and answers[-1].strip() == truth)"
+            " -> return bool(answers) and answers[-1].strip() == truth": TRUE_IS_ONE
+        },
+        "rule_format": {
+            "if pieces[1::2] != ['<think>', '</think>', '<answer>', '</answer>']:"
+            " -> if pieces[1:-1:2] != ['<think>', '</think>', '<answer>', '</answer>']:": (
+                "the last piece is no tag, so it is not among the odd ones"
+            ),
+            "before, thought, between, answer, after = (piece.strip() for piece in pieces[::2])"
+            " -> before, thought, between, answer, after ="
+            " (piece.strip() for piece in pieces[::-2])": (
+                "backwards thought and answer change roles, and so do front and end: the rule asks"
+                " the same of both"
+            ),
+            "return float(bool(thought and answer) and (not before + between + after))"
+            " -> return bool(thought and answer) and (not before + between + after)": TRUE_IS_ONE,
+        },
+        "split_change": {
+            "moved: new_share, new_worked, new_direct = after": UNRELATED,
+            "moved: growth = new_share * (new_worked - worked)"
+            " + (1 - new_share) * (new_direct - direct)": UNRELATED,
+        },
+        "read_tries": {
+            "moved: says = int(chain.split('=')[-1])": UNRELATED,
+            "moved: makes = sum(map(int, re.findall('[+-]?[0-9]+', expression)))": UNRELATED,
         },
     },
     "scaling_laws": {
