@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from course_lib.lab.explore import frames
-from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED
+from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, RED
 from course_lib.tasks.countdown import SearchTry, find_tries
 from course_lib.text.problems import SearchProblem, sign_choices, signed_expression
 
@@ -133,8 +133,8 @@ def _search(problem: SearchProblem, text: str, shown: int) -> str:
     )
     met = sum(expression in counts for expression in own)
     told = (
-        f"After try {shown} of {len(found)}: {met} of {len(own)} choices met,"
-        f" {shown - met - strange} tries were repeats, {strange} with other numbers."
+        f"After try {shown} of {len(found)}: {met} of {len(own)} choices met;"
+        f" repeats: {shown - met - strange}; tries with other numbers: {strange}."
     )
     return frames.card(
         f"<div><b>{html.escape(problem.question)}</b></div>"
@@ -174,7 +174,7 @@ def _say(one: SearchTry, problem: SearchProblem) -> str:
         faults.append("a false yes")
     if one.verdict == "not" and one.says == problem.target:
         faults.append("a yes that was missed")
-    fault = f' <b style="color: {ORANGE}">{"; ".join(faults)}</b>' if faults else ""
+    fault = f' <b style="color: {RED}">{"; ".join(faults)}</b>' if faults else ""
     return (
         f"The try: <code>{_signed(one)}</code>, said to make {one.says},"
         f" verdict: {one.verdict or 'none'}.{fault}"

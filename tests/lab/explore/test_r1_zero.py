@@ -20,10 +20,10 @@ def test_the_board_counts_choices_repeats_and_strange_numbers():
     (pictures,) = grid_frames(explore.tries({"one": (PROBLEM, ANSWER)}, most=5))
     told = [re.search(r"After try .*?\.", frame)[0] for frame in pictures]
     assert told[0] == (
-        "After try 1 of 4: 1 of 8 choices met, 0 tries were repeats, 0 with other numbers."
+        "After try 1 of 4: 1 of 8 choices met; repeats: 0; tries with other numbers: 0."
     )
-    assert "1 of 8 choices met, 1 tries were repeats, 0 with" in told[1]
-    assert "2 of 8 choices met, 1 tries were repeats, 1 with" in told[3]
+    assert "1 of 8 choices met; repeats: 1; tries with other numbers: 0" in told[1]
+    assert "2 of 8 choices met; repeats: 1; tries with other numbers: 1" in told[3]
     assert told[4] == told[3], "shorter answers end early"
     assert "not the puzzle's numbers" in pictures[2]
     assert "20-9-3+6</answer>" not in pictures[2] and "20-9-3+6" in pictures[3]
