@@ -1,13 +1,15 @@
 """Checkers of lesson 22. The truths are plain loops over Python's numbers."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect
+from course_lib.lab.checks.core import Attempt, Wrong, checker, describe, expect, torch_calls
 from course_lib.lab.checks.slips import judge_by_slips
 
 IGNORE = -100
@@ -63,7 +65,48 @@ def answer_targets(attempt: Attempt) -> str:
         pairs = zip(tokens[1:], learnt, strict=True)
         return inputs, [token if learn else IGNORE for token, learn in pairs]
 
+    def answers_where(learnt: Callable[[int, list[int]], bool]) -> Callable:
+        """Learn the pieces whose place is chosen, given the places of all answers."""
+
+        def found(pieces: list) -> tuple:
+            places = [i for i, (_, learn) in enumerate(pieces) if learn]
+            return _targets([(piece, learnt(i, places)) for i, (piece, _) in enumerate(pieces)])
+
+        return found
+
+    def without_first_tokens(pieces: list) -> tuple:
+        inputs, targets = _targets(pieces)
+        rows = zip(targets, [IGNORE, *targets[:-1]], strict=True)
+        return inputs, [IGNORE if before == IGNORE else target for target, before in rows]
+
+    def moved_backward(pieces: list) -> tuple:
+        tokens, targets = _targets(pieces, shift=0)
+        return tokens[:-1], [IGNORE, *targets[:-2]]
+
     slips = [
+        (
+            lambda pieces: (_targets(pieces, shift=0)[0], [*_targets(pieces)[1], IGNORE]),
+            "the last token is an input as well. Nothing follows it, so it has no target: leave it"
+            " out of the inputs.",
+        ),
+        (
+            moved_backward,
+            "the targets are shifted the wrong way: at each place stands the token before it. The"
+            " target is the next one.",
+        ),
+        (
+            without_first_tokens,
+            "the first token of each answer is not learnt. It is predicted at the last token of the"
+            " generation prompt: that place must count.",
+        ),
+        (
+            answers_where(lambda i, places: i == places[-1]),
+            "only the last answer is learnt. A chat may hold several: learn each of them.",
+        ),
+        (
+            answers_where(lambda i, places: i >= places[0]),
+            "from the first answer on everything is learnt, what the user says later as well.",
+        ),
         (
             lambda pieces: _targets(pieces, shift=0),
             "inputs and targets are not shifted. At each place the target is the token after it:"
@@ -145,6 +188,12 @@ def _loss(logits: Tensor, targets: Tensor) -> float:
     return _mean([value for row in _surprises(logits, targets) for value in row])
 
 
+def _counted(targets: Tensor) -> tuple[Tensor, ...]:
+    """Where the targets that count stand, and which tokens they are."""
+    row, place = (targets != IGNORE).nonzero(as_tuple=True)
+    return row, place, targets[row, place]
+
+
 def _all_places(logits: Tensor, targets: Tensor) -> float:
     return (
         math.fsum(value for row in _surprises(logits, targets) for value in row) / targets.numel()
@@ -162,6 +211,7 @@ def answer_loss(attempt: Attempt) -> str:
         for row in range(rows):
             targets[row, : 1 + row] = IGNORE
         cases.append((2 * _normal(seed, rows, length, vocab), targets))
+    cases.append((_normal(5, 2, 4, 3), torch.tensor([[0, 1, 0, IGNORE], [2, 0, IGNORE, IGNORE]])))
     slips = [
         (
             _all_places,
@@ -205,6 +255,33 @@ def answer_loss(attempt: Attempt) -> str:
             ),
             "these are logits, not log-probabilities. Take `log_softmax` over the last axis first.",
         ),
+        (
+            lambda logits, targets: (
+                _loss(logits, targets) * (targets != IGNORE).sum() / len(logits)
+            ),
+            "the sum is divided by the number of rows. Divide by the number of targets that count.",
+        ),
+        (
+            lambda logits, targets: -logits.log_softmax(1)[_counted(targets)].mean(),
+            "the softmax is over the positions. It belongs over the vocabulary, the last axis.",
+        ),
+        (
+            lambda logits, targets: -logits.softmax(-1)[_counted(targets)].mean().log(),
+            "this is the log of the mean probability. Take the mean of the logs, one for each"
+            " target.",
+        ),
+        (
+            lambda logits, targets: -logits.softmax(-1)[_counted(targets)].mean(),
+            "these are probabilities. The surprise is minus their logarithm.",
+        ),
+        (
+            lambda logits, targets: _loss(logits[:, :-1], targets[:, 1:]),
+            "logits and targets are shifted once more. The targets are the next tokens already.",
+        ),
+        (
+            lambda logits, targets: _loss(logits, targets.where(targets != 0, IGNORE)),
+            "targets of token 0 are left out. It is a token as well: only -100 does not count.",
+        ),
     ]
 
     def called(logits, targets):
@@ -216,13 +293,16 @@ def answer_loss(attempt: Attempt) -> str:
 
     judge_by_slips(attempt, cases, _loss, slips, called, plain=plain)
     logits = _normal(9, 2, 3, 4).requires_grad_()
-    got = attempt(logits, torch.full((2, 3), IGNORE))
-    value = torch.as_tensor(got).detach().item()
+    value = torch.as_tensor(attempt(logits, torch.full((2, 3), IGNORE))).detach().item()
     if value != 0:
         raise Wrong(
             f"with no target that counts the loss is {value}, and should be 0: there is nothing to"
             " learn. Look out for 0 / 0, which would turn all weights into NaN."
         )
+    with torch_calls() as used:
+        got = attempt(logits, torch.tensor([[IGNORE, 1, 2], [IGNORE, IGNORE, 3]]))
+    if used & {"cross_entropy", "cross_entropy_loss"}:
+        raise Wrong("that is torch's `cross_entropy`. The exercise is to write it yourself.")
     if not (isinstance(got, Tensor) and got.requires_grad):
         raise Wrong("the loss has no gradient: return a tensor that autograd can follow back.")
     largest = _normal(3, 1, 2, 4) + 1000
@@ -254,6 +334,7 @@ def packed_mask(attempt: Attempt) -> str:
         (torch.tensor([[0, 0, 0, 1, 1]]),),
         (torch.tensor([[3, 3, 1, 1, 1, 0], [2, 2, 2, 2, -1, -1]]),),
         (torch.tensor([[4, 7, 7, 2, -1, -1, -1]]),),
+        (torch.tensor([[2] * 10 + [6] * 2]),),
     ]
     slips = [
         (
@@ -287,12 +368,28 @@ def packed_mask(attempt: Attempt) -> str:
             "padding sees nothing, not even itself: its softmax would be 0 / 0, and NaN spreads."
             " Treat -1 as one more example.",
         ),
+        (
+            lambda examples: _mask(examples, lambda row, q, k: _sees(row, q, k) or row[k] == -1),
+            "padding is seen by tokens of other examples, and before it comes. Treat -1 as one more"
+            " example.",
+        ),
+        (
+            lambda examples: _mask(
+                examples, lambda row, q, k: abs(row[q] - row[k]) <= 1 and k <= q
+            ),
+            "a token sees another example, whose number is a neighbour of its own. The numbers must"
+            " be equal.",
+        ),
     ]
 
     def plain(got: Any) -> Any:
         table = torch.as_tensor(got)
         if table.dtype != torch.bool:
             raise Wrong(f"a mask holds True and False; yours holds {table.dtype}")
+        if table.ndim != 3:
+            raise Wrong(
+                f"the mask has the shape (B, T, T), with three axes; yours has {tuple(table.shape)}"
+            )
         return table.tolist()
 
     def called(examples):
@@ -324,18 +421,55 @@ def _lora(
     return (x.double() @ torch.tensor(changed, dtype=torch.float64).T).float()
 
 
+class _Products(TorchFunctionMode):
+    """Collect the shapes of all products of matrices that are made meanwhile."""
+
+    NAMES = {"matmul", "__matmul__", "__rmatmul__", "mm", "einsum", "linear", "addmm", "tensordot"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        made = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in self.NAMES and isinstance(made, Tensor):
+            self.shapes.add(tuple(made.shape))
+        return made
+
+
 @checker
 def lora_output(attempt: Attempt) -> str:
     """Compute a linear layer with a change of low rank."""
     cases = []
     for seed, (n_in, n_out, rank, alpha) in enumerate(
-        [(4, 3, 1, 2.0), (5, 5, 2, 3.0), (6, 2, 4, 16.0)]
+        [(5, 5, 2, 3.0), (4, 3, 1, 2.0), (6, 2, 4, 16.0)]
     ):
         numbers = [(3, n_in), (n_out, n_in), (rank, n_in), (n_out, rank)]
         tables = [_normal(10 * seed + i, *shape) for i, shape in enumerate(numbers)]
         cases.append((*tables, alpha))
-    cases.append((_normal(7, 2, 3, 4), *cases[0][1:]))
+    cases.append((_normal(7, 2, 3, 4), *cases[1][1:]))
     slips = [
+        (
+            lambda x, W, A, B, alpha: _lora(x, W.T if W.shape == W.T.shape else W, A, B, alpha),
+            "W is not transposed. `x` holds rows, and W maps columns: multiply by W.T.",
+        ),
+        (
+            lambda x, W, A, B, alpha: _lora(x, W, A, B, alpha, lambda a, r: r / a),
+            "the scale is upside down: it is alpha / r.",
+        ),
+        (
+            lambda x, W, A, B, alpha: _lora(x, W, A, B, alpha, lambda a, r: (a / r) ** 2),
+            "the change is scaled twice: alpha / r stands in it once.",
+        ),
+        (
+            lambda x, W, A, B, alpha: _lora(x, W, A, B, alpha, lambda a, r: a / len(B)),
+            "the change is divided by the width of the output. Divide by the rank, the number of"
+            " rows of A.",
+        ),
+        (
+            lambda x, W, A, B, alpha: x @ W.T + alpha / len(A) * (x @ A.T).relu() @ B.T,
+            "what is negative between A and B is lost. LoRA's change is linear, without a ReLU.",
+        ),
         (
             lambda x, W, A, B, alpha: _lora(x, W, A, B, alpha, lambda a, r: a),
             "the change is multiplied by alpha. LoRA divides it by the rank: alpha / r.",
@@ -380,6 +514,16 @@ def lora_output(attempt: Attempt) -> str:
         return f"the output for x {tuple(x.shape)}, rank {len(A)}, alpha {alpha}"
 
     judge_by_slips(attempt, cases, _lora, slips, called, tolerance=1e-4)
+    x, W, A, B, alpha = cases[2]
+    with _Products() as made:
+        got = attempt(x, W, A.requires_grad_(), B.requires_grad_(), alpha)
+    if not {(len(W), W.shape[1]), (W.shape[1], len(W))}.isdisjoint(made.shapes):
+        raise Wrong(
+            "the numbers are right, but you make the table B A, as large as W. Multiply x by A"
+            " first, and the result by B: that is the thin way."
+        )
+    if not (isinstance(got, Tensor) and got.requires_grad):
+        raise Wrong("no gradient flows back to A and B, so they would never learn.")
     return "as if alpha / r times B A had been added to the matrix."
 
 
@@ -408,6 +552,11 @@ def _judge_factors(change: Tensor, rank: int, A: Tensor, B: Tensor) -> None:
     (n_out, n_in), asked = change.shape, f"a change of {tuple(change.shape)} and rank {rank}"
     if A.shape == (n_out, rank) and B.shape == (rank, n_in) and A.shape != B.shape:
         raise Wrong("return A (r, I) first and then B (O, r). Yours are the other way round.")
+    if A.shape == (rank, min(n_out, n_in)) and B.shape == (n_out, rank) and n_out < n_in:
+        raise Wrong(
+            "A is made of columns of Vh, or of rows of what `torch.svd` calls V. Take whole rows of"
+            f" Vh: they are as long as a row of the change, {n_in}."
+        )
     if A.shape != (rank, n_in) or B.shape != (n_out, rank):
         raise Wrong(
             f"for {asked} A has the shape {(rank, n_in)} and B {(n_out, rank)}; yours are"
@@ -432,6 +581,10 @@ def _judge_factors(change: Tensor, rank: int, A: Tensor, B: Tensor) -> None:
         (
             U[:, -rank:] * S[-rank:] @ Vh[-rank:],
             "these are the smallest singular values. Keep the largest, which come first.",
+        ),
+        (
+            (U[:rank] * S).T[:, :rank] @ Vh[:rank] if len(U) == len(S) else U @ Vh,
+            "B is made of rows of U. The singular vectors are its columns: `U[:, :rank]`.",
         ),
     ):
         if torch.allclose(product, guess, atol=1e-4):
@@ -481,6 +634,10 @@ def combine_losses(attempt: Attempt) -> str:
         ),
         (lambda means, counts: math.fsum(means), "this is the sum of the means."),
         (
+            lambda means, counts: math.fsum(means) / sum(counts),
+            "the means are added up as if they were sums. Multiply each by its count first.",
+        ),
+        (
             lambda means, counts: (
                 math.fsum(m / c for m, c in zip(means, counts, strict=True))
                 / sum(1 / c for c in counts)
@@ -500,6 +657,8 @@ def combine_losses(attempt: Attempt) -> str:
             "a micro-batch without a target has the mean 0 / 0, NaN, and yours spreads: 0 times NaN"
             " is NaN. Leave it out."
         )
+    if isinstance(got, int | float | Tensor) and abs(float(got) - 2.0) < 1e-5:
+        raise Wrong("what comes after an empty micro-batch is left out. Only pass over that one.")
     expect(got, 2.5, called(*empty))
     return "cut as you like, the loss is the same."
 
@@ -534,6 +693,8 @@ def _kept(
 
 def _ends_with_sum(question: str, text: str) -> bool:
     """Judge like a verifier: is the last number of the text the sum's?"""
+    if "+" not in question:
+        raise ValueError(f"is_good(question, text): the question comes first, got {question!r}")
     return text.split()[-1] == str(sum(map(int, question.split("+"))))
 
 
@@ -550,12 +711,79 @@ def keep_answers(attempt: Attempt) -> str:
         ),
         (["4+4", "1+1"], [["8", "I say 8"], ["2", "hm 2"]], _ends_with_sum, 1),
         (["4+4", "1+1"], [["8", "8", "7", "is 8"], ["8", "2", "is 2", "a 2"]], _ends_with_sum, 5),
+        (["1+2", "2+1"], [["4", "5", "3", "so 3"], ["3", "3", "so 3", "a 3"]], _ends_with_sum, 2),
     ]
+
+    def each(change: Callable[[str, list[str]], list[str]]) -> Callable:
+        """Change the answers to each question, then keep."""
+        return lambda q, a, good, most: _kept(q, list(map(change, q, a)), good, most)
+
+    def until_bad(question: str, texts: list[str]) -> list[str]:
+        return list(itertools.takewhile(lambda text: _ends_with_sum(question, text), texts))
+
+    def last_good(questions: list, answers: list, is_good: Callable, most: int) -> list:
+        parts = [
+            _kept([q], [texts], is_good, 10**6)[-most:]
+            for q, texts in zip(questions, answers, strict=True)
+        ]
+        return [pair for part in parts for pair in part]
+
+    def cut_before_distinct(questions: list, answers: list, is_good: Callable, most: int) -> list:
+        return list(dict.fromkeys(_kept(questions, answers, is_good, most, distinct=False)))
+
+    def once_over_all(questions: list, answers: list, is_good: Callable, most: int) -> list:
+        seen: set[str] = set()
+        kept = []
+        for question, texts in zip(questions, answers, strict=True):
+            new = _kept([question], [[t for t in texts if t not in seen]], is_good, most)
+            seen |= {text for _, text in new}
+            kept += new
+        return kept
+
+    def by_turns(questions: list, answers: list, is_good: Callable, most: int) -> list:
+        kept = _kept(questions, answers, is_good, most)
+        turn = [sum(before[0] == q for before in kept[:i]) for i, (q, _) in enumerate(kept)]
+        return [pair for _, pair in sorted(zip(turn, kept, strict=True), key=lambda row: row[0])]
+
+    def never_none(questions: list, answers: list, is_good: Callable, most: int) -> list:
+        kept = []
+        for question, texts in zip(questions, answers, strict=True):
+            kept += _kept([question], [texts], is_good, most) or [(question, texts[0])]
+        return kept
 
     def best_over_all(questions: list, answers: list, is_good: Callable, most: int) -> list:
         return _kept(questions, answers, is_good, 10**6)[:most]
 
     slips = [
+        (each(until_bad), "you stop at the first bad answer. Good ones may come after it."),
+        (
+            each(lambda question, texts: sorted(texts)),
+            "the answers are sorted. Keep the order in which they came first.",
+        ),
+        (
+            each(lambda question, texts: sorted(texts, key=len)),
+            "the shortest come first. Keep the order in which the answers came.",
+        ),
+        (
+            lambda q, a, good, most: _kept(q, a, lambda q, text: not good(q, text), most),
+            "the bad answers are kept, and the good ones are not. It is the other way round.",
+        ),
+        (last_good, "the last good answers are kept. Keep those that came first."),
+        (
+            cut_before_distinct,
+            "copies count before they are dropped, so fewer than `most` remain. Drop repeated"
+            " answers first, then cut.",
+        ),
+        (
+            once_over_all,
+            "an answer that was kept for one question is not kept for another. Answers are compared"
+            " within each question alone.",
+        ),
+        (
+            by_turns,
+            "the pairs are in another order. Give all of the first question's, then the next's.",
+        ),
+        (never_none, "a question without a good answer gives a bad one. It should give nothing."),
         (
             lambda *case: _kept(*case, judge=False),
             "wrong answers are kept too. Keep those for which `is_good(question, text)` holds.",
@@ -602,6 +830,9 @@ def keep_answers(attempt: Attempt) -> str:
         return f"what is kept of {answers} to {questions}, most={most}"
 
     def plain(got: Any) -> Any:
+        got = list(got)
+        if any(pair and not isinstance(pair, str) and not isinstance(pair[0], str) for pair in got):
+            raise Wrong("you give a list of pairs for each question. Give one list of all pairs.")
         return [tuple(pair) if isinstance(pair, list) else pair for pair in got]
 
     judge_by_slips(attempt, cases, _kept, slips, called, plain=plain)

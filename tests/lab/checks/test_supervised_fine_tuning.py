@@ -67,8 +67,8 @@ def targets_inputs_masked(pieces):
 
 def loss(logits, wanted, reduce=None):
     counts = wanted != IGNORE
-    surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-    surprise = surprise.view(wanted.shape)
+    logs = logits.log_softmax(-1).flatten(0, 1)
+    surprise = F.nll_loss(logs, wanted.flatten(), reduction="none").view(wanted.shape)
     if reduce:
         return reduce(surprise, counts)
     return surprise.sum() / counts.sum().clamp(min=1)
@@ -116,7 +116,7 @@ def mask(examples, sees=lambda a, b: a == b, cut=torch.tril):
 
 def lora(x, W, A, B, alpha, scale=None):
     scale = alpha / A.shape[0] if scale is None else scale
-    return F.linear(x, W + scale * B @ A)
+    return F.linear(x, W) + scale * F.linear(F.linear(x, A), B)
 
 
 def factors(change, rank, power=1.0, smallest=False):
@@ -196,6 +196,7 @@ CASES = {
             (lambda x, y: loss(x, y) / 0.6931471805599453, "this is in bits"),
             (loss_without_softmax, "not log-probabilities"),
             (loss_nan, "Look out for 0 / 0"),
+            (lambda x, y: loss_nan(x, y).nan_to_num(), "to write it yourself"),
             (lambda x, y: loss(x, y).item(), "no gradient"),
             (loss_that_overflows, "near 1000"),
         ],
@@ -226,6 +227,7 @@ CASES = {
             (lambda x, W, A, B, a: lora(x, W, A, B, a, 1 / len(A)), "alpha is missing"),
             (lambda x, W, A, B, a: lora(x, 0 * W, A, B, a), "the change alone"),
             (lambda x, W, A, B, a: x @ W.T, "the frozen matrix alone"),
+            (lambda x, W, A, B, a: F.linear(x, W + a / len(A) * B @ A), "the thin way"),
             (lambda x, W, A, B, a: a / len(A) * (x @ (W + B @ A).T), "scaled as well"),
             (lambda x, W, A, B, a: lora(x, W, A, B, a, -a / len(A)), "subtracted"),
             (lambda x, W, A, B, a: lora(x, W, A, B, a, a / A.shape[1]), "the number of rows of A"),

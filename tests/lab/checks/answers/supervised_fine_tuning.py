@@ -110,7 +110,7 @@ ANSWER_TARGETS = Answers(
         Slip(
             targets_by_input,
             "masked by who wrote the input",
-            r"next token|wrote the (input|target|next)|generation prompt|input",
+            r"next token|wrote the (input|target|next)|generation prompt|input|that is read",
             "inver|swap|everything",
         ),
         Slip(
@@ -282,7 +282,7 @@ ANSWER_LOSS = Answers(
             loss(by=lambda mask: mask.numel()),
             "divided by all positions",
             r"all positions|divid|that count|B \* T|every position",
-            "sum is|sign|nan",
+            "this is the sum|sign|nan",
         ),
         Slip(
             loss(by=lambda mask: 1), "the sum, not the mean", r"sum|divid|mean", "sign|nan|softmax"
@@ -1138,7 +1138,7 @@ KEEP_ANSWERS = Answers(
         Slip(
             keep(pair=lambda question, text: (text, question)),
             "text first, question second",
-            r"order|first|swap|exchang|\(question, text\)",
+            r"order|first|swap|exchang|\(question, (text|answer)\)",
             "twice|limit",
         ),
         Slip(
