@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -880,3 +881,133 @@ def _judge_fault(letter: str, truth: str, fault: str, evidence: str) -> None:
             f"run {letter}: the diagnosis is right, the reason is not: run {letter} does not show"
             f" that {RL_EVIDENCE[evidence]}."
         )
+
+
+# Exercise 9
+# --------------------------------------------------------------------------------------------------
+
+# (answer, truth, score), by hand; none stands at the border of the tolerance
+SCORED_PROBABILITIES = (
+    ("0.3125", "0.3125", 1.0),
+    ("5/16", "0.3125", 1.0),
+    (" 0.3125 ", "0.3125", 1.0),
+    ("0.31254", "0.3125", 1.0),
+    ("0.3127", "0.3125", 0.1),
+    ("0.319", "0.3125", 0.1),
+    ("0.25", "1/4", 1.0),
+    ("0", "0.3125", 0.1),
+    ("0.3", "0.3125", 0.1),
+    ("1", "0.125", 0.1),
+    ("0", "0.00003", 1.0),
+    ("1", "1", 1.0),
+    ("1.0", "1", 1.0),
+    ("1.5", "0.5", 0.0),
+    ("-0.5", "0.5", 0.0),
+    ("31.25", "0.3125", 0.0),
+    ("0.31250", "1/8", 0.1),
+    ("a half, 0.5", "0.5", 0.0),
+    ("0.5 or 0.25", "0.5", 0.0),
+    ("nan", "0.5", 0.0),
+    ("inf", "0.5", 0.0),
+    ("", "0.5", 0.0),
+    ("1/0", "0.5", 0.0),
+    (None, "0.5", 0.0),
+)
+
+
+def _scored(answer: str | None, truth: str) -> float:
+    """The score by hand."""
+    return next(score for *case, score in SCORED_PROBABILITIES if case == [answer, truth])
+
+
+def _score_for_prefix(answer: str | None, truth: str) -> float:
+    """As coin_flip pays it: the characters that agree, as a share of the shorter text."""
+    if answer is None or _scored(answer, truth) in (0.0, 1.0):
+        return _scored(answer, truth)
+    pairs = list(zip(answer.strip(), truth, strict=False))
+    agree = next((i for i, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    return agree / len(pairs)
+
+
+def _score_if_within(width: float) -> Callable:
+    def score(answer: str | None, truth: str) -> float:
+        if _scored(answer, truth) == 0.0:
+            return 0.0
+        return 1.0 if abs(Fraction(answer) - Fraction(truth)) <= width else 0.1
+
+    return score
+
+
+def _score_with_nan(answer: str | None, truth: str) -> float:
+    return 0.1 if answer == "nan" else _scored(answer, truth)
+
+
+def _score_of_digits(answer: str | None, truth: str) -> float:
+    """Cut out all that can't stand in a number, and score the rest."""
+    try:
+        value = Fraction(re.sub(r"[^0-9./]", "", answer or ""))
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+    near = abs(value - Fraction(truth)) <= Fraction(1, 10_000)
+    return (1.0 if near else 0.1) if value <= 1 else 0.0
+
+
+@checker
+def probability_score(attempt: Attempt) -> str:
+    """Score a probability by its value, without a hole."""
+    outside, slash = ("1.5", "-0.5", "31.25"), "/"
+    slips = [
+        (
+            _score_for_prefix,
+            'characters that agree are paid, so that "0" gets full marks: compare values.',
+        ),
+        (
+            lambda a, t: 0.1 if _scored(a, t) == 1.0 and a != t else _scored(a, t),
+            'equal values score 1 however they are written, as texts or not: "5/16" is 0.3125.',
+        ),
+        (
+            lambda a, t: 1.0 if a and t in a else 0.1 if _scored(a, t) else 0.0,
+            "the truth may stand somewhere in the answer's characters and still not be its value:"
+            " read the whole answer as one number.",
+        ),
+        (
+            lambda a, t: 0.1 if a in outside else _scored(a, t),
+            "1.5 and -0.5 are numbers, but no probabilities: outside of 0 to 1 they score 0.",
+        ),
+        (
+            lambda a, t: float(_scored(a, t) == 1.0),
+            "another probability than the right one scores 0.1, not 0.",
+        ),
+        (
+            lambda a, t: 0.0 if slash in str(a) else _scored(a, t),
+            'an answer like "5/16" is not read. A fraction is a number too, which `float` does not'
+            " know.",
+        ),
+        (_score_if_within(0), "a value within 0.0001 of the truth is right too, not it alone."),
+        (_score_if_within(0.01), "within 0.01 is too wide: the tolerance is 0.0001."),
+        (_score_if_within(0.001), "within 0.001 is too wide: the tolerance is 0.0001."),
+        (_score_with_nan, '"nan" is no number from 0 to 1, though no comparison says so.'),
+        (
+            _score_of_digits,
+            "what does not belong to a number is cut out before it is read, a minus sign too. An"
+            " answer that is not a number scores 0.",
+        ),
+        (
+            lambda a, t: (
+                1.0 if t == "0.5" and a in ("a half, 0.5", "0.5 or 0.25") else _scored(a, t)
+            ),
+            "an answer is one number. One that only has a number in it scores 0.",
+        ),
+    ]
+
+    def plain(got: Any) -> Any:
+        if isinstance(got, bool):
+            raise Wrong(f"return a score, 1, 0.1 or 0, not a truth value; got {got}")
+        return got
+
+    def called(answer: str | None, truth: str) -> str:
+        return f"the score of {answer!r} where {truth} is right"
+
+    cases = [(answer, truth) for answer, truth, _ in SCORED_PROBABILITIES]
+    judge_by_slips(attempt, cases, _scored, slips, called, plain=plain)
+    return "no constant answer earns more than 0.1, unless it is right."

@@ -1,6 +1,7 @@
 """Solutions of lesson 24; the notebook quotes them."""
 
 import re
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -58,3 +59,13 @@ def name_fault_solution(run: str) -> tuple[str, str]:
         "E": ("advantage sign", "reward falls"),
         "F": ("entropy collapse", "sure too soon"),
     }[run]
+
+
+def probability_score_solution(answer: str | None, truth: str) -> float:
+    try:
+        value = Fraction(answer)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    if not 0 <= value <= 1:
+        return 0.0
+    return 1.0 if abs(value - Fraction(truth)) <= Fraction(1, 10_000) else 0.1

@@ -1,6 +1,8 @@
 """The checkers of lesson 24 accept right answers and name typical slips."""
 
+import math
 import re
+from fractions import Fraction
 
 import pytest
 import torch
@@ -99,6 +101,27 @@ def named(fault=None, instead=None):
     """Name every fault of the lab with its sign; one of them otherwise."""
     letters = rl_lab_letters()
     return lambda run: instead if letters[run] == fault else (letters[run], RL_SIGNS[letters[run]])
+
+
+def score(answer, truth, width=1.00001e-4, sound=lambda value: 0 <= value <= 1):
+    def value_of(text):
+        above, _, below = str(text).partition("/")
+        return float(above) / float(below or "1")
+
+    try:
+        got = value_of(answer)
+    except (ValueError, ZeroDivisionError):
+        return 0
+    if not sound(got) or not math.isfinite(got):
+        return 0
+    return 1 if abs(got - value_of(truth)) <= width else 0.1
+
+
+def score_by_prefix(answer, truth):
+    if (full := score(answer, truth)) in (0, 1):
+        return full
+    pairs = list(zip(answer, truth, strict=False))
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs)) / len(pairs)
 
 
 CASES = {
@@ -276,6 +299,22 @@ CASES = {
             ),
             (lambda text, answer: not last(text, answer), "True means right"),
             (lambda text, answer: int(last(text, answer)), "return True or False"),
+        ],
+    ),
+    check.probability_score: Case(
+        solution=solutions.probability_score_solution,
+        skeleton=skeleton_2,
+        also_right=[score],
+        wrong=[
+            (lambda a, t: 1.0 if a == t else score(a, t) and 0.1, "however they are written"),
+            (lambda a, t: score(a, t, sound=lambda value: True), "no probabilities"),
+            (lambda a, t: float(score(a, t) == 1), "0.1, not 0"),
+            (lambda a, t: score(a, t, width=0), "within 0.0001"),
+            (lambda a, t: score(a, t, width=1e-2), "too wide"),
+            (lambda a, t: score(a, t) if "/" not in str(a) else 0.0, "A fraction is a number"),
+            (lambda a, t: (Fraction(a), score(a, t))[1], "stopped with ValueError"),
+            (score_by_prefix, "characters that agree"),
+            (lambda a, t: score(a, t) == 1, "a truth value"),
         ],
     ),
     check.name_fault: Case(

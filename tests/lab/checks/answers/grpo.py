@@ -2,6 +2,7 @@
 
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -1082,6 +1083,154 @@ NAME_FAULT = Answers(
     ],
 )
 
+# --- probability_score ---
+
+
+def score_by_fraction(answer, truth):
+    try:
+        value = Fraction(answer)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    if not 0 <= value <= 1:
+        return 0.0
+    return 1.0 if abs(value - Fraction(truth)) <= Fraction(1, 10000) else 0.1
+
+
+def number_in(text):
+    if not isinstance(text, str):
+        return math.nan
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        return math.nan
+
+
+def score_by_floats(answer, truth):
+    value = number_in(answer)
+    if abs(value - number_in(truth)) < 1e-4:
+        return 1.0 if 0 <= value <= 1 else 0.0
+    return 0.1 if value >= 0 and value <= 1 else 0
+
+
+def score_by_pattern(answer, truth):
+    def read(text):
+        match = re.fullmatch(r"\s*(\d+|\d*\.\d+|\d+\.)(?:/(\d+))?\s*", str(text))
+        if not match or (match[2] and int(match[2]) == 0):
+            return None
+        return float(match[1]) / int(match[2] or 1)
+
+    value = read(answer)
+    if value is None or value > 1:
+        return 0.0
+    return 1.0 if abs(value - read(truth)) <= 1e-4 else 0.1
+
+
+def score(
+    read=Fraction,
+    caught=(TypeError, ValueError, ZeroDivisionError),
+    equal=lambda value, truth: abs(value - Fraction(truth)) <= 1e-4,
+    sound=lambda value: 0 <= value <= 1,
+    near=0.1,
+):
+    """A right answer but for one part."""
+
+    def probability_score(answer, truth):
+        try:
+            value = read(answer)
+        except caught:
+            return 0.0
+        if not sound(value):
+            return 0.0
+        return 1.0 if equal(value, truth) else near
+
+    return probability_score
+
+
+PROBABILITY_SCORE = Answers(
+    right=[score_by_fraction, score_by_floats, score_by_pattern],
+    wrong=[
+        Slip(
+            score(sound=lambda value: True),
+            "any number scores 0.1",
+            r"0 to 1|above 1|below 0|probabilit|range|outside|between",
+            "fraction|None|text",
+        ),
+        Slip(
+            lambda answer, truth: 1.0 if answer == truth else min(score()(answer, truth), 0.1),
+            "compared as text",
+            r"text|character|value|1/4|string",
+            "None|range",
+        ),
+        Slip(score(read=float), "fractions are not read", r"fraction|1/4|1/2|float", "None|range"),
+        Slip(
+            score(caught=ValueError),
+            "None and 1/0 raise",
+            r"raise|never|None|stopped|TypeError|ZeroDivision",
+            "range",
+        ),
+        Slip(
+            score(caught=(TypeError, ValueError)),
+            "1/0 raises",
+            r"raise|never|1/0|stopped|ZeroDivision",
+            "None is|range",
+        ),
+        Slip(score(near=0.0), "no 0.1 for another probability", r"0\.1|other|form", "None|raise"),
+        Slip(
+            score(equal=lambda value, truth: value == Fraction(truth)),
+            "equal to the last digit",
+            r"0\.0001|toleran|exact|within|round|near",
+            "None|raise",
+        ),
+        Slip(
+            score(equal=lambda value, truth: abs(value - Fraction(truth)) <= 0.01),
+            "within 0.01",
+            r"0\.0001|toleran|within|wide|near|0\.01",
+            "None|raise",
+        ),
+        Slip(
+            lambda answer, truth: score()(re.sub(r"[^0-9./]", "", answer or ""), truth),
+            "what isn't a number is cut out",
+            r"cut|number|read|minus|sign|whole|text",
+            "1/0 raises",
+        ),
+        Slip(
+            lambda answer, truth: (
+                1.0
+                if answer and truth in answer
+                else score(equal=lambda *two: False)(answer, truth)
+            ),
+            "the truth stands somewhere in the answer",
+            r"contain|inside|somewhere|part|value|character|text|in the answer",
+            "1/0 raises",
+        ),
+        Slip(
+            lambda answer, truth: eval_score(answer, truth) if isinstance(answer, str) else 0.0,
+            "float first, and nan passes",
+            r"nan|number|probabilit|inf",
+            "raise|fraction",
+        ),
+        Slip(
+            lambda answer, truth: score()(answer, truth) > 0.5,
+            "True and False",
+            r"True|bool|0\.1|number|score",
+            "raise|fraction",
+        ),
+    ],
+)
+
+
+def eval_score(answer, truth):
+    try:
+        above, _, below = answer.partition("/")
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+    if value < 0 or value > 1:
+        return 0.0
+    return 1.0 if abs(value - float(Fraction(truth))) <= 1e-4 else 0.1
+
+
 ANSWERS = {
     "advantages_of_groups": ADVANTAGES_OF_GROUPS,
     "clipped_objective": CLIPPED_OBJECTIVE,
@@ -1091,4 +1240,5 @@ ANSWERS = {
     "sequence_ratio": SEQUENCE_RATIO,
     "passes": PASSES,
     "name_fault": NAME_FAULT,
+    "probability_score": PROBABILITY_SCORE,
 }
