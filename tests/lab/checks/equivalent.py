@@ -1,5 +1,6 @@
 """Mutants that no input within the statement can tell from the solution, each with the reason."""
 
+CAUGHT_TOGETHER = "errors that are caught together have no order"
 TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
 
 LAST_BUT_ONE = "of four axes, 2 is the last but one"
@@ -507,6 +508,20 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "total = ((log_probs - old_log_probs) * mask).sum(-1)"
             " -> total = ((log_probs - old_log_probs) * mask).sum(1)": TWO_AXES,
             "return (total / mask.sum(-1)).exp() -> return (total / mask.sum(1)).exp()": TWO_AXES,
+        },
+        "probability_score": {
+            "except (TypeError, ValueError, ZeroDivisionError):"
+            " -> except (ValueError, TypeError, ZeroDivisionError):": CAUGHT_TOGETHER,
+            "except (TypeError, ValueError, ZeroDivisionError):"
+            " -> except (TypeError, ZeroDivisionError, ValueError):": CAUGHT_TOGETHER,
+            "return 1.0 if abs(value - Fraction(truth)) <= Fraction(1, 10000) else 0.1"
+            " -> return 1.0 if abs(value - Fraction(truth)) < Fraction(1, 10000) else 0.1": (
+                "a float can't tell the border itself, so no case stands there"
+            ),
+            "return 1.0 if abs(value - Fraction(truth)) <= Fraction(1, 10000) else 0.1"
+            " -> return 1.0 if abs(Fraction(truth) - value) <= Fraction(1, 10000) else 0.1": (
+                "a distance is the same from both ends"
+            ),
         },
     },
     "mixture_of_experts": {
