@@ -64,6 +64,12 @@ FAULT_ENTRIES = (
         "rate too high", rules.rate_too_high, "take a tenth of the rate, and a warm-up", "lr"
     ),
     FaultEntry(
+        "no useful groups",
+        rules.no_useful_groups,
+        "draw easier questions, larger groups, or pay for parts of the way",
+        "group_size",
+    ),
+    FaultEntry(
         "advantage sign", rules.advantage_sign, "an advantage is reward less mean: check its sign"
     ),
     FaultEntry(
@@ -76,12 +82,6 @@ FAULT_ENTRIES = (
         "reward with a hole",
         rules.reward_with_hole,
         "read answers that are paid and not right; let the verifier refuse what it can't read",
-    ),
-    FaultEntry(
-        "no useful groups",
-        rules.no_useful_groups,
-        "draw easier questions, larger groups, or pay for parts of the way",
-        "group_size",
     ),
     FaultEntry(
         "length bias",

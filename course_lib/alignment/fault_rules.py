@@ -25,9 +25,10 @@ GRADIENT_JUMP = 10.0  # times the first: sound ones grow two- to fivefold as gro
 COLLAPSED_REWARD = 0.5  # of what was earned at first: less is a fall that chance does not explain
 BROKEN_LENGTH = 0.5  # share of answers cut off while the reward is gone
 PAID_GAP = 0.1  # of a right answer's reward: paid and watched accuracy are the same in a sound run
-CUT_OFF_RISE = 0.3  # more answers cut off at the end than at first
-# Sound runs begin at 0.6 where work pays, and end near 0, once all answers are long enough.
-LENGTH_PAYS = 0.6
+CUT_OFF_RISE = 0.1  # more answers cut off at the end than at first
+# Where work pays, right answers are longer ones, by up to 0.7 in a sound run's first third; where
+# length itself is paid, nothing else moves the reward as much.
+LENGTH_PAYS = 0.78
 USELESS_GROUPS = 0.7  # groups of four that are right in 15 %: half of them are all wrong
 WEIGHT_RATIO = 4.0  # of one part of the reward to another, above which the smaller is not heard
 HARDLY_RISES = 0.2  # what a part that is heard gains over a run, at the least
@@ -149,16 +150,16 @@ def paid_beyond_truth(log: RunLog) -> tuple[float, float]:
 
 
 def truncated_paid(log: RunLog) -> str | None:
-    """More and more answers are cut off, and they earn no less than the others."""
+    """More and more answers are cut off, and they make up for all that is paid and not right."""
     if (rise := log.rises("cut off")) < CUT_OFF_RISE:
         return None
-    cut, reward = log.late("reward of cut off"), log.late("reward")
     paid, right = paid_beyond_truth(log)
-    if cut < reward - PAID_GAP or paid - right < PAID_GAP:
+    share, earned = log.late("cut off"), log.late("reward of cut off")
+    if paid - right < PAID_GAP or share < paid - right or earned < log.late("reward") - PAID_GAP:
         return None
     return (
-        f"{log.late('cut off'):.0%} of the last answers are cut off, {rise:.0%} more than at first,"
-        f" and earn {cut:.2f}; {right:.0%} of all are right"
+        f"{share:.0%} of the last answers are cut off, {rise:.0%} more than at first, and earn"
+        f" {earned:.2f}; {right:.0%} of all are right"
     )
 
 
@@ -179,13 +180,12 @@ def no_useful_groups(log: RunLog) -> str | None:
 
 
 def length_bias(log: RunLog) -> str | None:
-    """Inside of groups, reward goes with length from the first step to the last."""
-    whole, late = log.mean_between("length pays", 0, log.steps), log.late("length pays")
-    if whole < LENGTH_PAYS or log.rises("length") <= 0:
+    """Inside of groups, reward goes with length more closely than being right does."""
+    if (early := log.early("length pays")) < LENGTH_PAYS or log.rises("length") <= 0:
         return None
     return (
-        f"inside of groups, reward and length correlate by {whole:.2f}, by {late:.2f} still at the"
-        f" end; answers grew from {log.early('length'):.0f} to {log.late('length'):.0f} tokens"
+        f"inside of groups, reward and length correlate by {early:.2f} at first; answers grew from"
+        f" {log.early('length'):.0f} to {log.late('length'):.0f} tokens"
     )
 
 

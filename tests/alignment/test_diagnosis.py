@@ -82,8 +82,8 @@ CASES = {
         "from 0.37 to 0.14",
     ),
     "truncated paid": (
-        log_of(cut_off=line(0.2, 0.66), reward_of_cut_off=line(1, 1.4), accuracy=line(0.3, 0.3)),
-        log_of(cut_off=line(0.2, 0.62), reward_of_cut_off=line(1, 1.4)),
+        log_of(cut_off=line(0.3, 0.6), reward_of_cut_off=line(1, 1.4), accuracy=line(0.3, 0.3)),
+        log_of(cut_off=line(0.3, 0.6), reward_of_cut_off=line(1, 1.4)),
         "are cut off",
     ),
     "reward with a hole": (
@@ -97,9 +97,9 @@ CASES = {
         "72% of the first",
     ),
     "length bias": (
-        log_of(length_pays=line(0.7, 0.52)),
-        log_of(length_pays=line(0.7, 0.48)),
-        "correlate by 0.61",
+        log_of(length_pays=line(0.84, 0.5)),
+        log_of(length_pays=line(0.81, 0.5)),
+        "correlate by 0.79 at first",
     ),
     "format too strong": (
         log_of(**paid(format=line(0.41, 2.46)), accuracy=line(0.3, 0.3))
@@ -149,8 +149,8 @@ MOVED = {
     "EARLY_KL": (0.22, 0.18),
     "COLLAPSED_REWARD": (0.3, 0.9),
     "PAID_GAP": (0.17, 0.05),
-    "CUT_OFF_RISE": (0.35,),
-    "LENGTH_PAYS": (0.62, 0.58),
+    "CUT_OFF_RISE": (0.25,),
+    "LENGTH_PAYS": (0.8, 0.75),
     "USELESS_GROUPS": (0.73, 0.69),
     "WEIGHT_RATIO": (4.2, 3.8),
     "CERTAIN_ENTROPY": (0.09, 0.11),
@@ -185,6 +185,16 @@ def test_each_jump_tells_a_rate_from_a_sign(jump):
     assert diagnose(log_of(reward=GONE)).fault == "advantage sign"
     assert diagnose(log_of(reward=GONE, **jump)).fault == "rate too high"
     assert diagnose(log_of(reward=GONE, **jump, kl=None)).fault == "rate too high"
+
+
+def test_two_faults_of_payment_are_told_apart_by_what_is_cut_off():
+    """Three in ten are paid for nothing. If as many are cut off and paid, that explains it."""
+    holed = {"accuracy": line(0.3, 0.5), "reward_of_cut_off": line(1, 1.4)}
+    assert diagnose(log_of(cut_off=line(0.1, 0.5), **holed)).fault == "truncated paid"
+    assert diagnose(log_of(cut_off=line(0.1, 0.3), **holed)).fault == "reward with a hole"
+    assert diagnose(log_of(cut_off=line(0.5, 0.5), **holed)).fault == "reward with a hole"
+    cheap = holed | {"reward_of_cut_off": line(0.3, 0.3)}
+    assert diagnose(log_of(cut_off=line(0.1, 0.5), **cheap)).fault == "reward with a hole"
 
 
 def test_what_only_looks_like_a_fault():
