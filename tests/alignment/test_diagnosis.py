@@ -2,6 +2,7 @@
 below; logs that are short, partly missing or none; and the stored runs that nobody tuned on."""
 
 import math
+from collections import Counter
 
 import pytest
 
@@ -10,6 +11,8 @@ from course_lib.alignment.diagnosis import FAULT_CURES, FAULT_ENTRIES, diagnose
 from course_lib.alignment.grpo import GRPOSettings
 from course_lib.alignment.rl_loop import RLHistory
 from course_lib.alignment.run_log import MeasureMissing, RunLog, from_trl_log
+from course_lib.assets import DATA_FOLDER
+from course_lib.experiments.rl_failure_runs import HEALTHY, load_practice_runs
 from course_lib.experiments.rl_failures import RL_FAULTS
 
 STEPS = 12
@@ -295,3 +298,17 @@ def test_the_log_of_trl_by_hand():
     assert got["sampling gap"] == [0.003] * 2 and "clip share high" not in got
     assert got["gradient norm"] == [0.5] * 2 and got["cut off"] == [0.1] * 2
     assert diagnose(from_trl_log([first] * 9, names, {"true": 0.0})).fault == "reward with a hole"
+
+
+# ---------------------------------------------------------------------------------- the stored runs
+
+
+def test_the_judged_runs():
+    """Three seeds of each fault and twenty sound runs, on none of which a rule was tuned."""
+    runs = load_practice_runs(DATA_FOLDER / "rl_failures/judged.json")
+    verdicts = [(run.fault, diagnose(run.history, run.settings).fault) for run in runs]
+    counts = Counter(fault for fault, _ in verdicts)
+    assert counts.pop(HEALTHY) == 20 and counts == dict.fromkeys(RL_FAULTS, 3)
+    wrong = [pair for pair in verdicts if pair[0] != pair[1]]
+    assert all(fault == "entropy collapse" for fault, _ in wrong)  # what the rules see least
+    assert len(wrong) == 2  # so 37 of 39 are named, and no sound run alarms
