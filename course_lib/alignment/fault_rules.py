@@ -102,11 +102,11 @@ def first_reward(log: RunLog) -> float:
 
 
 def reward_fell(log: RunLog) -> int | None:
-    """Give the step from which on the reward stays below half of what it was at first."""
+    """Give the first step with less than half of the first reward, if the run ends below it."""
     limit = COLLAPSED_REWARD * first_reward(log)
     if log.late("reward") >= limit:
         return None
-    return max((step for step, value in log.points("reward") if value >= limit), default=0) + 1
+    return next(step for step, value in log.points("reward") if value < limit)
 
 
 def rate_too_high(log: RunLog) -> str | None:
@@ -131,7 +131,7 @@ def rate_too_high(log: RunLog) -> str | None:
         signs.append(f"{log.late('cut off'):.0%} of the last answers cut off")
     if not signs:
         return None
-    return f"the reward is gone from step {step} on, with " + ", ".join(signs)
+    return f"the reward falls below half at step {step} and is lost, with " + ", ".join(signs)
 
 
 def advantage_sign(log: RunLog) -> str | None:
@@ -139,8 +139,8 @@ def advantage_sign(log: RunLog) -> str | None:
     if (step := reward_fell(log)) is None:
         return None
     return (
-        f"the reward falls from {first_reward(log):.2f} to {log.late('reward'):.2f}, below half"
-        f" from step {step} on, in a run whose steps are of ordinary size"
+        f"the reward falls from {first_reward(log):.2f} to {log.late('reward'):.2f}, below half at"
+        f" step {step}, in a run whose steps are of ordinary size"
     )
 
 
