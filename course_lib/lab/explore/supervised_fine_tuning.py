@@ -94,16 +94,25 @@ def _mask_picture(row: PackedRow, place: int, apart: bool, says: str) -> str:
 
 
 def change_ranks(
-    change: Tensor, kept: Mapping[int, Tensor], accuracy: Mapping[int, float], whole: float
+    change: Tensor,
+    kept: Mapping[int, Tensor],
+    accuracy: Mapping[int, float],
+    whole: float,
+    none: float,
 ) -> frames.Explorer:
     """Slide the rank; see what is kept of a learnt change, and the accuracy if all matrices keep so
-    much. `whole` is the accuracy with all of it."""
-    pictures = [_change(change, kept[rank], rank, accuracy, whole) for rank in kept]
-    return frames.slideshow(pictures, list(kept), name="rank", start=min(2, len(kept) - 1))
+    much. `whole` is the accuracy with all of it, `none` that of the base."""
+    pictures = [_change(change, kept[rank], rank, accuracy, whole, none) for rank in kept]
+    return frames.slideshow(pictures, list(kept), name="rank")
 
 
 def _change(
-    change: Tensor, part: Tensor, rank: int, accuracy: Mapping[int, float], whole: float
+    change: Tensor,
+    part: Tensor,
+    rank: int,
+    accuracy: Mapping[int, float],
+    whole: float,
+    none: float,
 ) -> str:
     fig, axes = plt.subplots(1, 3, figsize=(9.2, 2.9), width_ratios=[1.4, 1.4, 1.6])
     limit = change.abs().max().item()
@@ -114,12 +123,15 @@ def _change(
     ranks, values = list(accuracy), list(accuracy.values())
     axes[2].semilogx(ranks, values, color=BLUE, marker="o", base=2)
     axes[2].axhline(whole, color=GREY, linestyle="--")
+    axes[2].axhline(none, color=GREY, linestyle=":")
     axes[2].plot([rank], [accuracy[rank]], marker="o", markersize=12, color=RED, mfc="none")
-    axes[2].set(xlabel="rank kept in every matrix", ylabel="sums right", ylim=(0, 1))
+    axes[2].set(xlabel="rank kept in every matrix", ylabel="sums right, greedy", ylim=(0, 1.08))
     axes[2].set_xticks(ranks, [str(each) for each in ranks], minor=False)
     axes[2].minorticks_off()
-    axes[2].set_title(f"dashed: all of it, {whole:.0%}")
+    axes[2].set_title(f"dotted: base, {none:.0%}; dashed: all, {whole:.0%}", fontsize=10)
     said = (
         f"Rank {rank}: {lost:.0%} of the change's size is lost, {accuracy[rank]:.0%} of sums right"
     )
-    return frames.image(fig, alt=f"{said}; all of the change gives {whole:.0%}.", colours=96)
+    return frames.image(
+        fig, alt=f"{said}; the base has {none:.0%}, all of the change {whole:.0%}.", colours=96
+    )

@@ -19,6 +19,6 @@ def test_a_packed_row_tells_what_each_token_sees():
 def test_a_change_tells_what_is_lost():
     change = torch.diag(torch.tensor([3.0, 4.0]))
     kept = {1: torch.diag(torch.tensor([0.0, 4.0])), 2: change}
-    told = alts(explore.change_ranks(change, kept, {1: 0.25, 2: 0.75}, whole=0.8))
+    told = alts(explore.change_ranks(change, kept, {1: 0.25, 2: 0.75}, whole=0.8, none=0.1))
     assert told[0].startswith("Rank 1: 60% of the change&#x27;s size is lost, 25% of sums right")
-    assert "all of the change gives 80%" in told[1] and "0% of the change" in told[1]
+    assert "the base has 10%, all of the change 80%" in told[1] and "0% of the change" in told[1]
