@@ -128,7 +128,7 @@ def _change(
     axes[2].set(xlabel="rank kept in every matrix", ylabel="sums right, greedy", ylim=(0, 1.08))
     axes[2].set_xticks(ranks, [str(each) for each in ranks], minor=False)
     axes[2].minorticks_off()
-    axes[2].set_title(f"dotted: base, {none:.0%}; dashed: all, {whole:.0%}", fontsize=10)
+    axes[2].set_title("dotted: base, dashed: all of it", fontsize=10)
     said = (
         f"Rank {rank}: {lost:.0%} of the change's size is lost, {accuracy[rank]:.0%} of sums right"
     )
