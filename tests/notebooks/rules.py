@@ -45,8 +45,9 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
     "13": {"words": (1500, 3750)},
     # one exercise more, on what code averages and papers leave open
     "22": {"exercises": (3, 7)},
-    # many small changes of one loss, each an exercise of a line or two; and what comes after it
-    "24": {"exercises": (3, 8), "words": (1500, 4500), "cells": (40, 125)},
+    # two sittings: many small changes of one loss, each an exercise of a line or two; then a lab in
+    # which runs are diagnosed, other people's problems, and the way to larger engines
+    "24": {"exercises": (3, 9), "words": (1500, 5200), "cells": (40, 150)},
 }
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
