@@ -17,6 +17,11 @@ def _numbers(seed: int, *shape: int, scale: float = 1.0) -> Tensor:
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _whitened(values: Tensor) -> Tensor:
+    """Brought to mean 0 and variance 1; a single one becomes 0."""
+    return (values - values.mean()) / (values.std(correction=0) + 1e-8)
+
+
 def _require_gradient(got: Any, of: str) -> None:
     if not isinstance(got, Tensor) or not got.requires_grad:
         raise Wrong(
@@ -66,7 +71,17 @@ def bradley_terry(attempt: Attempt) -> str:
             lambda c, r: _choice_loss(c, r, lambda lead: -1 / (1 + math.exp(-lead))),
             "the logarithm is missing: this is minus the mean probability.",
         ),
+        (
+            lambda c, r: _choice_loss(c, r, lambda lead: 1 / (1 + math.exp(lead))),
+            "this is one minus the probability of a choice. Its surprise is minus the logarithm of"
+            " the probability.",
+        ),
         (lambda c, r: _choice_loss(c, r, lambda lead: -lead), "the log-sigmoid is missing."),
+        (
+            lambda c, r: _choice_loss(c, r * 0) - _choice_loss(r, c * 0),
+            "you take the sigmoid of each score. A score alone means nothing: take that of a lead,"
+            " chosen - rejected.",
+        ),
         (
             lambda c, r: _choice_loss(c, r) / math.log(2),
             "this is in bits. The loss is in nats: the natural logarithm.",
@@ -88,7 +103,12 @@ def bradley_terry(attempt: Attempt) -> str:
             f"right for small scores, but leads of -1000 and 1000 give {float(got)}: sigmoid"
             " underflows to 0 before the logarithm. `F.logsigmoid` takes both steps in one."
         )
-    judge_by_slips(attempt, [far], _choice_loss, [], called)
+    if abs(float(got) - 500) > 0.1:
+        raise Wrong(
+            f"right for small scores, but leads of -1000 and 1000 give {float(got):.6g}, not 500."
+            " Did you clamp the probability? Beyond the clamp the loss has no gradient any more."
+            " `F.logsigmoid` needs no clamp."
+        )
     _require_gradient(attempt(cases[1][0].requires_grad_(), cases[1][1]), "the scores")
     return "right, at leads of a thousand as well."
 
@@ -119,6 +139,19 @@ def _calibration(
             share = sum(h for _, h in rows) / len(rows)
             total.append(weigh(len(rows), n) * gap(mean, share))
     return math.fsum(total)
+
+
+def _greatest_gap(said: Tensor, held: Tensor, n_bins: int) -> float:
+    number = (said * n_bins).long().clamp(max=n_bins - 1)
+    rows = [number == each for each in number.unique()]
+    return max((said[row].mean() - held[row].double().mean()).abs().item() for row in rows)
+
+
+def _by_equal_counts(said: Tensor, held: Tensor, n_bins: int) -> float:
+    """The gaps of bins that hold equally many predictions."""
+    parts = [part for part in said.argsort(stable=True).tensor_split(n_bins) if len(part)]
+    gaps = [abs((said[part] - held[part].double()).sum().item()) for part in parts]
+    return math.fsum(gaps) / len(said)
 
 
 def _filled(said: Tensor, n_bins: int) -> int:
@@ -171,6 +204,16 @@ def calibration_error(attempt: Attempt) -> str:
             "this is one gap for all predictions: high and low ones cancel. Take it bin by bin.",
         ),
         (
+            lambda s, h, k: _calibration(s, h, k, weigh=lambda count, total: count / k),
+            "the sum is divided by the number of bins. Divide it by the number of predictions.",
+        ),
+        (_greatest_gap, "this is the greatest gap. Average the gaps of all bins that hold some."),
+        (
+            _by_equal_counts,
+            "your bins hold equally many predictions each. They should be of equal width: the bin's"
+            " number follows from the probability alone.",
+        ),
+        (
             lambda s, h, k: (s - h.double()).abs().mean().item(),
             "this is the mean distance between each prediction and its outcome, which is not 0 for"
             " an honest coin. Average within each bin first.",
@@ -189,6 +232,109 @@ def calibration_error(attempt: Attempt) -> str:
 
 
 # Exercise 3
+# --------------------------------------------------------------------------------------------------
+
+
+def _best_by_enumeration(probs: Tensor, scores: Tensor, n: int) -> list[float]:
+    """Go through all draws of n answers."""
+    found = [0.0] * len(probs)
+    p, s = probs.tolist(), scores.tolist()
+    for draw in product(range(len(p)), repeat=n):
+        found[max(draw, key=s.__getitem__)] += math.prod(p[i] for i in draw)
+    return found
+
+
+def _at_most(probs: Tensor, scores: Tensor) -> Tensor:
+    return torch.stack([probs[scores <= score].sum() for score in scores])
+
+
+def _steps_in_order(probs: Tensor, scores: Tensor, n: int) -> Tensor:
+    """The distribution of the best of n, from the lowest score to the highest."""
+    return (probs[scores.argsort()].cumsum(0) ** n).diff(prepend=torch.zeros(1).double())
+
+
+@checker
+def best_of_n(attempt: Attempt) -> str:
+    """Give the distribution of the best of n draws."""
+    cases = []
+    for seed, (size, n) in enumerate([(2, 2), (3, 1), (3, 3), (4, 4), (5, 2)]):
+        rng = torch.Generator().manual_seed(seed)
+        probs = torch.rand(size, generator=rng, dtype=torch.float64) + 0.1
+        cases.append((probs / probs.sum(), _numbers(seed, size).double(), n))
+    slips = [
+        (
+            lambda p, s, n: _at_most(p, s) ** n,
+            "these are the probabilities that the best scores *at most* as much as each answer, and"
+            " add up to more than 1. Take off the probability that it scores less.",
+        ),
+        (
+            lambda p, s, n: p**n / (p**n).sum(),
+            "the probabilities are raised to the power n and made to sum to 1. The scores must"
+            " decide who wins.",
+        ),
+        (
+            lambda p, s, n: _steps_in_order(p, torch.arange(len(p)), n),
+            "nothing here looks at the scores: the answers count in the order of the table. Who is"
+            " ahead is decided by the scores.",
+        ),
+        (_steps_in_order, "right numbers, but sorted by score. Put each back to its own answer."),
+        (
+            lambda p, s, n: (_at_most(p, s) ** n) / (_at_most(p, s) ** n).sum(),
+            "these are the probabilities that the best scores *at most* as much, made to sum to 1."
+            " Take off the probability that it scores less.",
+        ),
+        (
+            lambda p, s, n: (s == s.max()).double(),
+            "this always gives the best answer there is. It may be in none of the n draws.",
+        ),
+        (
+            lambda p, s, n: n * p,
+            "this is n times the probability. That all n draws score at most as much has a"
+            " probability to the *power* n.",
+        ),
+        (
+            lambda p, s, n: _at_most(p, s) ** (n - 1) - (_at_most(p, s) - p) ** (n - 1),
+            "this is the best of n - 1 draws, one too few.",
+        ),
+        (
+            lambda p, s, n: p * _at_most(p, s) ** (n - 1),
+            "here the *first* draw is the answer, the others are no better. The best one may come"
+            " at any of the n draws.",
+        ),
+        (lambda p, s, n: p, "this is the distribution of one draw: n is not used."),
+        (lambda p, s, n: p**n, "this is the probability that all n draws are the same answer."),
+        (
+            lambda p, s, n: 1 - (1 - p) ** n,
+            "this is the probability that an answer is among the n. It must be the best of them.",
+        ),
+        (
+            lambda p, s, n: _at_most(p, -s) ** n - (_at_most(p, -s) - p) ** n,
+            "this is the worst of n: the answer with the *highest* score is kept.",
+        ),
+        (
+            lambda p, s, n: n * p * _at_most(p, s) ** (n - 1),
+            "this counts draws in which the best answer came twice more than once. Take a"
+            " difference of two powers instead.",
+        ),
+        (
+            lambda p, s, n: n * p * (_at_most(p, s) - p) ** (n - 1),
+            "this leaves out draws in which the best answer came twice.",
+        ),
+        (
+            lambda p, s, n: p * torch.exp(s) / (p * torch.exp(s)).sum(),
+            "this weighs by exp(score): the best policy of RL with a price for distance. Best-of-n"
+            " only looks at who is ahead.",
+        ),
+    ]
+
+    def called(probs: Tensor, scores: Tensor, n: int) -> str:
+        return f"the distribution of the best of {n} among {len(probs)} answers"
+
+    judge_by_slips(attempt, cases, _best_by_enumeration, slips, called)
+    return "right, as an enumeration of all draws says."
+
+
+# Exercise 4
 # --------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +423,19 @@ def token_advantages(attempt: Attempt) -> str:
             " 0.",
         ),
         (
+            lambda *case: _advantages(*case)[::-1],
+            "the advantages are in reverse order: the last token's stands first. Turn them round.",
+        ),
+        (
+            lambda *case: _whitened(torch.tensor(_advantages(*case))),
+            "the advantages are whitened: mean 0, variance 1. Give them as they are.",
+        ),
+        (
+            lambda r, v, discount, lam: _advantages(r - v, v * 0, discount, lam),
+            "the value of what follows is missing: a surprise is reward + discount * next value -"
+            " value.",
+        ),
+        (
             lambda r, v, discount, lam: _advantages(r, v, 1.0, discount * lam),
             "the discount is missing in the surprise: reward + discount * next value - value.",
         ),
@@ -289,7 +448,7 @@ def token_advantages(attempt: Attempt) -> str:
     return "right, from lam = 0 (surprise alone) to lam = 1 (all that was earned)."
 
 
-# Exercise 4
+# Exercise 5
 # --------------------------------------------------------------------------------------------------
 
 
@@ -362,6 +521,20 @@ def ppo_loss(attempt: Attempt) -> str:
             " samples.",
         ),
         (
+            lambda new, old, a, clip: _policy_loss(new, old, _whitened(a), clip),
+            "the advantages are whitened first. Take them as they are given.",
+        ),
+        (
+            lambda new, old, a, clip: _policy_loss(new, old * 0, a, clip),
+            "the old log-probabilities are not used. The ratio is exp(new - old).",
+        ),
+        (
+            lambda *case: _policy_loss(
+                *case, gain=lambda ratio, a, clip: min(ratio * a, min(ratio, 1 + clip) * a)
+            ),
+            "the ratio is clipped above only. For an advantage below 0 the lower clip counts.",
+        ),
+        (
             lambda new, old, a, clip: _policy_loss(new, old, a, clip) * len(a),
             "this is the sum over tokens. Take their mean.",
         ),
@@ -391,7 +564,7 @@ def ppo_loss(attempt: Attempt) -> str:
     return "right: no gain beyond the clip, and a wrong move is always pulled back."
 
 
-# Exercise 5
+# Exercise 6
 # --------------------------------------------------------------------------------------------------
 
 
@@ -403,6 +576,9 @@ def _direct_loss(
         for ours, theirs in zip(policy.tolist(), reference.tolist(), strict=True)
     ]
     return math.fsum(map(cost, leads)) / len(leads)
+
+
+_FIRST = torch.tensor([1.0, 0.0])  # keeps the chosen answer alone
 
 
 @checker
@@ -448,6 +624,23 @@ def dpo_loss(attempt: Attempt) -> str:
             "the logarithm is missing.",
         ),
         (
+            lambda p, r, beta: _direct_loss(p, r, beta, lambda lead: -1 / (1 + math.exp(-lead))),
+            "the logarithm is missing: this is minus the mean probability.",
+        ),
+        (
+            lambda p, r, beta: _direct_loss(p, r, beta, lambda lead: -lead),
+            "the log-sigmoid is missing: this is minus the mean lead.",
+        ),
+        (
+            lambda p, r, beta: _direct_loss(p * _FIRST, r * _FIRST, beta),
+            "only the chosen answer's reward is used. The lead is that of the chosen one over the"
+            " rejected one.",
+        ),
+        (
+            lambda p, r, beta: _surprise(beta * (p - r).diff(dim=1).mean().item() * -1),
+            "you average the leads first and then take the log-sigmoid. Take it pair by pair.",
+        ),
+        (
             lambda p, r, beta: _direct_loss(p.exp(), r.exp(), beta),
             "these are differences of probabilities. The tables hold log-probabilities already:"
             " their difference is the logarithm of the ratio.",
@@ -462,74 +655,14 @@ def dpo_loss(attempt: Attempt) -> str:
         return f"the loss of {len(policy)} pair{'s' * (len(policy) > 1)}, beta {beta}"
 
     judge_by_slips(attempt, cases, _direct_loss, slips, called)
+    far = torch.tensor([[-600.0, -100.0], [-100.0, -600.0]]), torch.full((2, 2), -300.0), 2.0
+    got = attempt(*far)
+    if not math.isfinite(float(got)):
+        raise Wrong(
+            f"right for small leads, but leads of -1000 and 1000 give {float(got)}: sigmoid"
+            " underflows to 0 before the logarithm. `F.logsigmoid` takes both steps in one."
+        )
+    judge_by_slips(attempt, [far], _direct_loss, [], called)
     policy = cases[1][0].requires_grad_()
     _require_gradient(attempt(policy, *cases[1][1:]), "the policy")
     return "right: a reward model's loss, with the policy as the reward model."
-
-
-# Exercise 6
-# --------------------------------------------------------------------------------------------------
-
-
-def _best_by_enumeration(probs: Tensor, scores: Tensor, n: int) -> list[float]:
-    """Go through all draws of n answers."""
-    found = [0.0] * len(probs)
-    p, s = probs.tolist(), scores.tolist()
-    for draw in product(range(len(p)), repeat=n):
-        found[max(draw, key=s.__getitem__)] += math.prod(p[i] for i in draw)
-    return found
-
-
-def _at_most(probs: Tensor, scores: Tensor) -> Tensor:
-    return torch.stack([probs[scores <= score].sum() for score in scores])
-
-
-@checker
-def best_of_n(attempt: Attempt) -> str:
-    """Give the distribution of the best of n draws."""
-    cases = []
-    for seed, (size, n) in enumerate([(2, 2), (3, 1), (3, 3), (4, 4), (5, 2)]):
-        rng = torch.Generator().manual_seed(seed)
-        probs = torch.rand(size, generator=rng, dtype=torch.float64) + 0.1
-        cases.append((probs / probs.sum(), _numbers(seed, size).double(), n))
-    slips = [
-        (
-            lambda p, s, n: _at_most(p, s) ** n,
-            "these are the probabilities that the best scores *at most* as much as each answer, and"
-            " add up to more than 1. Take off the probability that it scores less.",
-        ),
-        (
-            lambda p, s, n: p**n / (p**n).sum(),
-            "the probabilities are raised to the power n and made to sum to 1. The scores must"
-            " decide who wins.",
-        ),
-        (lambda p, s, n: p**n, "this is the probability that all n draws are the same answer."),
-        (
-            lambda p, s, n: 1 - (1 - p) ** n,
-            "this is the probability that an answer is among the n. It must be the best of them.",
-        ),
-        (
-            lambda p, s, n: _at_most(p, -s) ** n - (_at_most(p, -s) - p) ** n,
-            "this is the worst of n: the answer with the *highest* score is kept.",
-        ),
-        (
-            lambda p, s, n: n * p * _at_most(p, s) ** (n - 1),
-            "this counts draws in which the best answer came twice more than once. Take a"
-            " difference of two powers instead.",
-        ),
-        (
-            lambda p, s, n: n * p * (_at_most(p, s) - p) ** (n - 1),
-            "this leaves out draws in which the best answer came twice.",
-        ),
-        (
-            lambda p, s, n: p * torch.exp(s) / (p * torch.exp(s)).sum(),
-            "this weighs by exp(score): the best policy of RL with a price for distance. Best-of-n"
-            " only looks at who is ahead.",
-        ),
-    ]
-
-    def called(probs: Tensor, scores: Tensor, n: int) -> str:
-        return f"the distribution of the best of {n} among {len(probs)} answers"
-
-    judge_by_slips(attempt, cases, _best_by_enumeration, slips, called)
-    return "right, as an enumeration of all draws says."
