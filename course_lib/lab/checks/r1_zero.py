@@ -98,6 +98,13 @@ ACCURACIES: list[tuple[str, str, float, str]] = [
         "between tags the whole text is the answer: two numbers are not one.",
     ),
     ("<think>hm</think><answer></answer>", "9", 0.0, "an empty answer is no answer."),
+    (
+        "<think>hm</think><answer>9",
+        "9",
+        0.0,
+        "the answer breaks off: without its `</answer>` there is no pair, and behind a thought"
+        " nothing else is an answer.",
+    ),
 ]
 
 WELL_FORMED = "<think>first 7+5=12, then 12-3=9</think><answer>9</answer>"
@@ -145,6 +152,11 @@ FORMATS: list[tuple[str, float, str]] = [
         " `.` does not match a new line unless `re.DOTALL` is given, and blanks are allowed"
         " between the tags.",
     ),
+    (
+        "<think>12-3=9, and 9<12</think><answer>9</answer>",
+        1.0,
+        "the `<` inside the thought begins no tag. The four tags alone are counted.",
+    ),
     ("", 0.0, "an empty text has no form, and must not raise."),
 ]
 
@@ -159,6 +171,11 @@ def _number(got: Any) -> float:
 @checker
 def rule_accuracy(attempt: Attempt) -> str:
     """Reward a text whose answer is the truth."""
+    if not any(_number(attempt(text, truth)) for text, truth, wanted, _ in ACCURACIES if wanted):
+        raise Wrong(
+            "no text is rewarded, not even 'I think 9' with the truth '9'. The truth is a string:"
+            " is it compared with a number or with a list?"
+        )
     for text, truth, wanted, told in ACCURACIES:
         got = _number(attempt(text, truth))
         if got != wanted:
@@ -229,6 +246,26 @@ def split_change(attempt: Attempt) -> str:
         growth = after[1] - before[1] + after[2] - before[2]
         return _split(before, after)[0], growth
 
+    def without_direct(before: Kinds, after: Kinds) -> tuple[float, float]:
+        return (after[0] - before[0]) * before[1], _split(before, after)[1]
+
+    def halves(before: Kinds, after: Kinds) -> tuple[float, float]:
+        return _split(before, after)[0], (after[1] - before[1] + after[2] - before[2]) / 2
+
+    def crossed(before: Kinds, after: Kinds) -> tuple[float, float]:
+        worked, direct = after[1] - before[1], after[2] - before[2]
+        return _split(before, after)[0], _mixed(after[0], direct, worked)
+
+    def all_as_growth(before: Kinds, after: Kinds) -> tuple[float, float]:
+        return _split(before, after)[0], sum(_split(before, after))
+
+    def as_shares(before: Kinds, after: Kinds) -> tuple[float, ...]:
+        parts = _split(before, after)
+        return tuple(part / sum(parts) for part in parts)
+
+    def rounded(before: Kinds, after: Kinds) -> tuple[float, ...]:
+        return tuple(map(round, _split(before, after)))
+
     slips = [
         (swapped, "composition comes first and growth second. Yours are the other way round."),
         (backwards, "the signs are those of before minus after. A mean that rises has a plus."),
@@ -257,6 +294,24 @@ def split_change(attempt: Attempt) -> str:
             "the direct answers change as well: their growth counts with 1 - share.",
         ),
         (unweighted, "growth is not weighed. Each kind counts with its share after."),
+        (
+            without_direct,
+            "composition leaves the direct answers out. Each answer that is worked now was a direct"
+            " one before: the share moves by the difference of the two means.",
+        ),
+        (halves, "growth weighs both kinds the same. Each counts with its share after."),
+        (
+            crossed,
+            "growth exchanges the shares: the worked ones count with the share after, the direct"
+            " ones with 1 - share.",
+        ),
+        (
+            all_as_growth,
+            "growth is the whole change of the mean. Take composition from it: the two add up to"
+            " the change.",
+        ),
+        (as_shares, "the parts are divided by the whole change. Return them undivided."),
+        (rounded, "the parts are rounded. Return them exactly."),
     ]
 
     def called(before: Kinds, after: Kinds) -> str:
@@ -310,11 +365,34 @@ def pass_at_k(attempt: Attempt) -> str:
         ),
         (
             lambda n, right, k: float(right > 0),
-            "this looks at all n answers. Only k of them are drawn.",
+            "this is 1 as soon as any of all n answers is right. Only k of them are drawn. (Or does"
+            " `//` cut the quotient down to a whole number?)",
         ),
         (
             lambda n, right, k: 1 - _choose(right, k) / _choose(n, k),
             "1 minus the share of draws that are all *right*: swap right and wrong.",
+        ),
+        (
+            lambda n, right, k: right * _choose(n - right, k - 1) / _choose(n, k),
+            "this is the share of draws with exactly one right answer. More of them do as well: at"
+            " least one is asked for.",
+        ),
+        (
+            lambda n, right, k: 1 - _choose(n - right, k) / _choose(n, k - 1),
+            "the draws of k - 1 answers are counted below. Divide by the draws of k.",
+        ),
+        (
+            lambda n, right, k: 1 - _choose(n - right, min(k, n - right)) / _choose(n, k),
+            "where fewer than k answers are wrong, no draw of k is all wrong: count 0 draws, so the"
+            " probability is 1.",
+        ),
+        (
+            lambda n, right, k: 100 * _pass_by_counting(n, right, k),
+            "these are per cent. A probability is at most 1.",
+        ),
+        (
+            lambda n, right, k: round(_pass_by_counting(n, right, k), 1),
+            "the probabilities are rounded. Return them exactly.",
         ),
     ]
 
@@ -333,9 +411,9 @@ def pass_at_k(attempt: Attempt) -> str:
 Tries = list[tuple[str, int, bool]]
 # each text with its tries, written down by hand
 TRIES: list[tuple[str, Tries]] = [
+    ("12+5=17 not 7, 12-5=8 not 7", [("12+5", 17, True), ("12-5", 8, False)]),
     ("20-9-3+6", []),
     ("so 20-9-3+6 lol", []),
-    ("12+5=17 not 7, 12-5=8 not 7", [("12+5", 17, True), ("12-5", 8, False)]),
     (
         "<think>20-9=11+3=14-6=8 not 14, 20-9=11-3=8+6=14 yes</think><answer>20-9-3+6</answer>",
         [("20-9+3-6", 8, True), ("20-9-3+6", 14, True)],
@@ -345,14 +423,124 @@ TRIES: list[tuple[str, Tries]] = [
         [("22+4+2-5", 24, False), ("22+4+2-5", 23, True)],
     ),
     ("11-9=2-1=1+8=9 yes", [("11-9-1+8", 9, True)]),
+    # the first step is wrong, the result is not
+    ("14-5=8+2=11 yes", [("14-5+2", 11, True)]),
+    ("10+9=19 not 1, 10+9=19 not 1", [("10+9", 19, True), ("10+9", 19, True)]),
     ("<think>hm</think><answer>10+2</answer>", []),
     ("", []),
 ]
 
 
+RUN = r"[0-9]+(?:[+-][0-9]+=[0-9]+)+"
+
+
+def _signed_sum(expression: str) -> int:
+    return sum(map(int, re.findall(r"[+-]?[0-9]+", expression)))
+
+
+def _reader(
+    run: str = RUN,
+    dropped: str = "=[0-9]+",
+    result: int = -1,
+    add: Callable[[str], int] = _signed_sum,
+) -> Callable[[str], Tries]:
+    """Read tries with a slip in the run, in what is dropped, in the result, or in the sum."""
+
+    def read(text: str) -> Tries:
+        found = []
+        for one in re.findall(run, text):
+            expression, says = re.sub(dropped, "", one), int(re.findall("=([0-9]+)", one)[result])
+            found.append((expression, says, add(expression) == says))
+        return found
+
+    return read
+
+
+def _judge_steps(judged: slice) -> Callable[[str], Tries]:
+    """Read tries that are called right if some of their steps are."""
+
+    def read(text: str) -> Tries:
+        found = []
+        runs = re.findall(RUN, text)
+        for one, (expression, says, _) in zip(runs, dict(TRIES)[text], strict=True):
+            steps = re.findall("(?=(?<![0-9])([0-9]+)([+-][0-9]+)=([0-9]+))", one)[judged]
+            right = all(int(before) + int(n) == int(made) for before, n, made in steps)
+            found.append((expression, says, right))
+        return found
+
+    return read
+
+
 def _change_each(change: Callable[[str, int, bool], Any]) -> Callable[[str], list]:
     known = dict(TRIES)
     return lambda text: [change(*one) for one in known[text]]
+
+
+# what is slipped in an entry, and in what counts as a try
+ENTRY_SLIPS: list[tuple[Callable[[str], list], str]] = [
+    (
+        _change_each(lambda expression, says, right: (expression, says, True)),
+        "every try is called right. Add the numbers up yourself and compare with what the text"
+        " says.",
+    ),
+    (
+        _change_each(lambda expression, says, right: (expression, says, not right)),
+        "True stands where the sum is wrong. It is the other way round.",
+    ),
+    (
+        _change_each(lambda expression, says, right: (expression, right, says)),
+        "the order is expression, result, and then whether it is right. Yours has the last two"
+        " exchanged.",
+    ),
+    (
+        _change_each(lambda expression, says, right: (expression, str(says), right)),
+        "what a try says it makes should be a whole number, not text: `int(...)`.",
+    ),
+    (
+        _change_each(lambda expression, says, right: (expression, _signed_sum(expression), right)),
+        "the second entry is the true value. It should be what the text says, wrong or not.",
+    ),
+    (_reader(result=0), "the second entry is the result of the first step. Take the last result."),
+    (
+        _reader(add=lambda expression: sum(map(int, re.findall("[0-9]+", expression)))),
+        "numbers behind a minus sign are added as well. Keep the sign with its number.",
+    ),
+    (
+        _judge_steps(slice(None)),
+        "the third entry asks for every step to be right. It compares the last result with what the"
+        " whole expression really makes, whatever was said on the way.",
+    ),
+    (
+        _judge_steps(slice(-1, None)),
+        "the third entry checks the last step alone. It compares the last result with what the"
+        " whole expression really makes.",
+    ),
+    (_reader(dropped="="), "only the `=` is deleted, and the results stay. Delete both."),
+    (_reader(dropped="=[0-9]"), "only one digit of each result is deleted: `[0-9]+` takes all."),
+    (_reader(dropped="=.*"), "the expression ends at the first `=`. Its later steps belong to it."),
+]
+RUN_SLIPS: list[tuple[Callable[[str], list], str]] = [
+    (
+        lambda text: [one for one in dict(TRIES)[text] if one[2]],
+        "only right tries are returned. Each try has its entry, right or wrong.",
+    ),
+    (
+        lambda text: list(dict.fromkeys(dict(TRIES)[text])),
+        "the same try, made twice, has one entry. Each time is a try.",
+    ),
+    (
+        _reader(run=r"[0-9]+(?:[+-][0-9]+=[0-9]+){2,}"),
+        "a run of one step is left out. At least one step is needed, not two.",
+    ),
+    (
+        _reader(run=r"[0-9]+(?:[+][0-9]+=[0-9]+)+"),
+        "only plus signs are read. A step has a plus or a minus.",
+    ),
+    (
+        _reader(run=r"[0-9](?:[+-][0-9]=[0-9])+"),
+        "only single digits are read. A number may have more: `[0-9]+`.",
+    ),
+]
 
 
 @checker
@@ -374,31 +562,13 @@ def read_tries(attempt: Attempt) -> str:
             for (expression, says, _), yes in zip(known[text], pieces, strict=False)
         ]
 
-    def true_value(expression: str, says: int, right: bool) -> tuple:
-        return expression, sum(map(int, re.findall(r"[+-]?[0-9]+", expression))), right
-
     slips = [
-        (
-            _change_each(lambda expression, says, right: (expression, says, True)),
-            "every try is called right. Add the numbers up yourself and compare with what the text"
-            " says.",
-        ),
-        (
-            _change_each(lambda expression, says, right: (expression, says, not right)),
-            "True stands where the sum is wrong. It is the other way round.",
-        ),
+        *ENTRY_SLIPS,
+        *RUN_SLIPS,
         (
             by_verdict,
             "the third entry follows the text's own yes or not. It asks whether the sum is right,"
             " not whether the target was met.",
-        ),
-        (
-            _change_each(lambda expression, says, right: (expression, str(says), right)),
-            "what a try says it makes should be a whole number, not text: `int(...)`.",
-        ),
-        (
-            _change_each(true_value),
-            "the second entry is the true value. It should be what the text says, wrong or not.",
         ),
         (steps_of, "the expression stops after its first number."),
     ]
@@ -410,10 +580,13 @@ def read_tries(attempt: Attempt) -> str:
     def plain(got: Any) -> list:
         if not isinstance(got, list | tuple):
             raise Wrong(f"return a list of tries; got {describe(got)}")
+        if got and isinstance(got[0], str):
+            raise Wrong("return a list with an entry for each try, not one entry alone")
         return [tuple(one) if isinstance(one, tuple | list) else one for one in got]
 
+    plain(attempt(TRIES[0][0]))
     name_slip(attempt, cases, truth, slips, plain=plain)
-    for text, wanted in TRIES:
+    for text, wanted in sorted(TRIES, key=lambda text_and_tries: bool(text_and_tries[1])):
         got = plain(attempt(text))
         if len(got) != len(wanted):
             raise Wrong(_wrong_number(text, len(got), len(wanted)))
