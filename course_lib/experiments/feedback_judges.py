@@ -98,6 +98,11 @@ def better_and_worse(pairs: Sequence[tuple]) -> list[PreferenceTexts]:
     return found
 
 
+def held_out_pairs() -> tuple[labellers.AnsweredFact, ...]:
+    """Give the pairs that no reward model of the record learns from."""
+    return labellers.answer_pairs(HELD_OUT_LABELS, N_HELD_OUT, "held out")
+
+
 def held_out_labels(seen: Sequence[PreferenceTexts] = ()) -> list[PreferenceTexts]:
     """Give honest labels on the pairs that are kept apart, but for pairs that occur in `seen`."""
     known = {(text.prompt, *sorted(map(str.strip, text[1:]))) for text in seen}
@@ -108,8 +113,7 @@ def held_out_labels(seen: Sequence[PreferenceTexts] = ()) -> list[PreferenceText
 def measure_judge(judge: rm.RewardModel, seen: Sequence[PreferenceTexts] = ()) -> dict[str, float]:
     """Hold a reward model against honest labels of pairs that it has not `seen`, and the truth."""
     leads = judged_leads(judge, held_out_labels(seen))
-    pairs = labellers.answer_pairs(HELD_OUT_LABELS, N_HELD_OUT, "held out")
-    truth = judged_leads(judge, better_and_worse(pairs))
+    truth = judged_leads(judge, better_and_worse(held_out_pairs()))
     return {
         "accuracy": rm.pair_accuracy(leads, torch.zeros_like(leads)),
         "loss": rm.bradley_terry_loss(leads, torch.zeros_like(leads)).item(),
@@ -120,10 +124,7 @@ def measure_judge(judge: rm.RewardModel, seen: Sequence[PreferenceTexts] = ()) -
 
 def annotator_ceiling() -> float:
     """Give the accuracy of whoever knows the rating, on the held-out labels; ties count half."""
-    facts = {
-        fact.question: fact
-        for fact, _, _ in labellers.answer_pairs(HELD_OUT_LABELS, N_HELD_OUT, "held out")
-    }
+    facts = {fact.question: fact for fact, _, _ in held_out_pairs()}
     leads = [
         annotator_quality(facts[text.prompt], text.chosen)
         - annotator_quality(facts[text.prompt], text.rejected)

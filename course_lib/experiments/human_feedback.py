@@ -57,9 +57,9 @@ N_LABELS = 400  # as many as are shipped
 FEEDBACK_COUNTS = (25, 100, 400, 1600)
 
 
-def run_judge(n_labels: int, seed: int) -> dict:
+def run_judge(n_labels: int, seed: int, labeller: str = "honest") -> dict:
     """Train one reward model on pairs of which none is held out, and measure it."""
-    return measure_judge(train_judge(labellers.labels_of("honest", seed, n_labels, "learnt"), seed))
+    return measure_judge(train_judge(labellers.labels_of(labeller, seed, n_labels, "learnt"), seed))
 
 
 def run_method(method: str, seed: int, labeller: str = "honest", n: int = N_LABELS) -> dict:
@@ -116,11 +116,12 @@ def run_over_optimisation(n_labels: int, seed: int, steps: int = 60, every: int 
 
 
 CURES = ("none", "length residual", "length aware")
+MORE_LABELS = "four times the labels"
 
 
 def run_labeller(labeller: str, cure: str, seed: int, n: int = N_LABELS) -> dict:
-    """Practise for a reward model of a labeller's labels, with or without a cure for length."""
-    judge = judge_of(labeller, n, seed)
+    """Practise for a reward model of a labeller's labels, with or without a cure."""
+    judge = judge_of(labeller, 4 * n if cure == MORE_LABELS else n, seed)
     if cure == "length aware":
         texts = labellers.labels_of(labeller, seed, n)
         aware = train_judge(texts, seed, LengthAwareJudge)
@@ -160,6 +161,9 @@ def planned_runs(seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[[], dict
         for n in FEEDBACK_COUNTS:
             key = {"table": "judges", "labels": n, "seed": seed}
             yield key, partial(run_judge, n, seed)
+        for n in FEEDBACK_COUNTS[1:]:
+            key = {"table": "lazy judges", "labels": n, "seed": seed}
+            yield key, partial(run_judge, n, seed, "lazy")
         for method in ("base", "SFT on the chosen", "DPO", "PPO"):
             key = {"table": "methods", "method": method, "seed": seed}
             yield key, partial(run_method, method, seed)
@@ -173,8 +177,7 @@ def planned_runs(seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[[], dict
         for labeller, cure in [
             *product(("prefers length",), CURES),
             ("honest", "none"),
-            ("biased", "none"),
-            ("lazy", "none"),
+            *product(("biased", "lazy"), ("none", MORE_LABELS)),
         ]:
             key = {"table": "labellers", "labeller": labeller, "cure": cure, "seed": seed}
             yield key, partial(run_labeller, labeller, cure, seed)
