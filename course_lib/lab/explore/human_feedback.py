@@ -77,7 +77,7 @@ def _curves(away: Sequence[float], proxy: Sequence[float], true: Sequence[float]
         marks += (
             f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
             f'<circle cx="{x(away[at]):.1f}" cy="{y(values[at]):.1f}" r="5" fill="{colour}"/>'
-            f'<text x="{WIDTH - RIGHT}" y="{y(values[-1]) - 6:.0f}" text-anchor="end"'
+            f'<text x="{WIDTH - RIGHT}" y="{y(values[-1]) - 18:.0f}" text-anchor="end"'
             f' fill="{colour}">{name}</text>'
         )
     marks += (
