@@ -11,6 +11,7 @@ from course_lib.tasks.countdown import SearchTry, find_tries
 from course_lib.text.problems import SearchProblem, sign_choices, signed_expression
 
 ROW = 'style="background-color: #ffffff; color: #222222"'
+YES = "#0a6b58"  # green, dark enough for text on white
 CELL = "padding: 2px 10px 2px 0; text-align: left; vertical-align: top"
 
 # --------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ def _panel(name: str, values: Sequence[float], step: int, left: int) -> str:
 
 def _answer_row(answer: RatedAnswer) -> str:
     marks = "".join(
-        f'<td style="{CELL}; color: {GREEN if yes else RED}">{"yes" if yes else "no"}</td>'
+        f'<td style="{CELL}; color: {YES if yes else RED}">{"yes" if yes else "no"}</td>'
         for yes in (answer.right, answer.formed, answer.worked)
     )
     return (
