@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# trl 1.16.0 (with transformers 5.23.0, torch 2.13.0): without `ref_model`, DPOTrainer says that the
-# reference is "the model state before DPO training starts". It is not, for a model that was changed
+# trl 1.16.0 (with transformers 5.23.0, torch 2.13.0, datasets 5.2.0, accelerate 1.15.0,
+# tokenizers 0.23.3): without `ref_model`, DPOTrainer says that the reference is
+# "the model state before DPO training starts". It is not, for a model that was changed
 # since it was read: the weights are read again from where its config says it came from. Somebody who
 # fine-tunes a model and gives it to DPOTrainer in the same program is held to the model *before*
 # fine-tuning, without a warning; the loss does not begin at log 2.

@@ -1,7 +1,7 @@
 """Our settings of GRPO in the words of two engines: TRL's GRPOTrainer and verl.
 
 Names and meanings as in TRL 1.16.0 and as in verl's sources of August 2026 (0.10.0.dev). What TRL
-does is held by runs (`benchmarks/trl_curve.py`); what verl does is read, not run.
+does is held by runs (`experiments/trl_curve.py`); what verl does is read, not run.
 """
 
 from typing import NamedTuple

@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 from torch import Tensor
 
 from course_lib.lab.explore import frames
-from course_lib.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED
+from course_lib.lab.plots import BLACK, BLUE, GREY, RED
 
-EXAMPLE_COLOURS = (BLUE, ORANGE, GREEN, PINK)
+EXAMPLE_COLOURS = (BLUE, "#8a5a00", "#0a6b58", "#9c3f77")  # dark enough for text on white
 
 # --------------------------------------------------------------------------------------------------
 # A packed row
@@ -56,7 +56,7 @@ def _packed(row: PackedRow, place: int, apart: bool) -> str:
 
 def _word(row: PackedRow, key: int, seen: bool, here: bool) -> str:
     colour = EXAMPLE_COLOURS[row.examples[key] % len(EXAMPLE_COLOURS)]
-    style = f"color: {colour if seen else '#9a9a9a'};"
+    style = f"color: {colour if seen else '#6b6b6b'};"
     style += " text-decoration: underline;" if row.learnt[key] else ""
     style += f" outline: 2px solid {RED}; font-weight: bold;" if here else ""
     word = html.escape(row.tokens[key]).replace("\n", "&#8629; ")

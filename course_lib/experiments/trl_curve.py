@@ -1,6 +1,6 @@
 """The exported script, run by TRL, beside our own loop with the same settings: reward curves.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.trl_curve --out runs/trl --keep data/trl
+    OMP_NUM_THREADS=1 python -m course_lib.experiments.trl_curve --out runs/trl --keep data/trl
 
 Both start from the shipped base and practise sums; what each has learnt is measured by our code, on
 held-out sums, after TRL's model was read back. About four minutes of one processor for a seed. What
@@ -25,7 +25,7 @@ from course_lib.files import markdown_table, write_atomically  # noqa: E402
 from course_lib.models.hf_files import load_hf  # noqa: E402
 from course_lib.tasks.arithmetic import ZERO_REWARDS, arithmetic_task, evaluate_arithmetic
 
-N_HELD_OUT = 1000
+N_HELD_OUT_SUMS = 1000
 # theirs -> ours, of what both measure while they learn
 MEASURES = {
     "reward": "reward",
@@ -40,7 +40,7 @@ MEASURES = {
 
 def held_out_measures(model: nn.Module) -> dict[str, float]:
     """Measure a model on sums that it has not practised, at temperature 1."""
-    found = evaluate_arithmetic(model, SHIPPED_R1.tokenizer(), N_HELD_OUT)
+    found = evaluate_arithmetic(model, SHIPPED_R1.tokenizer(), N_HELD_OUT_SUMS)
     return {name: found[name] for name in ("accuracy", "format", "length")}
 
 
