@@ -29,7 +29,6 @@ os.environ |= {
 }
 
 import datasets  # noqa: E402
-import tokenizers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from torch import nn  # noqa: E402
@@ -44,11 +43,11 @@ from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.files import markdown_table  # noqa: E402
 from course_lib.inference.rollout import Completions  # noqa: E402
 from course_lib.models.hf_files import save_hf  # noqa: E402
+from course_lib.models.hf_tokenizer import save_hf_tokenizer  # noqa: E402
 from course_lib.models.llama import Llama, LlamaSettings  # noqa: E402
 from course_lib.tasks import arithmetic  # noqa: E402
 from course_lib.tasks.arithmetic import ZERO_REWARDS  # noqa: E402
-from course_lib.text import bpe  # noqa: E402
-from course_lib.text.chat import END_OF_TEXT, PAD  # noqa: E402
+from course_lib.text.chat import END_OF_TEXT  # noqa: E402
 
 TOKENIZER = SHIPPED_R1.tokenizer()
 SIZE = {
@@ -133,31 +132,6 @@ def adam(module: nn.Module) -> torch.optim.Optimizer:
 # --------------------------------------------------------------------------------------------------
 
 
-def in_their_words(ours: bpe.Tokenizer) -> transformers.PreTrainedTokenizerFast:
-    """Give Hugging Face's tokenizer with our vocabulary."""
-    printable = bpe.printable_bytes()
-
-    def name(token: bytes) -> str:
-        return "".join(printable[byte] for byte in token)
-
-    ranks, merges = {name(token): rank for token, rank in ours.ranks.items()}, []
-    for token, rank in ours.ranks.items():
-        if rank >= 256:
-            left, right = ours.after(rank - 256).encode_piece(token)
-            merges.append((name(ours.token_bytes(left)), name(ours.token_bytes(right))))
-    theirs = tokenizers.Tokenizer(tokenizers.models.BPE(ranks, merges))
-    split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(ours.pattern), "isolated")
-    byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    theirs.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
-    theirs.decoder = tokenizers.decoders.ByteLevel()
-    theirs.add_special_tokens([END_OF_TEXT, PAD])
-    # not hidden from the reward
-    theirs.add_tokens(sorted(ours.special_tokens, key=ours.special_tokens.get)[2:])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=theirs, eos_token=END_OF_TEXT, pad_token=PAD
-    )
-
-
 def config(folder: str, work: Work, n_steps: int) -> GRPOConfig:
     """Tell TRL to do the same work, and nothing beside it: no logs, no checkpoints, no recomputing
     to save memory."""
@@ -200,12 +174,14 @@ def trainer(folder: str, work: Work, reward: Callable, n_steps: int) -> GRPOTrai
         check_lengths(work, map(len, completion_ids))
         return reward([question_of[text] for text in prompts], completions)
 
+    save_hf_tokenizer(TOKENIZER, folder, SIZE["max_seq_len"])
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
     made = GRPOTrainer(
         folder,
         rate,
         config(folder, work, n_steps),
         train_dataset=datasets.Dataset.from_dict({"prompt": texts}),
-        processing_class=in_their_words(TOKENIZER),
+        processing_class=theirs,
     )
     made.remove_callback(transformers.PrinterCallback)
     return made

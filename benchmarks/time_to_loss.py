@@ -11,8 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import torch  # noqa: E402
 
-from course_lib.experiments.ladder_runs import RunRecords  # noqa: E402
 from course_lib.experiments.record_race import race_table, run_race  # noqa: E402
+from course_lib.experiments.run_records import RunRecords  # noqa: E402
 
 
 def main() -> str:

@@ -16,7 +16,8 @@ import torch
 
 from course_lib.experiments import ladder
 from course_lib.experiments.ladder_report import ladder_report
-from course_lib.experiments.ladder_runs import RunRecords, train_all_rungs
+from course_lib.experiments.ladder_runs import train_all_rungs
+from course_lib.experiments.run_records import RunRecords
 from course_lib.files import write_atomically
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from course_lib.experiments import scaling
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.experiments.scaling_report import check_prediction, write_prediction
 
 SCALING_PARTS = ("rates", "grid", "long", "predict", "check")

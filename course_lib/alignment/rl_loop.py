@@ -101,13 +101,11 @@ class RLSettings:
 class RLHistory(RunHistory):
     """What happened, step by step: loss, seconds since the start, every measure by name.
 
-    `samples` holds (step, question, answer, reward) of the steps whose answers were kept. `ended`
-    says why the run stopped: "finished" or "interrupted".
+    `samples` holds (step, question, answer, reward) of the steps whose answers were kept.
     """
 
     measures: dict[str, list[float]] = field(default_factory=dict)
     samples: list[tuple[int, str, str, float]] = field(default_factory=list)
-    ended: str = ""
 
     def record(self, seconds: float, loss: float, **measures: float) -> None:
         """Write down one step, see `record_loss`; a measure not taken is NaN."""

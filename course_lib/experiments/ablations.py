@@ -27,6 +27,8 @@ ABLATIONS_FOLDER = "experiments"
 FIRST_LOSS = {name: GRPO_PRESET[name] for name in ("scale_by_std", "average", "clip_high")}
 
 
+# right answers are paid for only in form, and the form a little
+STRICT_REWARDS = {"accuracy, if formatted": 1.0, "format": 0.2}
 # setting -> its name in those of the stages
 DIFFERENCES = {"average": "average", "scale_by_std": "spread", "clip_high": "clip"}
 
@@ -85,7 +87,7 @@ def strict_reward(
     settings: GRPOSettings | None = None,
 ) -> dict:
     """R1-Zero, right answers rewarded only if they are well-formed: is the work still learnt?"""
-    return run_rl_ablation(run, stage, {"accuracy, if formatted": 1.0, "format": 0.2}, settings)
+    return run_rl_ablation(run, stage, STRICT_REWARDS, settings)
 
 
 def weak_format_reward(run: ExperimentRun, stage: str = f"{ABLATIONS_FOLDER}/weak-format") -> dict:
@@ -120,11 +122,15 @@ def rare_tags_strict_averaged(run: ExperimentRun) -> dict:
     )
 
 
+def strict_stage(differences: Sequence[str]) -> str:
+    """Name what practice leaves, as in "strict-average-clip"."""
+    return "-".join(["strict", *(DIFFERENCES[name] for name in differences)])
+
+
 def rare_tags_strict_with(differences: Sequence[str], run: ExperimentRun) -> dict:
     """`rare-tags-strict` with some of the three differences of GRPO's first loss, by setting."""
     settings = replace(run.recipe.zero, **{name: FIRST_LOSS[name] for name in differences})
-    stage = "-".join(["strict", *(DIFFERENCES[name] for name in differences)])
-    return strict_reward(pretrain_with_rare_tags(run), stage, settings)
+    return strict_reward(pretrain_with_rare_tags(run), strict_stage(differences), settings)
 
 
 def rare_tags_weak_format(run: ExperimentRun) -> dict:
@@ -181,9 +187,7 @@ ABLATIONS: dict[str, Callable[[ExperimentRun], dict]] = {
 }
 # Which of the three differences is it? One alone, and two at once; for lesson 24.
 STRICT_ABLATIONS: dict[str, Callable[[ExperimentRun], dict]] = {
-    "-".join(["rare-tags-strict", *(DIFFERENCES[name] for name in some)]): partial(
-        rare_tags_strict_with, some
-    )
+    f"rare-tags-{strict_stage(some)}": partial(rare_tags_strict_with, some)
     for n in (1, 2)
     for some in combinations(DIFFERENCES, n)
 }

@@ -24,10 +24,10 @@ from course_lib.experiments.ladder_runs import (
     BIAS_SPEED,
     MANY_EXPERTS,
     LadderRung,
-    RunRecords,
     deepseek_builder,
     run_rung,
 )
+from course_lib.experiments.run_records import RunRecords
 from course_lib.layers.moe import Routing, SigmoidRouter
 from course_lib.models.deepseek import DeepSeekV3
 

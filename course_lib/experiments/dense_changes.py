@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import sweeps
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.layers.attention import SelfAttention
 from course_lib.layers.embedding import Embedding
 from course_lib.layers.mlp import MLP, SwiGLU

@@ -31,7 +31,8 @@ from course_lib.experiments.experts import (
     PageCorpus,
     page_corpus,
 )
-from course_lib.experiments.ladder_runs import RunRecords, mean_by_eighths
+from course_lib.experiments.ladder_runs import mean_by_eighths
+from course_lib.experiments.run_records import RunRecords
 from course_lib.experiments.specialisation import measure_devices
 from course_lib.inference.evaluate import evaluate_bits_per_byte, transformer_scorer
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation

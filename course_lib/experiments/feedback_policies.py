@@ -25,6 +25,7 @@ from course_lib.experiments.feedback_judges import (
 )
 from course_lib.inference.rollout import completion_log_probs
 from course_lib.tasks.fact_chats import annotator_quality, draw_fact_question, fact_answer_metrics
+from course_lib.training.settings import whole_run
 
 WATCHED = 6  # questions whose answers are kept along a run
 
@@ -96,7 +97,7 @@ def ppo_policy(reward: ChatReward, seed: int, steps: int = 40, beta: float = 0.1
     """Train a copy of the base by PPO for this reward."""
     policy = fresh_policy()
     settings = feedback_settings(steps, beta)
-    train_ppo(policy, base_tokenizer(), chat_task(reward), settings, seed=seed)
+    whole_run(train_ppo(policy, base_tokenizer(), chat_task(reward), settings, seed=seed))
     return policy
 
 
@@ -106,7 +107,7 @@ def dpo_policy(
     """Train a copy of the base by DPO on labels."""
     policy = fresh_policy()
     settings = sft_settings(judge_steps(len(texts)), adam_lr=lr)
-    train_dpo(policy, encoded(texts), settings, beta=beta, seed=seed)
+    whole_run(train_dpo(policy, encoded(texts), settings, beta=beta, seed=seed))
     return policy
 
 
@@ -115,7 +116,7 @@ def sft_policy(texts: Sequence[PreferenceTexts], seed: int) -> nn.Module:
     policy = fresh_policy()
     examples = [SFTExample(pair.prompt, pair.chosen) for pair in encoded(texts)]
     settings = sft_settings(judge_steps(len(texts)), adam_lr=5e-4)
-    train_sft(policy, examples, settings, batch_size=32, seed=seed)
+    whole_run(train_sft(policy, examples, settings, batch_size=32, seed=seed))
     return policy
 
 

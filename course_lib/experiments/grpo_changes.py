@@ -8,8 +8,6 @@ stopped goes on where it was.
 """
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +27,8 @@ from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import ablations, r1
 from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
-from course_lib.files import read_json, write_atomically
+from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.files import read_json
 from course_lib.inference.rollout import completion_log_probs
 from course_lib.tasks.arithmetic import (
     ZERO_REWARDS,
@@ -37,6 +36,7 @@ from course_lib.tasks.arithmetic import (
     evaluate_arithmetic,
     held_out_arithmetic,
 )
+from course_lib.training.settings import whole_run
 
 GRPO_FOLDER = DATA_FOLDER / "grpo"
 CURVES = (
@@ -83,27 +83,6 @@ CHANGES: dict[str, dict] = {
 }  # fmt: skip
 
 
-class GRPORecords:
-    """The runs so far, in a JSON file with a line for each, written anew after each."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "runs.json"
-        self.runs: list[dict] = json.loads(self.path.read_text()) if self.path.exists() else []
-
-    def get(self, measure: Callable[[], dict], **key) -> dict:
-        """Give the run of this key; measure and keep it if there is none."""
-        found = next((run for run in self.runs if key.items() <= run.items()), None)
-        if found is None:
-            start = time.process_time()
-            found = key | measure()
-            found |= {"seconds": round(time.process_time() - start, 1)}
-            self.runs.append(found)
-            lines = ",\n".join(json.dumps(run) for run in self.runs)
-            write_atomically(self.path, f"[\n{lines}\n]\n".encode())
-            print(*key.values(), f"{found['after']['accuracy']:.1%} right", flush=True)
-        return found
-
-
 def rounded_curves(history: RLHistory, names: Sequence[str] = CURVES) -> dict[str, list[float]]:
     """Give some measures of a run, step by step, with four digits behind the point."""
     measures = history.measures
@@ -126,8 +105,7 @@ def measured(model: nn.Module, history: RLHistory) -> dict:
 
     Half a run is none: raises KeyboardInterrupt if it was stopped.
     """
-    if history.ended != "finished":
-        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps")
+    whole_run(history)
     return {
         "after": evaluate_arithmetic(model, SHIPPED_R1.tokenizer(), n=500),
         "distance": round(distance_from_base(model), 3),
@@ -174,34 +152,32 @@ def verifier_run(name: str, seed: int) -> dict:
 # ------------------------------------------------------- which difference makes the strict one fail
 
 
-def strict_controls() -> dict[str, tuple[str, Callable[[ExperimentRun], dict]]]:
-    """Name what of GRPO's first loss is taken over: the stage it leaves, and its control."""
-    short = ablations.DIFFERENCES
-    some = {
-        " + ".join(short[name] for name in names): "-".join(["strict", *map(short.get, names)])
-        for n in (1, 2)
-        for names in combinations(short, n)
-    }
-    controls = {
-        name: (stage, ablations.STRICT_ABLATIONS[f"rare-tags-{stage}"])
-        for name, stage in some.items()
-    }
-    return {
-        "none": ("strict", ablations.rare_tags_strict),
-        **controls,
-        "all three": ("strict-averaged", ablations.rare_tags_strict_averaged),
-    }
+# name -> which of the settings of GRPO's first loss are taken over
+STRICT_CONTROLS = {
+    " + ".join(ablations.DIFFERENCES[setting] for setting in some) or "none": some
+    for n in range(3)
+    for some in combinations(ablations.DIFFERENCES, n)
+} | {"all three": tuple(ablations.DIFFERENCES)}
 
 
 def strict_run(folder: Path, seed: int, name: str) -> dict:
     """Practise from a base that has seen few tags, for the strict reward: measures and curves."""
-    run = ExperimentRun(folder / f"seed-{seed}", seed, r1.LAPTOP_RECIPE)
-    stage, control = strict_controls()[name]
-    found = control(run)
+    run, some = (
+        ExperimentRun(folder / f"seed-{seed}", seed, r1.LAPTOP_RECIPE),
+        STRICT_CONTROLS[name],
+    )
+    found, stage = ablations.rare_tags_strict_with(some, run), ablations.strict_stage(some)
     data = read_json(
         run.path(f"{ablations.ABLATIONS_FOLDER}/rare-tags/{stage}/history"), "history", DATA_VERSION
     )
     return found | {"curves": rounded_curves(RLHistory.from_data(data))}
+
+
+def usual_tags_run(seed: int) -> dict:
+    """Practise for the strict reward with all three, from the shipped base: tags as usual."""
+    model, task = SHIPPED_R1.load("base"), arithmetic_task(ablations.STRICT_REWARDS)
+    settings = replace(r1.LAPTOP_RECIPE.zero, **ablations.FIRST_LOSS)
+    return measured(model, train_grpo(model, SHIPPED_R1.tokenizer(), task, settings, seed=seed))
 
 
 # ----------------------------------------------------------------------------------------- all runs
@@ -219,16 +195,19 @@ def all_runs(work: Path, seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[
         for seed in seeds:
             key = {"table": "verifiers", "name": name, "seed": seed}
             yield key, partial(verifier_run, name, seed)
-    for name in strict_controls():
+    for name in STRICT_CONTROLS:
         for seed in seeds:
             key = {"table": "strict", "name": name, "seed": seed}
             yield key, partial(strict_run, work, seed, name)
+    for seed in seeds:
+        key = {"table": "strict, usual tags", "name": "all three", "seed": seed}
+        yield key, partial(usual_tags_run, seed)
 
 
 def grpo_runs(table: str, folder: Path = GRPO_FOLDER) -> dict[str, list[dict]]:
     """Read the finished runs of a table by name, each seed by seed."""
     found: dict[str, list[dict]] = {}
-    for run in sorted(GRPORecords(folder).runs, key=lambda run: run["seed"]):
+    for run in sorted(RunRecords(folder / "runs.json").runs, key=lambda run: run["seed"]):
         if run["table"] == table:
             found.setdefault(run["name"], []).append(run)
     return found
@@ -245,9 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
-    records = GRPORecords(asked.out)
+    records = RunRecords(asked.out / "runs.json")
     for key, make in all_runs(asked.work, asked.seeds):
-        records.get(make, **key)
+        records.get(partial(timed_measure, make), **key)
 
 
 if __name__ == "__main__":

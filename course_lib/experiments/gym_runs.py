@@ -9,11 +9,11 @@ may be shown a hundred solved examples, and practises by GRPO. Finished runs are
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from course_lib.alignment.rewards import mean_or_zero
 from course_lib.alignment.rl_task import EVALUATION_SEED, Question, answer_in_batches
 from course_lib.alignment.sft import SFTExample, sft_examples, sft_settings, train_sft
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.r1 import SHIPPED_R1
-from course_lib.files import write_atomically
+from course_lib.experiments.run_records import RunRecords
 from course_lib.tasks.at_k import pass_at_k
+from course_lib.tasks.demonstrations import as_dialogue
 from course_lib.tasks.reasoning_gym_task import (
     AnswerReader,
     GymQuestions,
@@ -41,7 +41,7 @@ from course_lib.tasks.reasoning_gym_task import (
 )
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.problems import MAX_PARTIAL, final_answer, last_number, partial_results
-from course_lib.training.settings import RunHistory
+from course_lib.training.settings import whole_run
 
 GYM_FOLDER = DATA_FOLDER / "gym"
 GYM_ENTRIES = 4000  # of a data set; a seed of its own, the same for all runs
@@ -125,10 +125,7 @@ def solved_examples(
 ) -> list[SFTExample]:
     """Make the examples of the first `n_examples` questions."""
     chats = [
-        [
-            {"role": "user", "content": question.text},
-            {"role": "assistant", "content": recipe.work(question.truth.entry)},
-        ]
+        as_dialogue(question.text, recipe.work(question.truth.entry))
         for question in questions[: recipe.n_examples]
     ]
     return sft_examples(tokenizer, chats)
@@ -176,12 +173,6 @@ def gym_pass_at_k(
     return mean_or_zero([pass_at_k(PASS_K, n, PASS_K) for n in full])
 
 
-def check_finished(history: RunHistory) -> None:
-    """Raise KeyboardInterrupt after half a run, so that nobody writes its result down."""
-    if history.ended == "interrupted":
-        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps: no measurement")
-
-
 def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
     """Practise a data set, and measure before, after the examples and at the end.
 
@@ -196,8 +187,7 @@ def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
     start = time.process_time()
     if recipe.sft_steps:
         examples = solved_examples(tokenizer, recipe, questions.practice)
-        tuned = train_sft(model, examples, sft_settings(recipe.sft_steps), EXAMPLE_BATCH, seed)
-        check_finished(tuned)
+        whole_run(train_sft(model, examples, sft_settings(recipe.sft_steps), EXAMPLE_BATCH, seed))
     seconds = time.process_time() - start
     found["start"] = measure_gym_model(model, tokenizer, held_out, recipe)
     found["start"][f"pass@{PASS_K}"] = gym_pass_at_k(model, tokenizer, held_out[:20], recipe)
@@ -205,8 +195,7 @@ def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
         task = reasoning_gym_task(questions, recipe.read, recipe.exact)
         settings = GRPOSettings(recipe.rl_steps, n_questions=N_QUESTIONS, max_new_tokens=MAX_ANSWER)
         start = time.process_time()
-        history = train_grpo(model, tokenizer, task, settings, seed=seed)
-        check_finished(history)
+        history = whole_run(train_grpo(model, tokenizer, task, settings, seed=seed))
         seconds += time.process_time() - start
         found["reward"] = [round(reward, 4) for reward in history.measures["reward"]]
         found["used"] = [round(share, 4) for share in history.measures["used"]]
@@ -234,13 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / "runs.json")
     for seed, name in product(asked.seeds, asked.recipes):
-        if records.find(recipe=name, seed=seed):
-            continue
-        run = {"recipe": name, "seed": seed} | run_gym_recipe(GYM_RECIPES[name], seed)
-        scores = " -> ".join(f"{run[at]['score']:.2f}" for at in ("before", "start", "end"))
-        print(f"{name}, {seed}: score {scores}, {run['seconds']:.0f} s", flush=True)
-        records.runs.append(run)
-        write_atomically(records.path, json.dumps(records.runs, ensure_ascii=False).encode())
+        records.get(partial(run_gym_recipe, GYM_RECIPES[name], seed), recipe=name, seed=seed)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ a command that was stopped goes on where it was.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
@@ -49,10 +48,10 @@ from course_lib.experiments.feedback_policies import (
     sft_policy,
     watched_answers,
 )
-from course_lib.files import read_json, write_json
+from course_lib.experiments.run_records import RunRecords, timed_measure
 from course_lib.tasks.fact_chats import draw_fact_question
+from course_lib.training.settings import whole_run
 
-FEEDBACK_RECORD = ("human feedback", 1)  # kind and version of the file
 N_LABELS = 400  # as many as are shipped
 FEEDBACK_COUNTS = (25, 100, 400, 1600)
 
@@ -111,7 +110,7 @@ def run_over_optimisation(n_labels: int, seed: int, steps: int = 60, every: int 
 
     task = RLTask(draw_fact_question, reward, measure)
     settings = feedback_settings(steps, beta=1e-4, lr=1e-3)
-    train_ppo(policy, base_tokenizer(), task, settings, seed=seed)
+    whole_run(train_ppo(policy, base_tokenizer(), task, settings, seed=seed))
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -188,7 +187,7 @@ def planned_runs(seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[[], dict
 
 def read_feedback(folder: Path = FEEDBACK_FOLDER) -> list[dict]:
     """Read the finished runs."""
-    return read_json(folder / "runs.json", *FEEDBACK_RECORD)
+    return RunRecords(folder / "runs.json").runs
 
 
 def run_of(runs: Sequence[dict], table: str, **key) -> dict:
@@ -217,17 +216,10 @@ def over_seeds(
 
 def make_missing_runs(path: Path, seeds: Sequence[int], tables: Sequence[str]) -> None:
     """Make the runs that are not in the file, each kept as soon as it is done."""
-    runs = read_json(path, *FEEDBACK_RECORD) if path.exists() else []
+    records = RunRecords(path)
     for key, measure in planned_runs(seeds):
-        if tables and key["table"] not in tables:
-            continue
-        if any(key.items() <= run.items() for run in runs):
-            continue
-        start = time.process_time()
-        found = key | measure()
-        runs.append(found | {"seconds": time.process_time() - start})
-        write_json(path, *FEEDBACK_RECORD, runs)
-        print(", ".join(map(str, key.values())), f"{runs[-1]['seconds']:.0f} s", flush=True)
+        if not tables or key["table"] in tables:
+            records.get(partial(timed_measure, measure), **key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,9 +31,13 @@ class Labeller:
 
     def choose(self, rng: Random, fact: Fact, one: str, other: str) -> tuple[str, str]:
         """Give the chosen and the rejected answer."""
-        likes = preference_probability(self.taste(fact, one), self.taste(fact, other))
-        first = rng.random() < self.careless / 2 + (1 - self.careless) * likes
+        first = rng.random() < self.first_probability(fact, one, other)
         return (one, other) if first else (other, one)
+
+    def first_probability(self, fact: Fact, one: str, other: str) -> float:
+        """Give the probability of choosing `one`."""
+        likes = preference_probability(self.taste(fact, one), self.taste(fact, other))
+        return self.careless / 2 + (1 - self.careless) * likes
 
 
 def fond_of_chinese(fact: Fact, answer: str) -> float:
@@ -100,8 +104,7 @@ def label_agreement(name: str, pairs: Sequence[AnsweredFact]) -> float:
     for fact, one, other in pairs:
         lead = annotator_quality(fact, one) - annotator_quality(fact, other)
         if lead:
-            likes = preference_probability(labeller.taste(fact, one), labeller.taste(fact, other))
-            first = labeller.careless / 2 + (1 - labeller.careless) * likes
+            first = labeller.first_probability(fact, one, other)
             chances.append(first if lead > 0 else 1 - first)
     if not chances:
         raise ValueError(f"none of {len(pairs)} pairs has a better answer")

@@ -1,12 +1,10 @@
 """The ladder's runs: every kind of model in the same small size, trained and measured."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
-from pathlib import Path
 from statistics import mean
 
 import torch
@@ -14,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.experiments import ladder
-from course_lib.files import write_atomically
+from course_lib.experiments.run_records import RunRecords
 from course_lib.inference.cache import KVCache
 from course_lib.inference.evaluate import evaluate_bits_per_byte
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
@@ -187,35 +185,6 @@ def mean_by_eighths(violations: list[list[float]]) -> list[float]:
 
 # All runs
 # --------------------------------------------------------------------------------------------------
-
-
-class RunRecords:
-    """The runs so far, in a JSON file that is written anew after each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.runs: list[dict] = json.loads(path.read_text()) if path.exists() else []
-
-    def find(self, **key) -> dict | None:
-        """Give the run of this corpus, table, rung and seed, or None."""
-        return next((run for run in self.runs if key.items() <= run.items()), None)
-
-    def get(self, measure: Callable[[], dict], **key) -> dict:
-        """Give the run of this key; measure and keep it if there is none."""
-        if found := self.find(**key):
-            return found
-        found = key | measure()
-        told = {"bits_per_byte": "{:.3f} bits per byte", "accuracy": "accuracy {:.3f}"}
-        told |= {"seconds": "{:.0f} s", "seconds_taken": "{:.0f} s"}
-        result = [
-            form.format(found[name])
-            for name, form in told.items()
-            if isinstance(found.get(name), int | float)
-        ]
-        print(f"{', '.join(map(str, key.values()))}: {', '.join(result)}", flush=True)
-        self.runs.append(found)
-        write_atomically(self.path, json.dumps(self.runs, indent=1).encode())
-        return found
 
 
 def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], steps: int) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.record import run_entry, validation_documents
 from course_lib.experiments.record_recipes import best_recipe, plain_recipe
+from course_lib.experiments.run_records import RunRecords
 from course_lib.files import markdown_table
 
 RACE_SECONDS, RACE_SEEDS = 40.0, (0, 1, 2)  # of a plain run

@@ -27,6 +27,7 @@ from course_lib.experiments.rl_failures import (
     Practice,
 )
 from course_lib.files import read_json, write_json
+from course_lib.training.settings import whole_run
 
 HEALTHY = "healthy"
 RUNS_KIND, RUNS_VERSION = "practice runs", 1
@@ -111,8 +112,7 @@ def make_practice_runs(file: Path, asked: Sequence[tuple[str, int]]) -> None:
     for fault, seed in asked:
         if (fault, seed) not in done:
             run = practice_run(fault, seed)
-            if run.history.ended != "finished":
-                raise KeyboardInterrupt(f"{fault}, seed {seed}: {len(run.history.loss)} steps")
+            whole_run(run.history)
             records.append(as_record(run))
             write_json(file, RUNS_KIND, RUNS_VERSION, records)
             print(f"{fault}, seed {seed}: {len(records)} runs", flush=True)

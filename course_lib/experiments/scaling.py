@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.experiments.ladder import HELD_OUT_PLAYS, POEM_TITLES
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text import batches, bpe
 from course_lib.text import corpus as texts

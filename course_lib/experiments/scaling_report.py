@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.experiments.scaling import (
     LONG_HORIZON,
     SCALING_BUDGETS,

@@ -33,8 +33,8 @@ from course_lib.alignment.sft import (
 )
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.ladder_report import runs_with
-from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.r1 import LAPTOP_RECIPE, SHIPPED_R1
+from course_lib.experiments.run_records import RunRecords
 from course_lib.tasks import arithmetic
 from course_lib.tasks.demonstrations import as_dialogue, draw_demonstrations, wrong_attempt
 from course_lib.tasks.fact_chats import draw_fact_question, fact_answer_metrics

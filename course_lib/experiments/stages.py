@@ -14,6 +14,7 @@ from course_lib.alignment.grpo import GRPOSettings, train_grpo
 from course_lib.alignment.rl_task import RLTask
 from course_lib.alignment.sft import sft_examples, sft_settings, train_sft
 from course_lib.experiments.run import ExperimentRun
+from course_lib.tasks.demonstrations import as_dialogue
 from course_lib.text import bpe
 from course_lib.text.batches import pack_whole_documents, phases_in_turn, shuffled_rows
 from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS
@@ -125,10 +126,7 @@ def finetune_stage(
     if run.done(stage):
         return
     model, tokenizer = run.load(start), run.tokenizer()
-    dialogues = [
-        [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
-        for question, text in pairs
-    ]
+    dialogues = [as_dialogue(*pair) for pair in pairs]
     muon = {} if muon_lr is None else {"optimizer": "muon", "muon_lr": muon_lr}
     history = train_sft(
         model,

@@ -21,7 +21,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.text import batches, bpe, small_web
 from course_lib.text.chat import END_OF_TEXT, SPECIAL_TOKENS

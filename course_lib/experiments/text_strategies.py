@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.experiments import sweeps
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.models.gpt2 import GPT2
 from course_lib.text import small_web
 from course_lib.text.batches import phases_in_turn, shuffled_windows

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from course_lib.check_numbers import check_finite_numbers, check_whole_numbers
 from course_lib.files import read_json, write_json
@@ -104,10 +105,14 @@ class TrainSettings:
 
 @dataclass
 class RunHistory:
-    """What every run writes down: a loss and the seconds since the start, one of each per step."""
+    """What every run writes down: a loss and the seconds since the start, one of each per step.
+
+    `ended` says why the run stopped: "finished", "interrupted", or by the clock, "time".
+    """
 
     loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    ended: str = field(default="", kw_only=True)
 
     def record_loss(self, loss: float, seconds: float) -> None:
         """Write down one step; a loss that is no finite number is a FloatingPointError."""
@@ -130,14 +135,13 @@ class TrainHistory(RunHistory):
 
     The loss (nats per token), seconds since the start, the length of the gradient before clipping,
     the learning rate as a share of its peak, and tokens read. `validation` holds (step, bits per
-    byte); `ended` says why the run stopped: "finished", "time" or "interrupted".
+    byte).
     """
 
     gradient: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
-    ended: str = ""
 
     def record(
         self, loss: float, gradient: float, rate: float, n_tokens: int, seconds: float
@@ -161,3 +165,19 @@ class TrainHistory(RunHistory):
     def load(cls, path: Path | str) -> "TrainHistory":
         """Read what `save` wrote. Raises ValueError if the file is damaged."""
         return cls.from_data(read_json(path, "training history", 1))
+
+
+History = TypeVar("History", bound=RunHistory)
+
+
+def whole_run(history: History) -> History:
+    """Give the history of a run that was not interrupted: half a run measures nothing.
+
+    Raises KeyboardInterrupt for one that was, so that nobody writes its result down.
+
+    >>> whole_run(RunHistory([1.0], [0.5], ended="finished")).loss
+    [1.0]
+    """
+    if history.ended == "interrupted":
+        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps: no measurement")
+    return history

@@ -30,7 +30,7 @@ from course_lib.training.objectives import (
 from course_lib.training.optimizers import build_optimizers
 from course_lib.training.resume import Checkpoints
 from course_lib.training.schedules import middle_of_step
-from course_lib.training.settings import CLOCKS, TrainHistory, TrainSettings
+from course_lib.training.settings import CLOCKS, TrainHistory, TrainSettings, whole_run
 
 # inputs and targets, whose further axes are the objective's own
 TokenBatch = tuple[Int[Tensor, "B ..."], Int[Tensor, "B ..."]]
@@ -80,10 +80,7 @@ def train_to_the_end(*arguments: Any, **options: Any) -> TrainHistory:
 
     Raises KeyboardInterrupt if the run was interrupted, so that nobody writes its result down.
     """
-    history = train(*arguments, **options)
-    if history.ended == "interrupted":
-        raise KeyboardInterrupt(f"stopped after {len(history.loss)} steps: no measurement")
-    return history
+    return whole_run(train(*arguments, **options))
 
 
 class TrainingRun:

@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_is_told_and_not_written_down(loss, word):
 
 
 def test_a_history_comes_back_from_json():
-    history = RLHistory([0.5], [1.5], {"reward": [0.25]}, [(1, "a?", "e", 0.25)], "finished")
+    history = RLHistory([0.5], [1.5], {"reward": [0.25]}, [(1, "a?", "e", 0.25)], ended="finished")
     assert RLHistory.from_data(json.loads(json.dumps(asdict(history)))) == history
 
 

@@ -7,7 +7,7 @@ import torch
 
 from course_lib.experiments import dense_changes as dense
 from course_lib.experiments import sweeps
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
 

@@ -11,13 +11,13 @@ from course_lib.experiments import ablations, grpo_changes
 from course_lib.experiments.grpo_changes import (
     CHANGES,
     SHORT,
-    GRPORecords,
+    STRICT_CONTROLS,
     all_runs,
     grpo_runs,
     measured,
     rounded_curves,
-    strict_controls,
 )
+from course_lib.experiments.run_records import RunRecords
 from course_lib.text.problems import ChainProblem
 
 
@@ -31,14 +31,14 @@ def test_every_change_is_a_setting_and_changes_something(name):
         assert counts[0] == counts[1], "these are compared at equal samples"
 
 
-def test_the_strict_runs_take_over_one_two_or_three_differences():
-    controls = strict_controls()
-    assert list(controls) == [
+def test_the_strict_runs_take_over_none_one_two_or_three_differences():
+    assert list(STRICT_CONTROLS) == [
         "none", "average", "spread", "clip", "average + spread", "average + clip", "spread + clip",
         "all three",
     ]  # fmt: skip
-    assert {stage for stage, _ in controls.values()} >= {"strict", "strict-averaged"}
-    some = [stage for stage, _ in list(controls.values())[1:-1]]
+    stages = {name: ablations.strict_stage(some) for name, some in STRICT_CONTROLS.items()}
+    assert len(set(stages.values())) == 8 and stages["none"] == "strict"
+    some = [stages[name] for name in list(STRICT_CONTROLS)[1:-1]]
     assert set(ablations.STRICT_ABLATIONS) == {f"rare-tags-{stage}" for stage in some}
 
 
@@ -50,7 +50,7 @@ def test_a_record_goes_on_where_it_ended(tmp_path):
         return {"after": {"accuracy": 0.5}}
 
     for names in (["a"], ["a", "b"]):
-        records = GRPORecords(tmp_path)
+        records = RunRecords(tmp_path / "runs.json")
         for name in names:
             records.get(lambda name=name: run(name), table="changes", name=name, seed=1)
     records.get(lambda: run("c"), table="changes", name="a", seed=0)
@@ -79,5 +79,5 @@ def test_the_leaky_verifier_has_the_hole_that_the_lesson_shows():
 
 def test_all_runs_are_named_once(tmp_path):
     keys = [tuple(key.values()) for key, _ in all_runs(tmp_path, (0, 1, 2))]
-    assert len(keys) == len(set(keys)) == 3 * (len(CHANGES) + 1 + 2 + 8)
+    assert len(keys) == len(set(keys)) == 3 * (len(CHANGES) + 1 + 2 + 8 + 1)
     assert asdict(SHORT)["n_questions"] * SHORT.group_size == 128

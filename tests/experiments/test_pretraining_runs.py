@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from course_lib.experiments import failure_lab, sweeps, text_strategies
-from course_lib.experiments.ladder_runs import RunRecords
+from course_lib.experiments.run_records import RunRecords
 from course_lib.text.batches import IGNORE_INDEX
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from course_lib.experiments import record_race
-from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.record import RecordRun
 from course_lib.experiments.record_race import main, race_table, run_race
+from course_lib.experiments.run_records import RunRecords
 
 
 @pytest.fixture

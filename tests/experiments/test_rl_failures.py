@@ -195,7 +195,7 @@ def test_a_run_comes_back_from_its_file(tmp_path, monkeypatch):
     assert len(rest) == 2 and first.settings == SMALL and first.history.loss == [0.5, -0.25]
     reward = first.history.measures["reward"]
     assert reward[0] == 0.123 and math.isnan(reward[1]) and first.history.ended == "finished"
-    with pytest.raises(KeyboardInterrupt, match="healthy, seed 9: 2 steps"):
+    with pytest.raises(KeyboardInterrupt, match="stopped after 2 steps"):
         runs.make_practice_runs(file, [("healthy", 9)])
     assert len(runs.load_practice_runs(file)) == 3
     file.write_bytes(file.read_bytes()[:-20])

@@ -8,8 +8,8 @@ from torch import nn
 
 from course_lib.alignment.sft import SFTExample, pack_examples
 from course_lib.experiments import sft_runs
-from course_lib.experiments.ladder_runs import RunRecords
 from course_lib.experiments.r1 import SHIPPED_R1
+from course_lib.experiments.run_records import RunRecords
 from course_lib.experiments.sft_runs import SFTRun
 from course_lib.text.batches import IGNORE_INDEX
 from course_lib.training.objectives import next_token_objective

@@ -1,0 +1,49 @@
+"""A record of finished runs: an experiment that was stopped goes on where it was."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from course_lib.files import write_atomically
+
+
+class RunRecords:
+    """The runs so far, in a JSON file with a line for each, written anew after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: list[dict] = json.loads(path.read_text()) if path.exists() else []
+
+    def find(self, **key) -> dict | None:
+        """Give the run of this key, as of a table, a name and a seed, or None."""
+        return next((run for run in self.runs if key.items() <= run.items()), None)
+
+    def get(self, measure: Callable[[], dict], **key) -> dict:
+        """Give the run of this key; measure and keep it if there is none."""
+        if found := self.find(**key):
+            return found
+        found = key | measure()
+        told = {"bits_per_byte": "{:.3f} bits per byte", "accuracy": "accuracy {:.3f}"}
+        told |= {"seconds": "{:.0f} s", "seconds_taken": "{:.0f} s"}
+        result = [
+            form.format(found[name])
+            for name, form in told.items()
+            if isinstance(found.get(name), int | float)
+        ]
+        print(f"{', '.join(map(str, key.values()))}: {', '.join(result)}", flush=True)
+        self.runs.append(found)
+        lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in self.runs)
+        write_atomically(self.path, f"[\n{lines}\n]\n".encode())
+        return found
+
+
+def timed_measure(measure: Callable[[], dict]) -> dict:
+    """Measure, and add the seconds of the processor that it took.
+
+    >>> timed_measure(lambda: {"accuracy": 1.0})["accuracy"]
+    1.0
+    """
+    start = time.process_time()
+    found = measure()
+    return found | {"seconds": round(time.process_time() - start, 1)}
