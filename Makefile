@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab anew test mutants models notebooks book bench gym handout handout-check clean
+.PHONY: help lab anew test test-gguf mutants models notebooks book bench gym handout handout-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -37,6 +37,9 @@ test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
+
+test-gguf: $(VENV)/.gguf $(VENV)/.models  ## what needs llama.cpp: our files opened there, the same text
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/llama_cpp
 
 mutants: $(VENV)/.all $(VENV)/.plays  ## have the checkers judge every mutant of every solution (ONLY="attention bpe" for some)
 	OMP_NUM_THREADS=1 COURSE_PROGRESS=off PYTHONPATH=. $(BIN)/python -m tests.lab.checks.mutants $(ONLY)
@@ -77,12 +80,16 @@ $(VENV)/.all: $(VENV)/.lab
 	$(INSTALL) -e '.[test,parity,book]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.all $(VENV)/.plays
-	$(INSTALL) -e '.[test,parity,book,bench]'
+$(VENV)/.bench: $(VENV)/.all $(VENV)/.plays $(VENV)/.models
+	$(INSTALL) -e '.[test,parity,book,bench,gguf]'
 	@touch $@
 
 $(VENV)/.gym: $(VENV)/.all
 	$(INSTALL) -e '.[test,parity,book,gym]'
+	@touch $@
+
+$(VENV)/.gguf: $(VENV)/.all
+	$(INSTALL) -e '.[test,parity,book,gguf]'
 	@touch $@
 
 $(VENV)/.vendor: book/vendor.json $(VENV)/.all

@@ -17,13 +17,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COURSE, BENCH, GYM = (  # the packages of the course, and what two extras add
+COURSE, BENCH, GYM, GGUF = (  # the packages of the course, and what three extras add
     [line for line in part.splitlines() if not line.startswith("#")]
     for part in re.split("# What the extra .*", (ROOT / "constraints.txt").read_text())
 )
-COURSE, BENCH, GYM = (list(filter(None, lines)) for lines in (COURSE, BENCH, GYM))
-PINS, BENCH_PINS, GYM_PINS = (
-    dict(line.split("==") for line in lines) for lines in (COURSE, BENCH, GYM)
+COURSE, BENCH, GYM, GGUF = (list(filter(None, lines)) for lines in (COURSE, BENCH, GYM, GGUF))
+PINS, BENCH_PINS, GYM_PINS, GGUF_PINS = (
+    dict(line.split("==") for line in lines) for lines in (COURSE, BENCH, GYM, GGUF)
 )
 EXTRAS = ["test", "parity", "book"]
 
@@ -102,7 +102,7 @@ AS_PINNED = sys.version_info[:2] == (3, 11) and sys.platform == "linux"
     not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
 )
 def test_constraints_pin_exactly_what_is_pulled_in():
-    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH + GYM)
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[\w.]+", line) for line in COURSE + BENCH + GYM + GGUF)
     assert set(PINS) == required_packages(EXTRAS)
 
 
@@ -140,7 +140,20 @@ def test_constraints_pin_exactly_what_gym_adds():
     assert installed(GYM_PINS) == GYM_PINS
 
 
-@pytest.mark.parametrize("extra, pins", [("bench", BENCH_PINS), ("gym", GYM_PINS)])
+@pytest.mark.skipif(
+    not AS_PINNED, reason="other Pythons and systems pull in slightly different packages"
+)
+@pytest.mark.skipif(
+    not importlib.util.find_spec("xllamacpp"), reason="make test-gguf installs llama.cpp"
+)
+def test_constraints_pin_exactly_what_gguf_adds():
+    assert set(GGUF_PINS) == required_packages([*EXTRAS, "gguf"]) - set(PINS)
+    assert installed(GGUF_PINS) == GGUF_PINS
+
+
+@pytest.mark.parametrize(
+    "extra, pins", [("bench", BENCH_PINS), ("gym", GYM_PINS), ("gguf", GGUF_PINS)]
+)
 def test_extras_name_their_peers_as_pinned(extra, pins):
     for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
         assert str(requirement) == f"{requirement.name}=={pins[requirement.name]}"
@@ -170,12 +183,12 @@ def test_conda_installs_the_same():
     assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
     # peers to measure against are no part of it
-    assert {*EXTRAS, "bench", "gym"} == set(PROJECT["optional-dependencies"])
+    assert {*EXTRAS, "bench", "gym", "gguf"} == set(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize(
     "target",
-    "help lab anew test models notebooks book bench gym handout handout-check clean".split(),
+    "help lab anew test test-gguf models notebooks book bench gym handout handout-check clean".split(),
 )
 def test_makefile_has(target):
     dry_run = subprocess.run(
