@@ -210,7 +210,7 @@ def grpo_loss(
     That is the clipped gain less `beta` times the KL estimate, averaged as `settings.average` says,
     negated. Source: DeepSeekMath (arXiv 2402.03300), equation 3.
     """
-    s, mask, old_log_probs = settings, completions.completion_mask, completions.log_probs
+    s, mask, old_log_probs = settings, completions.loss_mask, completions.log_probs
     log_ratio = policy_log_ratios(log_probs, completions, s)
     gain = clipped_surrogate(
         log_ratio, torch.zeros_like(log_ratio), advantages[:, None], s.clip_low, s.clip_high
@@ -237,7 +237,7 @@ def policy_log_ratios(
     """
     if settings.ratio == "token":
         return log_probs - completions.log_probs
-    mask = completions.completion_mask
+    mask = completions.loss_mask
     return sequence_log_ratios(log_probs, completions.log_probs, mask).expand(mask.shape)
 
 
@@ -303,7 +303,7 @@ def shaped_rewards(
     if s.kl_in == "reward" and s.beta and reference:
         theirs = reference_log_probs(reference, completions, s.temperature)
         divergence = estimate_kl(completions.log_probs, theirs, s.kl_estimator)
-        rewards = rewards - s.beta * (divergence * completions.completion_mask).sum(-1)
+        rewards = rewards - s.beta * (divergence * completions.loss_mask).sum(-1)
     return rewards
 
 

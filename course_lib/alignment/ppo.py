@@ -389,6 +389,8 @@ def train_ppo(
     model that it began with. The critic starts as a copy of the model, unless one is given; then
     that one learns on, and can be asked afterwards.
     """
+    if task.tool is not None:
+        raise ValueError("PPO has no mask for what a tool writes; train_grpo has one")
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     critic = critic or Critic(model)
     optimizers = [

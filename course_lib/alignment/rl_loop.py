@@ -163,6 +163,7 @@ def sample_rollouts(
         settings.group_size,
         settings.temperature,
         generator,
+        task.tool,
     )
     questions = [question for question in asked for _ in range(settings.group_size)]
     rewards = compute_rewards(task, questions, answers).to(completions.ids.device)

@@ -13,11 +13,12 @@ from course_lib.inference.rollout import Completions
 def completion_metrics(completions: Completions) -> dict[str, float]:
     """Measure what all tasks share: tokens per answer, share cut off, and surprise per token.
 
-    The surprise is in nats. On average over samples it is the entropy of the policy. "longest" and
-    "prompt" are tokens too: of the longest answer, and of a question on average.
+    Tokens that a tool wrote do not count. The surprise is in nats. On average over samples it is
+    the entropy of the policy. "longest" and "prompt" are tokens too: of the longest answer, and of
+    a question on average.
     """
-    lengths, finished = completions.lengths, completions.finished
-    of_prompts = (~completions.padding).sum(-1) - lengths
+    lengths, finished = completions.loss_mask.sum(-1), completions.finished
+    of_prompts = (~completions.padding).sum(-1) - completions.lengths
     return {
         "length": lengths.float().mean().item(),
         "longest": float(lengths.max()),
@@ -39,7 +40,7 @@ def reward_metrics(
 
     As TRL's `reward_std`, `frac_reward_zero_std`; TRL logs nothing like the others.
     """
-    found, lengths = {}, completions.lengths.float()
+    found, lengths = {}, completions.loss_mask.sum(-1).float()
     if not completions.finished.all():
         found["reward of cut off"] = rewards[~completions.finished].mean().item()
     if group_size < 2:
@@ -80,7 +81,7 @@ def policy_ratio_metrics(
     tokens, as TRL's `clip_ratio/low_mean` and `clip_ratio/high_mean`. "loss tokens" counts the
     tokens that the loss reads, per answer.
     """
-    mask = completions.completion_mask
+    mask = completions.loss_mask
     ratio = (log_probs - completions.log_probs)[mask].exp()
     good = (advantages[:, None] > 0).expand_as(mask)[mask]
     bad = (advantages[:, None] < 0).expand_as(mask)[mask]
@@ -101,7 +102,7 @@ def sampling_gap_metrics(
     In front of the first update on its samples, policy and sampler are the same model: what is left
     is rounding. As TRL's `sampling/sampling_logp_difference/mean` and `/max`.
     """
-    gaps = (log_probs - completions.log_probs).abs()[completions.completion_mask]
+    gaps = (log_probs - completions.log_probs).abs()[completions.loss_mask]
     return {"sampling gap": gaps.mean().item(), "largest sampling gap": gaps.max().item()}
 
 

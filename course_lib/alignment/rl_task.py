@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from course_lib.alignment.rewards import RuleReward, mean_reward_parts
 from course_lib.inference.rollout import Completions, sample_completions
+from course_lib.inference.tool_use import Tool
 from course_lib.text.bpe import Tokenizer
 from course_lib.text.chat import END_OF_TEXT, render_chat
 
@@ -34,7 +35,7 @@ class RLTask:
 
     The measures earn nothing. `parts` gives the mean of each part of the reward by name, as much as
     it adds. All three get questions and answers side by side, a question once for each of its
-    answers.
+    answers. With a `tool`, answers may call it.
     """
 
     draw: Callable[[Random], Question]
@@ -45,6 +46,7 @@ class RLTask:
     parts: Callable[[Sequence[Question], Sequence[str]], dict[str, float]] = (
         lambda questions, answers: {}
     )
+    tool: Tool | None = None
 
 
 def question_prompt_ids(tokenizer: Tokenizer, question: str) -> list[int]:
@@ -64,6 +66,7 @@ def answer_questions(
     n_samples: int = 1,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    tool: Tool | None = None,
 ) -> tuple[list[str], Completions]:
     """Let the model answer each question `n_samples` times: the texts, and all about them.
 
@@ -79,6 +82,7 @@ def answer_questions(
         stop_token=end,
         temperature=temperature,
         generator=generator,
+        tool=tool,
     )
     return [
         tokenizer.decode(ids[:-1] if ids[-1] == end else ids) for ids in completions.completions

@@ -18,6 +18,7 @@ from course_lib.inference.generate import (
     next_token_probs,
     random_points,
 )
+from course_lib.inference.tool_use import Tool, ToolCall, force_tool_tokens
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.precision import at_least_float32
 from course_lib.text.batches import pad_rows
@@ -37,12 +38,22 @@ class Completions:
     padding: Bool[Tensor, "B S"]  # True where there is no token, on either side
     # of the last T columns: True on tokens, the stop token included
     completion_mask: Bool[Tensor, "B T"]
-    log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding
+    log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding or a tool's
     finished: Bool[Tensor, "B"]  # said the stop token
+    tool_mask: Bool[Tensor, "B T"] | None = None  # True on tokens that a tool wrote
+
+    def __post_init__(self) -> None:
+        if self.tool_mask is None:
+            object.__setattr__(self, "tool_mask", torch.zeros_like(self.completion_mask))
+
+    @property
+    def loss_mask(self) -> Bool[Tensor, "B T"]:
+        """Mark the tokens that the model chose: what a loss may read."""
+        return self.completion_mask & ~self.tool_mask
 
     @property
     def lengths(self) -> Int[Tensor, "B"]:
-        """Count the tokens of each completion, the stop token included."""
+        """Count the tokens of each completion, the stop token and a tool's included."""
         return self.completion_mask.sum(-1)
 
     @property
@@ -71,7 +82,12 @@ class Completions:
         T = int(mask.sum(-1).max())
         ids, padding = (table[chosen, first : start + T] for table in (self.ids, self.padding))
         return Completions(
-            ids, padding, mask[:, :T], self.log_probs[chosen, :T], self.finished[chosen]
+            ids,
+            padding,
+            mask[:, :T],
+            self.log_probs[chosen, :T],
+            self.finished[chosen],
+            self.tool_mask[chosen, :T],
         )
 
 
@@ -98,6 +114,7 @@ def join_completions(parts: Sequence[Completions]) -> Completions:
             nn.functional.pad(part.completion_mask, (0, behind)),
             nn.functional.pad(part.log_probs, (0, behind)),
             part.finished,
+            nn.functional.pad(part.tool_mask, (0, behind)),
         )
 
     wide = [widen(part) for part in parts]
@@ -118,6 +135,7 @@ def sample_completions(
     top_p: float | None = None,
     min_p: float | None = None,
     generator: torch.Generator | None = None,
+    tool: Tool | None = None,
 ) -> Completions:
     """Continue every prompt `n_samples` times, to a `stop_token` or `max_new_tokens` new tokens.
 
@@ -126,8 +144,11 @@ def sample_completions(
     does not depend on when others end.
 
     `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p`
-    and `min_p` rule tokens out: those of `completion_log_probs`, in float32 at least. Raises a
-    ValueError for a request that cannot be met, and for a model whose scores choose no token.
+    and `min_p` rule tokens out: those of `completion_log_probs`, in float32 at least.
+
+    With a `tool`, its answers stand behind the calls, see `tool_use`; their tokens count among
+    `max_new_tokens`, which may cut an answer off. Raises a ValueError for a request that cannot be
+    met, and for a model whose scores choose no token.
     """
     check_sampling(temperature, top_k, top_p, min_p)
     check_rollout_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
@@ -141,10 +162,14 @@ def sample_completions(
     tokens = torch.zeros_like(points, dtype=torch.long)
     probs = torch.ones_like(points, dtype=texts.logits.dtype)
     going = torch.ones_like(rows, dtype=torch.bool)
+    calls = None if tool is None else [ToolCall(tool) for _ in range(len(rows))]
+    by_tool = torch.zeros_like(tokens, dtype=torch.bool)
     for step in range(max_new_tokens):
         logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
         policy, left = policy_and_filtered_probs(logits, temperature, top_k, top_p, min_p)
         token = draw_by_points(left, points[step, rows])
+        if calls is not None:
+            token, by_tool[step, rows] = force_tool_tokens(calls, rows, token)
         tokens[step, rows] = token
         probs[step, rows] = policy.gather(-1, token[:, None])[:, 0]
         if stop_token is not None:
@@ -155,7 +180,9 @@ def sample_completions(
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
-    return collect_completions(ids, ~real, tokens.T, probs.T.log(), stop_token)
+    tool_mask = by_tool.T & (tool is not None and tool.masked)
+    log_probs = probs.T.log().masked_fill(tool_mask, 0.0)
+    return collect_completions(ids, ~real, tokens.T, log_probs, tool_mask, stop_token)
 
 
 class RolloutState:
@@ -229,6 +256,7 @@ def collect_completions(
     padding: Bool[Tensor, "Q P"],
     tokens: Int[Tensor, "B T"],
     log_probs: Float[Tensor, "B T"],
+    tool_mask: Bool[Tensor, "B T"],
     stop_token: int | None,
 ) -> Completions:
     """Cut the completions after their stop tokens and put them behind their repeated prompts."""
@@ -245,6 +273,7 @@ def collect_completions(
         completion_mask=mask,
         log_probs=log_probs[:, :T] * mask,
         finished=(stops[:, :T] & mask).any(-1),
+        tool_mask=tool_mask[:, :T] & mask,
     )
 
 
@@ -278,14 +307,15 @@ def completion_log_probs(
 ) -> Float[Tensor, "B T"]:
     """Read whole completions in one pass, with gradients: the log-probability of each token.
 
-    It is 0 where padding. In float32 at least: in bfloat16 a policy ratio of 1.002 would be 1.
+    It is 0 where padding, and where a tool wrote. In float32 at least: in bfloat16 a policy ratio
+    of 1.002 would be 1.
     """
     logits = at_least_float32(model.logits(completion_hidden(model, completions)))
     if temperature not in (0, 1):
         logits = logits / temperature
     T = completions.completion_mask.shape[1]
     chosen = token_log_probs(logits, completions.ids[:, -T:])
-    return torch.where(completions.completion_mask, chosen, 0.0)
+    return torch.where(completions.loss_mask, chosen, 0.0)
 
 
 def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tensor, "B T C"]:
