@@ -24,6 +24,8 @@ from course_lib.lab import course_map
 # said for each row: themes paint the rows of tables
 LIGHT = "color: #222222; background-color: #ffffff"
 HOW = ("alone", "with hints", "after the solution")
+PARTS = ("exercises", "quiz", "numbers", "exam")
+FIRST_PARTS = PARTS[:2]  # what the oldest records have
 
 
 def track_progress(items: Iterable, what: str) -> tqdm:
@@ -53,15 +55,19 @@ def live() -> bool:
 
 
 def load() -> dict[str, dict]:
-    """Read the record: `{"exercises": {"bpe.merge": {...}}, "quiz": {"q-merge": {...}}}`.
+    """Read the record: `{"exercises": {"bpe.merge": {...}}, "quiz": {"q-merge": {...}}, ...}`, with
+    the `PARTS` as keys; those that an older record lacks are empty.
 
     A damaged file is set aside under another name, and a new record is begun.
     """
-    file, empty = path(), {"exercises": {}, "quiz": {}}
+    file, empty = path(), {part: {} for part in PARTS}
     if file is None or not file.exists():
         return empty
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
+        if missing := [part for part in FIRST_PARTS if part not in record]:
+            raise ValueError(f"it has no {missing[0]}")
+        record = empty | record
         if not all(isinstance(entry, dict) for part in empty for entry in record[part].values()):
             raise ValueError("an entry is not a table of facts")
         return record
@@ -140,6 +146,19 @@ def answered(key: str, question: str, right: bool) -> None:
             tries=before.get("tries", 0) + 1,
             first=first,
         )
+
+
+def keep_number(what: str, value: float) -> None:
+    """Print a number that the reader's own run gave, and keep it for `gallery.page()`.
+
+    The course's own number is what the stored notebook printed.
+
+    >>> keep_number("bytes per token, Hamlet", 3.14159)
+    For the gallery: bytes per token, Hamlet = 3.142
+    """
+    print(f"For the gallery: {what} = {value:.4g}")
+    if live():
+        note("numbers", what, value=float(value), lesson=course_map.current)
 
 
 def page() -> HTML:

@@ -19,6 +19,9 @@ def record(tmp_path, monkeypatch):
     return shown
 
 
+EMPTY = {"exercises": {}, "quiz": {}, "numbers": {}, "exam": {}}
+
+
 @checker
 def double(attempt):
     expect(attempt(2), 4, "double(2)")
@@ -68,15 +71,43 @@ def test_the_first_answer_to_a_question_counts(record, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"exercises": {"a": 3}, "quiz": {}}', "\udcff"])
+DAMAGED = ["{", "[]", "{}", '{"exercises": {"a": 3}, "quiz": {}}', "\udcff", "null"]
+DAMAGED += ['{"exercises": {}, "quiz": {}, "exam": 3}']
+DAMAGED += ['{"exercises": {}, "quiz": {}, "numbers": {"a": 3}}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_record_is_set_aside(record, capsys, text):
     file = progress.path()
     file.parent.mkdir()
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     progress.note("quiz", "q", first=True)
-    assert progress.load() == {"exercises": {}, "quiz": {"q": {"first": True}}}
+    assert progress.load() == EMPTY | {"quiz": {"q": {"first": True}}}
     aside = file.with_suffix(".damaged.json")
     assert aside.exists() and str(aside) in capsys.readouterr().out
+
+
+def test_a_record_of_an_older_course_is_read_and_gains_the_newer_parts(record):
+    file = progress.path()
+    file.parent.mkdir()
+    file.write_text('{"exercises": {"bpe.one": {"done": true}}, "quiz": {}}')
+    assert progress.load() == EMPTY | {"exercises": {"bpe.one": {"done": True}}}
+    progress.keep_number("bytes per token", 3.25)
+    assert progress.load()["exercises"] == {"bpe.one": {"done": True}}
+    assert progress.load()["numbers"]["bytes per token"]["value"] == 3.25
+
+
+def test_a_number_is_printed_everywhere_and_kept_where_a_record_is(record, monkeypatch, capsys):
+    monkeypatch.setattr(course_map, "current", "03")
+    progress.keep_number("bytes per token", 3.14159)
+    progress.keep_number("bytes per token", 3.2)
+    kept = progress.load()["numbers"]
+    assert kept == {"bytes per token": {"value": 3.2, "lesson": "03"}}, "the last run counts"
+    assert "For the gallery: bytes per token = 3.142\n" in capsys.readouterr().out
+    monkeypatch.setattr(progress, "live", lambda: False)
+    progress.keep_number("another", 1)
+    assert set(progress.load()["numbers"]) == {"bytes per token"}
+    assert "another = 1" in capsys.readouterr().out
 
 
 def test_a_full_disk_leaves_the_old_record_intact(record, monkeypatch, capsys):
@@ -97,7 +128,7 @@ def test_a_full_disk_leaves_the_old_record_intact(record, monkeypatch, capsys):
 def test_off_keeps_no_record(monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
     assert progress.path() is None and not progress.live()
-    assert progress.load() == {"exercises": {}, "quiz": {}}
+    assert progress.load() == EMPTY
     assert "No record is kept" in progress.page().data
 
 
