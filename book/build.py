@@ -1,7 +1,7 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
 The pages and notebooks are copied to `book/_build/source`, where six things are changed that only
-the book needs: the start page gets its lessons, two pages their computed tables, links between
+the book needs: the start page gets its lessons, some pages what is computed, links between
 notebooks lead to pages, a folded solution says that it is one, the code of a question, which names
 the right answer, is left out, and what a prediction is about stays folded.
 Every warning of Sphinx is an error.
@@ -21,7 +21,7 @@ from sphinx.cmd.build import main as sphinx_build
 
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
-from course_lib.lab import course_map
+from course_lib.lab import course_map, exam, question_bank
 
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -63,6 +63,7 @@ def stage(source: Path, notebooks: Path) -> None:
     for name, made in (
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
+        ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
     ):
         page = (source / name).read_text(encoding="utf-8")
         (source / name).write_text(with_tables(page, made), encoding="utf-8")

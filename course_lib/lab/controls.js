@@ -55,22 +55,32 @@
     set(part, { "aria-live": "polite" });
   }
 
+  function nameExam(exam) {
+    set(exam, { role: "group", "aria-label": "Exam", tabindex: "-1" });
+    for (const option of exam.querySelectorAll(".course-exam-option")) {
+      set(option, { "aria-pressed": String(option.classList.contains("course-exam-chosen")) });
+    }
+  }
+
   const KINDS = [
     [".widget-slider", nameSlider],
     [".widget-play", namePlayer],
     [".widget-toggle-buttons", nameChoice],
     [".course-quiz .widget-radio-box", nameQuestion],
     [".course-desk", nameDesk],
+    [".course-exam", nameExam],
     [".course-desk-live", nameLive],
   ];
 
-  // On a labelling desk a single key presses the button that is marked with it: ipywidgets hears no keys. JupyterLab,
+  const DESKS = ".course-desk, .course-exam";
+
+  // On a labelling desk and in the exam a single key presses the button that is marked with it: ipywidgets hears no keys. JupyterLab,
   // to which single keys mean other things (0 0 restarts the kernel), listens on the document: the window is first.
   window.addEventListener(
     "keydown",
     function (event) {
       const target = event.target instanceof Element ? event.target : document.body;
-      const desk = target.closest(".course-desk");
+      const desk = target.closest(DESKS);
       const held = event.ctrlKey || event.metaKey || event.altKey;
       if (!desk || held || event.key.length !== 1 || event.key === " " || target.matches("input, textarea")) return;
       event.stopImmediatePropagation();
@@ -80,9 +90,23 @@
     true
   );
 
+  // A button that hides itself, the last question's for example, would lose the keys: the exam takes them.
+  let pressed = null;
+  document.addEventListener("focusin", function (event) {
+    pressed = event.target.closest(".course-exam button");
+  });
+
+  function keepKeys() {
+    if (!pressed || !pressed.isConnected || pressed.checkVisibility()) return;
+    const exam = pressed.closest(".course-exam");
+    pressed = null;
+    if (exam.checkVisibility()) exam.focus({ preventScroll: true });
+  }
+
   let due = false;
   function nameAll() {
     due = false;
+    keepKeys();
     for (const [kind, name] of KINDS) document.querySelectorAll(kind).forEach(name);
   }
 

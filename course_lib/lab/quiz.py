@@ -27,8 +27,8 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     `key` names the question in the record of progress, for example "q-merge". Choosing shows the
     option's feedback. The options are shown in an order that looks random and is always the same.
     """
-    _require_fair(key, options)
-    options = _shuffled(key, options)
+    require_fair(key, options)
+    options = shuffled(key, options)
     texts = [text for text, _, _ in options]
     heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
     radio = widgets.RadioButtons(
@@ -52,7 +52,7 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
 
 
-def _shuffled(key: str, options: Sequence[tuple[str, bool, str]]) -> list[tuple[str, bool, str]]:
+def shuffled(key: str, options: Sequence[tuple[str, bool, str]]) -> list[tuple[str, bool, str]]:
     """Order the options by a hash of their texts: the place of the right one tells nothing, and a
     notebook that is built twice is the same."""
     return sorted(
@@ -67,7 +67,7 @@ def _record(
         progress.answered(key, question, options[chosen][1])
 
 
-def _require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:
+def require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:
     right = sum(bool(correct) for _, correct, _ in options)
     if right != 1 or len(options) < 2:
         raise ValueError(
