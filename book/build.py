@@ -21,7 +21,7 @@ from sphinx.cmd.build import main as sphinx_build
 
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
-from course_lib.lab import course_map, exam, question_bank
+from course_lib.lab import course_map, exam, gallery, question_bank
 
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -64,6 +64,7 @@ def stage(source: Path, notebooks: Path) -> None:
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
         ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
+        ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):
         page = (source / name).read_text(encoding="utf-8")
         (source / name).write_text(with_tables(page, made), encoding="utf-8")
@@ -74,12 +75,17 @@ def with_tables(page: str, made: dict[str, str]) -> str:
     return re.sub(r"%([A-Z0-9_]+)%", lambda found: made[found[1]], page)
 
 
+def to_pages(html: str, folder: str = "") -> str:
+    """Let links to notebooks lead to their pages, in a folder of the book."""
+    return re.sub(r'href="(\d\d_\w+)\.ipynb', rf'href="{folder}\1.html', html)
+
+
 def adapt(cell: dict) -> None:
     """Change one cell of a notebook's copy for the book."""
     for output in cell.get("outputs", []):
         if "text/html" in output.get("data", {}):
             html = "".join(output["data"]["text/html"])
-            output["data"]["text/html"] = re.sub(r'href="(\d\d_\w+)\.ipynb', r'href="\1.html', html)
+            output["data"]["text/html"] = to_pages(html)
     tags = cell["metadata"].setdefault("tags", [])
     if "solution" in tags:
         cell["metadata"]["mystnb"] = {

@@ -225,9 +225,11 @@ def _missed(question: Question, answer: str | None) -> str:
     why = f" {html.escape(chosen.said)}" if chosen else ""
     return (
         f'<p style="margin: 12px 0 0"><b>{html.escape(question.text)}</b> (lesson'
-        f' {", ".join(question.lessons)})</p><p style="margin: 2px 0 0"><b style="color:'
-        f' #a34700">You said:</b> <i>{yours}</i>{why}</p><p style="margin: 2px 0 0"><b style="color:'
-        f' #0a6b58">Right:</b> <i>{html.escape(right.text)}</i> {html.escape(right.said)}</p>'
+        f" {', '.join(question.lessons)})</p>"
+        '<p style="margin: 2px 0 0"><b style="color: #a34700">You said:</b>'
+        f" <i>{yours}</i>{why}</p>"
+        '<p style="margin: 2px 0 0"><b style="color: #0a6b58">Right:</b>'
+        f" <i>{html.escape(right.text)}</i> {html.escape(right.said)}</p>"
     )
 
 
