@@ -179,13 +179,14 @@ def page() -> HTML:
         f"{cell}{name}</th>" for name in ("Lesson", "Exercises", "How", "Quiz, at first try")
     )
     where = f"The record is {html.escape(str(path()))}; delete it to start again."
+    more = "An exam over all lessons: <code>from course_lib.lab import exam; exam.page()</code>."
     return HTML(
         '<div style="background-color: #ffffff; color: #222222; border: 1px solid #d9d5cb;'
         ' border-radius: 8px; padding: 10px 16px; display: inline-block; font-size: 13px"><table'
         ' style="margin: 0; border-collapse: collapse; color: #222222; background-color:'
         f' #ffffff"><thead><tr style="{LIGHT}">{head}</tr></thead><tbody>{rows}</tbody></table><p'
         f' style="margin: 8px 0 0; color: #6b6b6b">{where} Nothing of it leaves this'
-        " machine.</p></div>"
+        f" machine. {more}</p></div>"
     )
 
 
