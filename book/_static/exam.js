@@ -42,14 +42,20 @@ document.addEventListener("DOMContentLoaded", function () {
     result.textContent = "";
   }
 
-  function say(parts) {
-    result.replaceChildren(...parts.map(([tag, text]) => Object.assign(document.createElement(tag), { textContent: text })));
+  function make(tag, ...inside) {
+    const element = document.createElement(tag);
+    element.append(...inside);
+    return element;
+  }
+
+  function lessonLink(number) {
+    return exam.querySelector(`.exam-lessons a[data-lesson="${number}"]`).cloneNode(true);
   }
 
   function handIn() {
     const open = asked.filter((set) => !chosen(set));
     if (open.length) {
-      say([["p", `${open.length} questions have no answer yet.`]]);
+      result.replaceChildren(make("p", `${open.length} questions have no answer yet.`));
       open[0].querySelector("input").focus();
       return;
     }
@@ -64,10 +70,15 @@ document.addEventListener("DOMContentLoaded", function () {
     }
     const total = asked.filter((set) => set.dataset.verdict === "right").length;
     const again = Object.keys(of).filter((n) => right[n] < of[n]).sort((a, b) => right[a] / of[a] - right[b] / of[b] || a - b);
-    const told = again.map((n) => ["li", `Lesson ${n}: ${right[n]} of ${of[n]} right`]);
+    const told = again.map((n) => make("li", lessonLink(n), `: ${right[n]} of ${of[n]} right`));
     const rest = Object.keys(of).filter((n) => right[n] === of[n]).sort();
-    say([["h2", `${total} of ${asked.length} right`], ["p", again.length ? "See again, most missed first:" : "Nothing to see again."],
-      ...told, ["p", rest.length ? `All right in: ${rest.join(", ")}.` : ""], ["p", "What was said about each answer stands above, below the question."]]);
+    result.replaceChildren(
+      make("h2", `${total} of ${asked.length} right`),
+      make("p", again.length ? "See again, most missed first:" : "Nothing to see again."),
+      ...(again.length ? [make("ul", ...told)] : []),
+      make("p", rest.length ? `All right in: ${rest.join(", ")}.` : ""),
+      make("p", "What was said about each answer stands above, below its question."),
+    );
     result.focus();
   }
 

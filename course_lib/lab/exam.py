@@ -256,7 +256,8 @@ def as_form(bank: Sequence[Question], seed: int = 0) -> str:
 def _fieldset(question: Question, hidden: bool) -> str:
     lessons = [course_map.lesson(number) for number in question.lessons]
     links = ", ".join(
-        f'<a href="notebooks/{lesson.file.replace(".ipynb", ".html")}">{lesson.number}'
+        f'<a data-lesson="{lesson.number}"'
+        f' href="notebooks/{lesson.file.replace(".ipynb", ".html")}">{lesson.number}'
         f" {html.escape(lesson.title)}</a>"
         for lesson in lessons
     )
