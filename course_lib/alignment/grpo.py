@@ -49,6 +49,7 @@ from course_lib.alignment.rl_loop import (
     RLHistory,
     RLSettings,
     RolloutBatch,
+    RolloutSampler,
     join_rollouts,
     measured_optimizer_step,
     run_rl,
@@ -341,17 +342,23 @@ def train_grpo(
     seed: int = 0,
     checkpoints: Checkpoints | None = None,
     keep_samples_at: Collection[int] = (),
+    sample: RolloutSampler | None = None,
 ) -> RLHistory:
-    """Let `model` practise `task`, see `run_rl`.
+    """Let `model` practise `task`, see `run_rl`; what is frozen, all but LoRA's parts say, stays.
 
     As it is before, it is the reference that it must stay near. So a run that goes on from
     `checkpoints` must be given the model that it began with. With `n_redraws` the measures tell how
-    many answers a step drew.
+    many answers a step drew. `sample` makes a step's batch in place of `sample_rollouts`, by
+    another chat template say; then nothing is drawn anew.
     """
     s = settings
+    if sample is not None and s.n_redraws:
+        raise ValueError(f"n_redraws {s.n_redraws}: a sampler of your own draws only once")
     reference = copy.deepcopy(model).requires_grad_(False) if s.beta else None
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    learners = nn.ParameterList(learning) if len(learning) < len([*model.parameters()]) else model
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=s.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+        learning, lr=s.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )
 
     def learn(
@@ -367,6 +374,6 @@ def train_grpo(
 
     return run_rl(
         model, tokenizer, task, s, learn, [optimizer], seed=seed, checkpoints=checkpoints,
-        keep_samples_at=keep_samples_at,
-        sample=sample_with_redraws if s.n_redraws else sample_rollouts,
+        keep_samples_at=keep_samples_at, learners=learners,
+        sample=sample or (sample_with_redraws if s.n_redraws else sample_rollouts),
     )  # fmt: skip

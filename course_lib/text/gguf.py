@@ -1,15 +1,27 @@
-"""Read what a GGUF file, llama.cpp's format, says about itself: its settings and its vocabulary."""
+"""Read what a GGUF file, llama.cpp's format, says about itself: settings, vocabulary, tensors."""
 
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 GGUF_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}
 BOOL, STRING, ARRAY = 7, 8, 9
 MEGABYTE = 2**20
 # version 1 counts with 32 bits, and a big-endian file shows another number here
 GGUF_VERSIONS = (2, 3)
+MOST_AXES = 4
+ALIGNMENT = 32  # of tensors in the file, in bytes, unless the pair general.alignment says another
+
+
+class TensorPlace(NamedTuple):
+    """What the header says of one tensor: its shape, the slowest axis first as in torch (the file
+    has the fastest first), the number of its format, and the byte of the file where it starts."""
+
+    shape: tuple[int, ...]
+    kind: int
+    start: int
 
 
 def gguf_metadata(path: str | Path) -> dict[str, Any]:
@@ -19,13 +31,45 @@ def gguf_metadata(path: str | Path) -> dict[str, Any]:
     pairs, each a key, the type of the value (u32), and the value. Numbers are little-endian; a
     string is its length (u64) and its bytes.
     """
+    return _read_header(path, _pairs)
+
+
+def gguf_header(path: str | Path) -> tuple[dict[str, Any], dict[str, TensorPlace]]:
+    """All key-value pairs of the file, and where each of its tensors is, by name.
+
+    Behind the pairs, each tensor has its name, the number of its axes (u32), their lengths (u64),
+    its format (u32), and its distance (u64) from where the data begin. Raises as `gguf_metadata`.
+    """
+    return _read_header(path, _pairs_and_places)
+
+
+def _read_header(path: str | Path, read: Callable[[BinaryIO], Any]) -> Any:
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
             raise ValueError(f"{path} is not a GGUF file: it does not begin with the letters GGUF")
         try:
-            return _pairs(file)
+            return read(file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _pairs_and_places(file: BinaryIO) -> tuple[dict[str, Any], dict[str, TensorPlace]]:
+    pairs, places = _pairs(file), {}
+    after_the_pairs = file.tell()
+    file.seek(8)  # behind the letters and the version
+    n_tensors = _number(file, "Q")
+    file.seek(after_the_pairs)
+    for _ in range(n_tensors):
+        name, n_axes = _string(file), _number(file, "I")
+        if name in places or not 1 <= n_axes <= MOST_AXES:
+            raise ValueError(f"the tensor {name!r} comes twice, or has {n_axes} axes")
+        shape = tuple(_number(file, "Q") for _ in range(n_axes))[::-1]
+        places[name] = TensorPlace(shape, _number(file, "I"), _number(file, "Q"))
+    step = pairs.get("general.alignment", ALIGNMENT)
+    if not isinstance(step, int) or step < 1:
+        raise ValueError(f"its alignment is {step!r}, no number of bytes")
+    data = -(-file.tell() // step) * step
+    return pairs, {name: p._replace(start=data + p.start) for name, p in places.items()}
 
 
 def _pairs(file: BinaryIO) -> dict[str, Any]:

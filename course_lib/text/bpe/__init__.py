@@ -13,7 +13,12 @@ from course_lib.text.bpe.patterns import (
     split_pieces,
     stream_pieces,
 )
-from course_lib.text.bpe.published import printable_bytes, read_gpt2_tokenizer, smollm2_tokenizer
+from course_lib.text.bpe.published import (
+    gguf_tokenizer,
+    printable_bytes,
+    read_gpt2_tokenizer,
+    smollm2_tokenizer,
+)
 from course_lib.text.bpe.tokenizer import Tokenizer, merge_pair
 from course_lib.text.bpe.training import (
     count_token_pairs,
@@ -31,6 +36,7 @@ __all__ = [
     "Tokenizer",
     "checked_pattern",
     "count_token_pairs",
+    "gguf_tokenizer",
     "learn_merges",
     "merge_pair",
     "most_frequent_pair",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from course_lib import assets
 from course_lib.text.bpe.patterns import DIGITS_PATTERN, GPT2_PATTERN
@@ -22,14 +23,31 @@ def smollm2_tokenizer(path: str | Path | None = None) -> Tokenizer:
     >>> smollm2_tokenizer().n_vocab
     49152
     """
-    header = gguf_metadata(assets.smollm2_file() if path is None else path)
-    tokens, kinds = header["tokenizer.ggml.tokens"], header["tokenizer.ggml.token_type"]
+    return gguf_tokenizer(gguf_metadata(assets.smollm2_file() if path is None else path))
+
+
+def gguf_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that the pairs of a GGUF file describe.
+
+    Raises ValueError for a kind of tokenizer that is not read here: one without merges of bytes, or
+    one that cuts text otherwise; and for merges whose tokens don't have rising ids, as our ranks
+    are ids.
+    """
+    for key, known in {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm"}.items():
+        if (found := metadata.get(key)) != known:
+            raise ValueError(f"{key} is {found!r} there; only {known!r} is read here")
     ranks, special = {}, {}
+    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
     for token_id, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
         if kind == GGUF_CONTROL_TOKEN:
             special[token] = token_id
         else:
             ranks[printed_bytes(token)] = token_id
+    made = [pair.replace(" ", "") for pair in metadata["tokenizer.ggml.merges"]]
+    places = dict(zip(tokens, range(len(tokens)), strict=True))
+    ids = [places.get(token, -1) for token in made]
+    if wrong := [token for token, i, j in zip(made[1:], ids, ids[1:], strict=False) if j <= i]:
+        raise ValueError(f"the token {wrong[0]!r} has no higher id than that of the merge before")
     return Tokenizer(ranks, DIGITS_PATTERN, special)
 
 

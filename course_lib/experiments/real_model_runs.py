@@ -1,0 +1,112 @@
+"""Reinforcement learning on a published model: GRPO on LoRA's parts of SmolLM2-135M. Three seeds.
+
+    python -m course_lib.experiments.real_model_runs --out data/real_model
+
+Needs SmolLM2's file (`make models`), and for a task of reasoning-gym that package too (`make gym`).
+Finished runs are kept in `runs.json`, unfinished ones in checkpoints beside it: a command that was
+stopped goes on where it was.
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_lib import assets
+from course_lib.alignment.grpo import GRPOSettings, train_grpo
+from course_lib.alignment.lora import add_lora, count_trainable_parameters
+from course_lib.alignment.rl_task import Question
+from course_lib.alignment.template_policy import answer_by_template, ask_after, template_sampler
+from course_lib.assets import DATA_FOLDER
+from course_lib.experiments.run_records import RunRecords
+from course_lib.models.gguf_files import GGUFModel, load_gguf
+from course_lib.tasks.tagged_sums import (
+    SUM_SHOTS,
+    tagged_metrics,
+    tagged_sum_questions,
+    tagged_sum_task,
+)
+from course_lib.training.resume import Checkpoints
+from course_lib.training.settings import whole_run
+
+REAL_MODEL_FOLDER = DATA_FOLDER / "real_model"
+LORA_RANK, LORA_ALPHA = 8, 16.0
+# DeepSeekMath's averages; 4 questions and 8 answers to each, since a token costs a fortieth second
+SUM_SETTINGS = GRPOSettings(
+    20, n_questions=4, group_size=8, max_new_tokens=14, lr=3e-4, beta=0.0, n_minibatches=1,
+    scale_by_std=True, average="sequence",
+)  # fmt: skip
+
+
+def measure_tagged_sums(published: GGUFModel, questions: Sequence[Question]) -> dict[str, Any]:
+    """Ask questions greedily: shares in the form and right, and some answers to look at."""
+    chats = [ask_after(SUM_SHOTS, question) for question in questions]
+    texts, _ = answer_by_template(
+        published.model, published.template, chats, SUM_SETTINGS.max_new_tokens, temperature=0.0
+    )
+    shown = [[q.text, q.truth, text] for q, text in zip(questions, texts, strict=True)][:6]
+    found = {name: round(value, 4) for name, value in tagged_metrics(questions, texts).items()}
+    return found | {"samples": shown}
+
+
+def run_sums(seed: int, checkpoints: Checkpoints | None = None) -> dict[str, Any]:
+    """Practise sums for 20 steps; measure on held-out ones before and after."""
+    published = load_gguf(assets.smollm2_file())
+    held_out = tagged_sum_questions(held_out=True)
+    found = {"n_held_out": len(held_out), "before": measure_tagged_sums(published, held_out)}
+    torch.manual_seed(seed)
+    add_lora(published.model, LORA_RANK, LORA_ALPHA)
+    found["n_learnt"] = count_trainable_parameters(published.model)
+    start = time.process_time()
+    with torch.autocast("cpu", torch.bfloat16):
+        history = whole_run(
+            train_grpo(
+                published.model, published.tokenizer, tagged_sum_task(), SUM_SETTINGS, seed=seed,
+                checkpoints=checkpoints, keep_samples_at=(1, 5, 10, 15, 20),
+                sample=template_sampler(published.template, SUM_SHOTS),
+            )
+        )  # fmt: skip
+    found["seconds of this start"] = round(time.process_time() - start, 1)
+    for name in ("reward", "format", "accuracy", "length", "ratio", "clipped"):
+        if name in history.measures:
+            found[name] = [round(value, 4) for value in history.measures[name]]
+    found["kept"] = history.samples
+    return found | {"after": measure_tagged_sums(published, held_out)}
+
+
+RECIPES = {"tagged sums": run_sums}
+
+
+def real_model_runs(recipe: str, folder: Path = REAL_MODEL_FOLDER) -> list[dict]:
+    """Read the finished runs of a recipe, seed by seed."""
+    runs = [run for run in RunRecords(folder / "runs.json").runs if run["recipe"] == recipe]
+    return sorted(runs, key=lambda run: run["seed"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and make the runs that are missing."""
+    parser = argparse.ArgumentParser(
+        "python -m course_lib.experiments.real_model_runs", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    records = RunRecords(asked.out / "runs.json")
+    for name, seed in product(asked.recipes, asked.seeds):
+        unfinished = asked.out / f"unfinished-{name.replace(' ', '-')}-{seed}"
+        run = partial(RECIPES[name], seed, Checkpoints(unfinished, every=2, keep=1))
+        records.get(run, recipe=name, seed=seed)
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
