@@ -188,7 +188,8 @@ def test_conda_installs_the_same():
 
 @pytest.mark.parametrize(
     "target",
-    "help lab anew test test-gguf models notebooks book bench gym handout handout-check clean".split(),
+    "help lab anew test test-gguf models notebooks book bench gym handout handout-check"
+    " clean".split(),
 )
 def test_makefile_has(target):
     dry_run = subprocess.run(
