@@ -104,15 +104,32 @@ def test_on_policy_is_0_for_a_copy_and_the_mean_over_what_was_written():
     torch.testing.assert_close(on_policy_teacher_loss(student, teacher, drawn), total / count)
 
 
-def test_practice_under_a_teacher_lowers_the_divergence():
+def test_the_student_learns_from_its_teacher_and_never_from_the_reward():
     tokenizer = bpe.train_bpe(["User: 1+2=?\nAssistant: 3"], 263, bpe.WORD_PATTERN, SPECIAL_TOKENS)
-    student, teacher = small_model(0, tokenizer.n_vocab), small_model(1, tokenizer.n_vocab)
-    task = RLTask(
-        lambda rng: Question("1+2=?", "3"), lambda questions, answers: [0.0] * len(answers)
-    )
-    settings = GRPOSettings(8, n_questions=4, group_size=2, max_new_tokens=4, lr=3e-2)
-    student.settings, teacher.settings = (
-        LlamaSettings(tokenizer.n_vocab, 64, d_model=16, n_layers=1, n_heads=2) for _ in "ab"
-    )
-    history = train_on_policy(student, teacher, tokenizer, task, settings)
-    assert sum(history.loss[-2:]) < 0.8 * sum(history.loss[:2])
+    settings = GRPOSettings(2, n_questions=2, group_size=2, max_new_tokens=3, lr=1e-2)
+    sizes = LlamaSettings(tokenizer.n_vocab, 64, d_model=16, n_layers=1, n_heads=2)
+    torch.manual_seed(0)
+    start, teacher = Llama(sizes), Llama(sizes)
+    ended = []
+    for worth in (0.0, 1.0):
+        student = copy.deepcopy(start)
+        task = RLTask(lambda rng: Question("1+2=?", "3"), lambda q, a, w=worth: [w] * len(a))
+        history = train_on_policy(student, teacher, tokenizer, task, settings)
+        assert history.measures["reward"] == [worth] * 2 and min(history.loss) > 0
+        ended.append(student.state_dict())
+    assert all(torch.equal(ended[0][name], ended[1][name]) for name in ended[0])
+    moved = [not torch.equal(ended[0][name], x) for name, x in start.state_dict().items()]
+    assert any(moved)
+
+
+def test_its_steps_bring_the_student_nearer_to_the_teacher():
+    student, teacher = small_model(0), small_model(1)
+    drawn = sample_completions(student, [[1, 2], [3, 4]], 5, n_samples=8, stop_token=0)
+    optimizer, losses = torch.optim.Adam(student.parameters(), lr=2e-2), []
+    for _ in range(12):
+        loss = on_policy_teacher_loss(student, teacher, drawn)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
