@@ -31,7 +31,8 @@ SOONEST = 0.3  # seconds: what is pressed sooner is a double click, nobody has r
 WHITE = "background-color: #ffffff; color: #222222"
 STYLE = """<style>
 .course-exam .course-exam-option { height: auto; width: calc(100% - 8px); max-width: 720px;
-  margin: 3px 4px; padding: 7px 12px; white-space: normal; text-align: left; line-height: 1.45; font-size: 14px;
+  margin: 3px 4px; padding: 7px 12px; white-space: normal; text-align: left; line-height: 1.45;
+  font-size: 14px;
   background-color: #ffffff; color: #222222; border: 1px solid #8a8577 }
 .course-exam .course-exam-chosen { border: 2px solid #0072B2; font-weight: 600 }
 .course-exam button:focus-visible { outline: 3px solid #0072B2 !important; outline-offset: 2px }
