@@ -137,3 +137,20 @@ def test_choose_is_wired_in_the_browser(links):
 def test_bad_frames_are_refused(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_switches_show_the_frame_of_their_setting():
+    figure = frames.switches(lambda on: frames.card(str(on)), ["a", "b"], start=(True, False))
+    outer = figure.children[-1]
+    for a in (0, 1):
+        for b in (0, 1):
+            assert str((bool(a), bool(b))) in outer.children[a].children[b].value
+    assert "(True, False)" in figure.still
+    assert (outer.selected_index, outer.children[1].selected_index) == (1, 0)
+    with pytest.raises(ValueError, match="2 switches, of 1 to 5, need as many starts, got 1"):
+        frames.switches(lambda on: "", ["a", "b"], start=(True,))
+
+
+def test_every_stack_of_switches_has_its_link(links):
+    frames.switches(lambda on: "", ["a", "b", "c"], start=(True, True, True))
+    assert links == 7 * [("ToggleButtons", "index", "Stack", "selected_index")]

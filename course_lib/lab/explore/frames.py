@@ -8,7 +8,7 @@ a table. The same widget works in a live notebook and in the static book.
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -146,6 +146,39 @@ def choose(frames: Sequence[str], labels: Sequence[object], name: str, start: in
     stack = _stack(frames, start)
     widgets.jslink((buttons, "index"), (stack, "selected_index"))
     return Explorer([buttons, stack], frames[start])
+
+
+def switches(
+    frame: Callable[[tuple[bool, ...]], str], names: Sequence[str], start: Sequence[bool]
+) -> Explorer:
+    """Show the frame of a setting of switches, each of which is turned on and off by itself.
+
+    `frame(setting)` makes each of the 2 ** len(names) frames, so few names are best.
+    """
+    if len(names) != len(start) or not 1 <= len(names) <= 5:
+        raise ValueError(f"{len(names)} switches, of 1 to 5, need as many starts, got {len(start)}")
+    buttons = [
+        widgets.ToggleButtons(
+            options=["off", "on"],
+            index=int(on),
+            description=name,
+            style=widgets.ToggleButtonsStyle(description_width="initial", button_width="auto"),
+        )
+        for name, on in zip(names, start, strict=True)
+    ]
+
+    def stacked(setting: tuple[bool, ...]) -> widgets.Stack:
+        button, first = buttons[len(setting)], int(start[len(setting)])
+        both = [(*setting, False), (*setting, True)]
+        if len(both[0]) == len(names):
+            stack = _stack([frame(each) for each in both], first)
+        else:
+            stack = widgets.Stack([stacked(each) for each in both], selected_index=first)
+        widgets.jslink((button, "index"), (stack, "selected_index"))
+        return stack
+
+    row = widgets.HBox(buttons, layout=widgets.Layout(flex_flow="row wrap"))
+    return Explorer([row, stacked(())], frame(tuple(map(bool, start))))
 
 
 def _labels(frames: Sequence[object], labels: Sequence[object], start: int) -> list[str]:
