@@ -309,6 +309,19 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             ),
         },
     },
+    "r1": {
+        "sift": {
+            "moved: good = 'one too many' if 'kept' in verdicts else 'kept'": (
+                "the two lines do not use each other"
+            )
+        },
+        "rule_and_preference": {
+            "return [scored[i] if i in scored else rule(questions[i], answers[i]) for i in"
+            " range(len(questions))]"
+            " -> return [scored[i] if i in scored else rule(questions[i], answers[i]) for i in"
+            " range(len(answers))]": "there is one answer to each question"
+        },
+    },
     "r1_zero": {
         "rule_accuracy": {
             "return float(bool(answers) and answers[-1].strip() == truth)"
