@@ -186,6 +186,44 @@ class SelfAttention(nn.Module):
         )
 
 
+class EncoderAttention(SelfAttention):
+    """Attention to both sides: each token listens to all tokens of its row that are no padding.
+
+    The weights are those of `SelfAttention`; what is missing is the mask, and with it the cache,
+    since a new token would change what the old ones heard.
+    """
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__(d_model, n_heads)
+
+    def forward(
+        self, x: Float[Tensor, "B T C"], padding: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B T C"]:
+        q, k, v = self.project(x)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=unpadded_keys(x, padding))
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    @torch.no_grad()
+    def weights(
+        self, x: Float[Tensor, "B T C"], padding: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B H T T"]:
+        q, k, _ = self.project(x)
+        return attention_weights(q, k, unpadded_keys(x, padding))
+
+
+def unpadded_keys(
+    x: Float[Tensor, "B T C"], padding: Bool[Tensor, "B T"] | None
+) -> Bool[Tensor, "B 1 1 T"] | None:
+    """Tell which tokens may be seen, by all alike; None means all."""
+    if padding is None:
+        return None
+    if padding.shape != x.shape[:2]:
+        raise ValueError(
+            f"padding of shape {tuple(padding.shape)} for {len(x)} rows of {x.shape[1]} tokens"
+        )
+    return ~padding[:, None, None]
+
+
 def check_head_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
     """Raise a ValueError if the heads cannot be cut or shared evenly, or the window is empty."""
     if n_heads < 1 or d_model % n_heads:

@@ -1,6 +1,8 @@
 """The two-layer network that thinks about each token on its own, and its activations."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,16 +31,24 @@ def gelu_tanh(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     return x * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3))) / 2
 
 
-class MLP(nn.Module):
-    """Widen to `d_ff`, bend by `gelu_tanh` (torch's fused one, as GPT-2), narrow to `d_model`."""
+Activation = Callable[[Tensor], Tensor]
+FUSED_GELU_TANH = partial(F.gelu, approximate="tanh")  # torch's own `gelu_tanh`
 
-    def __init__(self, d_model: int, d_ff: int) -> None:
+
+class MLP(nn.Module):
+    """Widen to `d_ff`, bend, narrow to `d_model`.
+
+    What bends is `gelu_tanh` as in GPT-2, or another activation: BERT's is `F.gelu`, the exact one.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, activation: Activation = FUSED_GELU_TANH) -> None:
         super().__init__()
         self.up = nn.Linear(d_model, d_ff)
         self.down = nn.Linear(d_ff, d_model)
+        self.activation = activation
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        return self.down(self.activation(self.up(x)))
 
 
 class SwiGLU(nn.Module):

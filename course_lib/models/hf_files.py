@@ -1,6 +1,7 @@
 """A model as a folder that Hugging Face's transformers opens, and back: settings and weights."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.files import write_atomically
+from course_lib.models.albert import ALBERT
+from course_lib.models.bert import BERT, BERTEncoder
+from course_lib.models.ctrl import CTRL
 from course_lib.models.deepseek import DeepSeekV2, DeepSeekV3
+from course_lib.models.distilbert import DistilBERT
 from course_lib.models.gpt2 import GPT2
 from course_lib.models.hf_config import (
     deepseek_settings,
@@ -28,13 +33,46 @@ from course_lib.models.hf_deepseek import (
     llama_from_hf,
     llama_to_hf,
 )
+from course_lib.models.hf_family import (
+    BERT_COPIES,
+    HF_ALBERT,
+    HF_CTRL,
+    HF_DISTILBERT,
+    HF_ROBERTA,
+    HF_XLNET,
+    FamilyNames,
+    bert_from_hf,
+    bert_to_hf,
+    encoder_from_hf,
+    encoder_to_hf,
+)
+from course_lib.models.hf_family_config import (
+    albert_config,
+    albert_settings,
+    bert_config,
+    bert_encoder_config,
+    bert_settings,
+    ctrl_config,
+    ctrl_settings,
+    distilbert_config,
+    distilbert_settings,
+    roberta_config,
+    roberta_settings,
+    xlnet_config,
+    xlnet_settings,
+)
 from course_lib.models.hf_weights import gpt2_from_hf, gpt2_to_hf, without_old_buffers
 from course_lib.models.llama import Llama
+from course_lib.models.roberta import RoBERTa
+from course_lib.models.xlnet import XLNet
 
 HFWeightsByName = dict[str, Tensor]
 # 8 bits mean nothing without their scales
 HF_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-EMBEDDING_NAMES = {"wte.weight", "model.embed_tokens.weight"}
+# what a weight that stands in two places is called: copy -> the one that is stored
+LLAMA_COPIES = {"lm_head.weight": "model.embed_tokens.weight"}
+GPT2_COPIES = {"lm_head.weight": "wte.weight"}
+HF_PREFIX = re.compile(r"^(transformer|bert|roberta|albert|distilbert)\.")
 
 
 class HFFormat(NamedTuple):
@@ -47,12 +85,14 @@ class HFFormat(NamedTuple):
     to_hf: Callable[[HFWeightsByName, Any], HFWeightsByName]
     # their weights, our settings -> our weights
     from_hf: Callable[[HFWeightsByName, Any], HFWeightsByName]
+    copies: dict[str, str] = LLAMA_COPIES
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:
     """Write a model so that `AutoModelForCausalLM.from_pretrained(folder)` opens it.
 
-    It gives the same logits there. A table that serves both ends of the model is stored once, as
+    For an encoder it is `AutoModelForPreTraining`, for one without heads `AutoModel`. It gives the
+    same logits there. A table that serves both ends of the model is stored once, as
     `save_pretrained` does. A module for multi-token prediction is written as in the release, as one
     more layer, which theirs does not load. Raises ValueError, before anything is written, for a
     kind of model that has no format here, or settings that theirs can't run.
@@ -64,7 +104,7 @@ def save_hf(model: nn.Module, folder: Path | str) -> None:
     folder, known = Path(folder), HF_FORMATS[type(model).__name__]
     config, weights = known.config(model.settings), known.to_hf(model.state_dict(), model.settings)
     if config["tie_word_embeddings"]:
-        del weights["lm_head.weight"]
+        weights = {name: tensor for name, tensor in weights.items() if name not in known.copies}
     weights = {name: tensor.contiguous() for name, tensor in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(
@@ -89,9 +129,9 @@ def load_hf(folder: Path | str) -> nn.Module:
     tied = getattr(settings, "tied", True)  # GPT-2's always are
     with torch.device("meta"):  # shapes without memory
         expected = plain_names(known.to_hf(known.build(settings).state_dict(), settings))
-    check_weights(weights, expected, tied, folder)
+    check_weights(weights, expected, known.copies if tied else {}, folder)
     if tied:
-        check_tied_head(weights, folder)
+        check_copies(weights, known.copies, folder)
     model = known.build(settings)
     model.load_state_dict(known.from_hf(weights, settings))
     return model
@@ -106,7 +146,7 @@ def kind_in(config: dict, folder: Path) -> str:
         raise ValueError(
             f"{folder} holds a {(unknown or [None])[0]}; known are {', '.join(HF_KINDS)}"
         )
-    if len({HF_KINDS[name] for name in names}) > 1:
+    if len({HF_BODIES.get(HF_KINDS[name], HF_KINDS[name]) for name in names}) > 1:
         raise ValueError(f"{folder} holds a {' and a '.join(names)}, which are not one model")
     return HF_KINDS[names[0]]
 
@@ -162,10 +202,10 @@ def read_safetensors(path: Path) -> HFWeightsByName:
 
 
 def check_weights(
-    weights: HFWeightsByName, expected: HFWeightsByName, tied: bool, folder: Path
+    weights: HFWeightsByName, expected: HFWeightsByName, may_lack: Iterable[str], folder: Path
 ) -> None:
     """Raise a ValueError that names weights that are missing, unknown or not as expected."""
-    missing = expected.keys() - weights.keys() - ({"lm_head.weight"} if tied else set())
+    missing = expected.keys() - weights.keys() - set(may_lack)
     unknown = weights.keys() - expected.keys()
     if missing or unknown:
         what = "lacks" if missing else "holds the unknown"
@@ -179,11 +219,11 @@ def check_weights(
             )
 
 
-def check_tied_head(weights: HFWeightsByName, folder: Path) -> None:
+def check_copies(weights: HFWeightsByName, copies: dict[str, str], folder: Path) -> None:
     """Raise a ValueError if a head that should be the token embedding is another table."""
-    embedding = next(weights[name] for name in EMBEDDING_NAMES if name in weights)
-    if not torch.equal(weights.get("lm_head.weight", embedding), embedding):
-        raise ValueError(f"{folder} ties head and embedding, but lm_head.weight is another table")
+    for copy in copies.keys() & weights.keys():
+        if not torch.equal(weights[copy], weights[copies[copy]]):
+            raise ValueError(f"{folder} ties head and embedding, but {copy} is another table")
 
 
 def first_few(names: Iterable[str]) -> str:
@@ -193,8 +233,27 @@ def first_few(names: Iterable[str]) -> str:
 
 
 def plain_names(weights: HFWeightsByName) -> HFWeightsByName:
-    """Leave out the prefix that GPT-2's first files did not have."""
-    return {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+    """Leave out the prefix that GPT-2's first files did not have, and BERT's first names of norms.
+
+    >>> list(plain_names({"bert.embeddings.LayerNorm.gamma": torch.ones(1)}))
+    ['embeddings.LayerNorm.weight']
+    """
+    plain = {HF_PREFIX.sub("", name): tensor for name, tensor in weights.items()}
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        plain = {
+            name.removesuffix(old) + new if name.endswith(old) else name: tensor
+            for name, tensor in plain.items()
+        }
+    return plain
+
+
+def family_format(
+    build: type, config: Callable, settings: Callable, names: FamilyNames
+) -> HFFormat:
+    """Make the format of a model of BERT's family, whose settings do not ask the weights."""
+    return HFFormat(
+        build, config, lambda theirs, _: settings(theirs), names.to_hf, names.from_hf, names.copies
+    )
 
 
 HF_FORMATS = {  # by the name of our class
@@ -204,6 +263,7 @@ HF_FORMATS = {  # by the name of our class
         lambda theirs, _: gpt2_settings(theirs),
         lambda ours, _: gpt2_to_hf(ours),
         lambda theirs, _: gpt2_from_hf(theirs),
+        GPT2_COPIES,
     ),
     "Llama": HFFormat(
         Llama, llama_config, lambda theirs, _: llama_settings(theirs), llama_to_hf, llama_from_hf
@@ -214,9 +274,27 @@ HF_FORMATS = {  # by the name of our class
     "DeepSeekV3": HFFormat(
         DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
     ),
+    "BERT": HFFormat(BERT, bert_config, bert_settings, bert_to_hf, bert_from_hf, BERT_COPIES),
+    "BERTEncoder": HFFormat(
+        BERTEncoder, bert_encoder_config, bert_settings, encoder_to_hf, encoder_from_hf, {}
+    ),
+    "RoBERTa": family_format(RoBERTa, roberta_config, roberta_settings, HF_ROBERTA),
+    "DistilBERT": family_format(DistilBERT, distilbert_config, distilbert_settings, HF_DISTILBERT),
+    "ALBERT": family_format(ALBERT, albert_config, albert_settings, HF_ALBERT),
+    "XLNet": family_format(XLNet, xlnet_config, xlnet_settings, HF_XLNET),
+    "CTRL": family_format(CTRL, ctrl_config, ctrl_settings, HF_CTRL),
 }
 HF_KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",
     "DeepseekV2ForCausalLM": "DeepSeekV2", "DeepseekV3ForCausalLM": "DeepSeekV3",
     "gpt2": "GPT2", "llama": "Llama", "deepseek_v2": "DeepSeekV2", "deepseek_v3": "DeepSeekV3",
+    "BertForPreTraining": "BERT", "BertForMaskedLM": "BERT", "BertModel": "BERTEncoder",
+    "bert": "BERT", "MegatronBertForPreTraining": "BERT", "MegatronBertForMaskedLM": "BERT",
+    "MegatronBertModel": "BERTEncoder", "megatron-bert": "BERT",
+    "RobertaForMaskedLM": "RoBERTa", "roberta": "RoBERTa",
+    "DistilBertForMaskedLM": "DistilBERT", "distilbert": "DistilBERT",
+    "AlbertForPreTraining": "ALBERT", "albert": "ALBERT",
+    "XLNetLMHeadModel": "XLNet", "xlnet": "XLNet", "CTRLLMHeadModel": "CTRL", "ctrl": "CTRL",
 }  # fmt: skip
+# One word for the model with heads and without: the name of the class tells which.
+HF_BODIES = {"BERTEncoder": "BERT"}

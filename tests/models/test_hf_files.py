@@ -1,25 +1,35 @@
 """Models as folders in Hugging Face's format, by our own reading; theirs: tests/parity."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
+from course_lib.models.bert import BERT, BERTEncoder, BERTSettings
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
+from course_lib.models.distilbert import DistilBERT, DistilBERTSettings
 from course_lib.models.gpt2 import GPT2, GPT2Settings
-from course_lib.models.hf_files import HF_FORMATS, HF_KINDS, load_hf, save_hf
+from course_lib.models.hf_files import HF_FORMATS, HF_KINDS, HF_PREFIX, load_hf, save_hf
 from course_lib.models.llama import Llama, LlamaSettings
+from course_lib.models.roberta import RoBERTa, RoBERTaSettings
 
 SETTINGS = GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3, d_ff=7)
 LLAMA = LlamaSettings(11, 9, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)
 DEEPSEEK = DeepSeekSettings(11, 9, d_model=16, n_layers=2, n_heads=2, q_lora_rank=6, kv_lora_rank=8)
+ENCODER = {"vocab_size": 11, "max_seq_len": 9, "d_model": 12, "n_layers": 2, "n_heads": 3}
 MODELS = {
     "GPT2": lambda: GPT2(SETTINGS), "Llama": lambda: Llama(LLAMA),
     "tied": lambda: Llama(replace(LLAMA, tied=True)),
     "DeepSeekV2": lambda: DeepSeekV2(DEEPSEEK),
     "DeepSeekV3": lambda: DeepSeekV3(replace(DEEPSEEK, mtp=True)),
+    "BERT": lambda: BERT(BERTSettings(**ENCODER)),
+    "Megatron": lambda: BERT(BERTSettings(**ENCODER, nsp=False, pre_norm=True)),
+    "BERTEncoder": lambda: BERTEncoder(BERTSettings(**ENCODER)),
+    "RoBERTa": lambda: RoBERTa(RoBERTaSettings(**ENCODER)),
+    "DistilBERT": lambda: DistilBERT(DistilBERTSettings(**ENCODER)),
 }  # fmt: skip
 every_kind = pytest.mark.parametrize("kind", MODELS)
 
@@ -215,13 +225,12 @@ def test_weights_that_are_missing_or_unknown_are_named(kind, tmp_path):
     whole = safetensors.torch.load_file(tmp_path / "model.safetensors")
     for name in whole:
         change_weights(tmp_path, lambda _, gone=name: {n: t for n, t in whole.items() if n != gone})
-        if name.endswith(
-            "eh_proj.weight"
-        ):  # without it there is no such module: the rest of it is unknown
-            with pytest.raises(ValueError, match="holds the unknown model.layers.2"):
+        # without it there is no such module: the rest of it is unknown
+        if name.endswith(("eh_proj.weight", "pooler.dense.weight")):
+            with pytest.raises(ValueError, match="holds the unknown (model.layers.2|.*pooler)"):
                 load_hf(tmp_path)
         else:
-            with pytest.raises(ValueError, match=f"lacks {name.removeprefix('transformer.')}"):
+            with pytest.raises(ValueError, match=f"lacks {HF_PREFIX.sub('', name)}"):
                 load_hf(tmp_path)
     change_weights(tmp_path, lambda _: whole | {"model.layers.7.scale": torch.zeros(1)})
     with pytest.raises(ValueError, match="holds the unknown model.layers.7.scale"):
@@ -232,14 +241,14 @@ def test_weights_that_are_missing_or_unknown_are_named(kind, tmp_path):
 def test_weights_of_another_shape_or_in_code_are_named(kind, tmp_path):
     save_hf(MODELS[kind](), tmp_path)
     whole = safetensors.torch.load_file(tmp_path / "model.safetensors")
-    name = next(name for name in whole if "layers.1" in name or "h.1" in name)
+    name = next(name for name in whole if re.search(r"(layers?|h)\.1\.", name))
     for tensor, message in (
         (whole[name][1:], "has the shape"),
         (whole[name].to(torch.float8_e4m3fn), "is stored as torch.float8_e4m3fn"),
         (whole[name].to(torch.int8), "is stored as torch.int8"),
     ):
         change_weights(tmp_path, lambda _, changed=tensor: whole | {name: changed})
-        with pytest.raises(ValueError, match=f"{name.removeprefix('transformer.')} {message}"):
+        with pytest.raises(ValueError, match=f"{HF_PREFIX.sub('', name)} {message}"):
             load_hf(tmp_path)
 
 
@@ -282,6 +291,65 @@ def test_a_head_that_is_stored_must_be_the_table_it_is_tied_to(kind, embedding, 
     assert same_weights(load_hf(tmp_path), model)
     change_weights(tmp_path, lambda ws: ws | {"lm_head.weight": ws["lm_head.weight"] + 1})
     with pytest.raises(ValueError, match="ties head and embedding, but lm_head.weight is another"):
+        load_hf(tmp_path)
+
+
+def test_berts_first_names_and_its_stored_copies_are_read(tmp_path):
+    """Google's weights on the Hub call a norm's weight gamma, and hold the head's table too."""
+    model = MODELS["BERT"]()
+    save_hf(model, tmp_path)
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    change_weights(
+        tmp_path,
+        lambda ws: (
+            {
+                re.sub(r"LayerNorm\.(weight|bias)$", lambda m: old[m[0]], name): w
+                for name, w in ws.items()
+            }
+            | {
+                "cls.predictions.decoder.weight": model.embedding.token.weight.detach().clone(),
+                "bert.embeddings.position_ids": torch.arange(9)[None],
+            }
+        ),
+    )
+    assert same_weights(load_hf(tmp_path), model)
+    change_weights(tmp_path, lambda ws: ws | {"cls.predictions.decoder.bias": torch.ones(11)})
+    with pytest.raises(ValueError, match=r"cls\.predictions\.decoder\.bias is another table"):
+        load_hf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "message"),
+    [
+        (BERT, BERTSettings(**ENCODER, n_segments=0), "n_segments 0: theirs has a table"),
+        (BERTEncoder, BERTSettings(**ENCODER, nsp=False), "nsp False: theirs without heads"),
+        (RoBERTa, RoBERTaSettings(**ENCODER, n_segments=0), "n_segments 0: theirs has a table"),
+        (DistilBERT, DistilBERTSettings(**ENCODER, norm_eps=1e-5), "norm_eps 1e-05: theirs knows"),
+    ],
+)
+def test_an_encoder_that_theirs_cannot_be_is_not_written(build, settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        save_hf(build(settings), tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [
+        ("BERT", "is_decoder", True),
+        ("BERT", "position_embedding_type", "relative_key"),
+        ("BERT", "hidden_act", "gelu_new"),
+        ("RoBERTa", "hidden_act", "relu"),
+        ("RoBERTa", "pad_token_id", None),
+        ("DistilBERT", "activation", "relu"),
+        ("DistilBERT", "hidden_size", 99),
+    ],
+)
+def test_an_encoder_of_another_kind_is_refused(kind, word, value, tmp_path):
+    save_hf(MODELS[kind](), tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {word: value}))
+    with pytest.raises(ValueError, match=word):
         load_hf(tmp_path)
 
 
