@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -32,7 +33,7 @@ class CTRLSettings(GPT2Settings):
     n_heads: int = 16
 
     def __post_init__(self) -> None:
-        if self.d_ff is None and isinstance(self.d_model, int):
+        if self.d_ff is None and isinstance(self.d_model, Integral):
             object.__setattr__(self, "d_ff", max(1, round(6.4 * self.d_model)))
         super().__post_init__()
         if self.d_model % 2:

@@ -142,7 +142,7 @@ class XLNet(nn.Module):
         streams = [self.token_embedding(ids)]
         views = [content_view(segments, padding, unseen, M, T)]
         if targets is not None:
-            check_ids(targets, T)
+            check_targets(targets, T)
             streams.append(self.mask_embedding.expand(B, targets.shape[1], -1))
             views.append(query_view(segments, padding, unseen, M, targets))
         sinusoids = relative_sinusoids(T, M + T, self.settings.d_model, ids.device)
@@ -173,6 +173,13 @@ class XLNet(nn.Module):
     def logits(self, hidden: Float[Tensor, "*B C"]) -> Float[Tensor, "*B V"]:
         """Score every token, by the same table that reads them, and a bias."""
         return self.token_embedding.logits(hidden) + self.head_bias
+
+
+def check_targets(targets: Int[Tensor, "B K"], T: int) -> None:
+    """Raise a ValueError for a target outside the row."""
+    if targets.numel() and not (0 <= targets.min() and targets.max() < T):
+        worst = targets.max() if targets.max() >= T else targets.min()
+        raise ValueError(f"target {worst} is none of the {T} columns, counted from 0")
 
 
 def content_view(

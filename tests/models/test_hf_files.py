@@ -8,13 +8,16 @@ import pytest
 import safetensors.torch
 import torch
 
+from course_lib.models.albert import ALBERT, ALBERTSettings
 from course_lib.models.bert import BERT, BERTEncoder, BERTSettings
+from course_lib.models.ctrl import CTRL, CTRLSettings
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
 from course_lib.models.distilbert import DistilBERT, DistilBERTSettings
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_files import HF_FORMATS, HF_KINDS, HF_PREFIX, load_hf, save_hf
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.models.roberta import RoBERTa, RoBERTaSettings
+from course_lib.models.xlnet import XLNet, XLNetSettings
 
 SETTINGS = GPT2Settings(vocab_size=11, max_seq_len=9, d_model=12, n_layers=2, n_heads=3, d_ff=7)
 LLAMA = LlamaSettings(11, 9, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1)
@@ -30,6 +33,9 @@ MODELS = {
     "BERTEncoder": lambda: BERTEncoder(BERTSettings(**ENCODER)),
     "RoBERTa": lambda: RoBERTa(RoBERTaSettings(**ENCODER)),
     "DistilBERT": lambda: DistilBERT(DistilBERTSettings(**ENCODER)),
+    "ALBERT": lambda: ALBERT(ALBERTSettings(**ENCODER, n_groups=2, n_inner=2, d_embedding=5)),
+    "XLNet": lambda: XLNet(XLNetSettings(11, 12, 2, 3, memory_length=4)),
+    "CTRL": lambda: CTRL(CTRLSettings(**ENCODER)),
 }  # fmt: skip
 every_kind = pytest.mark.parametrize("kind", MODELS)
 
@@ -241,7 +247,7 @@ def test_weights_that_are_missing_or_unknown_are_named(kind, tmp_path):
 def test_weights_of_another_shape_or_in_code_are_named(kind, tmp_path):
     save_hf(MODELS[kind](), tmp_path)
     whole = safetensors.torch.load_file(tmp_path / "model.safetensors")
-    name = next(name for name in whole if re.search(r"(layers?|h)\.1\.", name))
+    name = next(name for name in whole if re.search(r"(layers?|h|layer_groups)\.1\.", name))
     for tensor, message in (
         (whole[name][1:], "has the shape"),
         (whole[name].to(torch.float8_e4m3fn), "is stored as torch.float8_e4m3fn"),

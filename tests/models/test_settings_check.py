@@ -10,9 +10,15 @@ import pytest
 from jaxtyping import config
 
 from course_lib.layers.position import PositionInterpolation, YaRN
+from course_lib.models.albert import ALBERT_BASE
+from course_lib.models.bert import BERT_BASE
+from course_lib.models.ctrl import CTRL_RELEASE
 from course_lib.models.deepseek import DEEPSEEK_V3, V3_YARN, DeepSeekSettings
+from course_lib.models.distilbert import DISTILBERT_BASE
 from course_lib.models.gpt2 import GPT2_SMALL, GPT2Settings
 from course_lib.models.llama import SMOLLM2_135M, LlamaSettings
+from course_lib.models.roberta import ROBERTA_BASE
+from course_lib.models.xlnet import XLNET_BASE
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +30,8 @@ def annotations_unchecked():
     config.update("jaxtyping_disable", before)
 
 
-MODELS = [GPT2_SMALL, SMOLLM2_135M, DEEPSEEK_V3]
+FAMILY = [BERT_BASE, ROBERTA_BASE, DISTILBERT_BASE, ALBERT_BASE, XLNET_BASE, CTRL_RELEASE]
+MODELS = [GPT2_SMALL, SMOLLM2_135M, DEEPSEEK_V3, *FAMILY]
 FIELDS = [(settings, field) for settings in MODELS for field in fields(settings)]
 WRONG = {
     int: [True, False, "64", 64.0, math.nan, math.inf, -64, [64], 1j, b"64"],
