@@ -11,6 +11,7 @@ WIDE = (
     "sixty halvings leave a width of a trillionth; one more or less, or a wider start, is not seen"
 )
 FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
+SCORED = "there is a verdict for each score"
 TRUE_IS_ONE = "the numbers decide, and True is 1"
 UNRELATED = "two statements of which neither uses what the other sets"
 ROUND = "Python counts negative indices from the end, which is round the ring"
@@ -307,6 +308,56 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "return x.clone() -> return x": (
                 "autograd gives a Function that returns its input an output of its own"
             ),
+        },
+    },
+    "distillation": {
+        "soft_target_loss": {
+            "moved: own = (student / temperature).log_softmax(-1)": UNRELATED,
+            "theirs = (teacher / temperature).log_softmax(-1)"
+            " -> theirs = (teacher / temperature).log_softmax(1)": TWO_AXES,
+            "own = (student / temperature).log_softmax(-1)"
+            " -> own = (student / temperature).log_softmax(1)": TWO_AXES,
+            "divergence = (theirs.exp() * (theirs - own)).sum(-1)"
+            " -> divergence = (theirs.exp() * (theirs - own)).sum(1)": TWO_AXES,
+        },
+        "token_rewards": {
+            "log_ratios = teacher.log_softmax(-1) - student.log_softmax(-1)"
+            " -> log_ratios = teacher.log_softmax(1) - student.log_softmax(-1)": TWO_AXES,
+            "log_ratios = teacher.log_softmax(-1) - student.log_softmax(-1)"
+            " -> log_ratios = teacher.log_softmax(-1) - student.log_softmax(1)": TWO_AXES,
+            "return log_ratios.gather(-1, written[:, None])[:, 0]"
+            " -> return log_ratios.gather(1, written[:, None])[:, 0]": TWO_AXES,
+            "return log_ratios.gather(-1, written[:, None])[:, 0]"
+            " -> return log_ratios.gather(-1, written[:, None])[:, -1]": (
+                "one token was written at each position, so the first column is the last"
+            ),
+        },
+        "vote": {
+            "totals[answer] = totals.get(answer, 0.0) + weight"
+            " -> totals[answer] = totals.get(answer, 1.0) + weight": (
+                "all totals begin at 1 in place of 0, and the order of totals is the same"
+            )
+        },
+        "best_of_k": {
+            "moved: draws = 0": UNRELATED,
+            "order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=True)"
+            " -> order = sorted(range(len(right)), key=lambda i: scores[i], reverse=True)": SCORED,
+            "worse = len(scores) - 1 - rank -> worse = len(right) - 1 - rank": SCORED,
+            "return draws / comb(len(scores), k) -> return draws / comb(len(right), k)": SCORED,
+        },
+        "force_thought": {
+            "moved: written += instead": UNRELATED,
+            "while len(written) < longest and end not in written[-1:]:"
+            " -> while len(written) <= longest and end not in written[-1:]:": (
+                "what is one token too long is cut at the end"
+            ),
+        }
+        | {
+            "while len(written) < longest and end not in written[-1:]:"
+            f" -> while len(written) < longest and end not in written{some}:": (
+                "an end that stands ends the thought, so none stands further in front"
+            )
+            for some in ("", "[:]", "[0:]", "[-2:]")
         },
     },
     "r1": {
