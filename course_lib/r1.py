@@ -4,10 +4,13 @@
     python -m course_lib.r1 --out runs/r1 --seed 1              # another seed, into the same report
     python -m course_lib.r1 --out runs/r1 --from sft            # this stage and all after it anew
     python -m course_lib.r1 --out runs/r1 --experiment strict   # an ablation, once there is a base
+    python -m course_lib.r1 --out runs/mine --mine              # on your own solved exercises
 
 A command that was stopped or killed goes on where it was when it is given again. The folder gets
 one folder per seed, and in it one per stage: its model, its history, the answers it learnt from.
-`card.md` and its figures tell what came out, over all seeds.
+`card.md` and its figures tell what came out, over all seeds. With `--mine` your functions that
+have passed their checks stand in for the library's, see `course_lib.lab.mine`; one that fails is
+named and handed back.
 """
 
 import argparse
@@ -50,6 +53,12 @@ def r1_parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--from", dest="start", choices=R1_STAGES, help="do this stage and all after it anew"
     )
+    p.add_argument("--mine", action="store_true", help="run on your own solved exercises")
+    p.add_argument(
+        "--mine-without",
+        metavar="NAMES",
+        help="as --mine, with these exercises left to the library: causal_weights,rms_norm",
+    )
     p.add_argument("--experiment", choices=CONTROLS, help="a control in place of the pipeline")
     p.add_argument(
         "--processes",
@@ -76,9 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         R1_PRESETS[args.preset],
         preset_device(args.preset),
     )
+    is_own = args.mine or args.mine_without is not None
     try:
-        claim_folder(run, args.preset)
-        if args.experiment:
+        claim_folder(run, args.preset, is_own)
+        if is_own:
+            run_on_own_lines(run, args)
+        elif args.experiment:
             with timed_block(run, f"experiments/{args.experiment}"):
                 run.once(
                     f"experiments/{args.experiment}/result", lambda: CONTROLS[args.experiment](run)
@@ -91,6 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"The report card is {write_report_card(args.out)}.")
     return 0
+
+
+def run_on_own_lines(run: ExperimentRun, args: argparse.Namespace) -> None:
+    """Run the pipeline with the learner's functions in place of the library's."""
+    if args.experiment:
+        raise ValueError(f"--experiment {args.experiment} runs on the library alone, not --mine")
+    from course_lib.lab import mine  # which needs Jupyter
+
+    mine.prepare_own_run(run, list(filter(None, (args.mine_without or "").split(","))))
+    try:
+        with timed_block(run, "clock"):
+            run_r1_pipeline(run, args.processes, args.start, mine.perform_on_own_lines)
+    finally:
+        mine.write_own_report(run)
 
 
 if __name__ == "__main__":

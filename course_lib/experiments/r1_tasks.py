@@ -9,7 +9,7 @@ the parts of a batch which one process would read in turn.
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,11 +43,26 @@ TASK_NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def run_r1_pipeline(run: ExperimentRun, n_processes: int = 1, start: str | None = None) -> None:
+# How a task is done: called with the run, the task's name and its function of the run.
+TaskPerformer = Callable[[ExperimentRun, str, Callable[[ExperimentRun], object]], None]
+
+
+def perform_task(run: ExperimentRun, name: str, task: Callable[[ExperimentRun], object]) -> None:
+    """Do a task as it is."""
+    task(run)
+
+
+def run_r1_pipeline(
+    run: ExperimentRun,
+    n_processes: int = 1,
+    start: str | None = None,
+    perform: TaskPerformer = perform_task,
+) -> None:
     """Do every task that is not done, and in any case the stage `start` and all after it.
 
     With one process they are done in turn, here; with more, up to `n_processes` at a time, one
-    thread each.
+    thread each. `perform` does each task, in the process that it falls to: it is a function that
+    processes can import.
     """
     for name in list(R1_STAGES)[list(R1_STAGES).index(start) :] if start else ():
         shutil.rmtree(run.folder / name, ignore_errors=True)
@@ -55,9 +70,9 @@ def run_r1_pipeline(run: ExperimentRun, n_processes: int = 1, start: str | None 
         shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
     if n_processes == 1:
         for name in tasks_in_turn(TASK_NEEDS):
-            record_task_seconds(run, name, run_task(run, name))
+            record_task_seconds(run, name, run_task(run, name, perform=perform))
     else:
-        run_tasks_in_parallel(run, n_processes)
+        run_tasks_in_parallel(run, n_processes, perform)
     run.once("evaluation/measures", lambda: r1.evaluate_r1(run))
 
 
@@ -81,7 +96,9 @@ def next_task(rest: list[str], needs: Mapping[str, tuple[str, ...]], done: list[
     return ready[0]
 
 
-def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
+def run_tasks_in_parallel(
+    run: ExperimentRun, n_processes: int, perform: TaskPerformer = perform_task
+) -> None:
     """Do all tasks in processes of their own.
 
     If one fails or is stopped, none is begun after it.
@@ -95,7 +112,7 @@ def run_tasks_in_parallel(run: ExperimentRun, n_processes: int) -> None:
                 n_ranks = processes_of_task(run, name, n_processes)
                 if sum(map(len, running.values())) + n_ranks > n_processes:
                     break  # nor is a later one begun: what waits for two would never get them
-                running[name] = submit_task(pool, run, name, Path(meetings), n_ranks)
+                running[name] = submit_task(pool, run, name, Path(meetings), n_ranks, perform)
                 rest.remove(name)
             wait([ranks[0] for ranks in running.values()], return_when=FIRST_COMPLETED)
             for name in [name for name, ranks in running.items() if ranks[0].done()]:
@@ -110,12 +127,18 @@ def processes_of_task(run: ExperimentRun, name: str, n_processes: int) -> int:
 
 
 def submit_task(
-    pool: Executor, run: ExperimentRun, name: str, meetings: Path, n_ranks: int
+    pool: Executor,
+    run: ExperimentRun,
+    name: str,
+    meetings: Path,
+    n_ranks: int,
+    perform: TaskPerformer = perform_task,
 ) -> list[Future]:
     """Begin a task in so many processes, which find each other by a file in the folder."""
     meeting_file = meetings / name.replace("/", "-")
     return [
-        pool.submit(run_task, run, name, meeting_file, n_ranks, rank) for rank in range(n_ranks)
+        pool.submit(run_task, run, name, meeting_file, n_ranks, rank, perform)
+        for rank in range(n_ranks)
     ]
 
 
@@ -136,7 +159,12 @@ def initialize_worker() -> None:
 
 
 def run_task(
-    run: ExperimentRun, name: str, meeting_file: Path = Path(), n_ranks: int = 1, rank: int = 0
+    run: ExperimentRun,
+    name: str,
+    meeting_file: Path = Path(),
+    n_ranks: int = 1,
+    rank: int = 0,
+    perform: TaskPerformer = perform_task,
 ) -> dict:
     """Do one task, or the part of process number `rank` if `n_ranks` share it and meet at a file.
 
@@ -148,7 +176,7 @@ def run_task(
         print(f"seed {run.seed}, {name}: {about}", flush=True)
     try:
         with local_process_group(meeting_file, rank, n_ranks):
-            task_function(name)(run)
+            perform(run, name, task_function(name))
     except KeyboardInterrupt as stop:
         stopped = str(stop)
     return {

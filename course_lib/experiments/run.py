@@ -85,15 +85,22 @@ def preset_device(preset: str) -> str:
     return "cuda" if preset == "gpu" and torch.cuda.is_available() else "cpu"
 
 
-def claim_folder(run: ExperimentRun, preset: str) -> None:
-    """Write down which preset the folder belongs to. Raises ValueError if it is another one's."""
+def claim_folder(run: ExperimentRun, preset: str, mine: bool = False) -> None:
+    """Write down which preset the folder belongs to, and whose lines: the library's or one's own.
+
+    Raises ValueError if it is another one's, or if the other seeds beside it are.
+    """
+    wanted = {"preset": preset, "mine": mine}
+    for file in sorted(run.folder.parent.glob("seed-*/run.json")):
+        begun = {"mine": False} | read_json(file, "data", DATA_VERSION)
+        if begun["mine"] != mine or (file.parent == run.folder and begun["preset"] != preset):
+            options = f"--preset {begun['preset']}{' --mine' if begun['mine'] else ''}"
+            asked = f"--preset {preset}{' --mine' if mine else ''}"
+            raise ValueError(
+                f"{file.parent} was begun with {options}, not {asked}: choose another --out"
+            )
     run.folder.mkdir(parents=True, exist_ok=True)
-    begun = run.once("run", lambda: {"preset": preset, "seed": run.seed})
-    if begun["preset"] != preset:
-        raise ValueError(
-            f"{run.folder} was begun with --preset {begun['preset']}, not {preset}: choose another"
-            " --out"
-        )
+    run.once("run", lambda: wanted | {"seed": run.seed})
 
 
 @contextmanager

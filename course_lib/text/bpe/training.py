@@ -123,8 +123,8 @@ def learn_merges(counted_pieces: Mapping[bytes, int], n_merges: int) -> Iterator
     pieces, times = [list(piece) for piece in counted_pieces], list(counted_pieces.values())
     counts, where = Counter(), defaultdict(set)  # how often a pair occurs, and in which pieces
     for index, piece in enumerate(pieces):
-        for pair in pairwise(piece):
-            counts[pair] += times[index]
+        for pair, n_in_piece in count_token_pairs(piece).items():
+            counts[pair] += n_in_piece * times[index]
             where[pair].add(index)
     # of equal counts the smallest ids come first
     queue = [(-count, pair) for pair, count in counts.items()]
