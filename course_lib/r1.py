@@ -86,18 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preset_device(args.preset),
     )
     is_own = args.mine or args.mine_without is not None
+    if is_own and args.experiment:
+        raise SystemExit(f"--experiment {args.experiment} runs on the library alone, not --mine")
     try:
-        claim_folder(run, args.preset, is_own)
         if is_own:
             run_on_own_lines(run, args)
-        elif args.experiment:
-            with timed_block(run, f"experiments/{args.experiment}"):
-                run.once(
-                    f"experiments/{args.experiment}/result", lambda: CONTROLS[args.experiment](run)
-                )
         else:
-            with timed_block(run, "clock"):
-                run_r1_pipeline(run, args.processes, args.start)
+            claim_folder(run, args.preset)
+            run_on_the_library(run, args)
     except KeyboardInterrupt as stopped:
         print(f"Stopped: {str(stopped) or 'the same command goes on from the last checkpoint'}.")
         return 130
@@ -105,13 +101,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_on_own_lines(run: ExperimentRun, args: argparse.Namespace) -> None:
-    """Run the pipeline with the learner's functions in place of the library's."""
+def run_on_the_library(run: ExperimentRun, args: argparse.Namespace) -> None:
+    """Run the pipeline, or an experiment."""
     if args.experiment:
-        raise ValueError(f"--experiment {args.experiment} runs on the library alone, not --mine")
-    from course_lib.lab import mine  # which needs Jupyter
+        name = f"experiments/{args.experiment}"
+        with timed_block(run, name):
+            run.once(f"{name}/result", lambda: CONTROLS[args.experiment](run))
+    else:
+        with timed_block(run, "clock"):
+            run_r1_pipeline(run, args.processes, args.start)
 
-    mine.prepare_own_run(run, list(filter(None, (args.mine_without or "").split(","))))
+
+def run_on_own_lines(run: ExperimentRun, args: argparse.Namespace) -> None:
+    """Run the pipeline with the learner's functions in place of the library's.
+
+    Exits with a sentence where none of hers is kept, or a name in `--mine-without` is none.
+    """
+    from course_lib.lab import mine  # here, since it needs Jupyter's packages
+
+    names = [name for name in (args.mine_without or "").split(",") if name]
+    try:
+        answers = mine.answers_to_run_on(run, names)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    claim_folder(run, args.preset, mine=True)
+    mine.prepare_own_run(run, answers, names)
     try:
         with timed_block(run, "clock"):
             run_r1_pipeline(run, args.processes, args.start, mine.perform_on_own_lines)

@@ -1,5 +1,5 @@
 """Imports run one way: text, layers -> models -> training, inference -> alignment -> tasks
--> experiments. Nobody imports lab."""
+-> experiments. Nobody imports lab, but the command r1 for its --mine."""
 
 import ast
 from pathlib import Path
@@ -16,7 +16,7 @@ LEVEL |= {
     "experiments": 6,
     "export_rl": 7,
     "train": 7,
-    "r1": 7,
+    "r1": 8,
     "ladder": 7,
     "record": 7,
     "scaling": 7,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from course_lib.experiments import search_report
 from course_lib.experiments.ablations import ABLATIONS
+from course_lib.experiments.own_lines_report import own_lines_section, read_own_lines
 from course_lib.experiments.r1 import R1_STAGES
 from course_lib.experiments.report_parts import (
     SEED_COLOURS,
@@ -117,7 +118,7 @@ def read_r1_run(folder: Path) -> dict:
             if (folder / f"experiments/{name}/result.json").exists()
         },
         "search": search_report.read_search_run(folder),
-    }
+    } | read_own_lines(folder)
 
 
 # ------------------------------------------------------------------------------------------- tables
@@ -138,6 +139,7 @@ def r1_report_card(runs: list[dict]) -> str:
     curves, samples = "![Curves of R1-Zero](zero.svg)", "![pass@k and majority@k](samples.svg)"
     sections = {
         "Goals": [r1_goals_table(runs)],
+        **({"Whose lines": [own_lines_section(runs)]} if "mine" in runs[0] else {}),
         "Stages": [stages_table(runs)],
         "R1-Zero": [curves, what_grew_section(runs), samples_table(runs[0])],
         "More answers than one": [samples, at_k_table(runs)],

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
-from course_lib.files import markdown_table, read_json, write_json
+from course_lib.files import markdown_table, read_json, write_atomically, write_json
 from course_lib.lab import course_map, progress
 from course_lib.lab.checks.core import verdict_on
 from course_lib.lab.own_answers import OwnAnswer, answers_folder, read_answers
@@ -142,24 +142,36 @@ def own_folder(run: ExperimentRun) -> Path:
     return Path(run.folder) / "mine"
 
 
-def prepare_own_run(run: ExperimentRun, without: Sequence[str] = ()) -> None:
-    """Copy her answers into the folder of a run, the first time; leave out those named, any time.
+def answers_to_run_on(run: ExperimentRun, without: Sequence[str] = ()) -> dict[str, str]:
+    """Give the files of the answers that a run begins with, by exercise.
 
-    So a run that goes on tomorrow runs on the lines that it began with. Raises ValueError where
-    there is none to run on.
+    Those are hers that pass their checks now; or, of a run that goes on, those that it began with.
+    Raises ValueError where there are none, and for a name in `without` that is no exercise here.
     """
-    left_out, folder = {full_key(name) for name in without}, own_folder(run)
+    _ = [full_key(name) for name in without]
+    begun = own_folder(run) / "answers"
+    answers = read_answers(begun)[0] if begun.exists() else usable_answers(answers_folder())
+    if not answers:
+        raise ValueError("no exercise of yours is kept: solve one, or run its check again")
+    return {key: answer.source for key, answer in answers.items()}
+
+
+def prepare_own_run(
+    run: ExperimentRun, answers: Mapping[str, str], without: Sequence[str] = ()
+) -> None:
+    """Write her answers into the folder of a run, the first time; leave out those named, any time.
+
+    So a run that goes on tomorrow runs on the lines that it began with.
+    """
+    folder = own_folder(run)
     if not folder.exists():
-        answers = usable_answers(answers_folder())
-        if not answers:
-            raise ValueError("no exercise of yours is kept: solve one, or run its check again")
-        copies = folder.with_name("mine.new")
-        shutil.rmtree(copies, ignore_errors=True)
-        (copies / "answers").mkdir(parents=True)
-        for key in answers:
-            shutil.copy(answers_folder() / f"{key}.py", copies / "answers")
-        copies.rename(folder)
-    for key in left_out - set(read_handed_back(folder)):
+        new = folder.with_name("mine.new")
+        shutil.rmtree(new, ignore_errors=True)
+        (new / "answers").mkdir(parents=True)
+        for key, text in answers.items():
+            write_atomically(new / f"answers/{key}.py", text.encode())
+        new.rename(folder)
+    for key in sorted({full_key(name) for name in without} - set(read_handed_back(folder))):
         note_handed_back(folder, key, BY_WISH)
     print(as_told(folder))
 
