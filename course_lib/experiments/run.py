@@ -95,7 +95,7 @@ def claim_folder(run: ExperimentRun, preset: str, mine: bool = False) -> None:
         begun = {"mine": False} | read_json(file, "data", DATA_VERSION)
         if begun["mine"] != mine or (file.parent == run.folder and begun["preset"] != preset):
             options = f"--preset {begun['preset']}{' --mine' if begun['mine'] else ''}"
-            asked = f"--preset {preset}{' --mine' if mine else ''}"
+            asked = f"{preset}{' --mine' if mine else ''}"
             raise ValueError(
                 f"{file.parent} was begun with {options}, not {asked}: choose another --out"
             )

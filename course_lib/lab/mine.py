@@ -231,11 +231,7 @@ def keep_counts(folder: Path, name: str, plugged: PluggedIn) -> None:
     file.parent.mkdir(exist_ok=True)
     found = read_json(file, "counts", DATA_VERSION) if file.exists() else []
     parts = {key: [part.calls, part.seconds] for key, part in plugged.parts.items() if part.calls}
-    times = {
-        target: [sum(times.own), sum(times.library)]
-        for target, times in plugged.times.items()
-        if times.own
-    }
+    times = {target: times.sums() for target, times in plugged.times.items() if times.own}
     write_json(file, "counts", DATA_VERSION, [*found, {"parts": parts, "times": times}])
 
 

@@ -23,6 +23,8 @@ from course_lib.experiments.chats import (
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.experiments.search import SEARCH_EXPERIMENTS, SEARCH_RECIPE, run_search
 from course_lib.files import read_json
+from course_lib.lab import mine, own_answers, plugs
+from course_lib.lab.checks.core import solution_of
 from course_lib.tasks import arithmetic
 from course_lib.tasks.fact_chats import draw_fact_question
 from course_lib.text.problems import ChainProblem
@@ -178,6 +180,38 @@ def test_the_experiments_on_search_have_a_folder_of_their_own_and_get_into_the_c
 def test_another_preset_in_the_same_folder_is_refused(done):
     with pytest.raises(ValueError, match="was begun with --preset laptop, not gpu"):
         command.main(["--out", str(done), "--preset", "gpu"])
+
+
+def test_the_pipeline_runs_on_the_learners_own_lines(done, small_world, tmp_path, monkeypatch):
+    """The solutions in their place are all at work, and the models are those of the library but
+    for rounding."""
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    with pytest.raises(SystemExit, match="no exercise of yours is kept"):
+        command.main(["--out", str(tmp_path / "none"), "--mine"])
+    for key in plugs.EXERCISES:
+        assert own_answers.keep_answer(key, solution_of(*key.split(".")))
+    monkeypatch.setattr(mine, "passes_check", lambda answer: True)  # test_mine checks them
+    with pytest.raises(ValueError, match="was begun with --preset laptop, not laptop --mine"):
+        command.main(["--out", str(done), "--seed", "1", "--mine"])
+    out = tmp_path / "own"
+    assert command.main(["--out", str(out), "--mine"]) == 0
+    rows = read_json(out / "seed-0/mine/report.json", "data", DATA_VERSION)
+    assert [row["exercise"] for row in rows if not row["calls"]] == []
+    assert [row["exercise"] for row in rows if row["handed back"]] == []
+    assert [row["exercise"] for row in rows if not row["ratio"]] == []
+    card = (out / "card.md").read_text()
+    assert f"{len(rows)} of {len(rows)} parts were your own to the end" in card
+    assert "## Whose lines" in card and "## Whose lines" not in (done / "card.md").read_text()
+    for stage in ("base", "small-base", "sft", "student"):
+        one, other = (
+            read_json(folder / f"seed-0/{stage}/history.json", "history", DATA_VERSION)
+            for folder in (done, out)
+        )
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    with pytest.raises(ValueError, match="was begun with --preset laptop --mine, not"):
+        command.main(["--out", str(out)])
+    with pytest.raises(SystemExit, match="not --mine"):
+        command.main(["--out", str(out), "--mine", "--experiment", "strict"])
 
 
 def test_readable_answers_are_right_well_formed_and_in_english():

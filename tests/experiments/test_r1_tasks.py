@@ -11,6 +11,9 @@ from course_lib.alignment.grpo import GRPOSettings
 from course_lib.experiments import r1, r1_tasks
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.files import read_json
+from course_lib.lab import mine
+from course_lib.lab.checks.core import solution_of
+from course_lib.lab.own_answers import answer_text
 from course_lib.training.distributed import process_rank, world_size
 from course_lib.training.resume import Checkpoints
 
@@ -49,6 +52,21 @@ def test_two_processes_leave_the_same_models_as_one(some_tasks, tmp_path):
     r1_tasks.run_r1_pipeline(two, n_processes=2)
     assert models(one) == models(two)
     assert read_json(two.path("zero/seconds"), "seconds", DATA_VERSION)["processor"] > 0
+
+
+def test_own_lines_are_at_work_in_every_process(some_tasks, tmp_path):
+    for name in ("one", "two"):
+        run, keys = ExperimentRun(tmp_path / name, recipe=TINY), ("mlp.swiglu", "bpe.merge")
+        run.folder.mkdir()
+        sources = {key: answer_text(key, solution_of(*key.split("."))) for key in keys}
+        mine.prepare_own_run(run, sources)
+        n_processes = 1 + (name == "two")
+        r1_tasks.run_r1_pipeline(run, n_processes, perform=mine.perform_on_own_lines)
+        mine.write_own_report(run)
+    one, two = (ExperimentRun(tmp_path / name) for name in ("one", "two"))
+    assert models(one) == models(two)
+    rows = [row for row in two.once("mine/report", list) if row["exercise"] in keys]
+    assert len(rows) == 2 and all(row["calls"] and not row["handed back"] for row in rows)
 
 
 class StoppingCheckpoints(Checkpoints):
