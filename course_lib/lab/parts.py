@@ -66,6 +66,8 @@ class CallWatch:
         self.lock, self.thread = threading.Lock(), None
         self.calls: list[CallInProgress] = []
         self.checking = 0.0  # seconds of comparing, which no call is to pay for
+        self.n_checks = 0  # comparisons in progress, one inside of the other
+        self.timing_library = False  # what is called meanwhile is neither counted nor compared
 
     def begin(self, limit: float = math.inf) -> None:
         if self.thread is None or not self.thread.is_alive():
@@ -95,12 +97,15 @@ class CallWatch:
     def paused(self, checking: bool = True) -> Iterator[None]:
         """Let a block cost no call any time; `checking` tells whether it is but for comparing."""
         began = time.process_time()
+        self.n_checks += checking
         self.begin()
         try:
             yield
         finally:
             self.end()
-            self.checking += checking * (time.process_time() - began)
+            self.n_checks -= checking
+            if checking and not self.n_checks:
+                self.checking += time.process_time() - began
 
 
 watch = CallWatch()
@@ -146,13 +151,15 @@ class Part:
     def __call__(self, *args: Any, compare: bool = True) -> Any:
         if self.active and self.running:
             self.hand_back("it calls the function of the library that it stands in for")
-        if not self.active:
+        if not self.active or (watch.timing_library and not self.calls):
             return self.solution(*args)
-        self.calls += 1
+        self.calls += not watch.timing_library
         try:
             result, spent = self.timed(args)
         except (Exception, TookTooLong) as error:
             return self.without_it(args, error)
+        if watch.timing_library:
+            return result
         due = self.every_call or not self.calls & (self.calls - 1)
         if (compare and due) or result is None:
             with watch.paused():
@@ -326,6 +333,8 @@ def switched(plug: Plug, library: Callable, parts: Sequence[Part], times: PlugTi
     def switch(*args: Any, **options: Any) -> Any:
         if not any(part.active for part in parts):
             return library(*args, **options)
+        if watch.timing_library:
+            return replacement(*args, **options)
         args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
         times.calls += 1
         n = times.calls
@@ -343,8 +352,11 @@ def timed_beside_library(
 ) -> Any:  # fmt: skip
     # first, so that what a layer remembers of its last call is of hers
     with watch.paused(), torch.random.fork_rng(devices=[]):
-        began = time.process_time()
-        library(*again[0], **again[1])
+        began, watch.timing_library = time.process_time(), True
+        try:
+            library(*again[0], **again[1])
+        finally:
+            watch.timing_library = False
         times.library.append(time.process_time() - began)
     began, checked = time.process_time(), watch.checking
     result = replacement(*args, **options)
