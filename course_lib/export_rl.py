@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_lib.experiments.rl_export import SHIPPED_STAGES, export_rl
+from course_lib.experiments.rl_export import export_rl
+from course_lib.experiments.trained_models import SHIPPED_MODELS
 
 
 def export_parser() -> argparse.ArgumentParser:
@@ -24,7 +25,7 @@ def export_parser() -> argparse.ArgumentParser:
         "--model",
         default="base",
         metavar="MODEL",
-        help=f"{', '.join(SHIPPED_STAGES)}, or a stage's folder of a run (default: base)",
+        help=f"{', '.join(SHIPPED_MODELS)}, or the folder of a run or of its stage (default: base)",
     )
     p.add_argument("--n-prompts", type=int, default=2000, help="questions to practise on")
     p.add_argument("--n-held-out", type=int, default=500, help="questions to measure by")

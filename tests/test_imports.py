@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parent.parent / "course_lib"
-LEVEL = {"assets": 0, "check_numbers": 0, "files": 0, "text": 1, "layers": 1, "models": 2}
+LEVEL = {
+    "assets": 0,
+    "check_numbers": 0,
+    "files": 0,
+    "folders": 0,
+    "text": 1,
+    "layers": 1,
+    "models": 2,
+}
 LEVEL |= {
     "training": 3,
     "inference": 3,
     "alignment": 4,
     "tasks": 5,
     "experiments": 6,
+    "export": 7,
     "export_rl": 7,
     "train": 7,
     "r1": 8,

@@ -1,7 +1,11 @@
 """A tokenizer and its chat template as the files that Hugging Face's transformers opens."""
 
 import json
+import re
 from pathlib import Path
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from course_lib.files import write_atomically
 from course_lib.text.bpe import Tokenizer, printable_bytes
@@ -11,9 +15,12 @@ from course_lib.text.chat import CHAT_TEMPLATE, END_OF_TEXT, PAD
 # rendered chat without adding special tokens of their own, so the template itself must begin with
 # it.
 HF_CHAT_TEMPLATE = "{{- bos_token -}}\n" + CHAT_TEMPLATE
+SPECIAL_LOOKING = re.compile(r"</?\|?\w+\|?>")
 
 
-def hf_tokenizer_files(tokenizer: Tokenizer, max_length: int) -> dict[str, str]:
+def hf_tokenizer_files(
+    tokenizer: Tokenizer, max_length: int, template: str = HF_CHAT_TEMPLATE
+) -> dict[str, str]:
     """Give the files of a tokenizer, name -> text, for `AutoTokenizer.from_pretrained`.
 
     Its ids are ours, whatever the text. Differs in one thing: theirs finds special tokens in any
@@ -22,11 +29,14 @@ def hf_tokenizer_files(tokenizer: Tokenizer, max_length: int) -> dict[str, str]:
     tokens from a reward, and ours reads the tags.
 
     Raises ValueError if a byte has no token, if special tokens are missing or do not follow the
-    others without a gap (theirs would number them anew), or for tokens that no text becomes.
+    others without a gap (theirs would number them anew), for tokens that no text becomes, or for a
+    chat template that does not go with the tokenizer, see `check_hf_template`.
     """
     check_exportable(tokenizer)
+    check_hf_template(template, tokenizer)
     names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
     options = names | {
+        # named, lest AutoTokenizer take GPT-2's class, and its pattern, for a GPT-2
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
         "padding_side": "left",  # as generation needs it
@@ -40,12 +50,14 @@ def hf_tokenizer_files(tokenizer: Tokenizer, max_length: int) -> dict[str, str]:
     files = {
         name: json.dumps(table, ensure_ascii=False, indent=1) for name, table in tables.items()
     }
-    return files | {"chat_template.jinja": HF_CHAT_TEMPLATE}
+    return files | {"chat_template.jinja": template}
 
 
-def save_hf_tokenizer(tokenizer: Tokenizer, folder: Path | str, max_length: int) -> None:
+def save_hf_tokenizer(
+    tokenizer: Tokenizer, folder: Path | str, max_length: int, template: str = HF_CHAT_TEMPLATE
+) -> None:
     """Write the files of `hf_tokenizer_files` into a folder, which is made if there is none."""
-    folder, files = Path(folder), hf_tokenizer_files(tokenizer, max_length)
+    folder, files = Path(folder), hf_tokenizer_files(tokenizer, max_length, template)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
@@ -132,3 +144,28 @@ def check_exportable(tokenizer: Tokenizer) -> None:
             f"ids must be 0 to {n_ranks - 1} for tokens and {n_ranks} to {tokenizer.n_vocab - 1}"
             " for special tokens, or theirs would number them anew"
         )
+
+
+def check_hf_template(template: str, tokenizer: Tokenizer) -> None:
+    """Raise a ValueError if a chat template, in Jinja, does not go with the tokenizer.
+
+    It must render a chat, write no special tokens but the tokenizer's, and end an answer with the
+    token that ends a text, or a model would not be told to stop.
+    """
+    said = {"user": "7 apples?", "assistant": "12 pears."}
+    chat = [{"role": role, "content": content} for role, content in said.items()]
+    names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
+    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    try:
+        text = jinja.from_string(template).render(messages=chat, **names)
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"the chat template does not render a chat: {error}") from None
+    if unknown := sorted({*SPECIAL_LOOKING.findall(text)} - tokenizer.special_tokens.keys()):
+        raise ValueError(
+            f"the chat template writes {', '.join(unknown)}; the tokenizer's special tokens are"
+            f" {', '.join(tokenizer.special_tokens)}"
+        )
+    if missing := [content for content in said.values() if content not in text]:
+        raise ValueError(f"the chat template leaves out {missing[0]!r} of a chat: {text!r}")
+    if not text.split(said["assistant"])[-1].strip().startswith(END_OF_TEXT):
+        raise ValueError(f"the chat template ends an answer without {END_OF_TEXT}: {text!r}")

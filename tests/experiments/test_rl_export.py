@@ -250,7 +250,7 @@ def test_nothing_that_is_not_ours_is_overwritten(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--model", "bse"], "no model 'bse': give base, zero, r1, student, or a stage's folder"),
+    (["--model", "bse"], "no model 'bse': give base, zero, r1, student, search, or the folder"),
     (["--model", "/"], "no model '/'"),
     (["--n-prompts", "0"], "n_prompts 0"),
 ])  # fmt: skip
