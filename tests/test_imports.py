@@ -11,7 +11,7 @@ LEVEL = {
     "assets": 0,
     "check_numbers": 0,
     "files": 0,
-    "folders": 0,
+    "folders": 1,
     "text": 1,
     "layers": 1,
     "models": 2,

@@ -15,7 +15,12 @@ from course_lib.files import write_atomically
 from course_lib.folders import export_folder
 from course_lib.models.gguf_export import PRE_TOKENIZERS, save_gguf
 from course_lib.models.hf_files import save_hf
-from course_lib.models.hf_tokenizer import HF_CHAT_TEMPLATE, check_hf_template, save_hf_tokenizer
+from course_lib.models.hf_tokenizer import (
+    HF_CHAT_TEMPLATE,
+    check_exportable,
+    check_hf_template,
+    save_hf_tokenizer,
+)
 from course_lib.text.bpe import WORD_PATTERN
 from course_lib.text.chat import END_OF_TEXT, PAD
 
@@ -43,6 +48,7 @@ def export_model(
     if to not in EXPORT_FORMS:
         raise ValueError(f"{to!r} is not {' or '.join(EXPORT_FORMS)}")
     trained = model if isinstance(model, TrainedModel) else find_trained_model(model)
+    check_exportable(trained.tokenizer)
     check_hf_template(template, trained.tokenizer)
     about = {"model": trained.name, "to": to, "dtype": dtype}
     with export_folder(folder, MODEL_EXPORT_KIND, MODEL_EXPORT_VERSION, about) as made:
@@ -144,14 +150,15 @@ def export_gguf(trained: TrainedModel, folder: Path, template: str, dtype: str) 
     words |= {"general.name": trained.name, "tokenizer.chat_template": template}
     save_gguf(trained.model, trained.tokenizer, folder / "model.gguf", words, dtype)
     length = trained.model.settings.max_seq_len
+    commands = [f"llama-server -m model.gguf -c {length}    # then open http://localhost:8080"]
     if template == HF_CHAT_TEMPLATE:
         write_atomically(folder / "Modelfile", ollama_modelfile(length).encode())
+        commands += [f"ollama create {trained.name} -f Modelfile", f"ollama run {trained.name}"]
     return f"""\
 # {trained.name}, for llama.cpp and what is built on it
 
 ```bash
-llama-server -m model.gguf -c {length}    # then open http://localhost:8080
-ollama create {trained.name} -f Modelfile && ollama run {trained.name} "7+5-3=?"
+{chr(10).join(commands)}
 ```
 
 It reads at most {length} tokens. The chat template is in the file; there is no system prompt.

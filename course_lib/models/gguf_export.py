@@ -181,7 +181,8 @@ def gguf_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> GGUFWords:
         raise ValueError(f"llama.cpp has no name for the pattern {tokenizer.pattern!r}")
     if vocab_size < tokenizer.n_vocab:
         raise ValueError(
-            f"vocab_size {vocab_size} of the model is below {tokenizer.n_vocab} tokens"
+            f"vocab_size {vocab_size} of the model is below the tokenizer's {tokenizer.n_vocab}"
+            " tokens"
         )
     tokens = sorted(tokenizer.ranks, key=tokenizer.ranks.get)
     special = sorted(tokenizer.special_tokens, key=tokenizer.special_tokens.get)
