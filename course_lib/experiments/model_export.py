@@ -88,8 +88,8 @@ def write_hf_model(
     """Write weights, settings, tokenizer and chat template as transformers opens them.
 
     What ends an answer is told in both places where engines look. The usual top-k of transformers'
-    `generate` would cut the distribution: 0 says that it must not. Without `max_new_tokens`, half
-    of the context.
+    `generate` would cut the distribution: 0 says that it must not. `max_new_tokens` is left out
+    unless asked for: in this file it would overrule the limits of lm_eval's tasks.
     """
     model, tokenizer = trained.model, trained.tokenizer
     longest = model.settings.max_seq_len
@@ -104,7 +104,7 @@ def write_hf_model(
     ids = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": pad}
     config = json.loads((folder / "config.json").read_bytes()) | ids
     sampling = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-    sampling |= ids | {"max_new_tokens": max_new_tokens or longest // 2}
+    sampling |= ids | ({"max_new_tokens": max_new_tokens} if max_new_tokens else {})
     for name, table in {"config.json": config, "generation_config.json": sampling}.items():
         write_atomically(folder / name, json.dumps(table, indent=2).encode())
 
@@ -125,7 +125,7 @@ chat = [{{"role": "user", "content": "7+5-3=?"}}]
 prompt = tokenizer.apply_chat_template(
     chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )
-print(tokenizer.decode(model.generate(**prompt, do_sample=False)[0]))
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=72)[0]))
 ```
 
 It reads at most {trained.model.settings.max_seq_len} tokens. A text begins with `{END_OF_TEXT}`,

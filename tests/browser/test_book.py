@@ -25,7 +25,14 @@ LESSONS = [
 
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
 PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
-PAGES += ["configurations.html", "exam.html", "gallery.html", "left_out.html", "search.html"]
+PAGES += [
+    "your_model_elsewhere.html",
+    "configurations.html",
+    "exam.html",
+    "gallery.html",
+    "left_out.html",
+    "search.html",
+]
 
 
 class Images(HTMLParser):
