@@ -55,6 +55,15 @@ def test_logits_loss_and_gradients_equal_hugging_face(settings, side):
     same_gradients(ours, theirs, HF_CTRL.from_hf)
 
 
+def test_all_norms_divide_by_the_same():
+    """Too small a number to be seen in the logits of random weights."""
+    ours, theirs = (
+        [module.eps for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
+        for model in both(SETTINGS[2])
+    )
+    assert ours == theirs
+
+
 @every_size
 def test_caches_give_the_same_logits(settings):
     torch.manual_seed(2)
