@@ -18,7 +18,7 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
 }
 
-NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo")
+NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo", "real_model")
 MEASURED = Path(__file__).parent.parent / "MEASURED.md"
 MARKS = re.compile(r"(<!-- benchmarks -->\n).*?(\n<!-- end of benchmarks -->)", re.S)
 

@@ -64,7 +64,8 @@ def run_sums(seed: int, checkpoints: Checkpoints | None = None) -> dict[str, Any
     add_lora(published.model, LORA_RANK, LORA_ALPHA)
     found["n_learnt"] = count_trainable_parameters(published.model)
     start = time.process_time()
-    with torch.autocast("cpu", torch.bfloat16):
+    # without its cache: a copy of a weight that learns would be kept until the block ends
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         history = whole_run(
             train_grpo(
                 published.model, published.tokenizer, tagged_sum_task(), SUM_SETTINGS, seed=seed,

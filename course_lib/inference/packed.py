@@ -22,7 +22,8 @@ from course_lib.models.gguf_files import (
 )
 from course_lib.models.llama import Llama
 
-Plane = tuple[Int[Tensor, "O C"], Float[Tensor, "O Q"], Float[Tensor, "O Q"]]
+ROWS_AT_ONCE = 4096
+Plane = tuple[Tensor, Float[Tensor, "O Q"], Float[Tensor, "O Q"]]
 
 
 def nibble_planes(stored: StoredTensor) -> list[Plane]:
@@ -38,13 +39,24 @@ def nibble_planes(stored: StoredTensor) -> list[Plane]:
     elif stored.format.name == "Q4_1":
         planes = [(read_nibbles(blocks, 4), d, read_halves(blocks, 2) + 8 * d)]
     elif stored.format.name == "Q8_0":
-        codes = blocks[:, 2:].contiguous().view(torch.int8).int() + 128
+        codes = blocks[:, 2:] ^ 128  # from 0 on: what was -128 is 0
         planes = [(codes >> 4, 16 * d, torch.zeros_like(d)), (codes & 15, d, 8 * d)]
     else:
         raise ValueError(f"weights in {stored.format.name} are not packed in 4 or 8 bits")
     return [
-        (codes.int().view(n_rows, width), scale.view(n_rows, -1), shift.view(n_rows, -1))
+        (codes.reshape(n_rows, width), scale.view(n_rows, -1), shift.view(n_rows, -1))
         for codes, scale, shift in planes
+    ]
+
+
+def pack_planes(stored: StoredTensor) -> list[tuple[Tensor, Tensor]]:
+    """Lay out codes and (scale, shift) pairs of each plane as the kernel reads them."""
+    return [
+        (
+            torch._convert_weight_to_int4pack_for_cpu(codes.int(), 1),
+            torch.stack([scale.T, shift.T], -1).bfloat16(),
+        )
+        for codes, scale, shift in nibble_planes(stored)
     ]
 
 
@@ -56,15 +68,18 @@ class PackedLinear(nn.Module):
 
     def __init__(self, stored: StoredTensor) -> None:
         super().__init__()
-        planes = nibble_planes(stored)
-        if stored.shape[0] % 16:
-            raise ValueError(f"{stored.shape[0]} rows: the kernel takes a multiple of 16")
-        for number, (codes, scale, shift) in enumerate(planes):
-            packed = torch._convert_weight_to_int4pack_for_cpu(codes, 1)
-            scales = torch.stack([scale.T, shift.T], -1).bfloat16().contiguous()
-            self.register_buffer(f"codes_{number}", packed)
-            self.register_buffer(f"scales_{number}", scales)
-        self.two_planes = len(planes) == 2
+        n_rows, width = stored.shape
+        if n_rows % 16:
+            raise ValueError(f"{n_rows} rows: the kernel takes a multiple of 16")
+        parts = [
+            pack_planes(stored._replace(rows=rows, shape=(len(rows), width)))
+            for rows in stored.rows.split(ROWS_AT_ONCE)  # it takes codes of 32 bits
+        ]
+        for number, plane in enumerate(zip(*parts, strict=True)):
+            codes, scales = zip(*plane, strict=True)
+            self.register_buffer(f"codes_{number}", torch.cat(codes))
+            self.register_buffer(f"scales_{number}", torch.cat(scales, 1))
+        self.two_planes = len(parts[0]) == 2
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B O"]:
         rows, kernel = x.reshape(-1, x.shape[-1]).bfloat16(), torch._weight_int4pack_mm_for_cpu
@@ -79,7 +94,7 @@ class PackedEmbedding(nn.Module):
 
     def __init__(self, stored: StoredTensor) -> None:
         super().__init__()
-        self.stored = stored  # a view of the file: only rows that are used come into memory
+        self.stored = stored
         self.head = PackedLinear(stored)
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -39,20 +40,20 @@ def read_halves(blocks: Blocks, at: int) -> Float[Tensor, "N 1"]:
     return blocks[:, at : at + 2].contiguous().view(torch.float16).float()
 
 
-def read_nibbles(blocks: Blocks, at: int) -> Float[Tensor, "N 32"]:
+def read_nibbles(blocks: Blocks, at: int) -> UInt8[Tensor, "N 32"]:
     """Read the 32 codes of 4 bits from byte `at` on: the low halves of 16 bytes, then the high."""
     codes = blocks[:, at : at + 16]
-    return torch.cat([codes & 15, codes >> 4], -1).float()
+    return torch.cat([codes & 15, codes >> 4], -1)
 
 
 def dequantize_q4_0(blocks: Blocks) -> Float[Tensor, "N 32"]:
     """Give the weights of 18-byte blocks: a scale and 32 codes of 4 bits, less 8."""
-    return read_halves(blocks, 0) * (read_nibbles(blocks, 2) - 8)
+    return read_halves(blocks, 0) * (read_nibbles(blocks, 2).float() - 8)
 
 
 def dequantize_q4_1(blocks: Blocks) -> Float[Tensor, "N 32"]:
     """Give the weights of 20-byte blocks: a scale, the least weight, and 32 codes of 4 bits."""
-    return read_halves(blocks, 0) * read_nibbles(blocks, 4) + read_halves(blocks, 2)
+    return read_halves(blocks, 0) * read_nibbles(blocks, 4).float() + read_halves(blocks, 2)
 
 
 def dequantize_q8_0(blocks: Blocks) -> Float[Tensor, "N 32"]:
@@ -104,22 +105,18 @@ class StoredTensor(NamedTuple):
 def read_gguf_tensors(path: str | Path) -> dict[str, StoredTensor]:
     """Read all tensors of a file, as stored and under the file's names.
 
-    They are views of the mapped file: bytes come from the disk when they are used. Raises
-    ValueError, naming tensor and numbers, for a file that is cut off, or a format not known here.
+    Raises ValueError, naming tensor and numbers, for a file that is cut off, or a format not known
+    here.
     """
     _, places = gguf_header(path)
     return _stored_tensors(path, places)
 
 
 def _stored_tensors(path: str | Path, places: Mapping[str, TensorPlace]) -> dict[str, StoredTensor]:
-    n_bytes = Path(path).stat().st_size
-    whole = torch.from_file(str(path), size=n_bytes, dtype=torch.uint8)
-    return {name: _stored(path, name, place, whole) for name, place in places.items()}
+    return {name: _stored(path, name, place) for name, place in places.items()}
 
 
-def _stored(
-    path: str | Path, name: str, place: TensorPlace, whole: UInt8[Tensor, "N"]
-) -> StoredTensor:
+def _stored(path: str | Path, name: str, place: TensorPlace) -> StoredTensor:
     if place.kind not in GGUF_FORMATS:
         known = ", ".join(f"{kind} ({f.name})" for kind, f in GGUF_FORMATS.items())
         raise ValueError(f"{path}: {name} is stored in format {place.kind}; known are {known}")
@@ -129,10 +126,11 @@ def _stored(
     if width % form.weights:
         raise ValueError(f"{path}: {name} has rows of {width} weights, no {form.name} blocks of 32")
     row_bytes = width // form.weights * form.bytes
-    end = place.start + n_rows * row_bytes
-    if end > len(whole):
-        raise ValueError(f"{path} is cut off: {name} ends at byte {end:,}, of {len(whole):,}")
-    return StoredTensor(form, whole[place.start : end].view(n_rows, row_bytes), place.shape)
+    end, n_bytes = place.start + n_rows * row_bytes, Path(path).stat().st_size
+    if end > n_bytes:
+        raise ValueError(f"{path} is cut off: {name} ends at byte {end:,}, of {n_bytes:,}")
+    rows = np.fromfile(path, np.uint8, n_rows * row_bytes, offset=place.start)
+    return StoredTensor(form, torch.from_numpy(rows).view(n_rows, row_bytes), place.shape)
 
 
 def unpermute_rotary(rows: Tensor, n_heads: int) -> Tensor:
@@ -260,6 +258,6 @@ def load_gguf(path: str | Path, unpermute: bool = True) -> GGUFModel:
     settings, stored, tokenizer, template = published_parts(path, unpermute)
     with torch.device("meta"):  # nothing is drawn, and no memory is taken twice
         model = Llama(settings)
-    weights = {name: tensor.dequantize() for name, tensor in stored.items()}
+    weights = {name: stored.pop(name).dequantize() for name in list(stored)}
     model.load_state_dict(weights, assign=True)
     return GGUFModel(model.eval(), tokenizer, template)
