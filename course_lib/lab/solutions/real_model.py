@@ -21,4 +21,4 @@ def dequantize_block_solution(block: bytes) -> list[float]:
 
 def to_halves_solution(rows: Float[Tensor, "O C"], n_heads: int) -> Float[Tensor, "O C"]:
     heads = rows.unflatten(0, (n_heads, -1))
-    return torch.cat([heads[:, 0::2], heads[:, 1::2]], dim=1).flatten(0, 1)
+    return torch.cat([heads[:, ::2], heads[:, 1::2]], dim=1).flatten(0, 1)
