@@ -372,17 +372,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> return [scored[i] if i in scored else rule(questions[i], answers[i]) for i in"
             " range(len(answers))]": "there is one answer to each question"
         },
-    "real_model": {
-        "dequantize_block": {
-            "moved: codes = [byte & 15 for byte in block[4:]]"
-            " + [byte >> 4 for byte in block[4:]]": UNRELATED
-        },
-        "to_halves": {
-            "return torch.cat([heads[:, ::2], heads[:, 1::2]], dim=1).flatten(0, 1)"
-            " -> return torch.cat([heads[:, :-1:2], heads[:, 1::2]], dim=1).flatten(0, 1)": (
-                "heads have an even number of rows, so the last is not among the even ones"
-            )
-        },
     },
     "r1_zero": {
         "rule_accuracy": {
@@ -663,6 +652,18 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "yarn_scales": {
             "moved: everywhere = 0.1 * mscale_all_dim * math.log(factor) + 1": UNRELATED
+        },
+    },
+    "real_model": {
+        "dequantize_block": {
+            "moved: codes = [byte & 15 for byte in block[4:]]"
+            " + [byte >> 4 for byte in block[4:]]": UNRELATED
+        },
+        "to_halves": {
+            "return torch.cat([heads[:, ::2], heads[:, 1::2]], dim=1).flatten(0, 1)"
+            " -> return torch.cat([heads[:, :-1:2], heads[:, 1::2]], dim=1).flatten(0, 1)": (
+                "heads have an even number of rows, so the last is not among the even ones"
+            )
         },
     },
     "supervised_fine_tuning": {
