@@ -70,10 +70,10 @@ def distillation_objective(
 ) -> Objective:
     """Make DistilBERT's objective: soft labels, hidden tokens, cosine of the streams, weighted.
 
-    Soft labels are asked at the hidden tokens, the cosine at all that are no padding. A part whose
-    weight is 0 is not computed. The defaults are the release's. Source: arXiv 1910.01108, section
-    3. Differs from the release's default: it asks for soft labels at all tokens; restricted to the
-    hidden ones they are an option there.
+    Soft labels are asked at the hidden tokens, the cosine at all that are no padding: a mean over
+    others, so that a batch is not to be cut. A part whose weight is 0 is not computed. The defaults
+    are the release's. Source: arXiv 1910.01108, section 3. Differs from the release's default,
+    which asks for soft labels at all tokens; the hidden ones alone are an option there.
     """
     soft, true, cosine = weights
     if min(weights) < 0 or not sum(weights):
@@ -86,14 +86,16 @@ def distillation_objective(
         hidden = student.hidden(inputs, padding=padding)
         logits = student.logits(hidden[asked])
         theirs = teacher_hidden(teacher, inputs, padding)
-        loss = true * F.cross_entropy(logits, targets[asked]) if true else logits.sum() * 0.0
-        if soft:
+        loss, n = logits.sum() * 0.0, asked.sum()
+        if true and n:
+            loss = loss + true * F.cross_entropy(logits, targets[asked])
+        if soft and n:
             with torch.no_grad():
                 wanted = teacher.logits(theirs[asked])
             loss = loss + soft * soft_label_loss(logits, wanted, temperature)
         if cosine:
             loss = loss + cosine * hidden_cosine_loss(hidden[~padding], theirs[~padding])
-        return LossSum(loss * asked.sum(), asked.sum())
+        return LossSum(loss * n, n, "the cosine of all tokens" if cosine else "")
 
     return objective
 

@@ -164,14 +164,15 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
     Hidden is a matrix, or a stack of them, that turns vectors into vectors. Not hidden: biases and
     the weights of norms, which are no matrices; tables (`nn.Embedding`) and the `head`, whose rows
-    stand for tokens; whatever a name calls a router, whose rows stand for experts; and the factors
-    of LoRA, of which only the product is a matrix.
+    stand for tokens, or for classes; whatever a name calls a router, whose rows stand for experts;
+    and the factors of LoRA, of which only the product is a matrix.
     """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     hidden, rest = [], []
     for name, parameter in model.named_parameters():
         faces_choices = id(parameter) in tables or "router" in name or "head" in name.split(".")
-        is_rest = parameter.ndim < 2 or faces_choices or "lora_" in name
+        faces_choices |= name.endswith(("_head.weight", "segment_embedding"))
+        is_rest = parameter.ndim < 2 or faces_choices or "lora_" in name or name.endswith("bias")
         (rest if is_rest else hidden).append(parameter)
     return hidden, rest
 

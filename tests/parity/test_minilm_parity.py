@@ -7,6 +7,7 @@ from course_lib import assets
 from course_lib.models.bert import BERTEncoder, sentence_vectors
 from course_lib.models.hf_files import load_hf, save_hf
 from course_lib.text.batches import pad_rows
+from course_lib.text.wordpiece import WordPiece
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -30,9 +31,14 @@ def folder():
 
 @pytest.fixture(scope="module")
 def batch(folder):
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    ids, real = pad_rows([tokenizer.encode(text).ids for text in SENTENCES], pad_token=0)
+    """Rows of ids by our own WordPiece, which are those of the model's tokenizer."""
+    reference = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    reference.no_padding()
+    ours = WordPiece((folder / "vocab.txt").read_text().splitlines())
+    cls, sep = ours.ids["[CLS]"], ours.ids["[SEP]"]
+    rows = [[cls, *ours.encode(text), sep] for text in SENTENCES]
+    assert rows == [reference.encode(text).ids for text in SENTENCES]
+    ids, real = pad_rows(rows, pad_token=0)
     assert len(set(real.sum(1).tolist())) > 3  # rows of many lengths
     return ids, ~real
 

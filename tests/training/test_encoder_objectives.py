@@ -103,6 +103,16 @@ def test_distillation_is_the_sum_of_its_three_parts(batch):
     assert all(p.grad is not None for p in student.parameters())
 
 
+def test_a_batch_is_cut_without_harm_unless_the_cosine_counts(batch):
+    teacher, (inputs, targets) = lively_bert(), batch
+    student, objective = student_of(teacher, [0]), distillation_objective(teacher, (5.0, 2.0, 0.0))
+    whole = objective(student, inputs, targets)
+    parts = [objective(student, inputs[i : i + 1], targets[i : i + 1]) for i in range(3)]
+    assert [int(part.count) for part in parts] == [2, 0, 1] and not whole.whole_batch
+    torch.testing.assert_close(sum(part.total for part in parts), whole.total)
+    assert distillation_objective(teacher)(student, inputs, targets).whole_batch
+
+
 def test_a_student_that_is_the_teacher_has_nothing_to_learn_from_it(batch):
     teacher, (inputs, targets) = lively_bert(), batch
     student = student_of(teacher, [0, 1])
