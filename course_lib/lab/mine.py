@@ -13,6 +13,7 @@ import argparse
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pathlib import Path
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.files import markdown_table, read_json, write_atomically, write_json
 from course_lib.lab import course_map, progress
-from course_lib.lab.checks.core import verdict_on
+from course_lib.lab.checks.core import Verdict, verdict_on
 from course_lib.lab.own_answers import OwnAnswer, answers_folder, read_answers
 from course_lib.lab.parts import Part, PlugTimes, put_in_place
 from course_lib.lab.plugs import DIFFERENCES, EXERCISES, LIFTS, PLUGS
@@ -287,15 +288,22 @@ def list_exercises(folder: Path | None) -> str:
     for key in EXERCISES:
         status = "not solved"
         if key in fine:
-            status = "yours" if passes_check(fine[key]) else "yours, and fails its check now"
+            verdict = verdict_on(key, fine[key].function)
+            status = "yours" if verdict.status == "ok" else f"yours, and {failure_told(verdict)}"
         elif key in broken:
             status = f"can't be read: {broken[key]}"
         elif key in solved:
-            status = "solved, not kept: run its check again"
+            status = "solved, not kept: run its check on a function of its own again"
         lines = str(fine[key].n_lines) if key in fine else ""
         places = ", ".join(plug.target.split(".")[-1] for plug in PLUGS if key in plug.exercises)
         rows.append([lesson_of(key), key.split(".")[1], status, lines, places])
     return markdown_table(["lesson", "exercise", "whose", "lines", "in place of"], sorted(rows))
+
+
+def failure_told(verdict: Verdict) -> str:
+    """Say in a table's cell why an answer fails its check, shortly."""
+    reason = verdict.message.splitlines()[0].replace("|", "/")
+    return f"fails its check now: {textwrap.shorten(reason, 120)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ machine, and only her own files are read from there: reading one runs it, as its
 import ast
 import builtins
 import inspect
+import linecache
 import re
 import sys
 import textwrap
@@ -44,16 +45,21 @@ def answers_folder() -> Path | None:
 def keep_answer(key: str, function: Any, folder: Path | None = None) -> bool:
     """Keep the source of an answer to the exercise `key`; tell whether that was possible.
 
-    It is not for what has no source of its own, as a lambda in the middle of a line. An answer
-    that was kept before is replaced.
+    It is not for what has no source of its own, as a lambda in the middle of a line, or a method.
+    An answer that was kept before is replaced. A folder that can't be written costs one printed
+    sentence, no more.
     """
     folder = folder or answers_folder()
     try:
         text = answer_text(key, function)
     except (OSError, TypeError, ValueError, SyntaxError):
         return False
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{key}.py", text.encode())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / f"{key}.py", text.encode())
+    except OSError as error:
+        print(f"(Your answer could not be kept: {error})")
+        return False
     return True
 
 
@@ -61,9 +67,23 @@ def answer_text(key: str, function: Any) -> str:
     """Write the file of an answer: imports and numbers first, helpers next, the answer last."""
     name, source = defining_source(function)
     before: dict[str, str] = {}
-    collect_names(source, function.__globals__, before, {name})
+    collect_names(source, names_around(function), before, {name})
     head = f"# answer to {key}, version {ANSWER_VERSION}: {name}\n"
     return "\n".join([head + "from __future__ import annotations\n", *before.values(), source, ""])
+
+
+def names_around(function: Any) -> dict[str, Any]:
+    """Give what the names outside of a function or class mean: its module's, and an outer one's.
+
+    >>> def scaled(factor):
+    ...     return lambda x: factor * x
+    >>> names_around(scaled(3))["factor"]
+    3
+    """
+    code = inspect.unwrap(function)
+    if isinstance(code, type):
+        return vars(sys.modules[code.__module__])
+    return code.__globals__ | inspect.getclosurevars(code).nonlocals
 
 
 def defining_source(function: Any) -> tuple[str, str]:
@@ -71,7 +91,9 @@ def defining_source(function: Any) -> tuple[str, str]:
 
     Raises ValueError where its lines are no definition of it alone.
     """
-    source = textwrap.dedent(inspect.getsource(function))
+    if inspect.ismethod(function):
+        raise ValueError(f"{function!r} is nothing without its object")
+    source = textwrap.dedent(class_source(function) or inspect.getsource(function))
     body = ast.parse(source).body
     if len(body) == 1 and isinstance(body[0], ast.FunctionDef | ast.ClassDef):
         return body[0].name, source
@@ -80,6 +102,22 @@ def defining_source(function: Any) -> tuple[str, str]:
         if isinstance(target, ast.Name) and isinstance(body[0].value, ast.Lambda):
             return target.id, source
     raise ValueError(f"{function!r} has no definition of its own")
+
+
+def class_source(made: Any) -> str:
+    """Give the source of a class by one of its methods: Python finds none in a notebook's cell.
+
+    Empty for what is no class, or has no method of its own.
+    """
+    methods = vars(made).values() if isinstance(made, type) else ()
+    for code in (method.__code__ for method in methods if isinstance(method, types.FunctionType)):
+        lines = linecache.getlines(code.co_filename)
+        for node in ast.walk(ast.parse("".join(lines))):
+            inside = isinstance(node, ast.ClassDef) and node.name == made.__name__
+            if inside and node.lineno <= code.co_firstlineno <= node.end_lineno:
+                first = min(each.lineno for each in [node, *node.decorator_list])
+                return "".join(lines[first - 1 : node.end_lineno])
+    return ""
 
 
 def collect_names(source: str, known: dict, before: dict[str, str], done: set[str]) -> None:
@@ -93,9 +131,9 @@ def collect_names(source: str, known: dict, before: dict[str, str], done: set[st
         done.add(node.id)
         value = known[node.id]
         text = import_line(node.id, value)
-        if text is None and isinstance(value, types.FunctionType | type):
+        if text is None and isinstance(inspect.unwrap(value), types.FunctionType | type):
             text = defining_source(value)[1]
-            collect_names(text, known, before, done)
+            collect_names(text, names_around(value), before, done)
         if text is not None:
             before[node.id] = text  # behind what it needs itself
 

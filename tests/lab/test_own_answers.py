@@ -1,7 +1,10 @@
 """Answers that passed are kept whole, with what they use, and read back; nothing else is."""
 
+import linecache
 import math
 import re
+import sys
+import types
 
 import pytest
 import torch
@@ -59,6 +62,68 @@ def test_what_can_not_be_written_down_is_missing_when_it_is_called(tmp_path):
     assert own_answers.keep_answer("lab.tensor", of_a_tensor, tmp_path)
     with pytest.raises(NameError, match="TABLE"):
         own_answers.read_answer(tmp_path / "lab.tensor.py").function(torch.ones(2))
+
+
+CELL = """
+import math
+from functools import cache
+UNIT = 2.0
+
+class Root:
+    def of(self, x): return UNIT * math.sqrt(x)
+
+@cache
+def half(x): return x / UNIT
+
+def measured(x): return Root().of(x) + half(x)
+
+@cache
+def remembered(x): return half(x)
+
+def scaled(factor):
+    def inner(x): return factor * half(x)
+    return inner
+
+tripled = scaled(3.0)
+
+class Row(list):
+    def __init__(self, x): super().__init__([half(x)])
+
+class Judge:
+    def verdict(self, x): return x
+"""
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """The names of a notebook's cell: its module has no file."""
+    module, file = types.ModuleType("__main__"), "<a cell>"
+    monkeypatch.setitem(linecache.cache, file, (len(CELL), None, CELL.splitlines(True), file))
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(CELL, file, "exec"), vars(module))
+    return module
+
+
+@pytest.mark.parametrize(
+    "name, wanted", [("measured", 6.0), ("remembered", 2.0), ("tripled", 6.0), ("Row", [2.0])]
+)
+def test_classes_cached_functions_and_inner_ones_are_kept_with_what_they_use(
+    cell, name, wanted, tmp_path
+):
+    assert own_answers.keep_answer("lab.made", getattr(cell, name), tmp_path)
+    assert own_answers.read_answer(tmp_path / "lab.made.py").function(4.0) == wanted
+
+
+def test_a_method_does_not_replace_the_answer_that_was_kept(cell, tmp_path):
+    assert own_answers.keep_answer("lab.made", cell.measured, tmp_path)
+    assert not own_answers.keep_answer("lab.made", cell.Judge().verdict, tmp_path)
+    assert own_answers.read_answer(tmp_path / "lab.made.py").function(4.0) == 6.0
+
+
+def test_a_folder_that_can_not_be_written_costs_one_sentence(tmp_path, capsys):
+    (tmp_path / "answers").write_text("a file")
+    assert not own_answers.keep_answer("lab.loud", loud, tmp_path / "answers")
+    assert "(Your answer could not be kept: " in capsys.readouterr().out
 
 
 def test_an_answer_prints_nothing_when_it_is_called(tmp_path, capsys):
