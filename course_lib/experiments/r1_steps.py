@@ -79,13 +79,12 @@ FACT_WORTH = ANNOTATOR_CERTAINTY * ANNOTATOR_TASTE["right"]
 def rejection_reason(question: Question, text: str) -> str:
     """Say why an answer to a sum is no example to learn from: the first fault, or "kept".
 
-        >>> from course_lib.text.small_web.facts import ENGLISH_FACTS, FACT_TOPICS, facts_about
-    from course_lib.text.problems import ChainProblem
-        >>> asked = Question("7+5-3=?", ChainProblem((7, 5, 3), (1, -1)))
-        >>> [rejection_reason(asked, text) for text in ("I think 8", "so 9",
-        ...     "<think>先12-3=9, then</think><answer>9</answer>",
-        ...     "<think>first 12-3=9</think><answer>9</answer>")]
-        ['wrong', 'not well-formed', 'two languages', 'kept']
+    >>> from course_lib.text.problems import ChainProblem
+    >>> asked = Question("7+5-3=?", ChainProblem((7, 5, 3), (1, -1)))
+    >>> [rejection_reason(asked, text) for text in ("I think 8", "so 9",
+    ...     "<think>先12-3=9, then</think><answer>9</answer>",
+    ...     "<think>first 12-3=9</think><answer>9</answer>")]
+    ['wrong', 'not well-formed', 'two languages', 'kept']
     """
     if not verify_answer(question.truth, text):
         return "wrong"

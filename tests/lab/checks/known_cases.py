@@ -3,6 +3,7 @@ a wrong reason (B), right and refused (R). Exercises are followed where their na
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from zlib import crc32
@@ -276,3 +277,58 @@ def temperature_to_two_digits(logits, bits):
         entropy = torch.special.entr(chances).sum() / math.log(2)
         low, high = (middle, high) if entropy < bits else (low, middle)
     return round(high, 2)
+
+
+# Lesson 26
+# --------------------------------------------------------------------------------------------------
+
+
+@known("A26.1", "r1 language_consistency", r"behind|before")
+def thought_that_an_earlier_end_closes(text, language):
+    thought = text.partition("</think>")[0].partition("<think>")[2]
+    if text.find("</think>") < 0:
+        thought = text.partition("<think>")[2]
+    english = len(re.findall("[A-Za-z]+", thought))
+    chinese = len(re.findall("[\u4e00-\u9fff]", thought))
+    wanted = english if language == "english" else chinese
+    return wanted / (english + chinese) if english + chinese else 1.0
+
+
+@known("A26.2", "r1 examples_for_share", r"rest|add up")
+def both_counts_rounded(n, share, reasoning_tokens, other_tokens):
+    ours, theirs = share * other_tokens, (1 - share) * reasoning_tokens
+    return round(n * ours / (ours + theirs)), round(n * theirs / (ours + theirs))
+
+
+def rewards_of(questions, answers, is_reasoning, rule, judge, text, key):
+    chats = [i for i, question in enumerate(questions) if not is_reasoning(question)]
+    said = [text(answers[i]) for i in chats]
+    scores = judge([questions[i] for i in chats], said) if chats else []
+    scored = {key(i, questions): score for i, score in zip(chats, scores, strict=True)}
+    return [
+        rule(question, answers[i]) if is_reasoning(question) else scored[key(i, questions)]
+        for i, question in enumerate(questions)
+    ]
+
+
+@known("A26.3", "r1 rule_and_preference", r"twice|same score|by place")
+def scores_by_question(*five):
+    last = lambda answer: answer.rpartition("</think>")[2].strip()  # noqa: E731
+    return rewards_of(*five, text=last, key=lambda i, questions: questions[i])
+
+
+@known("A26.4", "r1 rule_and_preference", r"\*last\*")
+def text_behind_the_first_thought(*five):
+    first = lambda answer: answer.split("</think>", 1)[-1].strip()  # noqa: E731
+    return rewards_of(*five, text=first, key=lambda i, questions: i)
+
+
+@known("A26.5", "r1 one_trait_apart", r"ties are left out")
+def without_ties(answers, trait):
+    won = [
+        score > against
+        for traits, score in answers
+        for other, against in answers
+        if traits[trait] and {**traits, trait: False} == other and score != against
+    ]
+    return sum(won) / len(won) if won else 0.5
