@@ -4,6 +4,7 @@ With its tokenizer, its chat template, how it is to be sampled from, and a READM
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from course_lib.models.hf_tokenizer import (
     HF_CHAT_TEMPLATE,
     check_exportable,
     check_hf_template,
+    fill_hf_template,
     save_hf_tokenizer,
 )
 from course_lib.text.bpe import WORD_PATTERN
@@ -47,6 +49,8 @@ def export_model(
     """
     if to not in EXPORT_FORMS:
         raise ValueError(f"{to!r} is not {' or '.join(EXPORT_FORMS)}")
+    if to == "hf" and dtype != "f32":
+        raise ValueError(f"dtype {dtype!r} is for gguf; hf is written in f32")
     trained = model if isinstance(model, TrainedModel) else find_trained_model(model)
     check_exportable(trained.tokenizer)
     check_hf_template(template, trained.tokenizer)
@@ -113,6 +117,9 @@ def export_hf(trained: TrainedModel, folder: Path, template: str, dtype: str) ->
     """Write the folder that transformers opens; give its README."""
     plain = replace(trained, model=without_mtp(trained.model))
     write_hf_model(plain, folder, template=template)
+    length, question = trained.model.settings.max_seq_len, "7+5-3=?"
+    prompt = fill_hf_template(template, [{"role": "user", "content": question}], True)
+    room = length - len(trained.tokenizer.encode(prompt, allowed_special="all"))
     return f"""\
 # {trained.name}, for transformers and what is built on it
 
@@ -121,14 +128,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = AutoModelForCausalLM.from_pretrained(".")
-chat = [{{"role": "user", "content": "7+5-3=?"}}]
+chat = [{{"role": "user", "content": "{question}"}}]
 prompt = tokenizer.apply_chat_template(
     chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=72)[0]))
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens={max(1, min(72, room))})[0]))
 ```
 
-It reads at most {trained.model.settings.max_seq_len} tokens. A text begins with `{END_OF_TEXT}`,
+It reads at most {length} tokens. A text begins with `{END_OF_TEXT}`,
 as in training; the chat template writes it, a plain prompt must. There is no system prompt.
 """
 
@@ -153,7 +160,8 @@ def export_gguf(trained: TrainedModel, folder: Path, template: str, dtype: str) 
     commands = [f"llama-server -m model.gguf -c {length}    # then open http://localhost:8080"]
     if template == HF_CHAT_TEMPLATE:
         write_atomically(folder / "Modelfile", ollama_modelfile(length).encode())
-        commands += [f"ollama create {trained.name} -f Modelfile", f"ollama run {trained.name}"]
+        name = re.sub(r"[^a-z0-9_.-]+", "-", trained.name.lower())  # what Ollama takes
+        commands += [f"ollama create {name} -f Modelfile", f"ollama run {name}"]
     return f"""\
 # {trained.name}, for llama.cpp and what is built on it
 

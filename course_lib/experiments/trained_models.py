@@ -41,6 +41,9 @@ def find_trained_model(name: str) -> TrainedModel:
             " of course_lib.train, or a stage's folder of one of course_lib.r1, as in"
             " runs/r1/seed-0/zero"
         )
-    build, settings = KINDS_BY_CLASS[read_about(folder / "model.json", CHECKPOINT_KIND)["model"]]
+    kind = read_about(folder / "model.json", CHECKPOINT_KIND)["model"]
+    if kind not in KINDS_BY_CLASS:
+        raise ValueError(f"{name!r} is a {kind}, not {', '.join(KINDS_BY_CLASS)}")
+    build, settings = KINDS_BY_CLASS[kind]
     model, _ = load_checkpoint(folder / "model.json", lambda sizes: build(settings(**sizes)))
     return TrainedModel(folder.name, model.eval(), Tokenizer.load(tokenizer))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import TemplateError
@@ -9,12 +10,23 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from course_lib.files import write_atomically
 from course_lib.text.bpe import Tokenizer, printable_bytes
-from course_lib.text.chat import CHAT_TEMPLATE, END_OF_TEXT, PAD
+from course_lib.text.chat import CHAT_TEMPLATE, END_OF_TEXT, PAD, ChatMessage
 
 # A prompt stands behind the end of another text, see `rl_task.question_prompt_ids`. Engines read a
 # rendered chat without adding special tokens of their own, so the template itself must begin with
-# it.
-HF_CHAT_TEMPLATE = "{{- bos_token -}}\n" + CHAT_TEMPLATE
+# it. Roles out of turn are refused as `render_chat` does: there is no system prompt.
+HF_CHAT_TEMPLATE = (
+    """\
+{%- for message in messages -%}
+    {%- set due = 'user' if loop.index0 % 2 == 0 else 'assistant' -%}
+    {%- if message.role != due -%}
+        {{- raise_exception('the role ' + message.role + ' where it must be ' + due) -}}
+    {%- endif -%}
+{%- endfor -%}
+{{- bos_token -}}
+"""
+    + CHAT_TEMPLATE
+)
 SPECIAL_LOOKING = re.compile(r"</?\|?\w+\|?>")
 
 
@@ -149,17 +161,12 @@ def check_exportable(tokenizer: Tokenizer) -> None:
 def check_hf_template(template: str, tokenizer: Tokenizer) -> None:
     """Raise a ValueError if a chat template, in Jinja, does not go with the tokenizer.
 
-    It must render a chat, write no special tokens but the tokenizer's, and end an answer with the
-    token that ends a text, or a model would not be told to stop.
+    It must render a chat, write no special tokens but the tokenizer's, end an answer with the token
+    that ends a text, or a model would not be told to stop, and begin one where it is asked to.
     """
     said = {"user": "7 apples?", "assistant": "12 pears."}
     chat = [{"role": role, "content": content} for role, content in said.items()]
-    names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
-    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    try:
-        text = jinja.from_string(template).render(messages=chat, **names)
-    except (TemplateError, TypeError) as error:
-        raise ValueError(f"the chat template does not render a chat: {error}") from None
+    text = fill_hf_template(template, chat)
     if unknown := sorted({*SPECIAL_LOOKING.findall(text)} - tokenizer.special_tokens.keys()):
         raise ValueError(
             f"the chat template writes {', '.join(unknown)}; the tokenizer's special tokens are"
@@ -169,3 +176,31 @@ def check_hf_template(template: str, tokenizer: Tokenizer) -> None:
         raise ValueError(f"the chat template leaves out {missing[0]!r} of a chat: {text!r}")
     if not text.split(said["assistant"])[-1].strip().startswith(END_OF_TEXT):
         raise ValueError(f"the chat template ends an answer without {END_OF_TEXT}: {text!r}")
+    prompt = fill_hf_template(template, chat[:1], add_generation_prompt=True)
+    if not prompt.startswith(before := text.partition(said["assistant"])[0].rstrip()):
+        raise ValueError(
+            "the chat template does not begin an answer where add_generation_prompt asks it to:"
+            f" {prompt!r}, not {before!r}"
+        )
+
+
+def fill_hf_template(
+    template: str, messages: Sequence[ChatMessage], add_generation_prompt: bool = False
+) -> str:
+    """Render messages as transformers does, with the names that it gives to templates.
+
+    Raises ValueError where the template can't be read, or refuses the messages.
+    """
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    jinja = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": PAD}
+    names |= {"messages": messages, "add_generation_prompt": add_generation_prompt}
+    try:
+        return jinja.from_string(template).render(names, raise_exception=raise_exception)
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"the chat template does not render a chat: {error}") from None

@@ -10,12 +10,14 @@ from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import model_export
 from course_lib.experiments.model_export import export_model, without_mtp
 from course_lib.experiments.pretraining import main as train_main
-from course_lib.experiments.trained_models import SHIPPED_MODELS, find_trained_model
+from course_lib.experiments.trained_models import SHIPPED_MODELS, TrainedModel, find_trained_model
+from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.hf_files import load_hf
-from course_lib.models.hf_tokenizer import HF_CHAT_TEMPLATE
+from course_lib.models.hf_tokenizer import HF_CHAT_TEMPLATE, fill_hf_template
 from course_lib.text.bpe import Tokenizer
-from course_lib.text.chat import END_OF_TEXT
-from tests.exported_models import exported_model
+from course_lib.text.chat import END_OF_TEXT, render_chat
+from course_lib.training.checkpoint import CHECKPOINT_KIND, write_tensors
+from tests.exported_models import SIZES, exported_model
 
 HF_FILES = [
     "README.md", "chat_template.jinja", "config.json", "export.json", "generation_config.json",
@@ -79,6 +81,7 @@ def test_gguf_comes_with_a_file_for_ollama(tmp_path):
     (["--model", "/"], "no model '/'"),
     (["--to", "gguf", "--model", "search"], "llama.cpp has no name for the pattern"),
     (["--template", "/none"], "No such file"),
+    (["--dtype", "f16"], "dtype 'f16' is for gguf"),
 ])  # fmt: skip
 def test_bad_arguments_are_named_and_leave_nothing(arguments, message, tmp_path, capsys):
     assert command.main([str(tmp_path / "at"), *arguments]) == 1
@@ -89,10 +92,14 @@ ANSWER = "{{ messages[1].content }}"
 TEMPLATES = [
     ("{% for %}", "does not render a chat: "),
     ("{{ messages[7].content.strip() }}", "does not render a chat: "),
-    ("{{ raise_exception('no') }}", "does not render a chat: 'raise_exception' is undefined"),
+    ("{{ raise_exception('not so') }}", "does not render a chat: not so"),
     ("<|im_start|>{{ messages[0].content }}" + ANSWER, r"writes <\|im_start\|>; the tokenizer's"),
     (ANSWER + "{{ eos_token }}", "leaves out '7 apples\\?' of a chat"),
     ("{{ messages[0].content }}\n" + ANSWER + "\n", r"ends an answer without <\|endoftext\|>"),
+    (
+        HF_CHAT_TEMPLATE.replace("if add_generation_prompt", "if false"),
+        "does not begin an answer where add_generation_prompt asks it to: ",
+    ),
 ]
 
 
@@ -102,6 +109,58 @@ def test_a_template_that_differs_from_the_tokenizer_is_refused(template, message
         with pytest.raises(ValueError, match=message):
             export_model(tmp_path / "at", "student", to, template)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_template_may_ask_for_the_thought_and_break_off(tmp_path):
+    """Both are common: a prompt that goes on behind the role, and transformers' loop controls."""
+    asked = HF_CHAT_TEMPLATE.replace("{{ 'Assistant: ' }}", "{{ 'Assistant: <think>' }}")
+    end = "{%- endfor -%}"
+    asked = asked.replace(end, "{%- if loop.last -%}{%- break -%}{%- endif -%}" + end)
+    assert asked.count("<think>") == 1 and asked.count("break") == 2
+    folder = export_model(tmp_path / "at", "student", template=asked)
+    assert (folder / "chat_template.jinja").read_text() == asked
+
+
+@pytest.mark.parametrize("roles", [
+    ["system", "user"], ["user", "system"], ["user", "user"], ["assistant"], ["user", "tool"],
+])  # fmt: skip
+def test_roles_are_refused_by_the_exported_template_as_by_the_course(roles):
+    chat = [{"role": role, "content": "7"} for role in roles]
+    with pytest.raises(ValueError, match=f"the role '{roles[-1]}'|role 'system'"):
+        render_chat(chat)
+    with pytest.raises(ValueError, match=r"the role \w+ where it must be (user|assistant)"):
+        fill_hf_template(HF_CHAT_TEMPLATE, chat)
+
+
+def test_chats_are_rendered_by_the_exported_template_as_by_the_course():
+    said = ["7+5?", "<think>7+5=12</think><answer>12</answer>", "And 1+1?", " 2"]
+    chat = [
+        {"role": role, "content": text}
+        for role, text in zip(["user", "assistant"] * 2, said, strict=True)
+    ]
+    for n in range(1, 5):
+        ours = END_OF_TEXT + render_chat(chat[:n], n % 2 == 1)
+        assert fill_hf_template(HF_CHAT_TEMPLATE, chat[:n], n % 2 == 1) == ours
+
+
+def test_a_short_context_is_told_and_a_name_with_blanks_is_one_word(tmp_path):
+    pytest.importorskip("gguf")
+    settings = GPT2Settings(**SIZES | {"max_seq_len": 24})
+    trained = TrainedModel("My poet", GPT2(settings), exported_model("gpt2").tokenizer)
+    chat = [{"role": "user", "content": "7+5-3=?"}]
+    prompt = END_OF_TEXT + render_chat(chat, True)
+    room = 24 - len(trained.tokenizer.encode(prompt, allowed_special="all"))
+    told = (export_model(tmp_path / "hf", trained) / "README.md").read_text()
+    assert 0 < room < 20 and f"max_new_tokens={room})" in told
+    told = (export_model(tmp_path / "gguf", trained, "gguf") / "README.md").read_text()
+    assert "ollama create my-poet -f Modelfile\nollama run my-poet\n" in told
+
+
+def test_a_kind_of_model_that_can_not_leave_is_named(tmp_path):
+    write_tensors(tmp_path / "model.json", CHECKPOINT_KIND, {}, {"model": "Critic"})
+    (tmp_path / "tokenizer.json").write_text("")
+    with pytest.raises(ValueError, match="is a Critic, not GPT2, "):
+        find_trained_model(str(tmp_path))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(tmp_path):

@@ -5,6 +5,7 @@
 
 import json
 import socket
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_its_chat_is_ours(r1):
         for tag in ("<think>", "</think>", END_OF_TEXT):
             got, said = got.replace(tag, ""), said.replace(tag, "")
         assert got == said
+
+
+def test_roles_out_of_turn_are_refused_and_a_system_message_goes_to_the_user(r1):
+    """The template refuses both; the second is what llama.cpp makes of such a template."""
+    ask_user = {"role": "user", "content": "7+5=?"}
+    chat = [{"role": "system", "content": "Be kind."}, ask_user]
+    prompt = ask(r1[1], "/apply-template", messages=chat)["prompt"]
+    assert prompt.removeprefix(END_OF_TEXT) == "User: Be kind.\n7+5=?\nAssistant: "
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        ask(r1[1], "/apply-template", messages=[ask_user, ask_user])
 
 
 def test_it_samples_from_the_whole_distribution_unless_told_otherwise(r1):

@@ -5,6 +5,8 @@ from random import Random
 
 import pytest
 import torch
+import torch.nn.functional as F
+from jinja2 import TemplateError
 
 from course_lib.experiments.model_export import export_model
 from course_lib.models.hf_files import load_hf
@@ -74,6 +76,8 @@ def test_chat_and_sampling_are_told(opened):
     chat = [{"role": "user", "content": "7+5=?"}, {"role": "assistant", "content": "12"}]
     rendered = reader.apply_chat_template(chat, tokenize=False)
     assert rendered == END_OF_TEXT + render_chat(chat)
+    with pytest.raises(TemplateError, match="the role system where it must be user"):
+        reader.apply_chat_template([{"role": "system", "content": "Be kind."}, *chat])
     told = transformers.GenerationConfig.from_pretrained(folder)
     end = trained.tokenizer.special_tokens[END_OF_TEXT]
     assert (told.top_k, told.top_p, told.temperature, told.eos_token_id) == (0, 1.0, 1.0, end)
@@ -90,3 +94,59 @@ def test_the_class_of_the_tokenizer_must_be_named(tmp_path):
     text = "the cat said 12 + 7"
     ids = transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
     assert ids != trained.tokenizer.encode(text)
+
+
+@pytest.fixture(scope="module")
+def llama_folder(tmp_path_factory):
+    return export_model(tmp_path_factory.mktemp("at") / "llama", exported_model("llama"))
+
+
+QUIET = {
+    "report_to": [], "use_cpu": True, "bf16": False, "save_strategy": "no", "logging_steps": 1,
+    "disable_tqdm": True, "seed": 0,
+}  # fmt: skip
+
+
+def test_trl_fine_tunes_the_folder_from_our_loss(llama_folder, tmp_path):
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    trained = exported_model("llama")
+    chat = [{"role": "user", "content": "7+5=?"}, {"role": "assistant", "content": "12"}]
+    trainer = trl.SFTTrainer(
+        str(llama_folder),
+        args=trl.SFTConfig(str(tmp_path), max_steps=4, learning_rate=1e-2, max_length=64, **QUIET),
+        train_dataset=datasets.Dataset.from_list([{"messages": chat}] * 8),
+    )
+    text = END_OF_TEXT + render_chat(chat)
+    ids = trained.tokenizer.encode(text, allowed_special="all")
+    assert trainer.train_dataset[0]["input_ids"] == ids
+    with torch.no_grad():
+        logits = trained.model(torch.tensor([ids[:-1]]))[0]
+        want = F.cross_entropy(logits, torch.tensor(ids[1:])).item()
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert losses[0] == pytest.approx(want, rel=1e-4) and losses[-1] < 0.9 * want
+
+
+def test_trl_practises_on_the_folder(llama_folder, tmp_path):
+    """GRPO reads our prompts, tells rewards whole texts, and moves the weights."""
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    asked = []
+
+    def reward(prompts, completions, **_):
+        asked.extend(message["content"] for (message,) in prompts)
+        return [float(len(set(message["content"]))) for (message,) in completions]
+
+    rows = [{"prompt": [{"role": "user", "content": f"{n}+5=?"}]} for n in range(8)]
+    words = {"num_generations": 4, "max_completion_length": 8, "learning_rate": 1e-2}
+    trainer = trl.GRPOTrainer(
+        str(llama_folder),
+        reward_funcs=reward,
+        args=trl.GRPOConfig(str(tmp_path), max_steps=2, **words, **QUIET),
+        train_dataset=datasets.Dataset.from_list(rows),
+    )
+    trainer.train()
+    before = dict(load_hf(llama_folder).named_parameters())
+    trainer.save_model(str(tmp_path / "after"))
+    after = dict(load_hf(tmp_path / "after").named_parameters())
+    assert set(asked) <= {f"{n}+5=?" for n in range(8)} and len(asked) >= 16
+    assert all(not torch.equal(weights, after[name]) for name, weights in before.items())
