@@ -59,12 +59,16 @@ class ToolVariant:
     masked: bool = True
     lengths: tuple[int, ...] = (3, 4, 5, 6)
     practise: bool = True
+    tuning_steps: int = TUNING_STEPS
 
 
 TOOL_VARIANTS = {
     "one call": ToolVariant("whole"),
     "no tool": ToolVariant("none"),
     "one call, to eight": ToolVariant("whole", lengths=LENGTHS, practise=False),
+    "one call, to eight, longer": ToolVariant(
+        "whole", lengths=LENGTHS, practise=False, tuning_steps=3 * TUNING_STEPS
+    ),
     "no tool, to eight": ToolVariant("none", lengths=LENGTHS, practise=False),
     "a call per step": ToolVariant("steps"),
     "a call per step, no mask": ToolVariant("steps", masked=False),
@@ -164,7 +168,7 @@ def tool_use_run(name: str, run: ExperimentRun) -> dict:
     )
     examples = tool_use_examples(tokenizer, pairs, taught)
     torch.manual_seed(run.seed)
-    whole_run(train_sft(model, examples, sft_settings(TUNING_STEPS), seed=run.seed))
+    whole_run(train_sft(model, examples, sft_settings(variant.tuning_steps), seed=run.seed))
     found = {"tuned": measure_by_length(model, tokenizer, used)}
     if variant.practise:
         history = train_grpo(model, tokenizer, calculator_task(taught), PRACTICE, seed=run.seed)
