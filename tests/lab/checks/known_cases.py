@@ -332,3 +332,25 @@ def without_ties(answers, trait):
         if traits[trait] and {**traits, trait: False} == other and score != against
     ]
     return sum(won) / len(won) if won else 0.5
+
+
+# Lesson 28
+# --------------------------------------------------------------------------------------------------
+
+
+@known("A28.1", "real_model read_string", r"one byte of the length|255")
+def one_byte_of_the_length(data, at):
+    end = at + 8 + data[at]
+    return data[at + 8 : end].decode(), end
+
+
+@known("A28.2", "real_model read_string", r"blanks and new lines")
+def blanks_around_are_cut(data, at):
+    end = at + 8 + int.from_bytes(data[at : at + 8], "little")
+    return data[at + 8 : end].decode().strip(), end
+
+
+@known("B28.1", "real_model read_string", r"8 bytes .*not 4")
+def four_bytes_of_length(data, at):
+    length = int.from_bytes(data[at : at + 4], "little")
+    return data[at + 4 : at + 4 + length].decode(), at + 8 + length
