@@ -1,5 +1,5 @@
 """Checkers of lesson 27. Truths come from sums over single tokens, draws tried one by one, and
-texts followed by hand."""
+texts followed or marked by hand."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -99,6 +99,11 @@ def _loss_slips(student: Tensor, teacher: Tensor, temperature: float) -> list[tu
             " both models by it.",
         ),
         (-square * right.mean(), "the sign is turned. A KL divergence is never below 0."),
+        (
+            -square * reverse.mean(),
+            "the student's probabilities weigh the sum. The teacher's do: the teacher says which"
+            " tokens matter.",
+        ),
         (square * right, "there is one number per position. Return their mean."),
         (
             right.mean() / square,
@@ -129,6 +134,12 @@ def soft_target_loss(attempt: Attempt) -> str:
         raise Wrong(
             "scores of -500 make the loss infinite or NaN: the log of a probability that rounds to"
             " 0. Use log_softmax instead of the log of a softmax."
+        )
+    learning = cases[0][0].clone().requires_grad_()
+    if not torch.as_tensor(attempt(learning, cases[0][1], 2.0)).requires_grad:
+        raise Wrong(
+            "the number is right, but no gradient flows back to the student's scores: nothing is"
+            " learnt by it. Return the tensor, without item(), float() or detach()."
         )
     return "the teacher's probabilities, softened, and the gradient's size is kept."
 
@@ -192,6 +203,24 @@ def _reward_slips(student: Tensor, teacher: Tensor, written: Tensor) -> list[tup
             torch.cat([(theirs - own)[at[0][1:], written[:-1]], (theirs - own)[0, written[:1]]]),
             "each token is looked up one position too late. Row t scores written[t].",
         ),
+        (
+            (theirs - own)[at[0], written.roll(1)],
+            "each row looks up the token before. Row t scores written[t].",
+        ),
+        (
+            (theirs - own)[at[0], own.argmax(-1)],
+            "the rewards are those of the student's likeliest tokens. Look up those that were"
+            " written.",
+        ),
+        (
+            (theirs - own).amax(-1),
+            "the largest of each row is taken. Look up the token that was written.",
+        ),
+        (
+            own[at].exp() * right,
+            "the rewards are weighed by the student's probabilities. Tokens that were drawn come as"
+            " often as they are likely: no weight is needed.",
+        ),
     ]
 
 
@@ -251,6 +280,7 @@ def vote(attempt: Attempt) -> str:
         (["12", "7", "12", "7"], [0.5, 0.75, 0.25, 0.0]),
         (["7", "9", "8", "9"], [2.0, 0.5, 0.5, 0.5]),
         (["9", "10", "9", "10", "11"], [0.5, 0.25, 0.25, 0.5, 0.5]),
+        (["", "7", ""], [0.5, 0.75, 0.5]),
         ([None, None], [1.0, 1.0]),
         ([], []),
     ]
@@ -284,7 +314,7 @@ def vote(attempt: Attempt) -> str:
         return [str(name) for name in with_none(answers, weights)]
 
     def by_number(answers, weights):
-        return sorted(_vote(answers, weights), key=int)
+        return sorted(_vote(answers, weights), key=lambda answer: int(answer or 0))
 
     def by_text(answers, weights):
         return sorted(_vote(answers, weights))
@@ -297,6 +327,24 @@ def vote(attempt: Attempt) -> str:
 
     def last_first(answers, weights):
         return _vote(answers, weights)[::-1]
+
+    def last_votes(answers, weights):
+        return _vote(answers[::-1], weights[::-1])[::-1]
+
+    def last_weight(answers, weights):
+        last = {a: w for a, w in zip(answers, weights, strict=True) if a is not None}
+        return _best_by(answers, lambda n: last[n])
+
+    def without_empty(answers, weights):
+        return _vote([a or None for a in answers], weights)
+
+    def absolute(answers, weights):
+        voted = sum(w for a, w in zip(answers, weights, strict=True) if a is not None)
+        return [a for a in _vote(answers, weights) if 2 * total(answers, weights, a) > voted]
+
+    def ranked(answers, weights):
+        names = dict.fromkeys(a for a in answers if a is not None)
+        return sorted(names, key=lambda n: -total(answers, weights, n))
 
     def each_time(answers, weights):
         best = _vote(answers, weights)
@@ -319,6 +367,11 @@ def vote(attempt: Attempt) -> str:
         (least, "this is the answer with the *least* weight."),
         (totals, "these are the totals. Return the answers that have the most."),
         (last_first, "the order of a tie is turned round: it is that of their first votes."),
+        (last_votes, "the order of a tie is that of the *first* votes, not of the last ones."),
+        (last_weight, "only the last vote for an answer counts: add its weights up."),
+        (without_empty, "an empty text is an answer as well. Only None is no vote: `is not None`."),
+        (absolute, "more than half is asked for. The most is enough."),
+        (ranked, "all answers are returned, ranked. Return those with the most weight alone."),
         (each_time, "a winner is named once for each of its votes. Once is enough."),
     ]
 
@@ -349,6 +402,7 @@ def best_of_k(attempt: Attempt) -> str:
         ([0.3, 0.7, 0.2, 0.6], [False, True, False, True], 4),
         ([-1.5, 2.0, -3.0, 0.5, 1.0, -0.5], [True, False, True, True, False, False], 2),
         ([0.4, 0.1, 0.2], [False, False, False], 2),
+        ([0.6, 0.2, 0.8], [False, True, True], 2),
     ]
 
     def first_of_all(scores, right, k):
@@ -392,6 +446,22 @@ def best_of_k(attempt: Attempt) -> str:
     def unsorted(scores, right, k):
         return _best_by_counting(range(len(scores), 0, -1), right, k)
 
+    def whole(scores, right, k):
+        return float(int(_best_by_counting(scores, right, k)))
+
+    def per_cent(scores, right, k):
+        return 100 * _best_by_counting(scores, right, k)
+
+    def to_one_digit(scores, right, k):
+        return round(_best_by_counting(scores, right, k), 1)
+
+    def draws_of(n_less: int, k_less: int) -> Callable[..., float]:
+        def wrong(scores, right, k):
+            drawn = list(combinations(range(len(scores) - n_less), k - k_less))
+            return undivided(scores, right, k) / len(drawn)
+
+        return wrong
+
     slips = [
         (
             first_of_all,
@@ -420,6 +490,15 @@ def best_of_k(attempt: Attempt) -> str:
             one_too_many,
             "the others of a draw are k - 1: the top one and k - 1 of those that score less.",
         ),
+        (whole, "this is a whole number: `//` or int() cuts a probability to 0 or 1."),
+        (per_cent, "these are per cent. A probability is between 0 and 1."),
+        (to_one_digit, "this is rounded. Give the exact probability."),
+        (
+            draws_of(1, 1),
+            "the draws are divided by comb(n - 1, k - 1), those that hold one answer. Divide by all"
+            " draws of k.",
+        ),
+        (draws_of(0, 1), "the draws are divided by comb(n, k - 1). Divide by all draws of k."),
         (unsorted, "the order of the list is taken for the order of the scores: sort by score."),
     ]
 
@@ -524,6 +603,19 @@ def force_thought(attempt: Attempt) -> str:
 
         return wrong
 
+    def shown(part: Callable[[list[int], list[int]], list[int]]) -> Callable[..., list[int]]:
+        """The model is shown a part of what was written, or of what it wrote itself."""
+
+        def wrong(draw, end, instead, times, longest):
+            written, own = [], []
+            while len(written) < longest and end not in written[-1:]:
+                own.append(draw(list(part(written, own))))
+                written += instead if own[-1] == end and times > 0 else own[-1:]
+                times -= own[-1] == end
+            return written[:longest]
+
+        return wrong
+
     def unforced(draw, end, instead, times, longest):
         return _forced(draw, end, instead, 0, longest)
 
@@ -570,6 +662,19 @@ def force_thought(attempt: Attempt) -> str:
             slipped("uncut"),
             "the thought is longer than `longest`: what is put in counts too. Cut it.",
         ),
+        (
+            shown(lambda written, own: own),
+            "the model does not read what was put in: draw behind all that is written, `instead`"
+            " too.",
+        ),
+        (
+            shown(lambda written, own: written[-1:]),
+            "the model is shown the last token alone. It reads all that is written.",
+        ),
+        (
+            shown(lambda written, own: []),
+            "the model is shown nothing. It reads all that is written so far.",
+        ),
         (left_out, "what was put in is missing from the result: it counts as written."),
         (slipped("skips"), "an end right behind what was put in is not looked at."),
     ]
@@ -587,3 +692,151 @@ def force_thought(attempt: Attempt) -> str:
 
     judge_by_slips(attempt, cases, _forced, slips, called, plain=plain)
     return "what is put in is read by the model and counts as written."
+
+
+# Exercise 6: what the tool wrote
+# --------------------------------------------------------------------------------------------------
+
+BEGIN_CALL, END_CALL = 90, 91
+
+# each text in words: a number is the model's token, [..] stands around what the tool wrote
+MARKED_TEXTS = (
+    "5 < 7 > [7 0] 6 99",  # one call
+    "< 1 2 3 > [6 0] 5 < 6 4 > [10 0] 99",  # two calls
+    "5 6 99",  # no call
+    "< 4 99",  # ends inside of a call
+    "< 4 > [4",  # cut off inside of an answer
+    "5 > 6 > 7 99",  # ends without a beginning
+    "< 4 > [4 0] 6 > 7 99",  # an end without a beginning, behind a call
+    "< 8 > [8 0] 5",  # `_tool` answers otherwise if the tags are handed over as well
+    "< > [0 0] 5",  # nothing in the call
+    "< 8 < 66 > [1 1 1 1 1] 5",  # begun anew
+    "< 88 > [< 1 >] 5 5 99",  # the tool writes what looks like a call
+    "< 77 > 5 6",  # an answer of no tokens
+    "< 66 > [1 1 1 1 1] 5",  # a long one
+    "",
+)
+UNUSUAL = {
+    (88,): [BEGIN_CALL, 1, END_CALL],
+    (77,): [],
+    (66,): [1, 1, 1, 1, 1],
+    (BEGIN_CALL, 8, END_CALL): [8],
+}
+
+
+def _tool(call: Sequence[int]) -> list[int]:
+    """Answer with the sum of the call and a 0; some calls get a longer or a shorter answer."""
+    return list(UNUSUAL.get(tuple(call), [sum(call), 0]))
+
+
+def _read_marked(marked: str) -> tuple[list[int], list[bool]]:
+    ids, mask, own = [], [], True
+    for word in marked.split():
+        own = own and not word.startswith("[")
+        bare = word.strip("[]")
+        ids.append({"<": BEGIN_CALL, ">": END_CALL}[bare] if bare in "<>" else int(bare))
+        mask.append(own)
+        own = own or word.endswith("]")
+    return ids, mask
+
+
+MASKS = {tuple(ids): mask for ids, mask in map(_read_marked, MARKED_TEXTS)}
+MASK_CASES = [(list(ids), BEGIN_CALL, END_CALL, _tool) for ids in MASKS]
+
+
+def _mask(ids: Sequence[int], *_: object) -> list[bool]:
+    return MASKS[tuple(ids)]
+
+
+def _followed(
+    ids: Sequence[int],
+    answer: Callable,
+    *,
+    closed: bool = True,
+    stays: bool = False,
+    deaf: bool = True,
+    anew: bool = True,
+    tags: bool = False,
+    past: bool = False,
+    first: bool = False,
+    length: Callable[[list[int]], int] = len,
+) -> list[bool]:
+    """Follow a text with one part of the rule left out."""
+    mask, call, left, told = [], [] if not closed else None, 0, False
+    for token in ids:
+        mask.append(left == 0)
+        if left:
+            left -= 1
+            if deaf:
+                continue
+        if token == BEGIN_CALL:
+            call = [] if anew or call is None else [*call, token]
+        elif token == END_CALL and call is not None:
+            if not (first and told):
+                left = length(answer([BEGIN_CALL, *call, END_CALL] if tags else call))
+            told, call = True, call if stays else None if closed else []
+        elif call is not None:
+            call.append(token)
+    return mask + [False] * (left if past else 0)
+
+
+def _mask_slips(
+    ids: Sequence[int], begin: int, end: int, answer: Callable
+) -> list[tuple[list[bool], str]]:
+    right = _mask(ids)
+    inside, calls = False, []
+    for token, own in zip(ids, right, strict=True):
+        inside = own and (inside or token == begin)
+        calls.append(inside)
+        inside = inside and token != end
+    in_calls, calling = [], False
+    for token in ids:
+        calling = (calling or token == begin) and token != end
+        in_calls.append(calling)
+    return [
+        ([True] * len(ids), "nothing is masked: the model would learn to write the tool's answers"
+         " itself."),
+        ([not own for own in right], "the mask is upside down: True is for what the model wrote."),
+        ([own and not called for own, called in zip(right, calls, strict=True)],
+         "the calls are masked as well. The model wrote them, and it must learn to."),
+        ([own and token != end for own, token in zip(right, ids, strict=True)],
+         "the token that ends a call is masked. The model wrote it."),
+        (([True] + right)[: len(ids)], "the mask comes one token too late."),
+        ((right[1:] + [True])[: len(ids)], "the mask comes one token too early."),
+        ([all(right[: i + 1]) for i in range(len(ids))],
+         "everything behind the first answer is masked. The model goes on writing there."),
+        (_followed(ids, answer, closed=False),
+         "an end without a beginning was answered. Nobody called there."),
+        (_followed(ids, answer, deaf=False),
+         "what the tool wrote was read as a call. Only what the model writes can call."),
+        (_followed(ids, answer, anew=False),
+         "a call that is begun anew holds what stands behind the *last* beginning."),
+        (_followed(ids, answer, length=lambda told: 2),
+         "every answer is taken for two tokens long. Ask the tool: `len(answer(call))`."),
+        (_followed(ids, answer, length=lambda told: 1),
+         "every answer is taken for one token long. Ask the tool: `len(answer(call))`."),
+        (_followed(ids, answer, length=lambda told: len(told) + 1),
+         "one token too many is masked: an answer is `len(answer(call))` tokens long."),
+        (_followed(ids, answer, length=lambda told: len(told) - 1),
+         "one token too few is masked: an answer is `len(answer(call))` tokens long."),
+        (_followed(ids, answer, length=lambda told: len(ids)),
+         "everything behind the first call is masked. The model goes on writing there."),
+        (_followed(ids, answer, tags=True),
+         "the tags are handed to the tool as well. A call is what stands *between* them."),
+        (_followed(ids, answer, stays=True),
+         "a call stays open behind its end, so that the next end calls again."),
+        (_followed(ids, answer, past=True),
+         "the mask is longer than the text. A text may break off inside of an answer."),
+        ([not each for each in in_calls],
+         "the calls are masked, not the answers. The model writes the calls."),
+        (_followed(ids, answer, first=True), "only the first call of a text is answered."),
+    ]  # fmt: skip
+
+
+@checker
+def loss_mask(attempt: Attempt) -> str:
+    def called(ids: Sequence[int], *_: object) -> str:
+        return f"loss_mask({list(ids)}, begin={BEGIN_CALL}, end={END_CALL}, answer)"
+
+    judge_by_slips(attempt, MASK_CASES, _mask, _mask_slips, called)
+    return "what the tool wrote is read, never learnt."

@@ -1,4 +1,5 @@
-"""Figures of lesson 27: a teacher's probabilities at any temperature, and many answers' votes."""
+"""Figures of lesson 27: a teacher's probabilities at any temperature, many answers' votes, and a
+thought with a calculator."""
 
 import html
 from collections import Counter
@@ -13,6 +14,7 @@ from course_lib.lab.explore import frames
 from course_lib.tasks.at_k import weighted_vote
 
 INK_BLUE, INK_GREEN, INK_RED, INK_BROWN = "#0072B2", "#0a6b58", "#9c3f77", "#8a5a00"
+TOOL_BACKGROUND = "#fdf1dc"
 ROW = 'style="background-color: #ffffff; color: #222222"'
 CELL = "padding: 1px 10px 1px 0; text-align: left; white-space: nowrap"
 
@@ -164,3 +166,45 @@ def _choice(name: str, answer: str | None, truth: str) -> str:
 def voted_questions(stored: Sequence[Mapping]) -> list[VotedQuestion]:
     """Make the questions of what `thinking_longer.votes_to_show` has stored."""
     return [VotedQuestion(**one) for one in stored]
+
+
+# --------------------------------------------------------------------------------------------------
+# A thought with a tool
+# --------------------------------------------------------------------------------------------------
+
+
+def written_pieces(
+    question: str, pieces: Sequence[tuple[str, bool]], start: int | None = None
+) -> frames.Explorer:
+    """Slide through an answer; the model's text is blue, the tool's brown, on a light ground.
+
+    `pieces` are pairs of a text and whether the tool wrote it. The still is the whole answer,
+    unless `start` names a piece.
+    """
+    if not pieces:
+        raise ValueError("an answer of 0 pieces has nothing to show")
+    pictures = [_written(question, pieces, shown) for shown in range(1, len(pieces) + 1)]
+    labels = list(range(1, len(pieces) + 1))
+    first = len(pieces) - 1 if start is None else start
+    return frames.slideshow(pictures, labels, name="piece", start=first, interval=1200)
+
+
+def _written(question: str, pieces: Sequence[tuple[str, bool]], shown: int) -> str:
+    """Draw the answer up to a piece, and say whose turn that was."""
+    text = "".join(_piece(*piece) for piece in pieces[:shown])
+    who = (
+        f'<b style="color: {INK_BROWN}">the calculator writes</b>: read, not learnt'
+        if pieces[shown - 1][1]
+        else f'<b style="color: {INK_BLUE}">the model writes</b>: the loss reads it'
+    )
+    return frames.card(
+        f"<div>{html.escape(question)}</div>"
+        f'<div style="min-height: 5em; overflow-wrap: anywhere"><code>{text}</code></div>'
+        f"<div>Piece {shown} of {len(pieces)}, {who}.</div>"
+    )
+
+
+def _piece(text: str, by_tool: bool) -> str:
+    ground = f"; background-color: {TOOL_BACKGROUND}; font-weight: bold" if by_tool else ""
+    ink = INK_BROWN if by_tool else INK_BLUE
+    return f'<span style="color: {ink}{ground}">{html.escape(text)}</span>'

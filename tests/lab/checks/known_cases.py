@@ -354,3 +354,60 @@ def blanks_around_are_cut(data, at):
 def four_bytes_of_length(data, at):
     length = int.from_bytes(data[at : at + 4], "little")
     return data[at + 4 : at + 4 + length].decode(), at + 8 + length
+
+
+# Lesson 27
+# --------------------------------------------------------------------------------------------------
+
+
+@known("A27.1", "distillation soft_target_loss", r"gradient")
+def loss_as_a_number(student, teacher, temperature):
+    own, theirs = ((scores / temperature).log_softmax(-1) for scores in (student, teacher))
+    return temperature**2 * F.kl_div(own, theirs, reduction="batchmean", log_target=True).item()
+
+
+@known("A27.2", "distillation vote", r"empty")
+def votes_of_texts_that_hold_something(answers, weights):
+    totals = {a: 0.0 for a in answers if a}
+    for answer, weight in zip(answers, weights, strict=True):
+        if answer:
+            totals[answer] += weight
+    return [a for a, total in totals.items() if total == max(totals.values())]
+
+
+@known("A27.3", "distillation loss_mask", r"stays open|without")
+def a_call_is_never_closed(ids, begin, end, answer):
+    mask, call, silent = [], None, 0
+    for token in ids:
+        mask.append(not silent)
+        if silent:
+            silent -= 1
+        elif token == begin:
+            call = []
+        elif token == end and call is not None:
+            silent = len(answer(call))
+        elif call is not None:
+            call.append(token)
+    return mask
+
+
+@known("B27.1", "distillation best_of_k", r"//|whole", r"whatever k is")
+def a_whole_quotient(scores, right, k):
+    order = sorted(range(len(scores)), key=lambda i: scores[i])
+    return sum(math.comb(r, k - 1) for r, i in enumerate(order) if right[i]) // math.comb(
+        len(scores), k
+    )
+
+
+@known("B27.2", "distillation loss_mask", r"tags|between", r"two tokens long")
+def the_tool_is_handed_the_tags(ids, begin, end, answer):
+    mask, start, silent = [], None, 0
+    for i, token in enumerate(ids):
+        mask.append(not silent)
+        if silent:
+            silent -= 1
+        elif token == begin:
+            start = i
+        elif token == end and start is not None:
+            silent, start = len(answer(ids[start : i + 1])), None
+    return mask

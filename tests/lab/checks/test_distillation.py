@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from course_lib.alignment.distillation import teacher_forward_kl
 from course_lib.inference.budget_forcing import ForcedThought
+from course_lib.inference.tool_use import Tool, mark_tool_tokens
 from course_lib.lab.checks import distillation as check
 from course_lib.lab.solutions import distillation as solutions
 from course_lib.tasks.at_k import best_at_k, weighted_vote
@@ -19,6 +20,9 @@ def skeleton_2(a, b): ...
 
 
 def skeleton_3(a, b, c): ...
+
+
+def skeleton_4(a, b, c, d): ...
 
 
 def skeleton_5(a, b, c, d, e): ...
@@ -218,6 +222,100 @@ def force_without_end(draw, end, instead, times, longest):
     return [t for t in force_by_library(draw, end, instead, times, longest) if t != end]
 
 
+# What the tool wrote
+# --------------------------------------------------------------------------------------------------
+
+masks = solutions.loss_mask_solution
+
+
+def masks_of_library(ids, begin, end, answer):
+    return [not by_tool for by_tool in mark_tool_tokens(ids, Tool(begin, end, answer))]
+
+
+def masks_by_places(ids, begin, end, answer):
+    mask, i, start = [True] * len(ids), 0, None
+    while i < len(ids):
+        if ids[i] == begin:
+            start = i + 1
+        if ids[i] == end and start is not None:
+            stop = min(len(ids), i + 1 + len(answer(ids[start:i])))
+            mask[i + 1 : stop] = [False] * (stop - i - 1)
+            i, start = stop - 1, None
+        i += 1
+    return mask
+
+
+def mask_of_all(ids, begin, end, answer):
+    return [True for _ in ids]
+
+
+def masks_upside_down(*case):
+    return [not own for own in masks(*case)]
+
+
+def masks_without_calls(ids, begin, end, answer):
+    mask, inside = masks(ids, begin, end, answer), False
+    for i, token in enumerate(ids):
+        if mask[i]:
+            inside = inside or token == begin
+            mask[i] = not inside
+            inside = inside and token != end
+        else:
+            inside = False
+    return mask
+
+
+def masks_without_ends(ids, begin, end, answer):
+    pairs = zip(masks(ids, begin, end, answer), ids, strict=True)
+    return [own and token != end for own, token in pairs]
+
+
+def masks_too_late(*case):
+    return ([True] + masks(*case))[: len(case[0])]
+
+
+def masks_too_early(*case):
+    return (masks(*case)[1:] + [True])[: len(case[0])]
+
+
+def masks_to_the_end(*case):
+    mask = masks(*case)
+    return [all(mask[: i + 1]) for i in range(len(mask))]
+
+
+def masks_of(ids, begin, end, answer, opened=False, hears=False, anew=True, n=None, once=False):
+    mask, call, left, told = [], [] if opened else None, 0, False
+    for token in ids:
+        mask.append(left == 0)
+        if left:
+            left -= 1
+            if not hears:
+                continue
+        if token == begin:
+            call = [] if anew or call is None else call + [token]
+        elif token == end and call is not None:
+            if not (once and told):
+                left = len(answer(call)) if n is None else n
+            told, call = True, [] if opened else None
+        elif call is not None:
+            call.append(token)
+    return mask
+
+
+def masks_past_the_end(ids, begin, end, answer):
+    mask, call = [], None
+    for token in ids:
+        mask.append(True)
+        if token == begin:
+            call = []
+        elif token == end and call is not None:
+            mask += [False] * len(answer(call))
+            call = None
+        elif call is not None:
+            call.append(token)
+    return mask
+
+
 CASES = {
     check.soft_target_loss: Case(
         solution=solutions.soft_target_loss_solution,
@@ -279,6 +377,26 @@ CASES = {
             (force_behind, "come *instead*"),
             (force_first, "only the first token"),
             (force_without_end, "end that stands at last"),
+        ],
+    ),
+    check.loss_mask: Case(
+        solution=solutions.loss_mask_solution,
+        skeleton=skeleton_4,
+        also_right=[masks_of_library, masks_by_places],
+        wrong=[
+            (mask_of_all, "nothing is masked"),
+            (masks_upside_down, "upside down"),
+            (masks_without_calls, "calls are masked as well"),
+            (masks_without_ends, "ends a call is masked"),
+            (masks_too_late, "too late"),
+            (masks_too_early, "too early"),
+            (masks_to_the_end, "behind the first answer"),
+            (lambda *c: masks_of(*c, opened=True), "end without a beginning"),
+            (lambda *c: masks_of(*c, hears=True), "read as a call"),
+            (lambda *c: masks_of(*c, anew=False), "begun anew"),
+            (lambda *c: masks_of(*c, n=2), "two tokens long"),
+            (lambda *c: masks_of(*c, once=True), "only the first call"),
+            (masks_past_the_end, "loss_mask("),
         ],
     ),
 }
