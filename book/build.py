@@ -86,6 +86,8 @@ def adapt(cell: dict) -> None:
         if "text/html" in output.get("data", {}):
             html = "".join(output["data"]["text/html"])
             output["data"]["text/html"] = to_pages(html)
+    if cell["cell_type"] == "markdown":  # links to the book's own pages
+        cell["source"] = "".join(cell["source"]).replace("](../book/", "](../")
     tags = cell["metadata"].setdefault("tags", [])
     if "solution" in tags:
         cell["metadata"]["mystnb"] = {
