@@ -1,4 +1,5 @@
-"""In the book, what a prediction is about is folded, and an untouched exercise says nothing."""
+"""In the book, what a prediction is about is folded, an untouched exercise says nothing, and links
+lead to pages."""
 
 import importlib.util
 import sys
@@ -11,14 +12,20 @@ FOLD = "<details><summary>Predict first, then open</summary>Two.</details>"
 
 
 @pytest.fixture
-def fold(monkeypatch):
-    """The function of `book/build.py`; it changes cells in place and these are their tags."""
+def book_build(monkeypatch):
+    """The module `book/build.py`."""
     pytest.importorskip("sphinx")
     book = course_map.ROOT / "book"
     monkeypatch.setattr(sys, "path", [str(book), *sys.path])
     spec = importlib.util.spec_from_file_location("book_build", book / "build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fold(book_build):
+    """A function of the module; it changes cells in place and these are their tags."""
 
     def tags_of(*cells: tuple[str, str] | str) -> list[list[str]]:
         made = [
@@ -27,7 +34,7 @@ def fold(monkeypatch):
             else {"cell_type": "code", "source": cell[0], "metadata": {"tags": cell[1:]}}
             for cell in [c if isinstance(c, str) else list(c) for c in cells]
         ]
-        module.fold_predicted_outputs(made)
+        book_build.fold_predicted_outputs(made)
         return [cell["metadata"]["tags"] for cell in made if cell["cell_type"] == "code"]
 
     return tags_of
@@ -53,3 +60,13 @@ def test_an_untouched_exercise_says_nothing_and_its_solution_stays(fold):
         ["exercise", "remove-output"],
         ["solution", "hide-cell"],
     ]
+
+
+def test_links_to_pages_of_the_book_lead_there_in_the_book_too(book_build):
+    cell = {"cell_type": "markdown", "source": ["See\n", "[this](../book/left_out.md)."]}
+    code = {"cell_type": "code", "source": ['print("](../book/a")']}
+    for each in (cell, code):
+        each["metadata"] = {}
+        book_build.adapt(each)
+    assert "".join(cell["source"]) == "See\n[this](../left_out.md)."
+    assert "".join(code["source"]) == 'print("](../book/a")'
