@@ -70,6 +70,9 @@ TOOL_VARIANTS = {
         "whole", lengths=LENGTHS, practise=False, tuning_steps=3 * TUNING_STEPS
     ),
     "no tool, to eight": ToolVariant("none", lengths=LENGTHS, practise=False),
+    "no tool, to eight, longer": ToolVariant(
+        "none", lengths=LENGTHS, practise=False, tuning_steps=3 * TUNING_STEPS
+    ),
     "a call per step": ToolVariant("steps"),
     "a call per step, no mask": ToolVariant("steps", masked=False),
 }
