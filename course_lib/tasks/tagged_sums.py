@@ -56,7 +56,11 @@ def tagged_metrics(questions: Sequence[Question], answers: Sequence[str]) -> dic
 
 def tagged_sum_task() -> RLTask:
     """Make the task of practising those sums that are not held out."""
-    questions = tagged_sum_questions(held_out=False)
+    return tagged_number_task(tagged_sum_questions(held_out=False))
+
+
+def tagged_number_task(questions: Sequence[Question]) -> RLTask:
+    """Make the task of practising questions whose answer is a whole number, to be given in tags."""
 
     def draw(rng: Random) -> Question:
         return draw_item(rng, questions)
