@@ -6,6 +6,7 @@ shows nothing. Importing this module sets the style for every matplotlib figure.
 """
 
 import base64
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 
@@ -15,7 +16,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from course_lib.lab.explore.frames import img, png, require_alt
@@ -133,6 +134,8 @@ def lines(
         ylabel=y,
     )
     _plain_ticks_on_short_log_axes(ax)
+    if not log_x and all((np.asarray(xs) % 1 == 0).all() for xs, _ in series.values()):
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if len(series) > 1:
         _name_ends(ax, ends)
 
@@ -257,7 +260,7 @@ def _bars(
         ax.text(
             end + side * 0.012 * widest,
             i,
-            form.format(means[i]),
+            _written(form, means[i]),
             va="center",
             ha="left" if side > 0 else "right",
             fontsize=9.5,
@@ -267,6 +270,12 @@ def _bars(
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.12 if (means >= 0).all() else 0.2)  # numbers stand on both sides
+
+
+def _written(form: str, value: float) -> str:
+    """Write a number; one that is rounded to nothing has no sign."""
+    text = form.format(value)
+    return text if re.search("[1-9]", text) else text.removeprefix("-")
 
 
 @_figure

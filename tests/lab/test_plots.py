@@ -86,6 +86,18 @@ def test_bars_are_means_with_whiskers():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
 
 
+def test_what_is_rounded_to_nothing_has_no_sign():
+    ax = axes()
+    plots.bars({"a": -0.2, "b": -3.2, "c": 5}, ax=ax, x="x", form="{:.0f} %")
+    assert [text.get_text() for text in ax.texts] == ["0 %", "-3 %", "5 %"]
+
+
+def test_whole_numbers_are_marked_at_whole_numbers():
+    ax = axes()
+    plots.lines({"a": (range(1, 21), range(20))}, ax=ax, x="step", y="y")
+    assert all(tick == int(tick) for tick in ax.get_xticks())
+
+
 def test_the_ladder_ranks_and_tells_neural_from_not():
     ax = axes()
     plots.ladder({"gpt": 2.0, "uniform": 8, "gzip": 3.4}, neural=["gpt"], ax=ax)
