@@ -11,9 +11,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import torch
 
@@ -153,9 +154,19 @@ def result_of_task(ranks: Sequence[Future]) -> dict:
 
 
 def initialize_worker() -> None:
-    """Take one thread and show no progress bar: several would write over each other."""
+    """Take one thread and show no progress bar: several would write over each other.
+
+    If the process that hands out the tasks is killed, this one ends too.
+    """
     torch.set_num_threads(1)
     os.environ["COURSE_QUIET"] = "1"
+    Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the parent process's end, and end: nobody would hear of a task's result."""
+    parent_process().join()
+    os._exit(1)
 
 
 def run_task(

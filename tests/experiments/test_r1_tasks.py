@@ -3,6 +3,9 @@ after a failure."""
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -172,3 +175,41 @@ def test_a_task_that_was_stopped_keeps_its_seconds_and_stops_the_run(monkeypatch
     with pytest.raises(KeyboardInterrupt, match="base is not done"):
         r1_tasks.run_r1_pipeline(run)
     assert run.path("base/seconds").exists()
+
+
+ONE_WORKER = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from course_lib.experiments.r1_tasks import initialize_worker
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initialize_worker)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 300).result()
+"""
+
+
+@pytest.mark.timeout(120)
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    script = tmp_path / "one_worker.py"
+    script.write_text(ONE_WORKER)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        for _ in range(100):
+            if not is_alive(worker):
+                return
+            time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    raise AssertionError("the worker should have ended with its parent")
+
+
+def is_alive(process: int) -> bool:
+    """Say whether a process runs; one that has ended but was not waited for does not."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
