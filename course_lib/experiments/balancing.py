@@ -19,7 +19,6 @@ from torch import Tensor
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import ladder
-from course_lib.experiments.ladder_report import runs_with
 from course_lib.experiments.ladder_runs import (
     BIAS_SPEED,
     MANY_EXPERTS,
@@ -27,7 +26,7 @@ from course_lib.experiments.ladder_runs import (
     deepseek_builder,
     run_rung,
 )
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_with
 from course_lib.layers.moe import Routing, SigmoidRouter
 from course_lib.models.deepseek import DeepSeekV3
 

@@ -168,10 +168,10 @@ def students_over_seeds(
     record: RunRecords, table: str, name: str, measure: str = "accuracy"
 ) -> list[float]:
     """Give a measure of a run, seed by seed; raises ValueError if there is no such run."""
-    found = [run for run in record.runs if run["table"] == table and run["name"] == name]
+    found = record.by_seed(table=table, name=name)
     if not found:
         raise ValueError(f"no run {name!r} in table {table!r} of {record.path}")
-    return [run[measure] for run in sorted(found, key=lambda run: run["seed"])]
+    return [run[measure] for run in found]
 
 
 def load_small_base() -> nn.Module:

@@ -206,11 +206,7 @@ def all_runs(work: Path, seeds: Sequence[int]) -> Iterator[tuple[dict, Callable[
 
 def grpo_runs(table: str, folder: Path = GRPO_FOLDER) -> dict[str, list[dict]]:
     """Read the finished runs of a table by name, each seed by seed."""
-    found: dict[str, list[dict]] = {}
-    for run in sorted(RunRecords(folder / "runs.json").runs, key=lambda run: run["seed"]):
-        if run["table"] == table:
-            found.setdefault(run["name"], []).append(run)
-    return found
+    return RunRecords(folder / "runs.json").by_name(table=table)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -205,9 +205,8 @@ def run_gym_recipe(recipe: GymRecipe, seed: int) -> dict[str, Any]:
 
 def gym_runs(folder: Path = GYM_FOLDER) -> dict[str, list[dict]]:
     """Read the finished runs of each recipe, seed by seed."""
-    runs = RunRecords(folder / "runs.json").runs
-    each = {name: [run for run in runs if run["recipe"] == name] for name in GYM_RECIPES}
-    return {name: sorted(some, key=lambda run: run["seed"]) for name, some in each.items()}
+    records = RunRecords(folder / "runs.json")
+    return {name: records.by_seed(recipe=name) for name in GYM_RECIPES}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

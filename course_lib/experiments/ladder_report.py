@@ -3,6 +3,7 @@
 from statistics import mean
 
 from course_lib.experiments.ladder_runs import BALANCING_RUNGS, FIRST_RUNG, LADDER_RUNGS
+from course_lib.experiments.run_records import runs_with
 from course_lib.files import markdown_table
 
 LADDER_HEAD = """# The ladder
@@ -154,11 +155,6 @@ def paired_gains(runs: list[dict], corpus: str, table: str, before: str, after: 
 
     a, b = by_seed(before), by_seed(after)
     return [b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())]
-
-
-def runs_with(runs: list[dict], **key) -> list[dict]:
-    """Give the runs of this key."""
-    return [run for run in runs if key.items() <= run.items()]
 
 
 def mean_measure(runs: list[dict], what: str) -> float:

@@ -350,11 +350,7 @@ def steps_of_seed(run: ExperimentRun) -> Iterator[tuple[str, str, Callable[[], d
 
 def r1_steps(table: str, folder: Path = R1_STEPS_FOLDER) -> dict[str, list[dict]]:
     """Read the finished runs of a table by name, each seed by seed."""
-    found: dict[str, list[dict]] = {}
-    for run in sorted(RunRecords(folder / "runs.json").runs, key=lambda run: run["seed"]):
-        if run["table"] == table:
-            found.setdefault(run["name"], []).append(run)
-    return found
+    return RunRecords(folder / "runs.json").by_name(table=table)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

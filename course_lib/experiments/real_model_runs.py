@@ -130,8 +130,7 @@ def run_grpo_on_lora(name: str, seed: int, checkpoints: Checkpoints | None = Non
 
 def real_model_runs(recipe: str, folder: Path = REAL_MODEL_FOLDER) -> list[dict]:
     """Read the finished runs of a recipe, seed by seed."""
-    runs = [run for run in RunRecords(folder / "runs.json").runs if run["recipe"] == recipe]
-    return sorted(runs, key=lambda run: run["seed"])
+    return RunRecords(folder / "runs.json").by_seed(recipe=recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from course_lib.experiments.ladder_report import runs_with
 from course_lib.experiments.record import (
     RecordRecipe,
     WindowBatches,
@@ -26,7 +25,7 @@ from course_lib.experiments.record import (
     validation_documents,
 )
 from course_lib.experiments.record_recipes import best_recipe, plain_recipe, speedrun_recipe
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_with
 from course_lib.files import markdown_table, write_atomically
 
 NO_IDEA, ALL_KEPT, PLAIN = "V1, Muon", "the course's best", "GPT-2, AdamW"

@@ -17,7 +17,18 @@ class RunRecords:
 
     def find(self, **key) -> dict | None:
         """Give the run of this key, as of a table, a name and a seed, or None."""
-        return next((run for run in self.runs if key.items() <= run.items()), None)
+        return next(iter(runs_with(self.runs, **key)), None)
+
+    def by_seed(self, **key) -> list[dict]:
+        """Give the runs of this key, as of a table and a name, seed by seed."""
+        return sorted(runs_with(self.runs, **key), key=lambda run: run["seed"])
+
+    def by_name(self, **key) -> dict[str, list[dict]]:
+        """Give the runs of this key by their names, each seed by seed."""
+        found: dict[str, list[dict]] = {}
+        for run in self.by_seed(**key):
+            found.setdefault(run["name"], []).append(run)
+        return found
 
     def get(self, measure: Callable[[], dict], **key) -> dict:
         """Give the run of this key; measure and keep it if there is none."""
@@ -36,6 +47,11 @@ class RunRecords:
         lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in self.runs)
         write_atomically(self.path, f"[\n{lines}\n]\n".encode())
         return found
+
+
+def runs_with(runs: list[dict], **key) -> list[dict]:
+    """Give the runs of this key."""
+    return [run for run in runs if key.items() <= run.items()]
 
 
 def timed_measure(measure: Callable[[], dict]) -> dict:

@@ -32,9 +32,8 @@ from course_lib.alignment.sft import (
     sft_settings,
 )
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.ladder_report import runs_with
 from course_lib.experiments.r1 import LAPTOP_RECIPE, SHIPPED_R1
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_with
 from course_lib.tasks import arithmetic
 from course_lib.tasks.demonstrations import as_dialogue, draw_demonstrations, wrong_attempt
 from course_lib.tasks.fact_chats import draw_fact_question, fact_answer_metrics
@@ -330,8 +329,7 @@ def compared_runs(rates: tuple[float, float]) -> list[SFTRun]:
 
 def sft_runs(folder: Path = SFT_FOLDER, **key) -> list[dict]:
     """Read the finished runs of this key, such as the fields of an `SFTRun`, seed by seed."""
-    runs = runs_with(RunRecords(folder / "runs.json").runs, **key)
-    return sorted(runs, key=lambda run: run["seed"])
+    return RunRecords(folder / "runs.json").by_seed(**key)
 
 
 def values_by_seed(run: SFTRun, what: str, folder: Path = SFT_FOLDER) -> list[float]:

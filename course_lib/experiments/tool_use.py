@@ -190,10 +190,8 @@ def tool_use_run(name: str, run: ExperimentRun) -> dict:
 
 def tool_use_runs(folder: Path = TOOL_USE_FOLDER) -> dict[str, list[dict]]:
     """Read the finished runs by the name of their variant, each seed by seed."""
-    found: dict[str, list[dict]] = {name: [] for name in TOOL_VARIANTS}
-    for run in sorted(RunRecords(folder / "runs.json").runs, key=lambda run: run["seed"]):
-        found[run["name"]].append(run)
-    return found
+    records = RunRecords(folder / "runs.json")
+    return {name: records.by_seed(name=name) for name in TOOL_VARIANTS}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
