@@ -104,6 +104,6 @@ class ALBERT(nn.Module):
         """Score every token as the hidden one, `d_embedding` numbers against the table's."""
         return self.mlm_head(hidden, self.embedding.token.weight)
 
-    def sentence_order_logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B 2"]:
+    def pair_logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B 2"]:
         """Score "the two texts stand in their order" (class 0) and "they are swapped" (class 1)."""
         return self.sop_head(self.pooler(hidden))

@@ -116,7 +116,7 @@ class BERT(BERTEncoder):
         """Score every token as the hidden one, by the same table that reads them."""
         return self.mlm_head(hidden, self.embedding.token.weight)
 
-    def next_sentence_logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B 2"]:
+    def pair_logits(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B 2"]:
         """Score "the second text follows the first" (class 0) and "it does not" (class 1)."""
         if self.nsp_head is None:
             raise ValueError("this model has no next-sentence head: its settings say nsp=False")

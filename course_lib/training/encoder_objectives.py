@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.text.batches import IGNORE_INDEX
+from course_lib.text.factorisation import unseen_in_order
 from course_lib.training.objectives import LossSum, Objective, next_token_loss_sum
 
 
@@ -106,3 +107,47 @@ def teacher_hidden(
 ) -> Float[Tensor, "B T C"]:
     """Read a batch as the teacher does, without a gradient."""
     return teacher.hidden(inputs, padding=padding)
+
+
+def masked_pair_objective(pair_weight: float = 1.0) -> Objective:
+    """Make the objective of BERT and ALBERT: hidden tokens, and the class of a pair of texts.
+
+    `inputs` (B, 2, T) holds tokens and segments, `targets` (B, 1 + T) the class of the pair in
+    front, then the hidden tokens; IGNORE_INDEX where nothing is asked. The two means are added, the
+    pair's times `pair_weight`; with 0 its head is not asked.
+    """
+    if not pair_weight >= 0:
+        raise ValueError(f"pair_weight {pair_weight} is below 0")
+
+    def objective(
+        model: nn.Module, inputs: Int[Tensor, "B 2 T"], targets: Int[Tensor, "B N"]
+    ) -> LossSum:
+        (ids, segments), labels, words = inputs.unbind(1), targets[:, 0], targets[:, 1:]
+        hidden = model.hidden(ids, segments, ids == model.settings.pad_token)
+        asked, paired = words != IGNORE_INDEX, labels != IGNORE_INDEX
+        loss, n = F.cross_entropy(model.logits(hidden[asked]), words[asked]), asked.sum()
+        if pair_weight and paired.any():
+            scores = model.pair_logits(hidden[paired])
+            loss = loss + pair_weight * pair_loss(scores, labels[paired])
+        return LossSum(loss * n, n, "the mean over pairs")
+
+    return objective
+
+
+def permutation_lm_objective(pad_token: int) -> Objective:
+    """Make XLNet's objective: average the surprise at the columns `targets`, in their order.
+
+    What is no target is heard by all, and `pad_token` by none. Source: arXiv 1906.08237, section
+    2.3.
+    """
+
+    def objective(
+        model: nn.Module, inputs: Int[Tensor, "B T"], targets: Int[Tensor, "B K"]
+    ) -> LossSum:
+        places = torch.arange(targets.shape[1], device=inputs.device).expand_as(targets)
+        rank = torch.full_like(inputs, -1).scatter(1, targets, places)
+        unseen, padding = unseen_in_order(rank), inputs == pad_token
+        logits = model(inputs, padding=padding, unseen=unseen, targets=targets)
+        return permutation_lm_loss(logits, inputs.gather(1, targets))
+
+    return objective

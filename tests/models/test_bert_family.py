@@ -91,7 +91,7 @@ def test_segments_and_the_second_task_matter():
     hidden = model.hidden(ids, second)
     want = torch.tanh(hidden[:, 0] @ model.pooler.dense.weight.T + model.pooler.dense.bias)
     want = want @ model.nsp_head.weight.T + model.nsp_head.bias
-    torch.testing.assert_close(model.next_sentence_logits(hidden), want)
+    torch.testing.assert_close(model.pair_logits(hidden), want)
 
 
 def test_robertas_places_are_counted_from_two_and_without_padding():
@@ -162,7 +162,7 @@ def test_sentence_vectors_are_means_of_length_one():
             r"padding of shape \(1, 2\) for 1 rows of 1 tokens",
         ),
         (
-            lambda: MODELS["RoBERTa"]().next_sentence_logits(torch.zeros(1, 1, 12)),
+            lambda: MODELS["RoBERTa"]().pair_logits(torch.zeros(1, 1, 12)),
             "no next-sentence head",
         ),
         (lambda: student_of(MODELS["BERT"](), [2]), r"layers \[2\] of a teacher that has 2"),

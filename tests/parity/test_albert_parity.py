@@ -56,9 +56,9 @@ def test_logits_loss_and_gradients_equal_hugging_face(settings, side):
     )  # fmt: skip
     hidden = ours.hidden(ids, segments, padding)
     logits = ours.logits(hidden)
-    loss = token_loss(logits, labels) + F.cross_entropy(ours.sentence_order_logits(hidden), order)
+    loss = token_loss(logits, labels) + F.cross_entropy(ours.pair_logits(hidden), order)
     assert_close(logits, want.prediction_logits)
-    assert_close(ours.sentence_order_logits(hidden), want.sop_logits)
+    assert_close(ours.pair_logits(hidden), want.sop_logits)
     assert_close(loss, want.loss)
     loss.backward()
     want.loss.backward()

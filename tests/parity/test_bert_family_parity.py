@@ -67,7 +67,7 @@ def losses(ours, theirs, batch):
         words["token_type_ids"] = segments
     if settings.nsp:
         order = torch.tensor([0, 1, 1])
-        loss = loss + F.cross_entropy(ours.next_sentence_logits(hidden), order)
+        loss = loss + F.cross_entropy(ours.pair_logits(hidden), order)
         words["next_sentence_label"] = order
     out = theirs(ids, labels=labels, **words)
     return logits, loss, out.logits if "logits" in out else out.prediction_logits, out.loss
