@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.experiments import family_texts as texts
@@ -191,5 +191,5 @@ def counting_cloze(places: ClozePlaces, both_sides: bool = True) -> tuple[float,
         )
         guesses.append(next(filter(None, found)).most_common(1)[0][0])
     right = (torch.tensor(guesses) == places.answers).float()
-    world: Bool[Tensor, "N"] = torch.isin(places.answers, world_word_ids())
+    world = torch.isin(places.answers, world_word_ids())
     return right.mean().item(), right[world].mean().item()

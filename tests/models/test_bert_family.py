@@ -161,10 +161,7 @@ def test_sentence_vectors_are_means_of_length_one():
             lambda: MODELS["BERT"]()(torch.tensor([[1]]), padding=torch.zeros(1, 2).bool()),
             r"padding of shape \(1, 2\) for 1 rows of 1 tokens",
         ),
-        (
-            lambda: MODELS["RoBERTa"]().pair_logits(torch.zeros(1, 1, 12)),
-            "no next-sentence head",
-        ),
+        (lambda: MODELS["RoBERTa"]().pair_logits(torch.zeros(1, 1, 12)), "no next-sentence head"),
         (lambda: student_of(MODELS["BERT"](), [2]), r"layers \[2\] of a teacher that has 2"),
         (lambda: student_of(MODELS["BERT"](), []), r"layers \[\] of a teacher that has 2"),
     ],
