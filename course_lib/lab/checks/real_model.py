@@ -268,3 +268,308 @@ def to_halves(attempt: Attempt) -> str:
         attempt, ROW_CASES, _halves, slips, lambda rows, n: f"{len(rows)} rows in {n} heads"
     )
     return "rows 2i and 2i + 1 of a head now stand half a head apart."
+
+
+# Exercise 4: a chat
+# --------------------------------------------------------------------------------------------------
+
+PROMPT = "You are a parrot."
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+CHATS = [
+    ([_message("user", "Who are you?")], PROMPT),
+    (
+        [
+            _message("user", " 2 + 2?"),
+            _message("assistant", "4\n"),
+            _message("user", "Sure?\nReally?"),
+        ],
+        PROMPT,
+    ),
+    ([_message("system", "Be brief."), _message("user", "Hello")], PROMPT),
+    ([_message("user", "Hi"), _message("system", "Be kind."), _message("user", "Who?")], ""),
+]
+
+
+def _told(messages: list[dict[str, str]], between: str = "\n", after: str = "<|im_end|>\n") -> str:
+    text = ""
+    for message in messages:
+        text += "<|im_start|>" + message["role"] + between + message["content"] + after
+    return text
+
+
+def _added(messages: list[dict[str, str]], system: str) -> list[dict[str, str]]:
+    """The system's message, where none stands in front."""
+    return [_message("system", system)] if messages[0]["role"] != "system" else []
+
+
+def _full(messages: list[dict[str, str]], system: str) -> list[dict[str, str]]:
+    return _added(messages, system) + messages
+
+
+def _chat(
+    messages: list[dict[str, str]],
+    system: str,
+    full: Callable[[list[dict[str, str]], str], list[dict[str, str]]] = _full,
+    between: str = "\n",
+    after: str = "<|im_end|>\n",
+    end: str = "<|im_start|>assistant\n",
+) -> str:
+    return _told(full(messages, system), between, after) + end
+
+
+def _anywhere(messages: list[dict[str, str]], system: str) -> list[dict[str, str]]:
+    missing = all(message["role"] != "system" for message in messages)
+    return [_message("system", system)] * missing + messages
+
+
+def _replaced(messages: list[dict[str, str]], system: str) -> list[dict[str, str]]:
+    others = [message for message in messages if message["role"] != "system"]
+    return [_message("system", system), *others]
+
+
+def _stripped(messages: list[dict[str, str]], system: str) -> list[dict[str, str]]:
+    return [_message(m["role"], m["content"].strip()) for m in _full(messages, system)]
+
+
+def _beginless(messages: list[dict[str, str]], system: str) -> str:
+    return _told(_full(messages, system)).replace("<|im_start|>", "")
+
+
+def _answers_everywhere(messages: list[dict[str, str]], system: str) -> str:
+    begun = "<|im_start|>assistant\n"
+    return "".join(_told([message]) + begun for message in _full(messages, system))
+
+
+def _answers_before_users(messages: list[dict[str, str]], system: str) -> str:
+    begun, user = "<|im_start|>assistant\n", "<|im_start|>user"
+    return _told(_full(messages, system)).replace(user, begun + user)
+
+
+def _roles_lost(messages: list[dict[str, str]], system: str) -> str:
+    told = [f"<|im_start|>{m['content']}<|im_end|>\n" for m in _full(messages, system)]
+    return "".join(told) + "<|im_start|>assistant\n"
+
+
+CHAT_SLIPS = [
+    (lambda m, s: _chat(m, s, end=""), "no answer begins. Behind the last message stand"
+     " <|im_start|>assistant and a new line."),
+    (lambda m, s: _chat(m, s, end="<|im_start|>assistant"), "the last new line is missing: one"
+     " stands behind the word assistant too."),
+    (lambda m, s: _chat(m, s, end="<|im_start|>assistant\n<|im_end|>\n"), "the answer is ended at"
+     " once. Leave it open: the model writes it, and its <|im_end|>."),
+    (lambda m, s: _chat(m, s, end="<|im_start|>user\n"), "the user is to go on. Begin a message of"
+     " the assistant."),
+    (lambda m, s: _chat(m, s, lambda m, s: m), "no system message is added where the first message"
+     " is not the system's."),
+    (lambda m, s: _chat(m, s, lambda m, s: [_message("system", s), *m]), "a chat that begins with"
+     " a system message of its own gets a second one."),
+    (lambda m, s: _chat(m, s, _replaced), "the chat's own system message is replaced. `system` is"
+     " for chats that do not begin with one."),
+    (lambda m, s: _chat(m, s, _anywhere), "a system message later in the chat is taken for one in"
+     " front. Look at the first message alone."),
+    (lambda m, s: _chat(m, s, lambda m, s: m + _added(m, s)), "the system message is added at the"
+     " end. It goes first."),
+    (lambda m, s: _chat(m, s, lambda m, s: _full(m, s)[::-1]), "the messages stand in reversed"
+     " order."),
+    (lambda m, s: _chat(m, s, lambda m, s: _added(m, s) + m[::-1]), "the messages stand in reversed"
+     " order."),
+    (lambda m, s: _chat(m, s, lambda m, s: _full(m[-1:], s)), "only the last message is told. To"
+     " the model a chat is all of it, every turn."),
+    (lambda m, s: _chat(m, s, lambda m, s: _added(m, s) + m[-1:]), "only the last message is told."
+     " To the model a chat is all of it, every turn."),
+    (lambda m, s: _chat(m, s, _stripped), "blanks and new lines around a message are cut. Write"
+     " the content as it is."),
+    (lambda m, s: _chat(m, s, after="<|im_end|>"), "no new line stands behind a message's"
+     " <|im_end|>."),
+    (lambda m, s: _chat(m, s, after="\n<|im_end|>\n"), "a new line too many stands before"
+     " <|im_end|>: the content ends there at once."),
+    (lambda m, s: _chat(m, s, after="\n"), "<|im_end|> is missing behind the content."),
+    (lambda m, s: _chat(m, s, after="<|im_end|>\n\n"), "an empty line stands between messages. One"
+     " new line is enough."),
+    (lambda m, s: _chat(m, s, between=""), "no new line stands between role and content."),
+    (lambda m, s: _chat(m, s, between=" "), "a blank stands between role and content. A new line"
+     " belongs there."),
+    (lambda m, s: _chat(m, s, between=": "), "a colon stands between role and content. A new line"
+     " belongs there."),
+    (lambda m, s: _chat(m, s, between=":\n"), "a colon stands behind the role. Only a new line"
+     " belongs there."),
+    (lambda m, s: _beginless(m, s) + "<|im_start|>assistant\n", "<|im_start|> is missing before"
+     " the role."),
+    (lambda m, s: _beginless(m, s) + "assistant\n", "<|im_start|> is missing before the role."),
+    (_roles_lost, "the role is missing: the model must read who speaks."),
+    (_answers_everywhere, "an answer begins behind every message. It begins once, behind the"
+     " last."),
+    (_answers_before_users, "an answer begins before every user's message. It begins once, behind"
+     " the last message."),
+]  # fmt: skip
+
+
+@checker
+def chat_text(attempt: Attempt) -> str:
+    """Write a chat by SmolLM2's template, ready for an answer."""
+
+    def plain(got: Any) -> str:
+        if not isinstance(got, str):
+            raise Wrong(f"return one text, a str; got {describe(got)}")
+        return got
+
+    judge_by_slips(
+        attempt, CHATS, _chat, CHAT_SLIPS, lambda m, s: f"the text of a chat of {len(m)}",
+        plain=plain,
+    )  # fmt: skip
+    return "to the model a chat is one text, whoever speaks in it."
+
+
+# Exercise 5: bytes per token
+# --------------------------------------------------------------------------------------------------
+
+TABLE, HEAD = "token_embd.weight", "output.weight"
+FORMS = {"F32": (1, 4), "Q8_0": (32, 34), "Q4_1": (32, 20), "odd": (16, 5)}
+BODY = {
+    "norm.weight": ("F32", 1, 64),
+    "attn_q.weight": ("Q4_1", 64, 64),
+    "ffn_up.weight": ("odd", 96, 64),
+}
+BYTE_CASES = [
+    (BODY, FORMS),
+    ({TABLE: ("Q8_0", 160, 64), **BODY}, FORMS),
+    ({TABLE: ("Q8_0", 160, 64), **BODY, HEAD: ("Q4_1", 160, 64)}, FORMS),
+]
+Tensors = dict[str, tuple[str, int, int]]
+Blocks = dict[str, tuple[int, int]]
+
+
+def _bytes_read(
+    tensors: Tensors,
+    blocks: Blocks,
+    size: Callable[[int, int, int, int], float] = lambda r, c, w, b: r * c * b / w,
+    looked_up: Callable[[str, bool], bool] = lambda name, untied: name == TABLE and untied,
+    then: int = 1,
+    skip: Callable[[str, str], bool] = lambda name, form: False,
+) -> float:
+    untied, total = HEAD in tensors, 0.0
+    for name, (form, rows, columns) in tensors.items():
+        if not skip(name, form):
+            n_rows = then if looked_up(name, untied) else rows
+            total += size(n_rows, columns, *blocks[form])
+    return total
+
+
+BYTE_SLIPS = [
+    (lambda t, b: _bytes_read(t, b, looked_up=lambda n, untied: False), "the token table is always"
+     " read whole. Where there is an `output.weight`, one row of it is looked up."),
+    (lambda t, b: _bytes_read(t, b, looked_up=lambda n, untied: n == TABLE), "one row of the token"
+     " table is counted even where it is the head as well. Then it is read whole."),
+    (lambda t, b: _bytes_read(t, b, looked_up=lambda n, untied: n == TABLE and not untied), "the"
+     " two cases are exchanged: without an `output.weight` the token table is read whole."),
+    (lambda t, b: _bytes_read(t, b, looked_up=lambda n, untied: n == HEAD), "one row of the head is"
+     " counted. The head scores every token, so it is read whole; the token table is not."),
+    (lambda t, b: _bytes_read(t, b, then=0), "where the head is a tensor of its own, nothing of the"
+     " token table is counted. One row is looked up."),
+    (lambda t, b: _bytes_read(t, b, skip=lambda n, form: n == TABLE), "the token table is left"
+     " out. It is read whole as the head, else by one row."),
+    (lambda t, b: _bytes_read(t, b, skip=lambda n, form: n == HEAD), "the head, `output.weight`, is"
+     " left out."),
+    (lambda t, b: _bytes_read(t, b, skip=lambda n, form: n == HEAD, looked_up=lambda n, u: False),
+     "the head, `output.weight`, is left out."),
+    (lambda t, b: _bytes_read(t, b, skip=lambda n, form: form == "F32"), "tensors in F32 are left"
+     " out: norms are read as well."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: r * c), "these are weights. Bytes are asked:"
+     " blocks times the bytes of a block."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: r * c / w), "these are blocks. Each has a"
+     " number of bytes."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: r * c * n), "every weight is counted as a"
+     " block of its own. Divide by the weights of a block."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: r * c * w / n), "weights and bytes of a"
+     " block are exchanged: `blocks` gives the weights first."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: r * c * w // n), "weights and bytes of a"
+     " block are exchanged: `blocks` gives the weights first."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: 4 * r * c), "every weight is counted with"
+     " 4 bytes, as in float32. Its format says how many bytes a block has."),
+    (lambda t, b: 8 * _bytes_read(t, b), "these are bits, 8 times too many."),
+    (lambda t, b: _bytes_read(t, b) / 1e6, "these are megabytes. Give bytes."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: c / w * n), "one row of every tensor is"
+     " counted. Only the token table is looked up by the row."),
+    (lambda t, b: _bytes_read(t, b, lambda r, c, w, n: (r + c) // w * n), "rows and columns are"
+     " added. A matrix has rows times columns weights."),
+]  # fmt: skip
+
+
+@checker
+def token_bytes(attempt: Attempt) -> str:
+    """Count the bytes of weights that are read to write one token."""
+    judge_by_slips(
+        attempt, BYTE_CASES, _bytes_read, BYTE_SLIPS,
+        lambda tensors, blocks: f"the bytes of a token, {', '.join(tensors)}",
+    )  # fmt: skip
+    return "bandwidth over these bytes is the ceiling at batch 1."
+
+
+# Exercise 6: two codes of 4 bits
+# --------------------------------------------------------------------------------------------------
+
+CODE_CASES = [
+    (torch.arange(-128, 128, dtype=torch.int8),),
+    (torch.tensor([[0, 1, -1], [15, 16, -16]], dtype=torch.int8),),
+]
+
+
+def _split(
+    codes: Tensor,
+    shift: Callable[[int], int] = lambda c: c + 128,
+    base: int = 16,
+    taken: tuple[int, int] = (0, 0),
+) -> tuple[Tensor, Tensor]:
+    shifted = codes.to(torch.int64).clone().apply_(shift)
+    return shifted // base - taken[0], shifted % base - taken[1]
+
+
+def _wrapped(number: int) -> int:
+    """What int8 makes of a number that is too large."""
+    return (number + 128) % 256 - 128
+
+
+SPLIT_SLIPS = [
+    (lambda c: _split(c, lambda x: _wrapped(x + 128)), "128 was added in int8, which ends at 127"
+     " and goes on at -128. Go to a type with more bits first."),
+    (lambda c: _split(c, lambda x: x % 256), "negative codes are read as two's complement: -1"
+     " became 255. Add 128 instead."),
+    (lambda c: _split(c, abs), "the sign is lost: 3 and -3 get the same codes. Add 128 first."),
+    (lambda c: _split(c, lambda x: x + 127), "127 was added, and -128 fell below 0. Add 128."),
+    (lambda c: _split(c)[::-1], "`low` comes first. Return high, then low."),
+    (lambda c: _split(c, taken=(8, 0)), "`high` goes from -8 to 7. It should go from 0 to 15: add"
+     " 128 to the codes first, and leave it to the kernel to take 8 off."),
+    (lambda c: _split(c, taken=(8, 8)), "8 is taken off both. The kernel does that: return numbers"
+     " from 0 to 15."),
+    (lambda c: _split(c, taken=(0, 8)), "8 is taken off `low`. The kernel does that: return numbers"
+     " from 0 to 15."),
+    (lambda c: (16 * _split(c)[0], _split(c)[1]), "`high` is 16 times too large: shift it down by"
+     " 4 bits."),
+    (lambda c: _split(c, base=8), "the codes are split at 8. Four bits hold 16 numbers."),
+    (lambda c: _split(c, base=15), "the codes are split at 15. Four bits hold 16 numbers, 0 to"
+     " 15."),
+    (lambda c: ((c.double() + 128) / 16, _split(c)[1]), "`high` has fractions. Divide by //, which"
+     " gives whole numbers."),
+    (lambda c: ((c.double() / 16).trunc() + 8, _split(c)[1]), "negative codes are rounded toward"
+     " zero: -1 gets the `high` of 1. Add 128 before you divide."),
+]  # fmt: skip
+
+
+@checker
+def split_codes(attempt: Attempt) -> str:
+    """Make two codes of 4 bits of each code of 8."""
+
+    def plain(got: Any) -> tuple:
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong(f"return two tensors, high and low; got {describe(got)}")
+        return tuple(got)
+
+    judge_by_slips(
+        attempt, CODE_CASES, _split, SPLIT_SLIPS, lambda c: f"{c.numel()} codes", plain=plain
+    )
+    return "two products with 4 bits make one with 8."

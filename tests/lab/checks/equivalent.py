@@ -665,6 +665,11 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
                 "heads have an even number of rows, so the last is not among the even ones"
             )
         },
+        "token_bytes": {
+            "moved: weights, n_bytes = blocks[form]": UNRELATED,
+            "total += rows * columns // weights * n_bytes"
+            " -> total += rows * columns / weights * n_bytes": WHOLE_QUOTIENT,
+        },
     },
     "supervised_fine_tuning": {
         "answer_targets": {

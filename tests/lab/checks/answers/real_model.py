@@ -410,4 +410,428 @@ TO_HALVES = Answers(
     ],
 )
 
-ANSWERS = {"read_string": READ_STRING, "dequantize_block": DEQUANTIZE_BLOCK, "to_halves": TO_HALVES}
+# --- chat_text ---
+
+BEGIN = "<|im_start|>"
+
+
+def chat_by_a_loop(messages, system):
+    text = ""
+    if messages[0]["role"] != "system":
+        text += "<|im_start|>system\n" + system + "<|im_end|>\n"
+    for message in messages:
+        text += "<|im_start|>" + message["role"] + "\n" + message["content"] + "<|im_end|>\n"
+    return text + "<|im_start|>assistant\n"
+
+
+def chat_by_joins(messages, system):
+    first = [] if messages[0].get("role") == "system" else [("system", system)]
+    pairs = first + [(m["role"], m["content"]) for m in messages]
+    parts = [f"{role}\n{content}<|im_end|>\n" for role, content in pairs] + ["assistant\n"]
+    return BEGIN + BEGIN.join(parts)
+
+
+def chat_by_recursion(messages, system):
+    def tell(rest):
+        if not rest:
+            return "<|im_start|>assistant\n"
+        role, content = rest[0]["role"], rest[0]["content"]
+        return f"<|im_start|>{role}\n{content}<|im_end|>\n{tell(rest[1:])}"
+
+    missing = messages[0]["role"] != "system"
+    return tell(([{"role": "system", "content": system}] if missing else []) + list(messages))
+
+
+def chat(
+    form="<|im_start|>{role}\n{content}<|im_end|>\n",
+    end="<|im_start|>assistant\n",
+    lacks_system=lambda messages: messages[0]["role"] != "system",
+    change=lambda messages: messages,
+    joint="",
+):
+    """A right answer but for a message's form, the end, or the system's message."""
+
+    def chat_text(messages, system):
+        told = list(change(messages))
+        if lacks_system(messages):
+            told.insert(0, {"role": "system", "content": system})
+        return joint.join([form.format(**message) for message in told] + [end])
+
+    return chat_text
+
+
+def chat_that_inserts(messages, system):
+    if messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system})
+    return chat_by_a_loop(messages, system)
+
+
+def chat_with_the_argument_always(messages, system):
+    told = [m for m in messages if m["role"] != "system"]
+    return chat_by_a_loop([{"role": "system", "content": system}, *told], system)
+
+
+def chat_of_parts(messages, system):
+    return chat_by_a_loop(messages, system).splitlines()
+
+
+def chat_that_ends_every_turn(messages, system):
+    text = chat()(messages, system).removesuffix("<|im_start|>assistant\n")
+    return text.replace("<|im_start|>user", "<|im_start|>assistant\n<|im_start|>user")
+
+
+def chat_without_return(messages, system):
+    chat_by_a_loop(messages, system)
+
+
+CHAT_TEXT = Answers(
+    right=[chat_by_a_loop, chat_by_joins, chat_by_recursion],
+    wrong=[
+        Slip(chat(lacks_system=lambda m: False), "no system prompt is added", r"system"),
+        Slip(
+            chat(lacks_system=lambda m: True),
+            "a system prompt even where there is one",
+            r"system|twice|two",
+        ),
+        Slip(
+            chat_with_the_argument_always, "the chat's own system prompt is replaced", r"system|own"
+        ),
+        Slip(chat(end=""), "no answer begins", r"assistant|answer|generation"),
+        Slip(
+            chat(end="<|im_start|>assistant"),
+            "no new line behind the last assistant",
+            r"new ?line|\\n|line",
+        ),
+        Slip(
+            chat(form="<|im_start|>{role}\n{content}<|im_end|>"),
+            "no new line behind a message",
+            r"new ?line|\\n|line",
+        ),
+        Slip(
+            chat(form="<|im_start|>{role} {content}<|im_end|>\n"),
+            "a blank behind the role",
+            r"new ?line|blank|space|\\n|role",
+        ),
+        Slip(
+            chat(form="<|im_start|>{role}: {content}<|im_end|>\n"),
+            "a colon behind the role",
+            r"colon|new ?line|role",
+        ),
+        Slip(
+            chat(form="<|im_start|>{role}\n{content}\n<|im_end|>\n"),
+            "a new line before the end token",
+            r"new ?line|\\n|<\|im_end\|>|line",
+        ),
+        Slip(chat(form="<|im_start|>{role}\n{content}\n"), "no end token", r"<\|im_end\|>|end"),
+        Slip(
+            chat(form="{role}\n{content}<|im_end|>\n"),
+            "no begin token",
+            r"<\|im_start\|>|begin|start",
+        ),
+        Slip(
+            chat(form="<|im_start|>{content}<|im_end|>\n"),
+            "the role is left out",
+            r"role|speaker|who",
+        ),
+        Slip(
+            chat(end="<|im_start|>assistant\n<|im_end|>\n"),
+            "an empty answer, ended at once",
+            r"end|open|empty|closed|answer",
+        ),
+        Slip(chat(end="<|im_start|>user\n"), "the user is to go on", r"assistant|user"),
+        Slip(
+            chat(change=lambda m: m[-1:]), "the last message alone", r"all|last|every|each|earlier"
+        ),
+        Slip(
+            chat(change=lambda m: m[::-1]), "the last message first", r"order|first|revers|backward"
+        ),
+        Slip(
+            chat(lacks_system=lambda m: all(x["role"] != "system" for x in m)),
+            "a system message anywhere counts",
+            r"first|system",
+        ),
+        Slip(
+            chat(change=lambda m: [x | {"content": x["content"].strip()} for x in m]),
+            "blanks around a message are cut",
+            r"blank|space|strip|cut|content",
+        ),
+        Slip(chat_that_inserts, "the given list is changed", r"given|chang|list|copy|argument"),
+        Slip(chat_of_parts, "lines in place of one text", r"text|str|list|join"),
+        Slip(
+            chat_that_ends_every_turn, "an answer begins before each user", r"once|last|end|behind"
+        ),
+        Slip(
+            chat(joint="\n"), "an empty line between messages", r"new ?line|empty|blank|\\n|between"
+        ),
+        Slip(chat_without_return, "nothing is returned", r"return|None|nothing"),
+    ],
+)
+
+# --- token_bytes ---
+
+TABLE = "token_embd.weight"
+
+
+def bytes_by_a_sum(tensors, blocks):
+    tied = "output.weight" not in tensors
+    return sum(
+        (columns if name == TABLE and not tied else rows * columns)
+        // blocks[form][0]
+        * blocks[form][1]
+        for name, (form, rows, columns) in tensors.items()
+    )
+
+
+def bytes_by_subtraction(tensors, blocks):
+    def size(form, rows, columns):
+        weights, n_bytes = blocks[form]
+        return rows * (columns // weights) * n_bytes
+
+    total = sum(size(*tensor) for tensor in tensors.values())
+    if "output.weight" in tensors:
+        form, rows, columns = tensors[TABLE]
+        total -= size(form, rows - 1, columns)
+    return total
+
+
+def bytes_by_floats(tensors, blocks):
+    total = 0.0
+    for name in tensors:
+        form, rows, columns = tensors[name]
+        weights, n_bytes = blocks[form]
+        looked_up = name == TABLE and "output.weight" in tensors
+        total += (1 if looked_up else rows) * columns * n_bytes / weights
+    return round(total)
+
+
+def bytes_read(
+    size=lambda rows, columns, weights, n_bytes: rows * columns // weights * n_bytes,
+    looked_up=lambda name, tensors: name == TABLE and "output.weight" in tensors,
+    rows_then=lambda rows: 1,
+    skipped=lambda name, form: False,
+):
+    """A right answer but for the bytes of a tensor, or what is left out."""
+
+    def token_bytes(tensors, blocks):
+        total = 0
+        for name, (form, rows, columns) in tensors.items():
+            if skipped(name, form):
+                continue
+            rows = rows_then(rows) if looked_up(name, tensors) else rows
+            total += size(rows, columns, *blocks[form])
+        return total
+
+    return token_bytes
+
+
+def bytes_without_return(tensors, blocks):
+    bytes_by_a_sum(tensors, blocks)
+
+
+TOKEN_BYTES = Answers(
+    right=[bytes_by_a_sum, bytes_by_subtraction, bytes_by_floats],
+    wrong=[
+        Slip(
+            bytes_read(looked_up=lambda name, tensors: False),
+            "the token table is always read whole",
+            r"row|looked up|output\.weight|token table",
+        ),
+        Slip(
+            bytes_read(looked_up=lambda name, tensors: name == TABLE),
+            "only a row of the token table, even as the head",
+            r"head|whole|tied|no .?output",
+        ),
+        Slip(
+            bytes_read(looked_up=lambda n, t: n == TABLE and "output.weight" not in t),
+            "the two cases are exchanged",
+            r"exchang|head|swap|turned|other way|output",
+        ),
+        Slip(
+            bytes_read(looked_up=lambda n, t: n == "output.weight"),
+            "one row of the head",
+            r"head|token_embd|whole|output",
+        ),
+        Slip(
+            bytes_read(rows_then=lambda rows: 0), "no row of the token table", r"one row|a row|row"
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: r * c),
+            "weights in place of bytes",
+            r"weights|bytes|block",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: r * c // w),
+            "blocks in place of bytes",
+            r"block|bytes",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: r * c * b),
+            "each weight a block of its own",
+            r"block|divid|weights",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: r * c * w // b),
+            "weights and bytes exchanged",
+            r"exchang|swap|block|bytes",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: r * c * 4),
+            "four bytes for every weight",
+            r"4 bytes|four|float32|block|format",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: 8 * r * c // w * b),
+            "bits in place of bytes",
+            r"bits|8 times|eight",
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: c // w * b), "one row of every tensor", r"row|whole"
+        ),
+        Slip(
+            bytes_read(size=lambda r, c, w, b: (r + c) // w * b),
+            "rows plus columns",
+            r"times|product|plus|rows",
+        ),
+        Slip(
+            bytes_read(skipped=lambda name, form: form == "F32"),
+            "the norms are left out",
+            r"norm|F32|all tensors|left out",
+        ),
+        Slip(
+            bytes_read(skipped=lambda name, form: name == "output.weight"),
+            "the head is left out",
+            r"head|output\.weight",
+        ),
+        Slip(
+            bytes_read(skipped=lambda name, form: name == TABLE),
+            "the token table is left out",
+            r"token table|token_embd|row",
+        ),
+        Slip(
+            lambda tensors, blocks: bytes_read()(tensors, blocks) / 1e6,
+            "megabytes",
+            r"megabyte|million|MB|bytes",
+        ),
+        Slip(bytes_without_return, "nothing is returned", r"return|None|nothing"),
+    ],
+)
+
+# --- split_codes ---
+
+
+def split_by_bits(codes):
+    bits = codes.view(torch.uint8) ^ 128
+    return (bits >> 4).int(), (bits & 15).int()
+
+
+def split_by_floor(codes):
+    whole = codes.long()
+    high = torch.div(whole, 16, rounding_mode="floor")
+    return high + 8, whole - 16 * high
+
+
+def split_by_lists(codes):
+    pairs = [divmod(int(code) + 128, 16) for code in codes.flatten()]
+    high, low = torch.tensor(pairs, dtype=torch.int32).view(*codes.shape, 2).unbind(-1)
+    return high, low
+
+
+def split(
+    shift=lambda codes: codes.int() + 128,
+    parts=lambda c: (c // 16, c % 16),
+    returned=lambda high, low: (high, low),
+):
+    """A right answer but for the shift, the two parts, or what is returned."""
+
+    def split_codes(codes):
+        return returned(*parts(shift(codes)))
+
+    return split_codes
+
+
+SPLIT_CODES = Answers(
+    right=[split_by_bits, split_by_floor, split_by_lists],
+    wrong=[
+        Slip(
+            split(shift=lambda codes: codes + 128),
+            "128 is added in int8",
+            r"int8|overflow|wrap|type|127",
+        ),
+        Slip(
+            split(shift=lambda codes: codes.int()),
+            "nothing is added",
+            r"128|negative|add|0 to 15|high",
+        ),
+        Slip(
+            split(returned=lambda high, low: (low, high)),
+            "the low codes first",
+            r"order|first|exchang|swap|high",
+        ),
+        Slip(
+            split(returned=lambda high, low: (high - 8, low)),
+            "8 is taken off the high codes",
+            r"8|0 to 15|kernel",
+        ),
+        Slip(
+            split(returned=lambda high, low: (high - 8, low - 8)),
+            "8 is taken off both",
+            r"8|0 to 15|kernel",
+        ),
+        Slip(
+            split(returned=lambda high, low: (high, low - 8)),
+            "8 is taken off the low codes",
+            r"8|0 to 15|kernel",
+        ),
+        Slip(
+            split(parts=lambda c: (16 * (c // 16), c % 16)),
+            "the high codes are still 16 times too large",
+            r"16|shift|divid|0 to 15",
+        ),
+        Slip(split(parts=lambda c: (c // 8, c % 8)), "split at 8", r"16|4 bits|8"),
+        Slip(split(parts=lambda c: (c // 15, c % 15)), "split at 15", r"16|15"),
+        Slip(
+            split(parts=lambda c: (c / 16, c % 16)),
+            "a quotient with a fraction",
+            r"whole|fraction|//|integer|float",
+        ),
+        Slip(
+            split(shift=lambda codes: codes.int().abs()),
+            "the sign is dropped",
+            r"sign|negative|abs|128",
+        ),
+        Slip(
+            split(shift=lambda codes: codes.int() + 127),
+            "127 is added",
+            r"128|127|off by one|one too",
+        ),
+        Slip(
+            split(shift=lambda codes: codes.int() & 255),
+            "the bits of two's complement",
+            r"128|negative|sign|add",
+        ),
+        Slip(
+            lambda codes: (codes.int().sign() * (codes.int().abs() // 16) + 8, codes.int() % 16),
+            "rounded toward zero",
+            r"floor|zero|negative|down|128",
+        ),
+        Slip(split(returned=lambda high, low: high), "the high codes alone", r"two|pair|both|low"),
+        Slip(
+            split(
+                shift=lambda codes: codes.int() + 128,
+                returned=lambda high, low: (high.flatten(), low.flatten()),
+            ),
+            "flattened",
+            r"shape",
+        ),
+        Slip(split(returned=lambda high, low: None), "nothing is returned", r"return|None|nothing"),
+    ],
+)
+
+ANSWERS = {
+    "read_string": READ_STRING,
+    "dequantize_block": DEQUANTIZE_BLOCK,
+    "to_halves": TO_HALVES,
+    "chat_text": CHAT_TEXT,
+    "token_bytes": TOKEN_BYTES,
+    "split_codes": SPLIT_CODES,
+}
