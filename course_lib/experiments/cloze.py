@@ -35,6 +35,7 @@ class ClozePlaces(NamedTuple):
     ids: Int[Tensor, "N T"]
     columns: Int[Tensor, "N"]
     answers: Int[Tensor, "N"]
+    page: Int[Tensor, "N"]  # of `held_out_pages`
 
     def hidden(self) -> Int[Tensor, "N T"]:
         """Give the passages with [MASK] at the places."""
@@ -42,8 +43,7 @@ class ClozePlaces(NamedTuple):
 
     def chunks(self) -> Iterator["ClozePlaces"]:
         """Cut the places into batches."""
-        parts = zip(*(part.split(CLOZE_CHUNK) for part in self), strict=True)
-        return (ClozePlaces(*part) for part in parts)
+        return map(ClozePlaces, *(field.split(CLOZE_CHUNK) for field in self))
 
 
 class ClozeScore(NamedTuple):
@@ -60,14 +60,15 @@ class ClozeScore(NamedTuple):
 @cache
 def cloze_places(n: int = CLOZE_PLACES, seed: int = 3) -> ClozePlaces:
     """Draw places of held-out passages, one per passage, among those that have 12 tokens."""
-    ids = texts.held_out_passages().ids
-    ids = ids[texts.maskable_places(ids).sum(1) >= 12]
+    ids, page = texts.held_out_passages()
+    long_enough = (texts.maskable_places(ids).sum(1) >= 12).nonzero()[:, 0]
+    if n > len(long_enough):
+        raise ValueError(f"{n} places of {len(long_enough)} passages")
     generator = torch.Generator().manual_seed(seed)
-    if n > len(ids):
-        raise ValueError(f"{n} places of {len(ids)} passages")
-    ids = ids[torch.randperm(len(ids), generator=generator)[:n]]
+    rows = long_enough[torch.randperm(len(long_enough), generator=generator)[:n]]
+    ids, page = ids[rows], page[rows]
     columns = torch.multinomial(texts.maskable_places(ids).float(), 1, generator=generator)
-    return ClozePlaces(ids, columns[:, 0], ids.gather(1, columns)[:, 0])
+    return ClozePlaces(ids, columns[:, 0], ids.gather(1, columns)[:, 0], page)
 
 
 @cache

@@ -7,9 +7,13 @@ see the layout in which they are compared. Finished runs are kept: a command tha
 on where it was.
 """
 
+import argparse
+import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,11 +21,21 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from course_lib.experiments import family_texts as texts
+from course_lib.experiments.cloze import (
+    ClozePlaces,
+    ClozeScore,
+    cloze_places,
+    left_cloze,
+    masked_cloze,
+    permuted_cloze,
+    rescored_cloze,
+)
+from course_lib.experiments.run_records import RunRecords
 from course_lib.models.albert import ALBERT, ALBERTSettings
 from course_lib.models.bert import BERT, BERTSettings
 from course_lib.models.ctrl import CTRL, CTRLSettings
-from course_lib.models.distilbert import student_of
-from course_lib.models.gpt2 import GPT2, GPT2Settings
+from course_lib.models.distilbert import DistilBERT, DistilBERTSettings, student_of
+from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
 from course_lib.models.roberta import RoBERTa, RoBERTaSettings
 from course_lib.models.xlnet import XLNet, XLNetSettings
 from course_lib.text.batches import IGNORE_INDEX, shuffled_rows
@@ -37,6 +51,7 @@ from course_lib.text.text_pairs import (
     pair_rows,
     sentence_order_pairs,
 )
+from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.training.encoder_objectives import (
     distillation_objective,
     masked_lm_objective,
@@ -124,6 +139,12 @@ def new_albert(seed: int, **changes: int) -> ALBERT:
     """Build ALBERT: one layer's weights for all, and a table half as wide as the stream."""
     settings = {"d_embedding": FAMILY_WIDTH // 2} | encoder_size(**changes)
     return init_small_model(ALBERT(ALBERTSettings(**settings)), seed)
+
+
+def new_distilbert(seed: int, **changes: int) -> DistilBERT:
+    """Build DistilBERT: half of the layers, no segments. `train_distilbert` begins elsewhere."""
+    shape = encoder_size(n_layers=FAMILY_LAYERS // 2) | changes
+    return init_small_model(DistilBERT(DistilBERTSettings(**shape)), seed)
 
 
 def new_xlnet(seed: int, **changes: int) -> XLNet:
@@ -305,3 +326,101 @@ def train_distilbert(
     settings = TrainSettings(steps=steps or FAMILY_STEPS["DistilBERT"])
     objective = distillation_objective(teacher)
     return student, train_to_the_end(student, masked_passages(seed), settings, objective, **told)
+
+
+# What the command runs
+# --------------------------------------------------------------------------------------------------
+
+MODEL_OF: dict[str, Callable[..., nn.Module]] = {
+    "BERT": new_bert,
+    "RoBERTa": new_roberta,
+    "ALBERT": new_albert,
+    "DistilBERT": new_distilbert,
+    "XLNet": new_xlnet,
+    "GPT-2": new_gpt2,
+    "CTRL": new_ctrl,
+    "Megatron BERT": partial(new_bert, pre_norm=True),
+}
+
+
+def system_file(name: str, seed: int, folder: Path = texts.FAMILY_FOLDER) -> Path:
+    """Give the place of a trained system."""
+    return folder / f"{name.lower().replace(' ', '-')}-{seed}.json"
+
+
+def load_system(name: str, seed: int = 0, folder: Path = texts.FAMILY_FOLDER) -> nn.Module:
+    """Read a trained system; the shipped ones, of seed 0, have weights in half precision."""
+    if name not in MODEL_OF:
+        raise ValueError(f"{name!r} is none of {', '.join(MODEL_OF)}")
+    model, _ = load_checkpoint(system_file(name, seed, folder), lambda _: MODEL_OF[name](seed))
+    return model.eval()
+
+
+def keep_system(name: str, seed: int, model: nn.Module, folder: Path) -> None:
+    """Write a trained system, its weights in half precision."""
+    half = copy.deepcopy(model).half()
+    save_checkpoint(system_file(name, seed, folder), half, {"system": name, "seed": seed})
+
+
+def cloze_of_system(name: str, model: nn.Module) -> dict[str, ClozeScore]:
+    """Score a system at the places that are the same for all, in each way that it can be asked."""
+    places = cloze_places()
+    if name == "XLNet":
+        return {"cloze": permuted_cloze(model, places)}
+    if name in ("GPT-2", "CTRL"):
+        if name == "CTRL":
+            places = with_true_codes(places)
+        return {"left": left_cloze(model, places), "cloze": rescored_cloze(model, places)}
+    return {"cloze": masked_cloze(model, places)}
+
+
+def with_true_codes(places: ClozePlaces) -> ClozePlaces:
+    """Tell CTRL the control code of each place's page."""
+    codes = torch.tensor([code_of(page) for page in texts.held_out_pages()])
+    return places._replace(ids=with_codes(places.ids, codes[places.page]))
+
+
+def run_system(name: str, seed: int, folder: Path, steps: int | None = None) -> dict:
+    """Train, keep and score one system; the seconds are the processor's, of training alone.
+
+    DistilBERT's teacher is BERT of the same seed, whose training is not counted, while its answers
+    are. Raises ValueError if it is not in `folder`.
+    """
+    start = time.process_time()
+    if name == "DistilBERT":
+        model, history = train_distilbert(load_system("BERT", seed, folder), seed, steps)
+    else:
+        model, history = train_system(family_systems()[name], seed, steps)
+    seconds = time.process_time() - start
+    keep_system(name, seed, model, folder)
+    scores = cloze_of_system(name, model.eval())
+    facts = {"parameters": count_parameters(model), "seconds": round(seconds, 1)}
+    return (
+        facts
+        | {"steps": len(history.loss)}
+        | {how: [round(number, 4) for number in score] for how, score in scores.items()}
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and run what is missing."""
+    parser = argparse.ArgumentParser("python -m course_lib.experiments.family")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser.add_argument("--work", type=Path, help="folder for the models, if another one")
+    parser.add_argument("--systems", nargs="+", choices=list(MODEL_OF), default=list(MODEL_OF))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(FAMILY_SEEDS))
+    parser.add_argument("--steps", type=int)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    work = asked.work or asked.out
+    for folder in (asked.out, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    texts.family_passages(), texts.passage_sentences()  # drawn before the clock starts
+    records = RunRecords(asked.out / "runs.json")
+    for seed in asked.seeds:
+        for name in asked.systems:
+            records.get(partial(run_system, name, seed, work, asked.steps), name=name, seed=seed)
+
+
+if __name__ == "__main__":
+    main()
