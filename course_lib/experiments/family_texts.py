@@ -69,7 +69,7 @@ def _encode(text: str) -> list[int]:
     return family_tokenizer().encode(text)
 
 
-def decode_family(ids: Iterable[int]) -> str:
+def decode_family(ids: Iterable[int] | Int[Tensor, "T"]) -> str:
     """Write ids as text, without padding; special tokens show by their names.
 
     >>> decode_family([CLS_TOKEN, *encode_family("Tom"), SEP_TOKEN, PAD_TOKEN])
@@ -86,7 +86,7 @@ def ordinary_ids() -> Int[Tensor, "W"]:
     return torch.arange(len(FAMILY_SPECIALS), FAMILY_VOCABULARY)
 
 
-def maskable_places(ids: Int[Tensor, "N T"]) -> Bool[Tensor, "N T"]:
+def maskable_places(ids: Int[Tensor, "*N T"]) -> Bool[Tensor, "*N T"]:
     """Tell where a token of the text stands: no padding, no border, nothing hidden."""
     return ids >= len(FAMILY_SPECIALS)
 
