@@ -98,7 +98,7 @@ def _verified_folder(asset: str) -> Path:
     if problem:
         group = next(name for name, assets in ASSET_GROUPS.items() if asset in assets)
         raise AssetError(
-            f"{problem}. Repair it with:\n    {sys.executable} -m course_lib.assets {group}"
+            f"{problem}.\nRepair it with:\n    {sys.executable} -m course_lib.assets {group}"
         )
     return folder
 

@@ -16,7 +16,7 @@ def find_or_skip(find: Callable[[], Path], mark: str) -> Path | None:
     try:
         return find()
     except AssetError as missing:
-        told = f"Skipped: {str(missing).splitlines()[0]}. `make models` fetches it."
+        told = f"Skipped: {str(missing).splitlines()[0]} `make models` fetches it."
     print(f"{told} Cells that begin with {mark!r} are skipped; the book shows what they print.")
     shell = get_ipython()
     if shell is not None:
