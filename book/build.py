@@ -21,6 +21,7 @@ from sphinx.cmd.build import main as sphinx_build
 
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
+from course_lib.experiments.family_report import family_tables
 from course_lib.lab import course_map, exam, gallery, question_bank
 
 BOOK = Path(__file__).parent
@@ -63,6 +64,7 @@ def stage(source: Path, notebooks: Path) -> None:
     for name, made in (
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
+        ("family.md", family_tables()),
         ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
         ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):

@@ -35,7 +35,7 @@ class ClozePlaces(NamedTuple):
     ids: Int[Tensor, "N T"]
     columns: Int[Tensor, "N"]
     answers: Int[Tensor, "N"]
-    page: Int[Tensor, "N"]  # of `held_out_pages`
+    page: Int[Tensor, "N"]  # of `held_out_family_pages`
 
     def hidden(self) -> Int[Tensor, "N T"]:
         """Give the passages with [MASK] at the places."""

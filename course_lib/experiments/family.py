@@ -62,7 +62,7 @@ from course_lib.training.objectives import Objective, next_token_objective
 from course_lib.training.settings import TrainHistory, TrainSettings
 from course_lib.training.trainer import TokenBatch, train_to_the_end
 
-FAMILY_WIDTH, FAMILY_LAYERS, FAMILY_HEADS = 64, 2, 4
+FAMILY_WIDTH, FAMILY_LAYERS, FAMILY_N_HEADS = 64, 2, 4
 FAMILY_BATCH = 48  # rows of a step
 MASK_SHARE = 0.3  # of a passage; at this size it teaches faster than the papers' 0.15
 # Of the loss of pairs beside that of hidden tokens. With the papers' 1 a batch as small as ours is
@@ -115,7 +115,7 @@ def sinusoids(n: int, width: int) -> Tensor:
 def family_size(**changes: int) -> dict[str, int]:
     """Give the numbers that all models of the family have, with `changes`."""
     common = {"vocab_size": texts.FAMILY_VOCABULARY, "max_seq_len": texts.FAMILY_LENGTH}
-    shape = {"d_model": FAMILY_WIDTH, "n_layers": FAMILY_LAYERS, "n_heads": FAMILY_HEADS}
+    shape = {"d_model": FAMILY_WIDTH, "n_layers": FAMILY_LAYERS, "n_heads": FAMILY_N_HEADS}
     return common | shape | changes
 
 
@@ -379,7 +379,7 @@ def cloze_of_system(name: str, model: nn.Module) -> dict[str, ClozeScore]:
 
 def with_true_codes(places: ClozePlaces) -> ClozePlaces:
     """Tell CTRL the control code of each place's page."""
-    codes = torch.tensor([code_of(page) for page in texts.held_out_pages()])
+    codes = torch.tensor([code_of(page) for page in texts.held_out_family_pages()])
     return places._replace(ids=with_codes(places.ids, codes[places.page]))
 
 

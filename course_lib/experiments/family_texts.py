@@ -25,7 +25,7 @@ FAMILY_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 PAD_TOKEN, CLS_TOKEN, SEP_TOKEN, MASK_TOKEN = range(4)
 FAMILY_VOCABULARY, FAMILY_LENGTH = 1024, 32  # tokens; each word of the small web's world is one
 FAMILY_MEGABYTES, FAMILY_SEED = 3.0, 1
-HELD_OUT_MEGABYTES, HELD_OUT_SEED = 0.3, 2
+FAMILY_HELD_OUT_MEGABYTES, FAMILY_HELD_OUT_SEED = 0.3, 2
 # up to a full stop or an exclamation mark that a space follows, which begins the next
 SENTENCES = re.compile(r".+?(?:[.!](?=\s)|\Z)", re.DOTALL)
 FAMILY_SOURCES = ("tale", "encyclopaedia", "questions", "dialogue", "shop")
@@ -131,9 +131,9 @@ def family_pages() -> list[Document]:
 
 
 @cache
-def held_out_pages() -> list[Document]:
+def held_out_family_pages() -> list[Document]:
     """Draw pages of the same world that nobody is trained on."""
-    return draw_family_pages(HELD_OUT_MEGABYTES, HELD_OUT_SEED)
+    return draw_family_pages(FAMILY_HELD_OUT_MEGABYTES, FAMILY_HELD_OUT_SEED)
 
 
 @cache
@@ -145,7 +145,7 @@ def family_passages() -> FamilyPassages:
 @cache
 def held_out_passages() -> FamilyPassages:
     """Cut the held-out pages into passages, but for those that also stand in a training page."""
-    found = passages_of(held_out_pages())
+    found = passages_of(held_out_family_pages())
     known = {tuple(row) for row in family_passages().ids.tolist()}
     new = torch.tensor([tuple(row) not in known for row in found.ids.tolist()])
     return FamilyPassages(found.ids[new], found.page[new])

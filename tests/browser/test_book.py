@@ -28,6 +28,7 @@ PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "
 PAGES += [
     "your_model_elsewhere.html",
     "configurations.html",
+    "family.html",
     "exam.html",
     "gallery.html",
     "left_out.html",

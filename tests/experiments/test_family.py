@@ -1,12 +1,14 @@
 """The family of BERT: what it reads, what each system is asked, and how all are compared."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from course_lib.experiments import family
+from course_lib.experiments import family, family_report
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.cloze import (
     ClozePlaces,
@@ -23,6 +25,8 @@ from course_lib.text.batches import IGNORE_INDEX
 from course_lib.text.text_pairs import next_sentence_pairs
 from course_lib.training.checkpoint import CheckpointError
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def places():
@@ -30,7 +34,7 @@ def places():
 
 
 def test_a_page_is_cut_into_passages_and_nothing_is_lost():
-    pages = texts.held_out_pages()[:50]
+    pages = texts.held_out_family_pages()[:50]
     found = texts.passages_of(pages)
     for number, page in enumerate(pages):
         rows = found.ids[found.page == number]
@@ -175,3 +179,31 @@ def test_batches_are_the_same_for_a_seed_and_differ_between_seeds():
     for batches in (family.masked_passages, family.masked_pairs, family.ordered_passages):
         one, two, three = (next(itertools.islice(batches(s), 1, 2)) for s in (0, 0, 1))
         assert torch.equal(one[0], two[0]) and not torch.equal(one[0], three[0])
+
+
+def test_the_page_holds_the_tables_of_the_code():
+    text = (ROOT / "book/family.md").read_text()
+    made = family_report.family_tables()
+    assert set(re.findall(r"%([A-Z0-9_]+)%", text)) == set(made)
+    assert made["FAMILY"].count("\n") == 9
+    # the page's sentences say so
+    assert f"{len(texts.family_pages()):,} English pages" in text
+    runs = family_report.load_family()
+    assert all([run["seed"] for run in found] == [0, 1, 2] for found in runs.values())
+    best_of = {name: max(run["cloze"][0] for run in found) for name, found in runs.items()}
+    worst_of = {name: min(run["cloze"][0] for run in found) for name, found in runs.items()}
+    masked = ("BERT", "RoBERTa", "ALBERT", "DistilBERT", "Megatron BERT")
+    assert max(best_of[name] for name in masked) < worst_of["XLNet"]
+    assert best_of["XLNet"] < worst_of["GPT-2"] and best_of["BERT"] < worst_of["RoBERTa"]
+    assert min(worst_of.values()) > counting_cloze(cloze_places())[0] + 0.05
+    seconds = [run["seconds"] for found in runs.values() for run in found]
+    assert 40 < min(seconds) and max(seconds) < 60
+    parameters = {name: found[0]["parameters"] for name, found in runs.items()}
+    assert 0.5 < parameters["ALBERT"] / parameters["BERT"] < 0.55
+    assert 0.685 < parameters["DistilBERT"] / parameters["BERT"] < 0.695
+
+
+def test_a_missing_run_is_named(tmp_path):
+    (tmp_path / "runs.json").write_text("[]")
+    with pytest.raises(ValueError, match="no runs of BERT, RoBERTa"):
+        family_report.load_family(tmp_path / "runs.json")

@@ -1,0 +1,97 @@
+"""Eight relatives of BERT in one table: what each costs, and what it has learnt.
+
+    python -m course_lib.experiments.family_report
+
+prints the tables of the book's page "Eight relatives", which is built from the stored runs.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from course_lib.experiments.cloze import cloze_places, counting_cloze
+from course_lib.experiments.family import MODEL_OF
+from course_lib.experiments.family_texts import FAMILY_FOLDER
+from course_lib.experiments.report_parts import seed_decimals, seed_percents
+from course_lib.experiments.run_records import RunRecords
+from course_lib.files import markdown_table
+
+# The order in which they were published.
+FAMILY_ORDER = (
+    "BERT", "GPT-2", "XLNet", "RoBERTa", "CTRL", "Megatron BERT", "ALBERT", "DistilBERT",
+)  # fmt: skip
+WHAT_IT_READS = {
+    "BERT": "hidden tokens, both sides; is this the next text?",
+    "RoBERTa": "hidden tokens, both sides",
+    "ALBERT": "hidden tokens, both sides; are the two texts in order? One layer's weights for all",
+    "DistilBERT": "hidden tokens, both sides, and what BERT says; half of the layers",
+    "XLNet": "both sides, in any order",
+    "GPT-2": "the left side",
+    "CTRL": "the left side, and what kind of page it is",
+    "Megatron BERT": "as BERT, each layer norming what it reads",
+}
+
+
+def load_family(file: Path = FAMILY_FOLDER / "runs.json") -> dict[str, list[dict]]:
+    """Read the stored runs: of each system, seed by seed. Raises ValueError if one is missing."""
+    found = RunRecords(file).by_name()
+    if missing := [name for name in MODEL_OF if name not in found]:
+        raise ValueError(f"{file} holds no runs of {', '.join(missing)}")
+    return {name: found[name] for name in FAMILY_ORDER}
+
+
+def family_table(runs: dict[str, list[dict]]) -> str:
+    """Lay out what each system costs, and how it does at the hidden tokens, seed by seed."""
+    header = ["", "learns from", "parameters", "steps", "processor seconds, mean"]
+    header += ["hidden tokens named, %", "names, places, things, %", "surprise, nats"]
+    return markdown_table(header, [family_row(name, runs[name]) for name in runs])
+
+
+def family_row(name: str, runs: Sequence[dict]) -> list[object]:
+    """Give one system's line of the table."""
+    accuracy, world, nats = zip(*(run["cloze"] for run in runs), strict=True)
+    cost = [f"{runs[0]['parameters']:,}", f"{runs[0]['steps']:,}"]
+    seconds = f"{mean(run['seconds'] for run in runs):.0f}"
+    told = [seed_percents(accuracy), seed_percents(world), seed_decimals(nats, 2)]
+    return [name, WHAT_IT_READS[name], *cost, seconds, *told]
+
+
+def baseline_table(runs: dict[str, list[dict]]) -> str:
+    """Lay out what counting knows at the same places, and left-to-right models from one side."""
+    places = cloze_places()
+    rows = [
+        ["counts, both neighbours", *map(percent_of, counting_cloze(places))],
+        ["counts, left neighbour", *map(percent_of, counting_cloze(places, both_sides=False))],
+    ]
+    for name in ("GPT-2", "CTRL"):
+        accuracy, world, _ = zip(*(run["left"] for run in runs[name]), strict=True)
+        rows.append([f"{name}, left side only", seed_percents(accuracy), seed_percents(world)])
+    return markdown_table(["", "hidden tokens named, %", "names, places, things, %"], rows)
+
+
+def percent_of(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def family_tables() -> dict[str, str]:
+    """Give the tables and numbers of the page by the names that stand in it."""
+    runs = load_family()
+    of = partial(family_percents, runs)
+    made = {name.upper().replace("-", "").replace(" ", "_"): of(name) for name in runs}
+    return made | {"FAMILY": family_table(runs), "BASELINES": baseline_table(runs)}
+
+
+def family_percents(runs: dict[str, list[dict]], name: str) -> str:
+    """Write the accuracies of one system: "69.6, 69.0, 70.1"."""
+    return seed_percents([run["cloze"][0] for run in runs[name]])
+
+
+def main() -> None:
+    """Print the tables."""
+    for name, made in family_tables().items():
+        print(f"{name}\n\n{made}\n")
+
+
+if __name__ == "__main__":
+    main()
