@@ -102,7 +102,7 @@ def asked_codes() -> Int[Tensor, "N"]:
     return torch.arange(len(control.code_labels()["mood"])).repeat(PAGES_PER_CODE)
 
 
-def measure_pages(rows: Int[Tensor, "N T"], codes: Int[Tensor, "N"]) -> dict:
+def judge_pages(rows: Int[Tensor, "N T"], codes: Int[Tensor, "N"]) -> dict:
     """Judge written pages: obedience to the code, known sentences, repetition."""
     return measures.part_accuracies(measures.classify_pages(rows), codes) | {
         "known": measures.known_sentences(rows),
@@ -118,7 +118,7 @@ def measure_steering(writer: str, model: GPT2, seed: int, temperature: float) ->
     if writer == "GPT-2":
         starts = torch.full_like(starts, texts.CLS_TOKEN)
     rows = measures.write_pages(model, starts, seed, temperature=temperature)
-    return measure_pages(rows, codes)
+    return judge_pages(rows, codes)
 
 
 def measure_first_words(model: GPT2, seed: int, kind: str) -> dict:
@@ -148,7 +148,7 @@ def measure_guidance(model: GPT2, seed: int, strength: float) -> dict:
     codes = asked_codes()
     rule = partial(guided, model, strength)
     starts = measures.coded_starts(codes)
-    return measure_pages(measures.write_by_rule(model, starts, rule, seed=seed), codes)
+    return judge_pages(measures.write_by_rule(model, starts, rule, seed=seed), codes)
 
 
 def guided(model: GPT2, strength: float, logits: Tensor, ids: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def measure_penalty(model: GPT2, seed: int, temperature: float, penalty: float) 
     codes = torch.arange(len(control.code_labels()["mood"]))
     settings = {"temperature": temperature, "repetition_penalty": penalty}
     rows = measures.write_pages(model, measures.coded_starts(codes), seed, **settings)
-    return measure_pages(rows, codes)
+    return judge_pages(rows, codes)
 
 
 SIGN_RULES = {  # how a penalty of 1.2 treats a score below 0, and where the scores have their 0
@@ -181,10 +181,10 @@ def measure_sign(model: GPT2, seed: int, name: str) -> dict:
     codes = torch.arange(len(control.code_labels()["mood"]))
     starts = measures.coded_starts(codes)
     rows = measures.write_by_rule(model, starts, SIGN_RULES[name], temperature=0.0, seed=seed)
-    return measure_pages(rows, codes)
+    return judge_pages(rows, codes)
 
 
-def measure_facts(model: GPT2, first: int, shots: int, whole_sentences: bool) -> dict:
+def measure_fact_prompts(model: GPT2, first: int, shots: int, whole_sentences: bool) -> dict:
     """Ask for all facts; say how many answers are right, and how many are whole sentences."""
     asked = prompts.fact_prompts()
     examples = prompts.example_text(shots, whole_sentences)
@@ -197,7 +197,7 @@ def measure_facts(model: GPT2, first: int, shots: int, whole_sentences: bool) ->
     }
 
 
-def measure_mood(model: GPT2, first: int, kind: str, question: str) -> dict:
+def measure_mood_prompts(model: GPT2, first: int, kind: str, question: str) -> dict:
     """Ask for the mood of held-out pages by the likelier continuation."""
     pages = prompts.mood_pages(kind)
     scores = torch.tensor([prompts.mood_score(model, page, question, first) for page, _ in pages])
@@ -249,9 +249,9 @@ def run_prompts(record, writer: str, model: GPT2) -> None:
     first = asks if writer == "CTRL" else texts.CLS_TOKEN
     for shots, whole in FACT_TASKS:
         form = "" if not shots else ", whole sentences" if whole else ", short"
-        record("facts", measure_facts, f"{shots} examples{form}", model, first, shots, whole)
+        record("facts", measure_fact_prompts, f"{shots} examples{form}", model, first, shots, whole)
     for kind, question in MOOD_TASKS if writer != "CTRL" else ():
-        record("mood", measure_mood, f"{kind}, {question}", model, first, kind, question)
+        record("mood", measure_mood_prompts, f"{kind}, {question}", model, first, kind, question)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
