@@ -48,7 +48,7 @@ class ControlPages(NamedTuple):
 @cache
 def control_pages(held_out: bool = False) -> ControlPages:
     """Give all training pages that fit into a row, or the held-out ones."""
-    pages = texts.held_out_pages() if held_out else texts.family_pages()
+    pages = texts.held_out_family_pages() if held_out else texts.family_pages()
     encoded = [(page, texts.encode_family(page.text)) for page in pages]
     short = [(page, ids) for page, ids in encoded if len(ids) <= CONTROL_LENGTH - 2]
     codes = [family.code_of(page) - texts.FAMILY_VOCABULARY for page, _ in short]

@@ -122,7 +122,7 @@ def mood_pages(kind: str, n: int = 60) -> list[tuple[str, bool]]:
     With each page goes whether its mood is good.
     """
     found = []
-    for page in texts.held_out_pages():
+    for page in texts.held_out_family_pages():
         if page.labels["source"] == kind and len(texts.encode_family(page.text)) <= MOOD_TOKENS:
             text = page.text.rpartition("\nStars:")[0] if kind == "shop" else page.text
             found.append((text, page.labels["mood"] == "good"))

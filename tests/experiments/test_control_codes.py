@@ -20,7 +20,7 @@ def few_pages():
     patch = pytest.MonkeyPatch()
     caches = (
         family_texts.family_pages,
-        family_texts.held_out_pages,
+        family_texts.held_out_family_pages,
         control.control_pages,
         measures.page_classifiers,
         measures.log_prior,
