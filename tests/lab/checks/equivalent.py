@@ -158,6 +158,27 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             )
         },
     },
+    "small_berts": {
+        "layer_group": {
+            "return layer // (n_layers // n_groups) -> return layer // (n_layers / n_groups)": (
+                WHOLE_QUOTIENT
+            )
+        },
+        "order_pair": {
+            "moved: second = [token for sentence in sentences[cut:] for token in sentence]": (
+                UNRELATED
+            )
+        },
+        "soft_loss": {
+            "moved: got = (student / temperature).log_softmax(-1)": UNRELATED,
+            "wanted = (teacher / temperature).softmax(-1)"
+            " -> wanted = (teacher / temperature).softmax(1)": TWO_AXES,
+            "got = (student / temperature).log_softmax(-1)"
+            " -> got = (student / temperature).log_softmax(1)": TWO_AXES,
+            "divergence = (wanted * (wanted.log() - got)).sum(-1)"
+            " -> divergence = (wanted * (wanted.log() - got)).sum(1)": TWO_AXES,
+        },
+    },
     "transformer": {
         "transformer_block": {
             "return x + mlp(norm_2(x)) -> return x.add_(mlp(norm_2(x)))": (
