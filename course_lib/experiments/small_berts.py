@@ -93,7 +93,7 @@ def measure_small(kind: str, seed: int, steps: int = SMALL_STEPS) -> dict:
 
 
 @cache
-def held_out_pairs(task: str) -> PairRows:
+def held_out_pair_rows(task: str) -> PairRows:
     """Write every held-out passage of two sentences or more as a pair of this task."""
     passages = [
         passage
@@ -116,9 +116,9 @@ def train_on_pairs(task: str, seed: int, steps: int = PAIR_STEPS, **told) -> BER
 
 
 @torch.no_grad()
-def pair_accuracy(model: BERT, task: str) -> float:
+def pairs_right(model: BERT, task: str) -> float:
     """Ask a model about the held-out pairs of a task, be it the one it was trained on or not."""
-    rows = held_out_pairs(task)
+    rows = held_out_pair_rows(task)
     logits = model.pair_logits(model.hidden(rows.ids, rows.segments, rows.padding))
     return (logits.argmax(-1) == rows.labels).float().mean().item()
 
@@ -126,7 +126,7 @@ def pair_accuracy(model: BERT, task: str) -> float:
 def measure_pairs(task: str, seed: int, steps: int = PAIR_STEPS) -> dict:
     """Train on one task and ask for both."""
     model = train_on_pairs(task, seed, steps)
-    return {f"asked {asked}": pair_accuracy(model, asked) for asked in PAIR_TASKS}
+    return {f"asked {asked}": pairs_right(model, asked) for asked in PAIR_TASKS}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

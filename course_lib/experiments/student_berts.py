@@ -11,8 +11,9 @@ command that was stopped goes on where it was.
 import argparse
 import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -46,8 +47,20 @@ LAYER_STEPS = 100
 # Steps by true words, and as many seconds of a processor with the teacher's pass: a step with soft
 # labels takes 1.6 times as long.
 EQUAL_STEPS = {"short": (400, 250), "long": (1000, 625)}
-FEW_PASSAGES, FEW_STEPS, UNASKED_STEPS = (100, 400), 400, 500
+FEW_PASSAGES, FEW_STEPS, UNASKED_STEPS = 100, 400, 500
 LABEL_TEMPERATURES = (1.0, 2.0, 4.0)
+UNASKED_LESSONS = (
+    None,
+    "true words",
+    "teacher's words",
+    "soft labels, T = 1",
+    "soft labels, T = 4",
+)
+FEW_LESSONS = (
+    "true words",
+    "teacher's words",
+    *(f"soft labels, T = {t:g}" for t in LABEL_TEMPERATURES),
+)
 
 
 # The teacher
@@ -161,10 +174,11 @@ def passages_hidden_once(n: int, seed: int) -> Iterator[TokenBatch]:
     )
 
 
-def measure_few(teacher: BERT, lesson: str, n: int, seed: int) -> dict:
+def measure_few(teacher: BERT, lesson: str, seed: int) -> dict:
     """Teach a student with random weights on few passages, hidden once."""
     student, objective = random_student(teacher, seed), student_lessons(teacher)[lesson]
-    taken = train_student(student, passages_hidden_once(n, seed), objective, FEW_STEPS)
+    batches = passages_hidden_once(FEW_PASSAGES, seed)
+    taken = train_student(student, batches, objective, FEW_STEPS)
     return masked_cloze(student, cloze_places())._asdict() | taken
 
 
@@ -191,15 +205,11 @@ def unasked_passages(seed: int) -> Iterator[TokenBatch]:
 @cache
 def unasked_places() -> ClozePlaces:
     """Give the first of those words in every held-out passage that has one."""
-    ids = texts.held_out_passages().ids
+    ids, page = texts.held_out_passages()
     found = torch.isin(ids, unasked_words())
     rows = found.any(1).nonzero()[:, 0]
     columns = found[rows].int().argmax(1)
-    answers = ids[rows, columns]
-    fields = {"ids": ids[rows], "columns": columns, "answers": answers}
-    if "page" in ClozePlaces._fields:
-        fields["page"] = texts.held_out_passages().page[rows]
-    return ClozePlaces(**fields)
+    return ClozePlaces(ids[rows], columns, ids[rows, columns], page[rows])
 
 
 def measure_unasked(teacher: BERT, lesson: str | None, seed: int) -> dict:
@@ -218,25 +228,19 @@ def run_student_tables(records: RunRecords, seed: int, folder: Path) -> None:
     key = {"seed": seed}
     records.get(partial(measure_teacher, seed, folder), table="teacher", name="teacher", **key)
     teacher = load_teacher(seed, folder)
-    lessons = student_lessons(teacher)
-    for lesson in (None, *list(lessons)[:-1]):
+    for lesson in UNASKED_LESSONS:
         measure = partial(measure_unasked, teacher, lesson, seed)
         records.get(measure, table="unasked", name=lesson or "teacher", **key)
-    for n in FEW_PASSAGES:
-        for lesson in list(lessons)[:-1]:
-            measure = partial(measure_few, teacher, lesson, n, seed)
-            records.get(measure, table="few", name=lesson, passages=n, **key)
+    for lesson in FEW_LESSONS:
+        measure = partial(measure_few, teacher, lesson, seed)
+        records.get(measure, table="few", name=lesson, **key)
     for layers in LAYER_CHOICES:
         measure = partial(measure_layers, teacher, layers, seed)
         records.get(measure, table="layers", name=str(layers), **key)
-    for budget, (true_steps, soft_steps) in EQUAL_STEPS.items():
-        for start in ("random", "layers"):
-            for lesson in ("true words", "three losses"):
-                steps = true_steps if lesson == "true words" else soft_steps
-                measure = partial(measure_start, teacher, start, lesson, steps, seed)
-                records.get(
-                    measure, table="start", name=lesson, start=start, budget=budget, **key
-                )
+    for (budget, steps), start in product(EQUAL_STEPS.items(), ("random", "layers")):
+        for lesson, n in zip(("true words", "three losses"), steps, strict=True):
+            measure = partial(measure_start, teacher, start, lesson, n, seed)
+            records.get(measure, table="start", name=lesson, start=start, budget=budget, **key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

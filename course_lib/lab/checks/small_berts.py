@@ -98,10 +98,7 @@ def layer_group(attempt: Attempt) -> str:
             lambda layer, n, groups: layer // groups,
             "you divide by the number of groups. How many layers has one group?",
         ),
-        (
-            lambda layer, n, groups: truth(layer, n, groups) + 1,
-            "groups are counted from 0.",
-        ),
+        (lambda layer, n, groups: truth(layer, n, groups) + 1, "groups are counted from 0."),
         (
             lambda layer, n, groups: groups - 1 - truth(layer, n, groups),
             "the groups run backwards: layer 0 is of group 0.",
@@ -111,10 +108,7 @@ def layer_group(attempt: Attempt) -> str:
             "that is the layer's number within its group, not the number of the group.",
         ),
         (lambda layer, n, groups: layer, "that shares nothing: each layer has its own group."),
-        (
-            lambda layer, n, groups: layer * groups / n,
-            "the group is a whole number: round down.",
-        ),
+        (lambda layer, n, groups: layer * groups / n, "the group is a whole number: round down."),
         (
             lambda layer, n, groups: round(layer * groups / n),
             "round down, not to the nearest: a group keeps its weights up to its last layer.",
@@ -176,10 +170,7 @@ def shared_forward(attempt: Attempt) -> str:
             through(lambda k, n: sorted(list(range(k)) * n)),
             "each block ran n_layers times. All blocks together run n_layers times.",
         ),
-        (
-            through(lambda k, n: sorted(list(range(k)) * (n // k))[:-1]),
-            "one layer too few ran.",
-        ),
+        (through(lambda k, n: sorted(list(range(k)) * (n // k))[:-1]), "one layer too few ran."),
         (
             through(lambda k, n: sorted(list(range(k)) * (n // k), reverse=True)),
             "the groups ran backwards: the last group's block came first.",

@@ -39,11 +39,7 @@ def encoder_matrices(
     v, d, e = shape.n_vocab, shape.d_model, d_embedding
     layers = 1 if shared else shape.n_layers
     table = v * d if e is None else v * e + e * d
-    return {
-        "table of tokens": table,
-        "attention": layers * 4 * d * d,
-        "MLP": layers * 8 * d * d,
-    }
+    return {"table of tokens": table, "attention": layers * 4 * d * d, "MLP": layers * 8 * d * d}
 
 
 def savings(

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 
-def factorised_parameters_solution(
-    n_vocab: int, d_model: int, d_embedding: int
-) -> tuple[int, int]:
+def factorised_parameters_solution(n_vocab: int, d_model: int, d_embedding: int) -> tuple[int, int]:
     return n_vocab * d_model, n_vocab * d_embedding + d_embedding * d_model
 
 
