@@ -97,7 +97,7 @@ def held_out_pair_rows(task: str) -> PairRows:
     """Write every held-out passage of two sentences or more as a pair of this task."""
     passages = [
         passage
-        for page in texts.held_out_pages()
+        for page in texts.held_out_family_pages()
         for passage in texts.grouped_sentences(
             texts.page_sentences(page.text), texts.FAMILY_LENGTH - 3
         )
