@@ -3,6 +3,7 @@
     python -m course_lib.export runs/poet-hf --model runs/poet         # a run of course_lib.train
     python -m course_lib.export runs/r1-hf --model runs/r1/seed-0/r1   # a stage of course_lib.r1
     python -m course_lib.export runs/r1-gguf --model r1 --to gguf      # the shipped R1
+    python -m course_lib.export runs/bert-hf --model bert              # one of BERT's family
 
 The folder's README says how to open it; the book's page "Your model elsewhere" says more.
 """
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from course_lib.experiments.family_export import FAMILY_MODELS
 from course_lib.experiments.model_export import EXPORT_FORMS, export_model
 from course_lib.experiments.trained_models import SHIPPED_MODELS
 from course_lib.models.gguf_export import GGUF_DTYPES
@@ -28,7 +30,8 @@ def model_export_parser() -> argparse.ArgumentParser:
         "--model",
         default="r1",
         metavar="MODEL",
-        help=f"{', '.join(SHIPPED_MODELS)}, or the folder of a run or of its stage (default: r1)",
+        help=f"{', '.join(SHIPPED_MODELS)}, one of BERT's family ({', '.join(FAMILY_MODELS)}), or the"
+        " folder of a run or of its stage (default: r1)",
     )
     p.add_argument(
         "--to",

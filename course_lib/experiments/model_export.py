@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
+from course_lib.experiments.family_export import FAMILY_MODELS, write_family_model
 from course_lib.experiments.trained_models import TrainedModel, find_trained_model
 from course_lib.files import write_atomically
 from course_lib.folders import export_folder
@@ -42,7 +43,8 @@ def export_model(
 ) -> Path:
     """Write the folder, whole or not at all, and return its path.
 
-    `model` as in `find_trained_model`, or a model with its tokenizer; `to` is "hf" or "gguf";
+    `model` as in `find_trained_model`, or a name of FAMILY_MODELS, or a model with its tokenizer;
+    `to` is "hf" or "gguf";
     `dtype`, "f32" or "f16", is GGUF's. A folder that is already there is replaced if it is such an
     export and nothing in it was added or changed since; else ValueError, as for what the other
     programs can't hold.
@@ -51,6 +53,8 @@ def export_model(
         raise ValueError(f"{to!r} is not {' or '.join(EXPORT_FORMS)}")
     if to == "hf" and dtype != "f32":
         raise ValueError(f"dtype {dtype!r} is for gguf; hf is written in f32")
+    if isinstance(model, str) and model in FAMILY_MODELS:
+        return export_family(Path(folder), model, to)
     trained = model if isinstance(model, TrainedModel) else find_trained_model(model)
     check_exportable(trained.tokenizer)
     check_hf_template(template, trained.tokenizer)
@@ -61,6 +65,17 @@ def export_model(
             readme += f"\n{MTP_NOTE}\n"
         write_atomically(made / "README.md", readme.encode())
     return Path(folder)
+
+
+def export_family(folder: Path, model: str, to: str) -> Path:
+    """Write a shipped model of BERT's family, which has no chat template, for transformers."""
+    if to != "hf":
+        raise ValueError(f"{model!r} is written for hf alone, not {to}: it is no chat model")
+    about = {"model": model, "to": to, "dtype": "f32"}
+    with export_folder(folder, MODEL_EXPORT_KIND, MODEL_EXPORT_VERSION, about) as made:
+        readme = write_family_model(FAMILY_MODELS[model], made)
+        write_atomically(made / "README.md", readme.encode())
+    return folder
 
 
 def has_mtp(model: nn.Module) -> bool:
