@@ -30,8 +30,8 @@ def model_export_parser() -> argparse.ArgumentParser:
         "--model",
         default="r1",
         metavar="MODEL",
-        help=f"{', '.join(SHIPPED_MODELS)}; of BERT's family {', '.join(FAMILY_MODELS)}; or the folder"
-        " of a run or of its stage (default: r1)",
+        help=f"{', '.join(SHIPPED_MODELS)}; of BERT's family {', '.join(FAMILY_MODELS)}; or"
+        " the folder of a run or of its stage (default: r1)",
     )
     p.add_argument(
         "--to",
