@@ -3,6 +3,8 @@
 CAUGHT_TOGETHER = "errors that are caught together have no order"
 TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
 
+CHOSEN_ROWS = "what is chosen from the table has two axes, so the last is axis 1"
+
 LAST_BUT_ONE = "of four axes, 2 is the last but one"
 WIDTHS = "queries, keys and values are equally wide"
 ROWS = "there is a target for each row of logits"
@@ -29,41 +31,6 @@ SHARED_WIDTH = {
 }
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
-    "ctrl": {
-        "coded_batch": {
-            "moved: inputs, targets = ([], [])": UNRELATED,
-            "moved: targets.append([*page, end] + [-100] * missing)": UNRELATED,
-            "return (torch.tensor(inputs), torch.tensor(targets))"
-            " -> return (inputs, torch.tensor(targets))": "a table may be a list of rows",
-            "return (torch.tensor(inputs), torch.tensor(targets))"
-            " -> return (torch.tensor(inputs), targets)": "a table may be a list of rows",
-        },
-        "halved_sinusoids": {
-            "return torch.cat([angles.sin(), angles.cos()], dim=1)"
-            " -> return torch.cat([angles.sin(), angles.cos()], dim=-1)": TWO_AXES
-        },
-        "code_posterior": {
-            "return (log_likelihoods + prior.log()).softmax(-1)"
-            " -> return (log_likelihoods + prior.log()).softmax(1)": TWO_AXES
-        },
-        "known_part_log_probs": {
-            "return (log_likelihoods[:, agrees] + log_weights).logsumexp(-1)"
-            " -> return (log_likelihoods[:, agrees] + log_weights).logsumexp(1)": TWO_AXES
-        },
-        "penalised_logits": {
-            "lowered[token] = score / penalty if score > 0 else score * penalty"
-            " -> lowered[token] = score / penalty if score >= 0 else score * penalty": (
-                "a score of 0 stays 0 either way"
-            )
-        },
-        "continuation_log_prob": {
-            "log_probs = logits.log_softmax(-1) -> log_probs = logits.log_softmax(1)": TWO_AXES,
-            "return log_probs[torch.arange(start - 1, len(ids) - 1), ids[start:]].sum()"
-            " -> return log_probs[torch.arange(start - 1, len(logits) - 1), ids[start:]].sum()": (
-                "there is a row of logits for each token"
-            ),
-        },
-    },
     "balance_and_prediction": {
         "gates": {
             "picked = scores.gather(-1, chosen) -> picked = scores.gather(1, chosen)": TWO_AXES,
@@ -158,27 +125,6 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             )
         },
     },
-    "small_berts": {
-        "layer_group": {
-            "return layer // (n_layers // n_groups) -> return layer // (n_layers / n_groups)": (
-                WHOLE_QUOTIENT
-            )
-        },
-        "order_pair": {
-            "moved: second = [token for sentence in sentences[cut:] for token in sentence]": (
-                UNRELATED
-            )
-        },
-        "soft_loss": {
-            "moved: got = (student / temperature).log_softmax(-1)": UNRELATED,
-            "wanted = (teacher / temperature).softmax(-1)"
-            " -> wanted = (teacher / temperature).softmax(1)": TWO_AXES,
-            "got = (student / temperature).log_softmax(-1)"
-            " -> got = (student / temperature).log_softmax(1)": TWO_AXES,
-            "divergence = (wanted * (wanted.log() - got)).sum(-1)"
-            " -> divergence = (wanted * (wanted.log() - got)).sum(1)": TWO_AXES,
-        },
-    },
     "transformer": {
         "transformer_block": {
             "return x + mlp(norm_2(x)) -> return x.add_(mlp(norm_2(x)))": (
@@ -255,6 +201,48 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             ),
             "return (torch.cat([beams[parents], tokens[:, None]], dim=1), scores)"
             " -> return (torch.cat([beams[parents], tokens[:, None]], dim=-1), scores)": TWO_AXES,
+        },
+    },
+    "bert": {
+        "corrupt_tokens": {
+            "moved: kept = (dice >= 0.8) & (dice < 0.9)": UNRELATED,
+            "changed = torch.where(dice < 0.8, mask_token, others)"
+            " -> changed = torch.where(dice <= 0.8, mask_token, others)": (
+                "a token whose die is 0.8 is kept, so that what it would become is not seen"
+            ),
+        },
+        "cut_word": {
+            "moved: ends = range(len(word), start, -1)": UNRELATED,
+            "ends = range(len(word), start, -1) -> ends = range(len(word) + 1, start, -1)": (
+                "a slice that ends behind the word is the word's rest once more"
+            ),
+            "ends = range(len(word), start, -1) -> ends = range(len(word), start - 1, -1)": (
+                "a piece without letters is in no vocabulary"
+            ),
+        },
+        "hidden_loss": {
+            "log_probs = logits[hidden].log_softmax(-1)"
+            " -> log_probs = logits[hidden].log_softmax(1)": CHOSEN_ROWS,
+            "return -log_probs.gather(1, targets[hidden][:, None]).mean()"
+            " -> return -log_probs.gather(-1, targets[hidden][:, None]).mean()": CHOSEN_ROWS,
+        },
+        "mean_pooling": {
+            "real = (~padding).float()[..., None] -> real = (~padding)[..., None]": TRUE_IS_ONE
+        },
+        "pair_row": {
+            "moved: first = [cls_token, *(token for sentence in document[:cut] for token in"
+            " sentence), sep_token]": UNRELATED,
+            "moved: second = [*(token for sentence in rest for token in sentence), sep_token]": (
+                UNRELATED
+            ),
+            "return (first + second, [0] * len(first) + [1] * len(second), int(other is not None))"
+            " -> return (first + second, [0] * len(first) + [1] * len(second), other is not None)"
+            "": TRUE_IS_ONE,
+        },
+        "token_positions": {
+            "real = (ids != pad_token).long() -> real = ids != pad_token": TRUE_IS_ONE,
+            "return real.cumsum(1) * real + pad_token -> return real.cumsum(-1) * real + pad_token"
+            "": TWO_AXES,
         },
     },
     "bpe": {
