@@ -198,7 +198,7 @@ def sentence_task(
 @cache
 def tale_sentences() -> list[tuple[int, ...]]:
     """Give the different sentences of the held-out tales, as tokens."""
-    tales = [page.text for page in texts.held_out_pages() if page.labels["source"] == "tale"]
+    tales = [page.text for page in texts.held_out_family_pages() if page.labels["source"] == "tale"]
     found = {tuple(sentence) for text in tales for sentence in texts.page_sentences(text)}
     return sorted(sentence for sentence in found if len(sentence) <= texts.FAMILY_LENGTH - 2)
 
