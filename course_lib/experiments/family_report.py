@@ -22,14 +22,14 @@ FAMILY_ORDER = (
     "BERT", "GPT-2", "XLNet", "RoBERTa", "CTRL", "Megatron BERT", "ALBERT", "DistilBERT",
 )  # fmt: skip
 WHAT_IT_READS = {
-    "BERT": "hidden tokens, both sides; is this the next text?",
-    "RoBERTa": "hidden tokens, both sides",
-    "ALBERT": "hidden tokens, both sides; are the two texts in order? One layer's weights for all",
-    "DistilBERT": "hidden tokens, both sides, and what BERT says; half of the layers",
-    "XLNet": "both sides, in any order",
-    "GPT-2": "the left side",
-    "CTRL": "the left side, and what kind of page it is",
-    "Megatron BERT": "as BERT, each layer norming what it reads",
+    "BERT": "hidden tokens, seen from both sides; does one text follow the other?",
+    "GPT-2": "each next token, from the left side",
+    "XLNet": "tokens in any order, from those that came before in it",
+    "RoBERTa": "hidden tokens, seen from both sides",
+    "CTRL": "each next token, from the left side and the kind of page",
+    "Megatron BERT": "as BERT; each part norms what it reads, not what it has added to",
+    "ALBERT": "hidden tokens; are two texts in order? Both layers have the same weights",
+    "DistilBERT": "hidden tokens, and what BERT says there; one of BERT's two layers",
 }
 
 
@@ -43,7 +43,7 @@ def load_family(file: Path = FAMILY_FOLDER / "runs.json") -> dict[str, list[dict
 
 def family_table(runs: dict[str, list[dict]]) -> str:
     """Lay out what each system costs, and how it does at the hidden tokens, seed by seed."""
-    header = ["", "learns from", "parameters", "steps", "processor seconds, mean"]
+    header = ["", "parameters", "steps", "seconds"]
     header += ["hidden tokens named, %", "names, places, things, %", "surprise, nats"]
     return markdown_table(header, [family_row(name, runs[name]) for name in runs])
 
@@ -54,7 +54,7 @@ def family_row(name: str, runs: Sequence[dict]) -> list[object]:
     cost = [f"{runs[0]['parameters']:,}", f"{runs[0]['steps']:,}"]
     seconds = f"{mean(run['seconds'] for run in runs):.0f}"
     told = [seed_percents(accuracy), seed_percents(world), seed_decimals(nats, 2)]
-    return [name, WHAT_IT_READS[name], *cost, seconds, *told]
+    return [name, *cost, seconds, *told]
 
 
 def baseline_table(runs: dict[str, list[dict]]) -> str:
@@ -79,7 +79,8 @@ def family_tables() -> dict[str, str]:
     runs = load_family()
     of = partial(family_percents, runs)
     made = {name.upper().replace("-", "").replace(" ", "_"): of(name) for name in runs}
-    return made | {"FAMILY": family_table(runs), "BASELINES": baseline_table(runs)}
+    reads = markdown_table(["", "learns from"], list(WHAT_IT_READS.items()))
+    return made | {"FAMILY": family_table(runs), "BASELINES": baseline_table(runs), "READS": reads}
 
 
 def family_percents(runs: dict[str, list[dict]], name: str) -> str:

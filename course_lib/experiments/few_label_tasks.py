@@ -2,8 +2,8 @@
 
 Of each list of words that a task turns on, one half is for the labelled sentences and the other for
 the test. So whoever knows only what the labels say knows nothing of the test; which words are
-alike must come from text without labels. In the tasks of two words (agreement, contrast, reaction)
-no word says anything alone: each stands as often in a sentence that fits as in one that does not,
+alike must come from text without labels. In the tasks of two words (agreement, reaction) no
+word says anything alone: each stands as often in a sentence that fits as in one that does not,
 so the best weights of a sum over words are all zero.
 """
 
@@ -139,17 +139,6 @@ def agreement_sentences(rng: Random, half: HalfOfWords) -> list[LabelledText]:
     ]
 
 
-def contrast_sentences(rng: Random, half: HalfOfWords) -> list[LabelledText]:
-    """Oppose two good and two bad moods, all ways: "Ben was not glad but proud." does not fit."""
-    start = f"{draw_item(rng, PERSON_NAMES)} {draw_item(rng, ('was', 'felt'))}"
-    pairs = {mood: draw_distinct(rng, words, 2) for mood, words in half.moods.items()}
-    return [
-        (f"{start} not {pairs[first][0]} but {pairs[second][1]}.", int(first != second))
-        for first in pairs
-        for second in pairs
-    ]
-
-
 def reaction_sentences(rng: Random, half: HalfOfWords) -> list[LabelledText]:
     """Join both moods with both reactions: "Ben was very glad, and he wept." does not fit."""
     name, author = draw_item(rng, PERSON_NAMES), draw_item(rng, ALL_AUTHORS)
@@ -244,7 +233,6 @@ SENTENCE_TASKS = {
     "mood": (("bad", "good"), mood_sentences, mood_sentences),
     "negation": (("bad", "good"), partial(negation_sentences, plain=0.5), negation_sentences),
     "agreement": (FITS, agreement_sentences, agreement_sentences),
-    "contrast": (FITS, contrast_sentences, contrast_sentences),
     "reaction": (FITS, reaction_sentences, reaction_sentences),
 }
 FEW_LABEL_TASKS = ("role", *SENTENCE_TASKS)

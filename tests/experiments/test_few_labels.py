@@ -18,12 +18,11 @@ from course_lib.experiments.few_label_tasks import (
 from course_lib.experiments.few_labels import classify_rows, fine_tune, tuned_accuracy
 from course_lib.text.batches import IGNORE_INDEX
 
-RELATIONS = ("agreement", "contrast", "reaction")
+RELATIONS = ("agreement", "reaction")
 HELD_OUT = {  # which lists of words each task cuts in half
     "mood": ("mood", "reaction"),
     "negation": ("mood",),
     "agreement": ("person",),
-    "contrast": ("mood",),
     "reaction": ("mood", "reaction"),
     "role": tuple(WORD_CLASSES),
 }

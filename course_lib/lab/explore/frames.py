@@ -148,6 +148,42 @@ def choose(frames: Sequence[str], labels: Sequence[object], name: str, start: in
     return Explorer([buttons, stack], frames[start])
 
 
+def choose_three(
+    frames: Sequence[Sequence[Sequence[str]]],
+    axes: Mapping[str, Sequence[object]],
+    start: tuple[int, int, int] = (0, 0, 0),
+) -> Explorer:
+    """Show one frame of a cube, chosen by three rows of buttons: `axes` gives their names and
+    labels, the outermost first."""
+    if len(axes) != 3:
+        raise ValueError(f"a cube has three axes, got {len(axes)}: {list(axes)}")
+    names, labels = list(axes), list(axes.values())
+    _labels(frames, labels[0], start[0])
+    for table in frames:
+        _labels(table, labels[1], start[1])
+        for row in table:
+            _labels(row, labels[2], start[2])
+    inner = [[_stack(row, start[2]) for row in table] for table in frames]
+    middle = [widgets.Stack(table, selected_index=start[1]) for table in inner]
+    outer = widgets.Stack(middle, selected_index=start[0])
+    linked = [[outer], middle, [stack for table in inner for stack in table]]
+    width = f"{max(map(len, names)) + 1}ch"
+    rows = [
+        _buttons(values, name, index, width)
+        for name, values, index in zip(names, labels, start, strict=True)
+    ]
+    for buttons, stacks in zip(rows, linked, strict=True):
+        for stack in stacks:
+            widgets.jslink((buttons, "index"), (stack, "selected_index"))
+    return Explorer([*rows, outer], frames[start[0]][start[1]][start[2]])
+
+
+def _buttons(values: Sequence[object], name: str, start: int, width: str) -> widgets.ToggleButtons:
+    style = widgets.ToggleButtonsStyle(description_width=width, button_width="auto")
+    options = [str(value) for value in values]
+    return widgets.ToggleButtons(options=options, index=start, description=name, style=style)
+
+
 def switches(
     frame: Callable[[tuple[bool, ...]], str], names: Sequence[str], start: Sequence[bool]
 ) -> Explorer:

@@ -31,6 +31,41 @@ SHARED_WIDTH = {
 }
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "ctrl": {
+        "coded_batch": {
+            "moved: inputs, targets = ([], [])": UNRELATED,
+            "moved: targets.append([*page, end] + [-100] * missing)": UNRELATED,
+            "return (torch.tensor(inputs), torch.tensor(targets))"
+            " -> return (inputs, torch.tensor(targets))": "a table may be a list of rows",
+            "return (torch.tensor(inputs), torch.tensor(targets))"
+            " -> return (torch.tensor(inputs), targets)": "a table may be a list of rows",
+        },
+        "halved_sinusoids": {
+            "return torch.cat([angles.sin(), angles.cos()], dim=1)"
+            " -> return torch.cat([angles.sin(), angles.cos()], dim=-1)": TWO_AXES
+        },
+        "code_posterior": {
+            "return (log_likelihoods + prior.log()).softmax(-1)"
+            " -> return (log_likelihoods + prior.log()).softmax(1)": TWO_AXES
+        },
+        "known_part_log_probs": {
+            "return (log_likelihoods[:, agrees] + log_weights).logsumexp(-1)"
+            " -> return (log_likelihoods[:, agrees] + log_weights).logsumexp(1)": TWO_AXES
+        },
+        "penalised_logits": {
+            "lowered[token] = score / penalty if score > 0 else score * penalty"
+            " -> lowered[token] = score / penalty if score >= 0 else score * penalty": (
+                "a score of 0 stays 0 either way"
+            )
+        },
+        "continuation_log_prob": {
+            "log_probs = logits.log_softmax(-1) -> log_probs = logits.log_softmax(1)": TWO_AXES,
+            "return log_probs[torch.arange(start - 1, len(ids) - 1), ids[start:]].sum()"
+            " -> return log_probs[torch.arange(start - 1, len(logits) - 1), ids[start:]].sum()": (
+                "there is a row of logits for each token"
+            ),
+        },
+    },
     "balance_and_prediction": {
         "gates": {
             "picked = scores.gather(-1, chosen) -> picked = scores.gather(1, chosen)": TWO_AXES,
@@ -123,6 +158,27 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> return (keys, torch.full((len(values),), -1.0), values.T)": (
                 "there are as many values as keys"
             )
+        },
+    },
+    "small_berts": {
+        "layer_group": {
+            "return layer // (n_layers // n_groups) -> return layer // (n_layers / n_groups)": (
+                WHOLE_QUOTIENT
+            )
+        },
+        "order_pair": {
+            "moved: second = [token for sentence in sentences[cut:] for token in sentence]": (
+                UNRELATED
+            )
+        },
+        "soft_loss": {
+            "moved: got = (student / temperature).log_softmax(-1)": UNRELATED,
+            "wanted = (teacher / temperature).softmax(-1)"
+            " -> wanted = (teacher / temperature).softmax(1)": TWO_AXES,
+            "got = (student / temperature).log_softmax(-1)"
+            " -> got = (student / temperature).log_softmax(1)": TWO_AXES,
+            "divergence = (wanted * (wanted.log() - got)).sum(-1)"
+            " -> divergence = (wanted * (wanted.log() - got)).sum(1)": TWO_AXES,
         },
     },
     "transformer": {
