@@ -41,7 +41,6 @@ SMALL_KINDS = {
     "2 layers, shared": (2, 1, 64),
     "4 layers": (4, 4, 64),
     "4 layers, shared": (4, 1, 64),
-    "6 layers, shared": (6, 1, 64),
     "2 layers, table of 32": (2, 2, 32),
     "2 layers, table of 16": (2, 2, 16),
 }

@@ -42,25 +42,15 @@ STUDENT_BERTS_FILE = texts.FAMILY_FOLDER / "student_berts.json"
 STUDENT_SEEDS = (0, 1, 2)
 TEACHER_LAYERS, TEACHER_STEPS = 4, 1200
 STUDENT_LAYERS = (0, 2)  # of the teacher
-LAYER_CHOICES = ((0, 1), (0, 2), (1, 3), (2, 3))
+LAYER_CHOICES = ((0, 1), (0, 2), (2, 3))
 LAYER_STEPS = 100
 # Steps by true words, and as many seconds of a processor with the teacher's pass: a step with soft
 # labels takes 1.6 times as long.
-EQUAL_STEPS = {"short": (400, 250), "long": (1000, 625)}
+EQUAL_STEPS = {"short": (400, 250)}
 FEW_PASSAGES, FEW_STEPS, UNASKED_STEPS = 100, 400, 500
-LABEL_TEMPERATURES = (1.0, 2.0, 4.0)
-UNASKED_LESSONS = (
-    None,
-    "true words",
-    "teacher's words",
-    "soft labels, T = 1",
-    "soft labels, T = 4",
-)
-FEW_LESSONS = (
-    "true words",
-    "teacher's words",
-    *(f"soft labels, T = {t:g}" for t in LABEL_TEMPERATURES),
-)
+LABEL_TEMPERATURES = (1.0, 4.0)
+UNASKED_LESSONS = (None, "true words", "teacher's words", "soft labels, T = 1")
+FEW_LESSONS = ("true words", "teacher's words", "soft labels, T = 1", "soft labels, T = 4")
 
 
 # The teacher
