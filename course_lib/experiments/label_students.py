@@ -45,12 +45,17 @@ from course_lib.training.trainer import train_to_the_end
 
 LABEL_STUDENTS_FILE = texts.FAMILY_FOLDER / "label_students.json"
 TRUE_LABELS, UNLABELLED_COUNTS = 64, (32, 128, 1500)
-STUDENT_WIDTH, STUDENT_STEPS, STUDENT_BATCH, STUDENT_RATE = 32, 300, 16, 3e-3
+LABEL_STUDENT_WIDTH, LABEL_STUDENT_STEPS, LABEL_STUDENT_BATCH, LABEL_STUDENT_RATE = (
+    32,
+    300,
+    16,
+    3e-3,
+)
 
 
 def label_student(seed: int) -> TextClassifier:
     """Build a student that has read nothing: one layer, half as wide, two classes."""
-    body = family.new_bert(seed, n_layers=1, d_model=STUDENT_WIDTH, n_heads=2, nsp=False)
+    body = family.new_bert(seed, n_layers=1, d_model=LABEL_STUDENT_WIDTH, n_heads=2, nsp=False)
     return TextClassifier(body, n_classes=2)
 
 
@@ -82,14 +87,14 @@ def teach_labels(
     """Train a student on rows and their labels, or the teacher's logits; for all as many steps."""
     student = label_student(seed)
     settings = TrainSettings(
-        STUDENT_STEPS,
-        adam_lr=STUDENT_RATE,
+        LABEL_STUDENT_STEPS,
+        adam_lr=LABEL_STUDENT_RATE,
         optimizer="adamw",
         warmup=0.1,
         decay=0.9,
         weight_decay=0.01,
     )
-    batches = shuffled_rows(rows, targets, STUDENT_BATCH, seed)
+    batches = shuffled_rows(rows, targets, LABEL_STUDENT_BATCH, seed)
     train_to_the_end(student, batches, settings, objective)
     return student
 

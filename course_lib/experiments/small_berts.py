@@ -92,7 +92,7 @@ def measure_small(kind: str, seed: int, steps: int = SMALL_STEPS) -> dict:
 
 
 @cache
-def held_out_pair_rows(task: str) -> PairRows:
+def held_out_task_pairs(task: str) -> PairRows:
     """Write every held-out passage of two sentences or more as a pair of this task."""
     passages = [
         passage
@@ -117,7 +117,7 @@ def train_on_pairs(task: str, seed: int, steps: int = PAIR_STEPS, **told) -> BER
 @torch.no_grad()
 def pairs_right(model: BERT, task: str) -> float:
     """Ask a model about the held-out pairs of a task, be it the one it was trained on or not."""
-    rows = held_out_pair_rows(task)
+    rows = held_out_task_pairs(task)
     logits = model.pair_logits(model.hidden(rows.ids, rows.segments, rows.padding))
     return (logits.argmax(-1) == rows.labels).float().mean().item()
 

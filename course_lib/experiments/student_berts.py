@@ -47,7 +47,7 @@ LAYER_STEPS = 100
 # Steps by true words, and as many seconds of a processor with the teacher's pass: a step with soft
 # labels takes 1.6 times as long.
 EQUAL_STEPS = {"short": (400, 250)}
-FEW_PASSAGES, FEW_STEPS, UNASKED_STEPS = 100, 400, 500
+SCARCE_PASSAGES, FEW_STEPS, UNASKED_STEPS = 100, 400, 500
 LABEL_TEMPERATURES = (1.0, 4.0)
 UNASKED_LESSONS = (None, "true words", "teacher's words", "soft labels, T = 1")
 FEW_LESSONS = ("true words", "teacher's words", "soft labels, T = 1", "soft labels, T = 4")
@@ -167,7 +167,7 @@ def passages_hidden_once(n: int, seed: int) -> Iterator[TokenBatch]:
 def measure_few(teacher: BERT, lesson: str, seed: int) -> dict:
     """Teach a student with random weights on few passages, hidden once."""
     student, objective = random_student(teacher, seed), student_lessons(teacher)[lesson]
-    batches = passages_hidden_once(FEW_PASSAGES, seed)
+    batches = passages_hidden_once(SCARCE_PASSAGES, seed)
     taken = train_student(student, batches, objective, FEW_STEPS)
     return masked_cloze(student, cloze_places())._asdict() | taken
 
