@@ -18,7 +18,16 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
 }
 
-NAMES = ("bpe", "experts", "training", "generation", "time_to_loss", "grpo", "real_model")
+NAMES = (
+    "bpe",
+    "experts",
+    "training",
+    "generation",
+    "time_to_loss",
+    "grpo",
+    "real_model",
+    "encoder",
+)
 MEASURED = Path(__file__).parent.parent / "MEASURED.md"
 MARKS = re.compile(r"(<!-- benchmarks -->\n).*?(\n<!-- end of benchmarks -->)", re.S)
 
