@@ -103,6 +103,8 @@ def init_small_model(model: nn.Module, seed: int) -> nn.Module:
         elif parameter.ndim >= 2:
             std = 0.02 if id(parameter) in tables else parameter.shape[-1] ** -0.5
             parameter.normal_(std=std, generator=generator)
+    if hasattr(model, "mask_embedding"):  # XLNet's, a vector and no matrix
+        model.mask_embedding.normal_(std=0.02, generator=generator)
     return model
 
 

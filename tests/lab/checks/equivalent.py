@@ -799,4 +799,24 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             for other in ("change", "change, full_matrices=True")
         },
     },
+    "xlnet": {
+        "unseen_in_order": {
+            "not_before = rank[None, :] >= rank[:, None] -> not_before = rank >= rank[:, None]": (
+                "a row is compared with every row of a table"
+            ),
+            "not_before = rank[None, :] >= rank[:, None]"
+            " -> not_before = rank[:,] >= rank[:, None]": (
+                "a row is compared with every row of a table"
+            ),
+            "not_before = rank[None, :] >= rank[:, None]"
+            " -> not_before = rank[None,] >= rank[:, None]": (
+                "an axis that is not named is taken whole"
+            ),
+        },
+        "scores_by_key": {
+            "return scores.gather(1, T - distance) -> return scores.gather(-1, T - distance)": (
+                TWO_AXES
+            )
+        },
+    },
 }
