@@ -47,10 +47,10 @@ LAYER_STEPS = 100
 # Steps by true words, and as many seconds of a processor with the teacher's pass: a step with soft
 # labels takes 1.6 times as long.
 EQUAL_STEPS = {"short": (400, 250)}
-SCARCE_PASSAGES, FEW_STEPS, UNASKED_STEPS = 100, 400, 500
+SCARCE_PASSAGES, SCARCE_STEPS, UNASKED_STEPS = 100, 150, 500
 LABEL_TEMPERATURES = (1.0, 4.0)
 UNASKED_LESSONS = (None, "true words", "teacher's words", "soft labels, T = 1")
-FEW_LESSONS = ("true words", "teacher's words", "soft labels, T = 1", "soft labels, T = 4")
+SCARCE_LESSONS = ("true words", "teacher's words", "soft labels, T = 1", "soft labels, T = 4")
 
 
 # The teacher
@@ -164,11 +164,11 @@ def passages_hidden_once(n: int, seed: int) -> Iterator[TokenBatch]:
     )
 
 
-def measure_few(teacher: BERT, lesson: str, seed: int) -> dict:
-    """Teach a student with random weights on few passages, hidden once."""
-    student, objective = random_student(teacher, seed), student_lessons(teacher)[lesson]
+def measure_scarce(teacher: BERT, lesson: str, seed: int) -> dict:
+    """Teach a student with the teacher's layers on few passages, hidden once."""
+    student, objective = student_of(teacher, STUDENT_LAYERS), student_lessons(teacher)[lesson]
     batches = passages_hidden_once(SCARCE_PASSAGES, seed)
-    taken = train_student(student, batches, objective, FEW_STEPS)
+    taken = train_student(student, batches, objective, SCARCE_STEPS)
     return masked_cloze(student, cloze_places())._asdict() | taken
 
 
@@ -221,9 +221,9 @@ def run_student_tables(records: RunRecords, seed: int, folder: Path) -> None:
     for lesson in UNASKED_LESSONS:
         measure = partial(measure_unasked, teacher, lesson, seed)
         records.get(measure, table="unasked", name=lesson or "teacher", **key)
-    for lesson in FEW_LESSONS:
-        measure = partial(measure_few, teacher, lesson, seed)
-        records.get(measure, table="few", name=lesson, **key)
+    for lesson in SCARCE_LESSONS:
+        measure = partial(measure_scarce, teacher, lesson, seed)
+        records.get(measure, table="scarce", name=lesson, **key)
     for layers in LAYER_CHOICES:
         measure = partial(measure_layers, teacher, layers, seed)
         records.get(measure, table="layers", name=str(layers), **key)

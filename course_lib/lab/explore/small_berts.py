@@ -13,7 +13,7 @@ from course_lib.lab.plots import BLUE, GREEN, ORANGE
 
 ROW = 'style="background-color: #ffffff; color: #222222"'
 CELL = "padding: 2px 10px 2px 0; text-align: left; white-space: nowrap"
-WIDEST = 300  # of the longest bar, in pixels
+WIDEST = 240  # of the longest bar, in pixels
 COLOURS = {"table of tokens": ORANGE, "attention": BLUE, "MLP": GREEN}
 
 
@@ -85,7 +85,7 @@ def _stacked(name: str, parts: Mapping[str, int], most: int, published: str) -> 
         for part, n in parts.items()
     )
     total, table = sum(parts.values()), parts["table of tokens"]
-    told = f"{_short(total)}, of which {table / total:.0%} table"
+    told = f"{_short(total)}, {table / total:.0%} table"
     whose = f" <b>{html.escape(published)}</b>" if published else ""
     return (
         f'<tr {ROW}><td style="{CELL}">{html.escape(name)}</td>'
@@ -95,7 +95,9 @@ def _stacked(name: str, parts: Mapping[str, int], most: int, published: str) -> 
 
 
 def _short(n: int) -> str:
-    """Write a count in three digits: 85.1 million, 65.5 thousand."""
+    """Write a count with its unit: 2.54 billion, 85.1 million, 65.5 thousand."""
+    if n >= 1e9:
+        return f"{n / 1e9:.2f} billion"
     return f"{n / 1e6:.1f} million" if n >= 1e6 else f"{n / 1e3:.1f} thousand"
 
 
