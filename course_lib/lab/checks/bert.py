@@ -102,6 +102,19 @@ def corrupt_tokens(attempt: Attempt) -> str:
         ),
         (
             lambda token, hidden, die, other, mask: (
+                token if not hidden else mask if die <= 0.8 else token if die < 0.9 else other
+            ),
+            "a die of exactly 0.8 means that the token stays: [MASK] is for dice below 0.8.",
+        ),
+        (
+            lambda token, hidden, die, other, mask: (
+                other if die >= 0.9 else mask if hidden and die < 0.8 else token
+            ),
+            "another token stands also where none was chosen: a die counts only where `chosen` is"
+            " True.",
+        ),
+        (
+            lambda token, hidden, die, other, mask: (
                 UNASKED if not hidden else rule(token, hidden, die, other, mask)
             ),
             "-100 stands where nothing was chosen. That is for the targets; the model has to read"
@@ -196,6 +209,10 @@ def hidden_loss(attempt: Attempt) -> str:
             "this is a list of surprises, one per hidden token. The loss is their mean.",
         ),
         (
+            lambda logits, targets: truth(logits.double().softmax(-1), targets),
+            "the softmax is taken twice. `cross_entropy` takes it by itself: give it the scores.",
+        ),
+        (
             lambda logits, targets: (
                 -mean(
                     logits[targets != UNASKED]
@@ -278,6 +295,12 @@ def pair_row(attempt: Attempt) -> str:
                 + (int(other is not None),)
             ),
             "B is one sentence only. It is all that is left behind the cut, or all that is given.",
+        ),
+        (
+            lambda document, cut, other, *borders: truth(
+                document, cut, other and other[cut:], *borders
+            ),
+            "the other document is cut too. B is all of it: `cut` is A's number of sentences.",
         ),
         (
             lambda document, cut, other, *borders: truth(document[cut - 1 :], 1, other, *borders),
@@ -415,6 +438,7 @@ def cut_word(attempt: Attempt) -> str:
     words += ["unable", "b", "z"]
     cases = [(word, frozenset(pieces)) for word in words]
     cases.append(("ababab", frozenset({"a", "abab", "##ab"})))
+    cases.append(("abcd", frozenset({"abc", "ab", "##cd"})))  # a shorter first piece would fit
 
     def cut(word, pieces, inside="##", shortest=False, unknown=None, skip=False):
         found = []
@@ -435,8 +459,20 @@ def cut_word(attempt: Attempt) -> str:
     def variant(**change):
         return lambda word, pieces: cut(word, pieces, **change)
 
+    def with_way_back(word, pieces, prefix=""):
+        for n in range(len(word), 0, -1):
+            rest = with_way_back(word[n:], pieces, "##")
+            if prefix + word[:n] in pieces and rest is not None:
+                return [prefix + word[:n], *rest]
+        return None if word else []
+
     truth = variant()
     slips = [
+        (
+            lambda word, pieces: with_way_back(word, pieces) or ["[UNK]"],
+            "a shorter piece is tried where the longest leads nowhere. WordPiece never goes back:"
+            " then the word is [UNK].",
+        ),
         (
             variant(inside=""),
             "pieces inside a word are looked up without `##`. Behind the first piece it belongs to"

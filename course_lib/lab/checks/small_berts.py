@@ -181,6 +181,15 @@ def shared_forward(attempt: Attempt) -> str:
             ),
             "each layer reads what the layer before it wrote, not the first input.",
         ),
+        (
+            lambda x, blocks, n: blocks[-1](x),
+            "this is one call of the last block. Each layer reads what the layer before it wrote:"
+            " `x = block(x)`.",
+        ),
+        (
+            lambda x, blocks, n: truth(x, [lambda x, b=b: x + b(x) for b in blocks], n),
+            "the input of each block is added once more. A block does its own additions.",
+        ),
     ]
     judge_by_slips(
         attempt,
@@ -386,12 +395,19 @@ def _named_weights(n_layers: int) -> dict[str, Tensor]:
 @checker
 def student_weights(attempt: Attempt) -> str:
     """Take some of the teacher's layers, under the numbers that they have in the student."""
-    for n_layers, layers in ((4, [0, 2]), (12, [0, 2, 4, 7, 9, 11]), (3, [2]), (12, [1, 10])):
+    for n_layers, layers in (
+        (4, [0, 2]),
+        (12, [0, 2, 4, 7, 9, 11]),
+        (3, [2]),
+        (12, [1, 10]),
+        (4, [3, 1]),
+    ):
         teacher = _named_weights(n_layers)
         got = attempt(teacher, layers)
         if not isinstance(got, dict):
             raise Wrong(f"return a dict of names and tensors; got {describe(got)}")
         _judge_names(set(got), set(_named_weights(len(layers))), layers, n_layers)
+        _judge_order(got, teacher, layers)
         for number, layer in enumerate(layers):
             for part in ("mlp.up.weight", "norm_1.bias"):
                 name = f"blocks.{number}.{part}"
@@ -400,6 +416,18 @@ def student_weights(attempt: Attempt) -> str:
         for name in ("embedding.token.weight", "mlm_head.bias"):
             expect(got[name], teacher[name], f"{name}, which is no layer's")
     return "right: the student's layer 1 is the teacher's layer 2, tables and head are taken over."
+
+
+def _judge_order(got: dict[str, Tensor], teacher: dict[str, Tensor], layers: list[int]) -> None:
+    """Refuse layers that stand in the teacher's order in place of the order asked for."""
+    name = "mlp.up.weight"
+    first = got[f"blocks.0.{name}"]
+    lowest = teacher[f"blocks.{min(layers)}.{name}"]
+    if layers[0] != min(layers) and isinstance(first, Tensor) and torch.equal(first, lowest):
+        raise Wrong(
+            f"with {layers} the layers stand in the teacher's order. Layer {layers[0]} comes first,"
+            " since it is named first."
+        )
 
 
 def _judge_names(got: set[str], wanted: set[str], layers: list[int], n_layers: int) -> None:

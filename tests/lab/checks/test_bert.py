@@ -134,6 +134,19 @@ def greedy(word, pieces, inside="##", sizes=lambda n: range(n, 0, -1), give_up=N
     return found
 
 
+def cut_with_way_back(word, pieces):
+    ways = [[]]
+    for end in range(1, len(word) + 1):
+        found = [(s, "##" * (s > 0) + word[s:end]) for s in range(end) if ways[s] is not None]
+        fitting = [(s, name) for s, name in found if name in pieces]
+        ways.append(max((ways[s] + [n] for s, n in fitting), key=_sizes, default=None))
+    return ways[-1] or ["[UNK]"]
+
+
+def _sizes(names):
+    return [len(name.removeprefix("##")) for name in names]
+
+
 def cutting(**change):
     return lambda word, pieces: greedy(word, pieces, **change)
 
@@ -165,6 +178,7 @@ CASES = {
             (lambda i, c, d, o, m: corrupt(i, c, 1 - d, o, m), "read from the other end"),
             (lambda *case: corrupt(*case).where(case[1], -100), "for the targets"),
             (in_place, "changed its argument"),
+            (lambda i, c, d, o, m: corrupt(i, c | (d >= 0.9), d, o, m), "only where `chosen`"),
         ],
     ),
     check.hidden_loss: Case(
@@ -178,6 +192,7 @@ CASES = {
             (lambda x, y: loss_by_hand(x, y, len), "number of rows"),
             (clamped, "asked for token 0"),
             (mean_of_rows, "average each row"),
+            (lambda x, y: flat_loss(x.softmax(-1), y), "softmax is taken twice"),
             (lambda x, y: flat_loss(x, y) / torch.log(torch.tensor(2.0)), "this is in bits"),
         ],
     ),
@@ -192,6 +207,7 @@ CASES = {
             (lambda *case: pair(*case)[:2], "return three things"),
             (lambda d, c, o, *b: pair(d, c, None, *b)[:2] + (int(o is not None),), "own end even"),
             (lambda d, c, o, *b: pair(d[:c] * 2, c, o, *b), "repeats the first text"),
+            (lambda d, c, o, *b: pair(d, c, o and o[c:], *b), "other document is cut too"),
         ],
     ),
     check.token_positions: Case(
@@ -221,6 +237,7 @@ CASES = {
             (cutting(give_up=lambda found: found), "cut short"),
             (lambda w, p: [x.replace("##", "") for x in greedy(w, p)], "`##` is missing"),
             (lambda w, p: [w] if w in p else ["[UNK]"], "whole words"),
+            (cut_with_way_back, "never goes back"),
         ],
     ),
     check.mean_pooling: Case(

@@ -191,6 +191,7 @@ CASES = {
             (first_only, "first block"),
             (n_times_each, "n_layers times"),
             (lambda x, blocks, n: by_loop(x, blocks[::-1], n), "backwards"),
+            (lambda x, blocks, n: blocks[-1](x), "one call of the last block"),
         ],
     ),
     check.order_pair: Case(
@@ -230,6 +231,7 @@ CASES = {
             (by_loose_prefix, "names are off"),
             (numbers_kept, "keep the teacher's numbers"),
             (layers_only, "tables and the head"),
+            (lambda teacher, layers: by_pattern(teacher, sorted(layers)), "teacher's order"),
             (first_layers, "blocks.1.mlp.up.weight with the layers [0, 2]"),
             (lambda teacher, layers: list(by_pattern(teacher, layers)), "return a dict"),
         ],
