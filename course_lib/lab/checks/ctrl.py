@@ -82,6 +82,21 @@ def _coded_slips(pages: list, codes: list, end: int, pad: int) -> list[tuple[Any
         ),
         ([bare, targets], "the inputs begin with the page. Put its control code in front."),
         ([targets, inputs], "inputs first, then targets: yours are in the other order."),
+        (
+            _coded_rows([page[1:] for page in pages], codes, end, pad),
+            "the code stands in place of the page's first token. It comes before it.",
+        ),
+        (
+            [_to_the_right(inputs, pages, 1), _to_the_right(targets, pages, 1)],
+            "short pages are filled on the left. Fill them on the right.",
+        ),
+    ]
+
+
+def _to_the_right(rows: list, pages: list, more: int) -> list:
+    return [
+        row[len(page) + more :] + row[: len(page) + more]
+        for row, page in zip(rows, pages, strict=True)
     ]
 
 
@@ -159,9 +174,21 @@ def code_posterior(attempt: Attempt) -> str:
             " are 0. Stay with logarithms until the softmax."
         )
     judge_by_slips(attempt, [far], _posterior, [], _posterior_called, tolerance=1e-3)
-    shut = (table[:, :2], torch.tensor([0.0, 1.0]))
-    judge_by_slips(attempt, [shut], _posterior, [], _posterior_called)
+    _judge_shut_code(attempt, table[:, :2])
     return "right: likelihood times prior, scaled to sum to 1 over the codes."
+
+
+def _judge_shut_code(attempt: Attempt, table: Tensor) -> None:
+    prior = torch.tensor([0.0, 1.0])
+    far = table + torch.tensor([60.0, 0.0])
+    got = attempt(far, prior)
+    if isinstance(got, Tensor) and got.shape == far.shape and got[:, 0].max() > 0.5:
+        raise Wrong(
+            "a code with prior 0 gets probability as soon as it explains a page well. Its logarithm"
+            " is minus infinity: do not raise the prior to a small number."
+        )
+    cases = [(table, prior), (far, prior)]
+    judge_by_slips(attempt, cases, _posterior, [], _posterior_called)
 
 
 def _posterior_called(log_likelihoods: Tensor, prior: Tensor) -> str:
@@ -171,8 +198,9 @@ def _posterior_called(log_likelihoods: Tensor, prior: Tensor) -> str:
 def _posterior(log_likelihoods: Tensor, prior: Tensor) -> Tensor:
     rows = []
     for row in log_likelihoods.tolist():
-        best = max(row)
-        weights = [math.exp(x - best) * p for x, p in zip(row, prior.tolist(), strict=True)]
+        pairs = list(zip(row, prior.tolist(), strict=True))
+        best = max(x for x, p in pairs if p > 0)
+        weights = [math.exp(x - best) * p if p > 0 else 0.0 for x, p in pairs]
         rows.append([weight / sum(weights) for weight in weights])
     return torch.tensor(rows)
 
@@ -266,6 +294,12 @@ def _part_slips(log_likelihoods: Tensor, prior: Tensor, agrees: Tensor) -> list[
             (chosen + weights.log()).logsumexp(-1).exp(),
             "this is the probability. Give its logarithm: pages are too unlikely for floats.",
         ),
+        (
+            chosen.mean(-1),
+            "this is a mean of logarithms without weights. The mean is over probabilities, by"
+            " their share: logsumexp.",
+        ),
+        (chosen.amax(-1), "only the likeliest code counts here. All that agree have a share."),
     ]
 
 
@@ -329,6 +363,14 @@ def _penalty_slips(
             "the scores rise. A penalty above 1 must lower them.",
         ),
         (
+            _penalised(logits, said, 1 / penalty, spared, below=1.0),
+            "scores above 0 are multiplied too, and rise. Divide those.",
+        ),
+        (
+            _penalised(logits, said[-1:], penalty, spared),
+            "only the last token that was said is lowered. All that were said are.",
+        ),
+        (
             _penalised(logits, unsaid, penalty, spared),
             "you lower the tokens that were not said, and leave those that were.",
         ),
@@ -376,6 +418,7 @@ def _continuation(logits: Tensor, ids: Tensor, start: int) -> float:
 def _continuation_slips(logits: Tensor, ids: Tensor, start: int) -> list[tuple[float, str]]:
     terms = _terms(logits, ids, start)
     raw = sum(logits[t - 1, ids[t]].item() for t in range(start, len(ids)))
+    down = logits.log_softmax(0)
     return [
         (
             sum(_terms(logits, ids, start, step=0)),
@@ -393,4 +436,10 @@ def _continuation_slips(logits: Tensor, ids: Tensor, start: int) -> list[tuple[f
         (-sum(terms), "this is the loss: minus the log-probability."),
         (math.exp(sum(terms)), "this is the probability. Give its logarithm."),
         (raw, "these are logits. Take log_softmax first."),
+        (terms[0], "this is the first token alone. Add all tokens from start on."),
+        (sum(_terms(logits, ids, start, end=1)), "the continuation's last token is missing."),
+        (
+            sum(down[t - 1, ids[t]].item() for t in range(start, len(ids))),
+            "the softmax runs over the positions. It belongs to the vocabulary, row by row.",
+        ),
     ]

@@ -72,6 +72,10 @@ def chain_probability(attempt: Attempt) -> str:
 
         return made
 
+    def seen_by_step(n, seed, words, order):
+        asked = [(p, dict(enumerate(words[q] for q in order[:k]))) for k, p in enumerate(order)]
+        return _product(_factors(n, seed, words, asked))
+
     before = lambda step, order: order[:step]  # noqa: E731
     slips = [
         (
@@ -103,6 +107,15 @@ def chain_probability(attempt: Attempt) -> str:
         (
             by(lambda step, order: order[max(step - 1, 0) : step]),
             "`seen` holds the last word alone. It keeps all words that came before.",
+        ),
+        (
+            by(lambda step, order: order[:step] + order[step + 1 :]),
+            "`seen` holds all other words. It should hold those that come before in the order.",
+        ),
+        (
+            seen_by_step,
+            "the keys of `seen` are steps here: 0 for the word that was asked for first. They"
+            " should be positions in the text.",
         ),
     ]
     kept: list[tuple[_Conditional, list[int]]] = []
@@ -195,6 +208,10 @@ def unseen_in_order(attempt: Attempt) -> str:
             by(lambda r, i, j: r[j] > 0 and r[j] >= r[i]),
             "the target with rank 0 is seen by those before it: rank 0 is a target too.",
         ),
+        (
+            by(lambda r, i, j: r[j] >= 0),
+            "nobody sees a target here. A target sees those of lower rank.",
+        ),
     ]
     judge_by_slips(
         attempt, cases, truth, slips,
@@ -241,6 +258,10 @@ def query_sees(attempt: Attempt) -> str:
     truth = by(lambda sees, k, i, j: sees[i, j] and i != j)
     slips = [
         (
+            lambda sees, targets: truth(sees, targets.sort().values),
+            "the rows are sorted by position. Row k belongs to targets[k].",
+        ),
+        (
             by(lambda sees, k, i, j: sees[i, j]),
             "a query sees its own token here, the answer that it is asked for.",
         ),
@@ -250,7 +271,7 @@ def query_sees(attempt: Attempt) -> str:
             "column k is hidden from row k. A query's own token stands in column targets[k].",
         ),
         (
-            by(lambda sees, k, i, j: sees[i, j] and j not in _column(sees)),
+            lambda sees, targets: truth(sees, targets).index_fill(1, targets, False),
             "no query sees any target here. Each sees the targets that come before its own.",
         ),
         (transposed, "columns are taken instead of rows: row i says what token i sees."),
@@ -273,11 +294,6 @@ def query_sees(attempt: Attempt) -> str:
         plain=_as_bools,
     )  # fmt: skip
     return "right: a query sees what its token's content sees, but for the token itself."
-
-
-def _column(sees: Tensor) -> set[int]:
-    """Give the targets: columns that somebody else does not see."""
-    return {j for j in range(len(sees)) if not all(sees[i, j] for i in range(len(sees)))}
 
 
 # Exercise 4
@@ -338,6 +354,14 @@ def partial_rank(attempt: Attempt) -> str:
         (
             by(lambda order, n: [(p, k + 1) for k, p in enumerate(order[len(order) - n :])]),
             "the ranks of the targets begin with 0, not with 1.",
+        ),
+        (
+            by(lambda order, n: [(p, k) for k, p in enumerate(sorted(order[len(order) - n :]))]),
+            "the targets are ranked from left to right. Rank them by the order.",
+        ),
+        (
+            lambda order, n: truth(order, n).clamp(min=0),
+            "what is no target has rank 0 here, like the first target. Its rank is -1.",
         ),
     ]  # fmt: skip
     judge_by_slips(
@@ -428,6 +452,7 @@ def next_memory(attempt: Attempt) -> str:
         (None, states(4, 10.0), 3),
         (states(5, 0.0), states(3, 20.0), 2),
         (None, states(2, 5.0), 2),
+        (None, states(2, 5.0), 4),
     ]
 
     def joined(memory, new):
@@ -462,6 +487,10 @@ def next_memory(attempt: Attempt) -> str:
             by(lambda m, new, n: new.tolist() if m is None else joined(m, new)[-n:]),
             "without a memory the new states are kept whole. `length` bounds them too.",
         ),
+        (
+            by(lambda m, new, n: joined(m, new)[::-1][:n]),
+            "the newest state stands first. Keep the order in which they were read.",
+        ),
     ]
 
     def called(memory, new, length):
@@ -470,7 +499,7 @@ def next_memory(attempt: Attempt) -> str:
 
     judge_by_slips(attempt, cases, truth, slips, called)
     traced = states(2, 1.0).requires_grad_()
-    for memory in (None, states(1, 0.0)):
+    for memory in (None, states(1, 0.0), states(1, 0.0).requires_grad_()):
         got = attempt(memory, traced * 2, 2)
         if isinstance(got, Tensor) and got.requires_grad:
             raise Wrong(

@@ -38,6 +38,13 @@ def unshifted(pages, codes, end, pad):
     return whole, torch.cat([torch.full((len(pages), 1), -100), targets], 1)
 
 
+def on_the_left(pages, codes, end, pad):
+    width = max(map(len, pages))
+    inputs = [[pad] * (width - len(p)) + [c, *p] for p, c in zip(pages, codes, strict=True)]
+    targets = [[-100] * (width - len(p)) + [*p, end] for p in pages]
+    return torch.tensor(inputs), torch.tensor(targets)
+
+
 def padding_by_its_id(pages, codes, end, pad):
     inputs, targets = batch(pages, codes, end, pad, ignore=None)
     return inputs, targets.masked_fill(targets == pad, -100)
@@ -122,6 +129,12 @@ def penalty_of(**change):
     return lambda *case: penalised(*case, **change)
 
 
+def multiplied(logits, said, penalty, spared):
+    chosen = torch.zeros(len(logits), dtype=torch.bool)
+    chosen[[token for token in said if token not in spared]] = True
+    return torch.where(chosen, logits * penalty, logits)
+
+
 def once_each_time(logits, said, penalty, spared):
     for token in said:
         if token not in spared:
@@ -144,6 +157,10 @@ def continuation(logits, ids, start, step=1):
     return sum(log_probs[t - step, ids[t]] for t in range(start, len(ids)))
 
 
+def over_positions(logits, ids, start):
+    return sum(logits.log_softmax(0)[t - 1, ids[t]] for t in range(start, len(ids)))
+
+
 def by_cross_entropy(logits, ids, start):
     losses = torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
     return -losses[start - 1 :].sum()
@@ -162,6 +179,8 @@ CASES = {
             (unshifted, "shift them by one"),
             (lambda *case: batch(*case)[::-1], "other order"),
             (lambda *case: batch(*case)[0], "two tables"),
+            (lambda p, c, e, pad: batch([page[1:] for page in p], c, e, pad), "comes before it"),
+            (on_the_left, "filled on the left"),
         ],
     ),
     check.halved_sinusoids: Case(
@@ -189,6 +208,8 @@ CASES = {
             (lambda *case: posterior(*case, sign=-1), "divided out"),
             (by_exponentials, "near -800 give NaN"),
             (prior_after, "Scale after multiplying"),
+            (lambda t, p: posterior(t, p.clamp(min=1e-8)), "a code with prior 0 gets"),
+            (lambda t, p: posterior(t, p + 1e-6 * (p == 0)), "a code with prior 0 gets"),
         ],
     ),
     check.known_part_log_probs: Case(
@@ -203,6 +224,8 @@ CASES = {
             (through_exponentials, "logsumexp"),
             (lambda *case: part(*case).exp(), "Give its logarithm"),
             (lambda *case: joint_alone(*case) - all_codes(*case), "the attribution"),
+            (lambda t, p, agrees: t[:, agrees].mean(-1), "logarithms without weights"),
+            (lambda t, p, agrees: t[:, agrees].amax(-1), "only the likeliest"),
         ],
     ),
     check.penalised_logits: Case(
@@ -216,6 +239,8 @@ CASES = {
             (once_each_time, "counts once"),
             (in_place, "changed its argument"),
             (lambda z, s, p, k: penalised(z, s, 1 / p, k), "scores rise"),
+            (multiplied, "scores above 0 are multiplied"),
+            (lambda z, s, p, k: penalised(z, s[-1:], p, k), "only the last token"),
         ],
     ),
     check.continuation_log_prob: Case(
@@ -229,6 +254,9 @@ CASES = {
             (lambda z, ids, start: continuation(z, ids, start) / (len(ids) - start), "the mean"),
             (lambda *case: -continuation(*case), "this is the loss"),
             (lambda *case: continuation(*case).exp(), "this is the probability"),
+            (lambda z, ids, start: continuation(z, ids[: start + 1], start), "first token alone"),
+            (lambda z, ids, start: continuation(z, ids[:-1], start), "last token is missing"),
+            (over_positions, "runs over the positions"),
         ],
     ),
 }

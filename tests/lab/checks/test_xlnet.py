@@ -54,6 +54,20 @@ def last_word_alone(conditional, words, order):
     return math.prod(factors)
 
 
+def all_others(conditional, words, order):
+    return math.prod(
+        conditional(p, {q: words[q] for q in order if q != p})[words[p]] for p in order
+    )
+
+
+def seen_by_step(conditional, words, order):
+    seen, product = [], 1.0
+    for position in order:
+        product *= conditional(position, dict(enumerate(seen)))[words[position]]
+        seen.append(words[position])
+    return product
+
+
 # Tables
 # --------------------------------------------------------------------------------------------------
 
@@ -127,6 +141,12 @@ def remember(memory, states, length, front=True, cut=True, keep=lambda x, n: x[-
     return joined.detach() if cut else joined
 
 
+def zeros_in_front(memory, states, length):
+    if memory is not None:
+        return remember(memory, states, length)
+    return remember(states.new_zeros(length, states.shape[1]), states, length)
+
+
 def forget_in_front(memory, states, length):
     joined = torch.cat([states.new_zeros(0, states.shape[1]) if memory is None else memory, states])
     return joined[max(0, len(joined) - length) :].detach().clone()
@@ -139,6 +159,8 @@ CASES = {
         also_right=[chain, by_logarithms],
         wrong=[
             (lambda *x: chain(*x, grow=False), "independent guesses"),
+            (all_others, "`seen` holds all other words"),
+            (seen_by_step, "keys of `seen` are steps"),
             (lambda *x: chain(*x, early=True), "after its probability was taken"),
             (lambda *x: chain(*x, join=sum), "they are multiplied"),
             (lambda *x: math.log(chain(*x)), "the logarithm of the probability"),
@@ -163,6 +185,7 @@ CASES = {
             ),
             (lambda r: torch.ones(len(r), len(r)).triu().bool() & (r >= 0), "reading order"),
             (lambda r: (r <= r[:, None]) & (r >= 0), "hides what comes before"),
+            (lambda r: (r >= 0).expand(len(r), -1), "nobody sees a target"),
         ],
     ),
     check.query_sees: Case(
@@ -175,6 +198,8 @@ CASES = {
             (diagonal_cleared, "column targets[k]"),
             (lambda s, t: query_by_loop(s.T, t), "columns are taken"),
             (lambda s, t: ~query_by_loop(s, t), "what is hidden"),
+            (lambda s, t: query_by_loop(s, t.sort().values), "sorted by position"),
+            (lambda s, t: s[t].index_fill(1, t, False), "no query sees any target"),
             (lambda s, t: (s & ~torch.eye(len(s)).bool())[: len(t)], "the first rows"),
         ],
     ),
@@ -190,6 +215,8 @@ CASES = {
             (lambda o, n: ranked(o, n, step=0), "none sees another"),
             (lambda o, n: ranked(o, n, first=n - 1, step=-1), "in reverse"),
             (lambda o, n: ranked(o, n, first=1), "not with 1"),
+            (lambda o, n: ranked(o, n, chosen=lambda o, n: o[-n:].sort()[0]), "left to right"),
+            (lambda o, n: ranked(o, n).clamp(min=0), "Its rank is -1"),
         ],
     ),
     check.scores_by_key: Case(
@@ -217,6 +244,9 @@ CASES = {
             (lambda *x: remember(*x, front=False), "the new states stand before"),
             (lambda *x: remember(*x, cut=False), "a gradient would flow"),
             (lambda m, s, n: s.detach() if m is None else remember(m, s, n), "kept whole"),
+            (lambda *x: remember(*x, keep=lambda x, n: x.flip(0)[:n]), "newest state stands first"),
+            (zeros_in_front, "shape (4, 2), expected (2, 2)"),
+            (lambda m, s, n: remember(m, s.detach(), n, cut=False), "a gradient would flow"),
         ],
     ),
 }
