@@ -14,13 +14,19 @@ from course_lib.experiments.cloze import cloze_places, counting_cloze
 from course_lib.experiments.family import MODEL_OF
 from course_lib.experiments.family_texts import FAMILY_FOLDER
 from course_lib.experiments.report_parts import seed_decimals, seed_percents
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_with
 from course_lib.files import markdown_table
 
 # The order in which they were published.
 FAMILY_ORDER = (
     "BERT", "GPT-2", "XLNet", "RoBERTa", "CTRL", "Megatron BERT", "ALBERT", "DistilBERT",
 )  # fmt: skip
+FEW_LABEL_COLUMNS = {
+    "mood": "mood of a sentence",
+    "role": "kind of a word",
+    "negation": "not X but Y",
+    "reaction": "does the reaction fit?",
+}
 WHAT_IT_READS = {
     "BERT": "hidden tokens, seen from both sides; does one text follow the other?",
     "GPT-2": "each next token, from the left side",
@@ -68,6 +74,29 @@ def baseline_table(runs: dict[str, list[dict]]) -> str:
         accuracy, world, _ = zip(*(run["left"] for run in runs[name]), strict=True)
         rows.append([f"{name}, left side only", seed_percents(accuracy), seed_percents(world)])
     return markdown_table(["", "hidden tokens named, %", "names, places, things, %"], rows)
+
+
+def few_labels_table(file: Path = FAMILY_FOLDER / "few_labels.json") -> str:
+    """Lay out what 64 labels teach: each system fine-tuned, and what does without pre-training.
+
+    Means over three draws of labels and, of models, three seeds, with the lowest and the highest.
+    """
+    runs = runs_with(RunRecords(file).runs, labels=64)
+    ways = [("", method) for method in ("commonest class", "words", "words and pairs")]
+    ways += [("", "count vectors"), ("RoBERTa", "from scratch")]
+    ways += [(name, "fine-tuned") for name in FAMILY_ORDER]
+    rows = []
+    for system, method in ways:
+        found = runs_with(runs, system=system, method=method)
+        cells = [spread_of(runs_with(found, task=task)) for task in FEW_LABEL_COLUMNS]
+        rows.append([system if method == "fine-tuned" else method, *cells])
+    return markdown_table(["", *FEW_LABEL_COLUMNS.values()], rows)
+
+
+def spread_of(runs: Sequence[dict]) -> str:
+    """Write the mean accuracy of some runs and its range, in percent: "93 (77 to 100)"."""
+    shares = [100 * run["accuracy"] for run in runs]
+    return f"{mean(shares):.0f} ({min(shares):.0f} to {max(shares):.0f})"
 
 
 def percent_of(share: float) -> str:
