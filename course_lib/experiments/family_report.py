@@ -109,7 +109,12 @@ def family_tables() -> dict[str, str]:
     of = partial(family_percents, runs)
     made = {name.upper().replace("-", "").replace(" ", "_"): of(name) for name in runs}
     reads = markdown_table(["", "learns from"], list(WHAT_IT_READS.items()))
-    return made | {"FAMILY": family_table(runs), "BASELINES": baseline_table(runs), "READS": reads}
+    return made | {
+        "FAMILY": family_table(runs),
+        "BASELINES": baseline_table(runs),
+        "FEW_LABELS": few_labels_table(),
+        "READS": reads,
+    }
 
 
 def family_percents(runs: dict[str, list[dict]], name: str) -> str:
