@@ -37,7 +37,7 @@ from course_lib.experiments.label_baselines import (
     standardised,
     vector_accuracy,
 )
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_with
 from course_lib.layers.embedding import Embedding
 from course_lib.models.gpt2 import GPT2
 from course_lib.text.batches import IGNORE_INDEX, shuffled_rows
@@ -211,6 +211,24 @@ def few_label_plan() -> Iterator[tuple[str, str, str, int]]:
         yield from (("RoBERTa", how, task, n_labels) for how in ("fine-tuned", "from scratch"))
     yield "RoBERTa", "fine-tuned", "agreement", 64
     yield from ((system, "surprise", "reaction", 64) for system in ("RoBERTa", "GPT-2"))
+
+
+def few_label_scores(
+    system: str,
+    method: str,
+    task: str,
+    n_labels: int = 64,
+    file: Path = texts.FAMILY_FOLDER / "few_labels.json",
+) -> list[float]:
+    """Give the kept accuracies of one method, one for each draw and seed; `system` "" for counts.
+
+    Raises ValueError if there are none.
+    """
+    key = {"system": system, "method": method, "task": task, "labels": n_labels}
+    found = runs_with(RunRecords(file).runs, **key)
+    if not found:
+        raise ValueError(f"{file.name} has no runs of {key}")
+    return [run["accuracy"] for run in found]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

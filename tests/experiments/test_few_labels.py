@@ -1,6 +1,7 @@
 """Few labels: held-out words are held out, sums of words are at chance, a copy is fine-tuned."""
 
 from collections import Counter
+from statistics import mean
 
 import pytest
 import torch
@@ -15,7 +16,15 @@ from course_lib.experiments.few_label_tasks import (
     LabelledRows,
     few_label_task,
 )
-from course_lib.experiments.few_labels import classify_rows, fine_tune, tuned_accuracy
+from course_lib.experiments.few_labels import (
+    classify_rows,
+    few_label_plan,
+    few_label_scores,
+    fine_tune,
+    surprise_accuracy,
+    token_surprises,
+    tuned_accuracy,
+)
 from course_lib.text.batches import IGNORE_INDEX
 
 RELATIONS = ("agreement", "reaction")
@@ -173,3 +182,39 @@ def test_padding_is_unheard_and_labels_are_learnt():
     again = fine_tune(model, *task.train, steps=60, lr=3e-3, freeze_words=False)
     assert torch.equal(classify_rows(again, task.train), logits)
     assert 0 <= tuned_accuracy(model, task, steps=2) <= 1
+
+
+def test_surprises_are_those_of_one_hidden_token_or_of_the_next():
+    ids = few_label_task("reaction", 16, 0).train.ids[:3]
+    masked, causal = family.new_roberta(0), family.new_gpt2(0)
+    got = token_surprises(masked, ids, chunk=7)
+    assert torch.equal(got > 0, texts.maskable_places(ids))
+    hidden = ids[1:2].clone()
+    hidden[0, 4] = texts.MASK_TOKEN
+    logits = masked(hidden, padding=hidden == texts.PAD_TOKEN)[0, 4]
+    torch.testing.assert_close(got[1, 4], -logits.log_softmax(-1)[ids[1, 4]])
+    short = ids[1:2, :5]
+    torch.testing.assert_close(
+        token_surprises(causal, ids)[1, 4], -causal(short)[0, 3].log_softmax(-1)[ids[1, 4]]
+    )
+
+
+def test_a_shipped_model_judges_by_its_surprise():
+    model = family.load_system("GPT-2", 0)
+    assert surprise_accuracy(model, few_label_task("reaction", 64, 0)) > 0.95
+    assert abs(surprise_accuracy(model, few_label_task("agreement", 64, 0)) - 0.5) < 0.1
+
+
+def test_kept_runs_are_whole_and_pre_training_pays():
+    for system, method, task, n_labels in few_label_plan():
+        scores = few_label_scores(system, method, task, n_labels)
+        assert len(scores) == (9 if system else 3)
+    for task in ("mood", "role", "negation"):
+        tuned = mean(few_label_scores("RoBERTa", "fine-tuned", task))
+        assert tuned > mean(few_label_scores("RoBERTa", "from scratch", task)) + 0.15
+        assert tuned > mean(few_label_scores("", "words and pairs", task)) + 0.15
+    for system, task in (("RoBERTa", "negation"), ("GPT-2", "reaction")):
+        tuned = mean(few_label_scores(system, "fine-tuned", task))
+        assert tuned > mean(few_label_scores("", "count vectors", task)) + 0.15
+    with pytest.raises(ValueError, match="has no runs of"):
+        few_label_scores("RoBERTa", "guessing", "mood")
