@@ -1,9 +1,10 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
-The pages and notebooks are copied to `book/_build/source`, where six things are changed that only
+The pages and notebooks are copied to `book/_build/source`, where seven things are changed that only
 the book needs: the start page gets its lessons, some pages what is computed, links between
 notebooks lead to pages, a folded solution says that it is one, the code of a question, which names
-the right answer, is left out, and what a prediction is about stays folded.
+the right answer, is left out, what a prediction is about stays folded, and R1 answers where a page
+has the mark for it.
 Every warning of Sphinx is an error.
 """
 
@@ -16,6 +17,7 @@ import webbrowser
 from itertools import groupby
 from pathlib import Path
 
+import alive
 import vendor
 from sphinx.cmd.build import main as sphinx_build
 
@@ -47,8 +49,11 @@ def stage(source: Path, notebooks: Path) -> None:
     """Put everything that the book is made of into one folder."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(
-        BOOK, source, ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*")
+        BOOK,
+        source,
+        ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*", "alive.*"),
     )
+    alive.write_weights(source / "_static" / "alive" / "weights.js")
     (source / "notebooks").mkdir()
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
     for lesson in present:
@@ -58,9 +63,8 @@ def stage(source: Path, notebooks: Path) -> None:
         fold_predicted_outputs(notebook["cells"])
         (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
     start = (BOOK / "index.md").read_text(encoding="utf-8")
-    (source / "index.md").write_text(
-        start.replace("%LESSONS%", lessons_as_myst(present)), encoding="utf-8"
-    )
+    start = alive.with_box(start.replace("%LESSONS%", lessons_as_myst(present)), "_static")
+    (source / "index.md").write_text(start, encoding="utf-8")
     for name, made in (
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
@@ -89,7 +93,8 @@ def adapt(cell: dict) -> None:
             html = "".join(output["data"]["text/html"])
             output["data"]["text/html"] = to_pages(html)
     if cell["cell_type"] == "markdown":  # links to the book's own pages
-        cell["source"] = "".join(cell["source"]).replace("](../book/", "](../")
+        text = "".join(cell["source"]).replace("](../book/", "](../")
+        cell["source"] = alive.with_box(text, "../_static")
     tags = cell["metadata"].setdefault("tags", [])
     if "solution" in tags:
         cell["metadata"]["mystnb"] = {

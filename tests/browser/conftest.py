@@ -1,9 +1,12 @@
 """A headless Chromium for the browser tests, and the book that they open."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,3 +78,14 @@ def book(book_run):
     """The book's folder. Faults such as a broken link are one test's business; the others look at
     what is there."""
     return book_run[1]
+
+
+@pytest.fixture
+def web_address(book):
+    """The book's address on a little web server."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book))
+    handler.log_message = lambda *message: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

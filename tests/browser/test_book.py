@@ -2,13 +2,10 @@
 kernel."""
 
 import doctest
-import functools
 import importlib.util
 import json
 import re
-import threading
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bs4 import BeautifulSoup
@@ -87,17 +84,6 @@ def test_an_image_without_alternative_text_is_found():
         f'<script type="application/vnd.jupyter.widget-state+json">{json.dumps(state)}</script>'
     )
     assert images.alternatives == ["a curve", None, "", None]
-
-
-@pytest.fixture
-def web_address(book):
-    """The book's address on a little web server."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book))
-    handler.log_message = lambda *message: None
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def open_lesson(page, url):
