@@ -17,7 +17,7 @@ window.R1Alive = window.R1Alive || {};
   function faultOf(sum) {
     const odd = sum.match(/[^0-9+-]/u);
     if (!sum) return "Type a sum first, for example 7+5-3+8.";
-    if (/[*/×÷·:]/.test(sum)) return "R1 has learnt + and - alone; it does not multiply or divide. Try 7+5-3+8.";
+    if (/[0-9][*/×÷·:][0-9]/.test(sum)) return "R1 has learnt + and - alone; it does not multiply or divide. Try 7+5-3+8.";
     if (/[0-9][.,][0-9]/.test(sum)) return "R1 has learnt whole numbers alone. Try 7+5-3+8.";
     if (odd) return `A sum has digits, + and - alone; "${odd[0]}" is something else. Try 7+5-3+8.`;
     if (sum.length > MAX_CHARACTERS) return `These are ${sum.length} signs. R1's memory holds a question and its thought; ask it up to ${MAX_CHARACTERS} signs.`;
