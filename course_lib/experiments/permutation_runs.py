@@ -100,7 +100,7 @@ def window_targets(seed: int, n_targets: int = LIVE_TARGETS) -> Iterator[TokenBa
     pairs = torch.stack([windows.before, windows.ids], 1)
     generator = torch.Generator().manual_seed(seed + 1_000_000)
     for rows, _ in shuffled_rows(pairs, pairs, family.FAMILY_BATCH, seed):
-        draws = torch.rand(len(rows), scores.WINDOW_LENGTH, generator=generator)
+        draws = torch.rand(len(rows), scores.PIECE_LENGTH, generator=generator)
         yield rows, draws.topk(n_targets).indices
 
 

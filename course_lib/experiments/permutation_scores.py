@@ -27,7 +27,7 @@ from course_lib.text.small_web.world import (
 )
 
 PREPOSITIONS = ("in", "on", "at", "by")
-WORD_PAIRS, WINDOW_LENGTH = 200, 24
+WORD_PAIRS, PIECE_LENGTH = 200, 24
 PROBE_LABELS, PROBE_DRAWS, PROBE_TESTS = 64, 3, 1000
 
 
@@ -245,8 +245,8 @@ def cut_window_pairs(pages) -> WindowPairs:
     """Cut pages into windows, and pair each with the one before it; a shorter end is left out."""
     before, ids, numbers = [], [], []
     for number, page in enumerate(pages):
-        windows = torch.tensor(texts.encode_family(page.text)).split(WINDOW_LENGTH)
-        whole = [window for window in windows if len(window) == WINDOW_LENGTH]
+        windows = torch.tensor(texts.encode_family(page.text)).split(PIECE_LENGTH)
+        whole = [window for window in windows if len(window) == PIECE_LENGTH]
         before += whole[:-1]
         ids += whole[1:]
         numbers += [number] * len(whole[1:])
@@ -267,9 +267,9 @@ def memory_cloze(
     pairs = cut_window_pairs(texts.held_out_family_pages())
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(pairs.ids), generator=generator)[:n]
-    columns = torch.randint(WINDOW_LENGTH, (n,), generator=generator)
+    columns = torch.randint(PIECE_LENGTH, (n,), generator=generator)
     before, ids, page = (field[rows] for field in pairs)
-    unseen = F.one_hot(columns, WINDOW_LENGTH).bool()[:, None].expand(-1, WINDOW_LENGTH, -1)
+    unseen = F.one_hot(columns, PIECE_LENGTH).bool()[:, None].expand(-1, PIECE_LENGTH, -1)
     memory = model.read(before).memory if remember else None
     logits = model(ids, unseen=unseen, targets=columns[:, None], memory=memory)[:, 0]
     places = cloze.ClozePlaces(ids, columns, ids.gather(1, columns[:, None])[:, 0], page)
