@@ -316,6 +316,6 @@ def test_the_box_says_what_it_is_without_javascript(browser, book):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((book / "index.html").as_uri())
-    expect(page.get_by_text("This box needs JavaScript")).to_be_visible()
+    expect(page.locator(".alive noscript p")).to_be_visible()
     expect(page.locator("#alive-sum")).to_be_hidden()
     context.close()
