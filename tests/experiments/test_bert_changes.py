@@ -99,3 +99,12 @@ def test_the_command_keeps_what_it_has(tmp_path, monkeypatch, capsys):
     assert not capsys.readouterr().out
     with pytest.raises(ValueError, match="no runs"):
         bert_changes.load_changes(tmp_path / "none.json")
+
+
+def test_the_shipped_runs_are_whole():
+    records = bert_changes.load_changes()
+    for table, kinds in bert_changes.change_runs().items():
+        named = records.by_name(table=table)
+        assert named.keys() == kinds.keys()
+        for runs in named.values():
+            assert [run["seed"] for run in runs] == list(family.FAMILY_SEEDS)
