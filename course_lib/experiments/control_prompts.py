@@ -19,7 +19,7 @@ from course_lib.text.batches import pad_rows
 from course_lib.text.small_web.facts import ENGLISH_FACTS, FACT_TOPICS, facts_about
 from course_lib.text.small_web.world import CLOSING_VERDICTS
 
-FACT_TOKENS = 14
+ANSWER_ROOM = 14
 MOOD_TOKENS = 82  # of a page that a question is put behind
 # two questions and their answers, short and in a whole sentence
 SHOTS = (("capital", "Peru"), ("sound", "cat"))
@@ -58,7 +58,7 @@ def example_text(shots: int, whole_sentences: bool) -> str:
 
 
 def continue_texts(
-    model: nn.Module, prompts: Sequence[str], first: int = texts.CLS_TOKEN, n: int = FACT_TOKENS
+    model: nn.Module, prompts: Sequence[str], first: int = texts.CLS_TOKEN, n: int = ANSWER_ROOM
 ) -> list[str]:
     """Continue each prompt greedily to the end of its line; prompts of one length go together."""
     by_length, lines = defaultdict(list), {}
