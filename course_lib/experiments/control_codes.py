@@ -25,7 +25,7 @@ from course_lib.training.trainer import TokenBatch, train_to_the_end
 CONTROL_FOLDER = texts.FAMILY_FOLDER / "control_codes"
 CONTROL_LENGTH = 96  # tokens of a row; longer pages are left out
 CONTROL_BATCH, CONTROL_STEPS = 24, 600
-CONTROL_WRITERS = ("GPT-2", "CTRL", "both")
+CONTROL_WRITERS = ("CTRL", "GPT-2", "both")
 CONTROL_SEEDS = (0, 1, 2)
 CODE_PARTS = {  # what a code says, and what it may say about it
     "kind": texts.FAMILY_SOURCES,
@@ -126,11 +126,11 @@ def writer_file(writer: str, seed: int, folder: Path = CONTROL_FOLDER) -> Path:
 
 
 def keep_writer(writer: str, seed: int, folder: Path, steps: int = CONTROL_STEPS) -> GPT2:
-    """Give a trained writer; train and keep it if the folder has none."""
+    """Give a trained writer; train it, and keep it in half precision, if the folder has none."""
     file = writer_file(writer, seed, folder)
     if not file.exists():
         model, _ = train_writer(writer, seed, steps)
-        save_checkpoint(file, model, {"writer": writer, "seed": seed, "steps": steps})
+        save_checkpoint(file, model.half(), {"writer": writer, "seed": seed, "steps": steps})
     return load_writer(writer, seed, folder)
 
 

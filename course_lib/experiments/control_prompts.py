@@ -57,17 +57,15 @@ def example_text(shots: int, whole_sentences: bool) -> str:
     return "".join(f"Q: {fact.question}\nA: {answer}\n" for fact, answer in pairs)
 
 
-def continue_texts(
-    model: nn.Module, prompts: Sequence[str], first: int = texts.CLS_TOKEN, n: int = ANSWER_ROOM
-) -> list[str]:
+def continue_texts(model: nn.Module, prompts: Sequence[str]) -> list[str]:
     """Continue each prompt greedily to the end of its line; prompts of one length go together."""
     by_length, lines = defaultdict(list), {}
     for number, prompt in enumerate(prompts):
-        ids = [first, *texts.encode_family(prompt)]
+        ids = [texts.CLS_TOKEN, *texts.encode_family(prompt)]
         by_length[len(ids)].append((number, ids))
     for length, group in by_length.items():
         ids = torch.tensor([row for _, row in group])
-        rows = generate(model, ids, n, temperature=0.0, stop_token=texts.SEP_TOKEN)
+        rows = generate(model, ids, ANSWER_ROOM, temperature=0.0, stop_token=texts.SEP_TOKEN)
         for (number, _), row in zip(group, rows[:, length:].tolist(), strict=True):
             text = texts.decode_family(token for token in row if token != texts.SEP_TOKEN)
             lines[number] = text.split("\n")[0].strip()
@@ -89,10 +87,10 @@ def commonest_answers(prompts: Sequence[FactPrompt]) -> float:
 
 @torch.no_grad()
 def continuation_log_probs(
-    model: nn.Module, before: str, continuations: Sequence[str], first: int = texts.CLS_TOKEN
+    model: nn.Module, before: str, continuations: Sequence[str]
 ) -> Float[Tensor, "M"]:
     """Give log p(continuation | text before) of each continuation, in nats."""
-    start = [first, *texts.encode_family(before)]
+    start = [texts.CLS_TOKEN, *texts.encode_family(before)]
     rows = [start + texts.encode_family(text) for text in continuations]
     ids = pad_rows(rows, texts.PAD_TOKEN)[0]
     return passage_log_probs(model, ids) - passage_log_probs(model, torch.tensor([start]))
@@ -109,14 +107,14 @@ MOOD_QUESTIONS = {
 }
 
 
-def mood_score(model: nn.Module, page: str, question: str, first: int = texts.CLS_TOKEN) -> float:
+def mood_score(model: nn.Module, page: str, question: str) -> float:
     """Say by how many nats the good continuations are likelier than the bad ones."""
     before, good, bad = MOOD_QUESTIONS[question]
-    log_probs = continuation_log_probs(model, page + before, [*good, *bad], first)
+    log_probs = continuation_log_probs(model, page + before, [*good, *bad])
     return (log_probs[: len(good)].logsumexp(0) - log_probs[len(good) :].logsumexp(0)).item()
 
 
-def mood_pages(kind: str, n: int = 60) -> list[tuple[str, bool]]:
+def mood_pages(kind: str, n: int = 40) -> list[tuple[str, bool]]:
     """Give short held-out pages of a kind without what follows the last line break of a shop's.
 
     With each page goes whether its mood is good.

@@ -7,7 +7,7 @@ command that was stopped goes on where it was.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -27,8 +27,8 @@ from course_lib.models.gpt2 import GPT2
 
 SCORED_PAGES = 160  # held-out pages, each read behind every code
 PAGES_PER_CODE = 4
-GUIDANCE = (1.0, 2.0, 3.0)
-PENALTIES = (1.0, 1.05, 1.1, 1.2, 1.5)
+GUIDANCE = (1.0, 2.0)
+PENALTIES = (1.0, 1.1, 1.2, 1.5)
 PENALTY_TEMPERATURES = (0.0, 0.5, 1.0)
 FIRST_WORDS = {  # words that pages of one kind alone begin with
     "encyclopaedia": "A ball is made",
@@ -145,7 +145,7 @@ def prompted_starts(codes: Int[Tensor, "N"], kind: str) -> Int[Tensor, "N P"]:
 
 def measure_guidance(model: GPT2, seed: int, strength: float) -> dict:
     """Write at temperature 1, with the code's effect made stronger."""
-    codes = asked_codes()
+    codes = torch.arange(len(control.code_labels()["mood"])).repeat(2)
     rule = partial(guided, model, strength)
     starts = measures.coded_starts(codes)
     return judge_pages(measures.write_by_rule(model, starts, rule, seed=seed), codes)
@@ -184,11 +184,11 @@ def measure_sign(model: GPT2, seed: int, name: str) -> dict:
     return judge_pages(rows, codes)
 
 
-def measure_fact_prompts(model: GPT2, first: int, shots: int, whole_sentences: bool) -> dict:
+def measure_fact_prompts(model: GPT2, shots: int, whole_sentences: bool) -> dict:
     """Ask for all facts; say how many answers are right, and how many are whole sentences."""
     asked = prompts.fact_prompts()
     examples = prompts.example_text(shots, whole_sentences)
-    lines = prompts.continue_texts(model, [f"{examples}Q: {p.question}\nA:" for p in asked], first)
+    lines = prompts.continue_texts(model, [f"{examples}Q: {p.question}\nA:" for p in asked])
     pairs = list(zip(lines, asked, strict=True))
     return {
         "right": sum(prompts.holds_answer(line, p) for line, p in pairs) / len(asked),
@@ -197,10 +197,10 @@ def measure_fact_prompts(model: GPT2, first: int, shots: int, whole_sentences: b
     }
 
 
-def measure_mood_prompts(model: GPT2, first: int, kind: str, question: str) -> dict:
+def measure_mood_prompts(model: GPT2, kind: str, question: str) -> dict:
     """Ask for the mood of held-out pages by the likelier continuation."""
     pages = prompts.mood_pages(kind)
-    scores = torch.tensor([prompts.mood_score(model, page, question, first) for page, _ in pages])
+    scores = torch.tensor([prompts.mood_score(model, page, question) for page, _ in pages])
     good = torch.tensor([good for _, good in pages])
     return {
         "right": ((scores > 0) == good).float().mean().item(),
@@ -215,43 +215,47 @@ FACT_TASKS = ((0, False), (2, False), (2, True))
 
 
 def run_writer(records: RunRecords, writer: str, seed: int, folder: Path) -> None:
-    """Measure all that can be asked of one writer."""
+    """Measure all that is asked of one writer."""
     model = control.keep_writer(writer, seed, folder)
 
-    def record(table: str, measure, name: str = "", *given) -> None:
+    def record(table: str, name: str, measure: Callable[..., dict], *given: object) -> None:
         key = {"table": table, "writer": writer, "name": name, "seed": seed}
         records.get(lambda: timed_measure(lambda: measure(*given)), **key)
 
-    record("plain", measure_plain, "", writer, model)
-    for temperature in (0.8, 1.0):
-        name = f"temperature {temperature}"
-        record("steering", measure_steering, name, writer, model, seed, temperature)
-    if writer != "GPT-2":
-        record("worth", measure_worth, "", model)
+    record("plain", "", measure_plain, writer, model)
+    if writer == "GPT-2":
+        record("steering", "temperature 0.8", measure_steering, writer, model, seed, 0.8)
+        run_prompts(record, model)
+    if writer == "CTRL":
+        for temperature in (0.8, 1.0):
+            name = f"temperature {temperature}"
+            record("steering", name, measure_steering, writer, model, seed, temperature)
+        record("worth", "", measure_worth, model)
+        for kind in FIRST_WORDS:
+            record("first words", kind, measure_first_words, model, seed, kind)
+        run_penalties(record, model, seed)
     if writer == "both":
         for strength in GUIDANCE:
-            record("guidance", measure_guidance, str(strength), model, seed, strength)
-    if writer == "CTRL":
-        for kind in FIRST_WORDS:
-            record("first words", measure_first_words, kind, model, seed, kind)
-        for temperature in PENALTY_TEMPERATURES:
-            for penalty in PENALTIES:
-                name = f"temperature {temperature}, penalty {penalty}"
-                record("penalty", measure_penalty, name, model, seed, temperature, penalty)
-        for name in SIGN_RULES:
-            record("sign", measure_sign, name, model, seed, name)
-    run_prompts(record, writer, model)
+            record("guidance", str(strength), measure_guidance, model, seed, strength)
 
 
-def run_prompts(record, writer: str, model: GPT2) -> None:
-    """Ask one writer by prompts; CTRL, which knows no [CLS], begins with a code of questions."""
-    asks = texts.FAMILY_VOCABULARY + control.code_number("questions", "good", "ada")
-    first = asks if writer == "CTRL" else texts.CLS_TOKEN
+def run_penalties(record: Callable[..., None], model: GPT2, seed: int) -> None:
+    """Write with every penalty at every temperature, and by every rule for the sign."""
+    for temperature in PENALTY_TEMPERATURES:
+        for penalty in PENALTIES:
+            name = f"temperature {temperature}, penalty {penalty}"
+            record("penalty", name, measure_penalty, model, seed, temperature, penalty)
+    for name in SIGN_RULES:
+        record("sign", name, measure_sign, model, seed, name)
+
+
+def run_prompts(record: Callable[..., None], model: GPT2) -> None:
+    """Pose every task as text."""
     for shots, whole in FACT_TASKS:
         form = "" if not shots else ", whole sentences" if whole else ", short"
-        record("facts", measure_fact_prompts, f"{shots} examples{form}", model, first, shots, whole)
-    for kind, question in MOOD_TASKS if writer != "CTRL" else ():
-        record("mood", measure_mood_prompts, f"{kind}, {question}", model, first, kind, question)
+        record("facts", f"{shots} examples{form}", measure_fact_prompts, model, shots, whole)
+    for kind, question in MOOD_TASKS:
+        record("mood", f"{kind}, {question}", measure_mood_prompts, model, kind, question)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -169,8 +169,8 @@ def test_every_measure_gives_what_the_lesson_draws(writer):
     assert set(runs.measure_steering("both", writer, 0, 1.0)) == {
         *control.CODE_PARTS, "known", "repeated", "different"
     }  # fmt: skip
-    assert 0 <= runs.measure_fact_prompts(writer, family_texts.CLS_TOKEN, 0, False)["right"] <= 1
-    mood = runs.measure_mood_prompts(writer, family_texts.CLS_TOKEN, "shop", "stars")
+    assert 0 <= runs.measure_fact_prompts(writer, 0, False)["right"] <= 1
+    mood = runs.measure_mood_prompts(writer, "shop", "stars")
     assert mood["pages"] > 0 and 0.5 <= mood["baseline"] <= 1
 
 
