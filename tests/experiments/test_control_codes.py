@@ -27,7 +27,7 @@ def few_pages():
         measures.training_sentences,
     )
     patch.setattr(family_texts, "FAMILY_MEGABYTES", 0.3)
-    patch.setattr(family_texts, "HELD_OUT_MEGABYTES", 0.1)
+    patch.setattr(family_texts, "FAMILY_HELD_OUT_MEGABYTES", 0.1)
     patch.setattr(runs, "SCORED_PAGES", 3)
     patch.setattr(runs, "PAGES_PER_CODE", 1)
     for cached in caches:
