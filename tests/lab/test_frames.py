@@ -90,6 +90,20 @@ def test_choose_is_wired_in_the_browser(links):
     assert links == [("ToggleButtons", "index", "Stack", "selected_index")]
 
 
+def test_three_rows_of_buttons_reach_every_frame(links):
+    cube = [[[frames.card(x + y + z) for z in "pq"] for y in "mno"] for x in "ab"]
+    show = frames.choose_three(cube, {"one": "ab", "two": "mno", "three": "pq"}, (1, 2, 0))
+    # the outer stack, two in the middle, six inside
+    assert links == [("ToggleButtons", "index", "Stack", "selected_index")] * (1 + 2 + 6)
+    outer = show.children[-1]
+    for i, x in enumerate("ab"):
+        for j, y in enumerate("mno"):
+            for k, z in enumerate("pq"):
+                assert x + y + z in outer.children[i].children[j].children[k].value
+    assert outer.selected_index == 1 and outer.children[0].selected_index == 2
+    assert show.still == cube[1][2][0]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -124,6 +138,12 @@ def test_choose_is_wired_in_the_browser(links):
         ),
         (
             lambda: frames.grid([["a", "b"], ["c"]], {"row": [1, 2], "column": [1, 2]}),
+            ValueError,
+            "1 frames need",
+        ),
+        (lambda: frames.choose_three([[["a"]]], {"row": [1]}), ValueError, "three axes, got 1"),
+        (
+            lambda: frames.choose_three([[["a"]]], {"x": [1], "y": [1], "z": [1, 2]}),
             ValueError,
             "1 frames need",
         ),
