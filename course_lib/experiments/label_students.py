@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python -m course_lib.experiments.label_students --out data/family \\
         --work build/family
 
-`--work` is the folder in which `course_lib.experiments.student_berts` has kept its teachers.
-Finished runs are kept: a command that was stopped goes on where it was.
+The teacher is the family's RoBERTa, which learns such a task from few labels. `--work` is the
+folder in which `course_lib.experiments.family` has kept its models. Finished runs are kept: a
+command that was stopped goes on where it was.
 """
 
 import argparse
@@ -35,8 +36,7 @@ from course_lib.experiments.few_labels import (
 )
 from course_lib.experiments.label_baselines import bag_of_words_accuracy, label_accuracy
 from course_lib.experiments.run_records import RunRecords, timed_measure
-from course_lib.experiments.student_berts import STUDENT_SEEDS, load_teacher
-from course_lib.models.bert import BERT
+from course_lib.experiments.student_berts import STUDENT_SEEDS
 from course_lib.text.batches import shuffled_rows
 from course_lib.training.encoder_objectives import soft_label_loss
 from course_lib.training.objectives import LossSum, Objective
@@ -107,7 +107,7 @@ def student_accuracy(
     return label_accuracy(classify_rows(student, task.test), task.test)
 
 
-def measure_label_students(teacher: BERT, seed: int) -> dict:
+def measure_label_students(teacher: nn.Module, seed: int) -> dict:
     """Fine-tune a teacher on the true labels, then teach students by every kind of label."""
     task = few_label_task("mood", TRUE_LABELS, seed)
     tuned = fine_tune(teacher, *task.train, seed=seed).eval()
@@ -134,14 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
     parser = argparse.ArgumentParser("python -m course_lib.experiments.label_students")
     parser.add_argument("--out", type=Path, required=True, help="folder for label_students.json")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the teachers")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the family's models")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(STUDENT_SEEDS))
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / LABEL_STUDENTS_FILE.name)
     for seed in asked.seeds:
-        measure = partial(measure_label_students, load_teacher(seed, asked.work), seed)
+        measure = partial(
+            measure_label_students, family.load_system("RoBERTa", seed, asked.work), seed
+        )
         records.get(partial(timed_measure, measure), table="labels", name="mood", seed=seed)
 
 

@@ -366,7 +366,7 @@ def soft_loss(attempt: Attempt) -> str:
     same = cases[1][0]
     expect(attempt(same, same.clone(), 2.0), 0.0, "the loss of a student that agrees", 1e-4)
     _judge_gradient(attempt)
-    return "right: 0 when both agree, and the size of its gradient hardly depends on T."
+    return "right: 0 when both agree, and a softer target is not a weaker one."
 
 
 def _judge_gradient(attempt: Attempt) -> None:
