@@ -21,8 +21,7 @@ from course_lib.experiments.run_records import RunRecords, timed_measure
 from course_lib.layers.attention import EncoderAttention, SelfAttention
 from course_lib.models.roberta import RoBERTa
 from course_lib.text.batches import IGNORE_INDEX
-from course_lib.text.masking import MaskedRows, masked_batches
-from course_lib.text.text_pairs import PairRows, next_sentence_pairs, pair_rows
+from course_lib.text.masking import MaskedRows
 from course_lib.training.encoder_objectives import masked_lm_objective, masked_pair_objective
 from course_lib.training.objectives import Objective, next_token_objective
 from course_lib.training.settings import TrainSettings
@@ -67,14 +66,12 @@ def few_passages() -> Int[Tensor, "N T"]:
 
 def few_masked(seed: int, copies: int | None) -> Iterator[TokenBatch]:
     """Batches of the few passages, with static masks in `copies`, or dynamic ones."""
-    hide = partial(family.hide_tokens, few_passages())
-    return masked_batches(hide, FEW_PASSAGES, family.FAMILY_BATCH, copies, seed)
+    return family.hidden_batches(few_passages(), seed, copies)
 
 
 def big_batches(seed: int) -> Iterator[TokenBatch]:
     """Batches of three times as many passages, with dynamic masks."""
-    ids = texts.family_passages().ids
-    return masked_batches(partial(family.hide_tokens, ids), len(ids), BIG_BATCH, None, seed)
+    return family.hidden_batches(texts.family_passages().ids, seed, batch_size=BIG_BATCH)
 
 
 def fewer_targets(batches: Iterator[TokenBatch], share: float, seed: int) -> Iterator[TokenBatch]:
@@ -117,37 +114,17 @@ def masked_scores(model: nn.Module) -> dict[str, float]:
 @torch.no_grad()
 def accuracy_at_masks(model: nn.Module, rows: MaskedRows) -> float:
     """Tell how many of the tokens behind [MASK] are the likeliest."""
-    right = [
-        (model.logits(hidden[asked]).argmax(-1) == targets[asked]).float()
-        for inputs, targets in zip(rows.inputs.split(100), rows.targets.split(100), strict=True)
-        for asked in [inputs == texts.MASK_TOKEN]
-        for hidden in [model.hidden(inputs, padding=inputs == texts.PAD_TOKEN)]
-    ]
-    return round(torch.cat(right).mean().item(), 4)
+    right = []
+    for inputs, targets in zip(rows.inputs.split(100), rows.targets.split(100), strict=True):
+        asked = inputs == texts.MASK_TOKEN
+        hidden = model.hidden(inputs, padding=inputs == texts.PAD_TOKEN)
+        right.append(model.logits(hidden[asked]).argmax(-1) == targets[asked])
+    return round(torch.cat(right).float().mean().item(), 4)
 
 
-@cache
-def held_out_pair_rows(seed: int = 5) -> PairRows:
-    """Draw pairs of held-out passages, half of which belong together."""
-    passages = [
-        passage
-        for page in texts.held_out_family_pages()
-        for passage in texts.grouped_sentences(
-            texts.page_sentences(page.text), texts.FAMILY_LENGTH - 3
-        )
-    ]
-    pairs = next_sentence_pairs([passage for passage in passages if len(passage) > 1], seed)
-    borders = texts.CLS_TOKEN, texts.SEP_TOKEN, texts.PAD_TOKEN
-    return pair_rows(pairs, texts.FAMILY_LENGTH, *borders)
-
-
-@torch.no_grad()
 def nsp_accuracy(model: nn.Module) -> float:
     """Tell how many held-out pairs get the right class."""
-    rows = held_out_pair_rows()
-    hidden = model.hidden(rows.ids, rows.segments, rows.padding)
-    right = model.pair_logits(hidden).argmax(-1) == rows.labels
-    return round(right.float().mean().item(), 4)
+    return round(family.text_pair_accuracy(model, family.held_out_text_pairs()), 4)
 
 
 # The tables

@@ -16,15 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.experiments import family_texts as texts
-from course_lib.text.small_web.world import (
-    COLOUR_WORDS,
-    MOOD_REACTIONS,
-    MOOD_WORDS,
-    PERSON_NAMES,
-    PLACE_NAMES,
-    THING_NAMES,
-    WORLD_PEOPLE,
-)
+from course_lib.text.small_web.world import WORD_CLASSES
 
 CLOZE_PLACES, CLOZE_CANDIDATES, CLOZE_CHUNK = 700, 20, 100
 
@@ -74,11 +66,7 @@ def cloze_places(n: int = CLOZE_PLACES, seed: int = 3) -> ClozePlaces:
 @cache
 def world_word_ids() -> Int[Tensor, "W"]:
     """Give the tokens that are names, species, places, things, colours, foods or moods."""
-    words = {*PERSON_NAMES, *PLACE_NAMES, *THING_NAMES, *COLOUR_WORDS}
-    for table in (MOOD_WORDS, MOOD_REACTIONS):
-        words |= {word for side in table.values() for word in side}
-    for person in WORLD_PEOPLE.values():
-        words |= {person.food, person.species}
+    words = [word for words in WORD_CLASSES.values() for word in words]
     encoded = [texts.encode_family(form) for word in words for form in (word, " " + word)]
     return torch.tensor(sorted({tokens[0] for tokens in encoded if len(tokens) == 1}))
 

@@ -11,13 +11,13 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from course_lib.experiments import family_texts as texts
@@ -48,7 +48,6 @@ from course_lib.text.text_pairs import (
     TextPair,
     joined_sentences,
     next_sentence_pairs,
-    pair_rows,
     sentence_order_pairs,
 )
 from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
@@ -128,16 +127,12 @@ def encoder_size(**changes: int) -> dict[str, int]:
 
 def new_bert(seed: int, **changes: int) -> BERT:
     """Build BERT, or with `pre_norm=True` Megatron's."""
-    return init_small_model(
-        BERT(BERTSettings(pad_token=texts.PAD_TOKEN, **family_size(**changes))), seed
-    )
+    return init_small_model(BERT(BERTSettings(**encoder_size(**changes))), seed)
 
 
 def new_roberta(seed: int, **changes: int) -> RoBERTa:
     """Build RoBERTa: places counted from behind the padding's, no second task."""
-    return init_small_model(
-        RoBERTa(RoBERTaSettings(pad_token=texts.PAD_TOKEN, **family_size(**changes))), seed
-    )
+    return init_small_model(RoBERTa(RoBERTaSettings(**encoder_size(**changes))), seed)
 
 
 def new_albert(seed: int, **changes: int) -> ALBERT:
@@ -177,21 +172,41 @@ def new_ctrl(seed: int, **changes: int) -> CTRL:
 
 
 def hide_tokens(
-    ids: Int[Tensor, "N T"], generator: torch.Generator, share: float = MASK_SHARE
+    ids: Int[Tensor, "N T"],
+    generator: torch.Generator,
+    share: float = MASK_SHARE,
+    maskable: Bool[Tensor, "N T"] | None = None,
+    **corruption: float,
 ) -> MaskedRows:
-    """Hide a share of each row's tokens, by BERT's rule of 80, 10 and 10 %."""
-    chosen = choose_tokens(texts.maskable_places(ids), share, generator)
-    return corrupt_tokens(ids, chosen, texts.MASK_TOKEN, texts.ordinary_ids(), generator)
+    """Hide a share of each row's tokens, by BERT's rule of 80, 10 and 10 %.
+
+    `maskable` None means all but the special tokens; `corruption` goes to `corrupt_tokens`.
+    """
+    maskable = texts.maskable_places(ids) if maskable is None else maskable
+    chosen = choose_tokens(maskable, share, generator)
+    others = texts.ordinary_ids()
+    return corrupt_tokens(ids, chosen, texts.MASK_TOKEN, others, generator, **corruption)
+
+
+def hidden_batches(
+    ids: Int[Tensor, "N T"],
+    seed: int,
+    copies: int | None = None,
+    batch_size: int = FAMILY_BATCH,
+    **how,
+) -> Iterator[TokenBatch]:
+    """Batches of rows with hidden tokens: dynamic masks, or static ones in `copies`.
+
+    `how` goes to `hide_tokens`.
+    """
+    return masked_batches(partial(hide_tokens, ids, **how), len(ids), batch_size, copies, seed)
 
 
 def masked_passages(
     seed: int, copies: int | None = None, share: float = MASK_SHARE
 ) -> Iterator[TokenBatch]:
-    """Batches of passages with hidden tokens: dynamic masks, or static ones in `copies`."""
-    ids = texts.family_passages().ids
-    return masked_batches(
-        lambda generator: hide_tokens(ids, generator, share), len(ids), FAMILY_BATCH, copies, seed
-    )
+    """Batches of the training passages with hidden tokens, see `hidden_batches`."""
+    return hidden_batches(texts.family_passages().ids, seed, copies, share=share)
 
 
 def draw_pair_table(
@@ -202,8 +217,7 @@ def draw_pair_table(
     """Write every passage as a pair of texts, or else, but for a share of `paired`, as one text."""
     passages = texts.passage_sentences()
     number = int(torch.randint(2**31, (), generator=generator))
-    borders = texts.CLS_TOKEN, texts.SEP_TOKEN, texts.PAD_TOKEN
-    rows = pair_rows(draw_pairs(passages, number), texts.FAMILY_LENGTH, *borders)
+    rows = texts.family_pair_rows(draw_pairs(passages, number))
     alone = torch.rand(len(passages), generator=generator) >= paired
     whole = texts.passage_rows(map(joined_sentences, passages))
     return PairRows(
@@ -212,6 +226,20 @@ def draw_pair_table(
         rows.padding,
         rows.labels.masked_fill(alone, IGNORE_INDEX),
     )
+
+
+@cache
+def held_out_text_pairs(draw_pairs: Callable = next_sentence_pairs, seed: int = 5) -> PairRows:
+    """Write every held-out passage of two sentences or more as a pair."""
+    passages = texts.sentences_by_passage(texts.held_out_family_pages())
+    return texts.family_pair_rows(draw_pairs(passages, seed))
+
+
+@torch.no_grad()
+def text_pair_accuracy(model: BERT | ALBERT, rows: PairRows) -> float:
+    """Tell how many pairs get the right class."""
+    logits = model.pair_logits(model.hidden(rows.ids, rows.segments, rows.padding))
+    return (logits.argmax(-1) == rows.labels).float().mean().item()
 
 
 def masked_pairs(

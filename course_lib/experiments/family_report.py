@@ -13,8 +13,9 @@ from statistics import mean
 from course_lib.experiments.cloze import cloze_places, counting_cloze
 from course_lib.experiments.family import MODEL_OF
 from course_lib.experiments.family_texts import FAMILY_FOLDER
+from course_lib.experiments.few_labels import count_methods, few_label_scores
 from course_lib.experiments.report_parts import seed_decimals, seed_percents
-from course_lib.experiments.run_records import RunRecords, runs_with
+from course_lib.experiments.run_records import RunRecords
 from course_lib.files import markdown_table
 
 # The order in which they were published.
@@ -76,27 +77,28 @@ def baseline_table(runs: dict[str, list[dict]]) -> str:
     return markdown_table(["", "hidden tokens named, %", "names, places, things, %"], rows)
 
 
-def few_labels_table(file: Path = FAMILY_FOLDER / "few_labels.json") -> str:
+def few_labels_table() -> str:
     """Lay out what 64 labels teach: each system fine-tuned, and what does without pre-training.
 
     Means over three draws of labels and, of models, three seeds, with the lowest and the highest.
     """
-    runs = runs_with(RunRecords(file).runs, labels=64)
-    ways = [("", method) for method in ("commonest class", "words", "words and pairs")]
-    ways += [("", "count vectors"), ("RoBERTa", "from scratch")]
+    ways = [("", method) for method in count_methods()] + [("RoBERTa", "from scratch")]
     ways += [(name, "fine-tuned") for name in FAMILY_ORDER]
     rows = []
     for system, method in ways:
-        found = runs_with(runs, system=system, method=method)
-        cells = [spread_of(runs_with(found, task=task)) for task in FEW_LABEL_COLUMNS]
+        cells = [spread_of(few_label_scores(system, method, task)) for task in FEW_LABEL_COLUMNS]
         rows.append([system if method == "fine-tuned" else method, *cells])
     return markdown_table(["", *FEW_LABEL_COLUMNS.values()], rows)
 
 
-def spread_of(runs: Sequence[dict]) -> str:
-    """Write the mean accuracy of some runs and its range, in percent: "93 (77 to 100)"."""
-    shares = [100 * run["accuracy"] for run in runs]
-    return f"{mean(shares):.0f} ({min(shares):.0f} to {max(shares):.0f})"
+def spread_of(shares: Sequence[float]) -> str:
+    """Write the mean of some shares and their range, in percent.
+
+    >>> spread_of([0.77, 1.0])
+    '88 (77 to 100)'
+    """
+    percents = [100 * share for share in shares]
+    return f"{mean(percents):.0f} ({min(percents):.0f} to {max(percents):.0f})"
 
 
 def percent_of(share: float) -> str:

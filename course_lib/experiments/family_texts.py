@@ -18,7 +18,7 @@ from course_lib.text import bpe
 from course_lib.text.batches import pad_rows
 from course_lib.text.corpus.document import Document
 from course_lib.text.small_web import draw_clean_documents
-from course_lib.text.text_pairs import joined_sentences
+from course_lib.text.text_pairs import PairRows, Sentences, TextPair, joined_sentences, pair_rows
 
 FAMILY_FOLDER = DATA_FOLDER / "family"
 FAMILY_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
@@ -152,14 +152,24 @@ def held_out_passages() -> FamilyPassages:
 
 
 @cache
-def passage_sentences() -> list[list[list[int]]]:
+def passage_sentences() -> list[Sentences]:
     """Give each training passage of two sentences or more, sentence by sentence."""
-    passages = [
+    return sentences_by_passage(family_pages())
+
+
+def sentences_by_passage(pages: Iterable[Document]) -> list[Sentences]:
+    """Cut pages into passages that fit into a row as a pair, those of two sentences or more."""
+    passages = (
         passage
-        for page in family_pages()
+        for page in pages
         for passage in grouped_sentences(page_sentences(page.text), FAMILY_LENGTH - 3)
-    ]
+    )
     return [passage for passage in passages if len(passage) > 1]
+
+
+def family_pair_rows(pairs: Iterable[TextPair]) -> PairRows:
+    """Write pairs as `[CLS] A [SEP] B [SEP]`."""
+    return pair_rows(pairs, FAMILY_LENGTH, CLS_TOKEN, SEP_TOKEN, PAD_TOKEN)
 
 
 def grouped_sentences(

@@ -21,28 +21,16 @@ from course_lib.text.batches import IGNORE_INDEX
 from course_lib.text.draw import draw_distinct, draw_item
 from course_lib.text.small_web.world import (
     ALL_AUTHORS,
-    COLOUR_WORDS,
     MOOD_REACTIONS,
     MOOD_WORDS,
     PERSON_NAMES,
-    PLACE_NAMES,
-    THING_NAMES,
+    WORD_CLASSES,
     WORLD_PEOPLE,
 )
 
 TEST_SENTENCES = 400
 OTHER_MOOD = {"good": "bad", "bad": "good"}
 FEELING_FORMS = ("{N} was {f}, and {he} {r}.", "{N} felt {f} and {r}.")
-WORD_CLASSES = {
-    "person": PERSON_NAMES,
-    "place": PLACE_NAMES,
-    "thing": THING_NAMES,
-    "colour": COLOUR_WORDS,
-    "food": tuple(sorted({person.food for person in WORLD_PEOPLE.values()})),
-    "species": tuple(sorted({person.species for person in WORLD_PEOPLE.values()})),
-    "mood": (*MOOD_WORDS["good"], *MOOD_WORDS["bad"]),
-    "reaction": (*MOOD_REACTIONS["good"], *MOOD_REACTIONS["bad"]),
-}
 
 LabelledText = tuple[str, int]  # a sentence and the number of its class
 

@@ -22,7 +22,6 @@ from course_lib.experiments.run_records import RunRecords
 from course_lib.models.xlnet import XLNet
 from course_lib.text.batches import shuffled_rows
 from course_lib.text.factorisation import partial_prediction, unseen_in_order
-from course_lib.text.masking import MaskedRows, choose_tokens, corrupt_tokens, masked_batches
 from course_lib.training.encoder_objectives import masked_lm_objective, permutation_lm_loss
 from course_lib.training.objectives import LossSum, Objective
 from course_lib.training.trainer import TokenBatch
@@ -43,16 +42,8 @@ LIVE_TARGETS = family.XLNET_TARGETS
 
 def masked_only(seed: int, mask_share: float, keep_share: float) -> Iterator[TokenBatch]:
     """Batches of passages whose hidden tokens are [MASK], themselves or others, in these shares."""
-    ids = texts.family_passages().ids
-
-    def corrupt(generator: torch.Generator) -> MaskedRows:
-        chosen = choose_tokens(texts.maskable_places(ids), family.MASK_SHARE, generator)
-        replacements = texts.ordinary_ids()
-        return corrupt_tokens(
-            ids, chosen, texts.MASK_TOKEN, replacements, generator, mask_share, keep_share
-        )
-
-    return masked_batches(corrupt, len(ids), family.FAMILY_BATCH, seed=seed)
+    shares = {"mask_share": mask_share, "keep_share": keep_share}
+    return family.hidden_batches(texts.family_passages().ids, seed, **shares)
 
 
 def drawn_targets(seed: int, n_targets: int = LIVE_TARGETS) -> Iterator[TokenBatch]:

@@ -17,16 +17,10 @@ from course_lib.experiments import cloze
 from course_lib.experiments import family_texts as texts
 from course_lib.models.xlnet import XLNet
 from course_lib.text.factorisation import unseen_in_order
-from course_lib.text.small_web.world import (
-    COLOUR_WORDS,
-    PERSON_NAMES,
-    PLACE_NAMES,
-    THING_NAMES,
-    WORLD_PEOPLE,
-    WORLD_PLACES,
-)
+from course_lib.text.small_web.world import PLACE_NAMES, WORD_CLASSES, WORLD_PLACES
 
 PREPOSITIONS = ("in", "on", "at", "by")
+PROBED_KINDS = ("person", "place", "thing", "colour", "food", "species")
 WORD_PAIRS, PIECE_LENGTH = 200, 24
 PROBE_LABELS, PROBE_DRAWS, PROBE_TESTS = 64, 3, 1000
 
@@ -189,12 +183,9 @@ def left_side_cloze(model: nn.Module, places: cloze.ClozePlaces) -> float:
 @cache
 def word_kinds() -> Int[Tensor, "V"]:
     """Give each token's kind: name, place, thing, colour, food or species; -1 for all others."""
-    foods = sorted({person.food for person in WORLD_PEOPLE.values()})
-    species = sorted({person.species for person in WORLD_PEOPLE.values()})
-    tables = (PERSON_NAMES, PLACE_NAMES, THING_NAMES, COLOUR_WORDS, foods, species)
     kinds = torch.full((texts.FAMILY_VOCABULARY,), -1)
-    for kind, table in enumerate(tables):
-        for word in table:
+    for kind, name in enumerate(PROBED_KINDS):
+        for word in WORD_CLASSES[name]:
             tokens = texts.encode_family(" " + word)
             if len(tokens) == 1:
                 kinds[tokens[0]] = kind

@@ -27,7 +27,6 @@ from course_lib.experiments.run_records import RunRecords
 from course_lib.models.bert import BERT
 from course_lib.models.distilbert import DistilBERT, student_of
 from course_lib.text.batches import IGNORE_INDEX
-from course_lib.text.masking import MaskedRows, choose_tokens, corrupt_tokens, masked_batches
 from course_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from course_lib.training.encoder_objectives import (
     distillation_objective,
@@ -155,13 +154,7 @@ def passages_hidden_once(n: int, seed: int) -> Iterator[TokenBatch]:
     """Batches of n passages, drawn at random, of which the same tokens are hidden each time."""
     ids = texts.family_passages().ids
     drawn = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))[:n]
-    return masked_batches(
-        lambda generator: family.hide_tokens(ids[drawn], generator),
-        n,
-        family.FAMILY_BATCH,
-        copies=1,
-        seed=seed,
-    )
+    return family.hidden_batches(ids[drawn], seed, copies=1)
 
 
 def measure_scarce(teacher: BERT, lesson: str, seed: int) -> dict:
@@ -184,12 +177,7 @@ def unasked_passages(seed: int) -> Iterator[TokenBatch]:
     """Batches of passages in which those words are never hidden, though they can be read."""
     ids = texts.family_passages().ids
     maskable = texts.maskable_places(ids) & ~torch.isin(ids, unasked_words())
-
-    def corrupt(generator: torch.Generator) -> MaskedRows:
-        chosen = choose_tokens(maskable, family.MASK_SHARE, generator)
-        return corrupt_tokens(ids, chosen, texts.MASK_TOKEN, texts.ordinary_ids(), generator)
-
-    return masked_batches(corrupt, len(ids), family.FAMILY_BATCH, None, seed)
+    return family.hidden_batches(ids, seed, maskable=maskable)
 
 
 @cache

@@ -78,7 +78,7 @@ def test_accuracy_is_at_masks_alone():
 
 
 def test_pairs_are_held_out_and_half_belong_together():
-    rows = bert_changes.held_out_pair_rows()
+    rows = family.held_out_text_pairs()
     assert 0.45 < rows.labels.float().mean() < 0.55
     assert len(rows.ids) > 500
     known = {tuple(row) for row in texts.family_passages().ids.tolist()}

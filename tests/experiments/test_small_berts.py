@@ -29,9 +29,9 @@ def test_kinds_share_what_their_names_say():
 
 
 def test_held_out_task_pairs_are_of_one_passage_only_where_order_is_asked():
-    ordered = small_berts.held_out_task_pairs("sentence order")
+    followed, ordered = map(family.held_out_text_pairs, small_berts.PAIR_TASKS.values())
     assert 0.4 < ordered.labels.float().mean() < 0.6
-    assert len(ordered.ids) == len(small_berts.held_out_task_pairs("next sentence").ids) > 500
+    assert len(ordered.ids) == len(followed.ids) > 500
     pages = [page.text for page in texts.held_out_family_pages()]
     for row, segments, label in zip(
         ordered.ids[:9], ordered.segments, ordered.labels, strict=False

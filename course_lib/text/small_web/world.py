@@ -295,6 +295,19 @@ ALL_AUTHORS = (
 )  # fmt: skip
 
 
+# what a word of the world names
+WORD_CLASSES = {
+    "person": PERSON_NAMES,
+    "place": PLACE_NAMES,
+    "thing": THING_NAMES,
+    "colour": COLOUR_WORDS,
+    "food": tuple(sorted({person.food for person in WORLD_PEOPLE.values()})),
+    "species": tuple(sorted({person.species for person in WORLD_PEOPLE.values()})),
+    "mood": (*MOOD_WORDS["good"], *MOOD_WORDS["bad"]),
+    "reaction": (*MOOD_REACTIONS["good"], *MOOD_REACTIONS["bad"]),
+}
+
+
 def with_article(noun: str) -> str:
     """The noun with its article: 'a fox', 'an owl'."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
