@@ -1,10 +1,10 @@
 """Build the static book from the executed notebooks: `python book/build.py [--open]`.
 
-The pages and notebooks are copied to `book/_build/source`, where seven things are changed that only
+The pages and notebooks are copied to `book/_build/source`, where some things are changed that only
 the book needs: the start page gets its lessons, some pages what is computed, links between
 notebooks lead to pages, a folded solution says that it is one, the code of a question, which names
-the right answer, is left out, what a prediction is about stays folded, and R1 answers where a page
-has the mark for it.
+the right answer, is left out, what a prediction is about stays folded, links can lead to a figure,
+and R1 answers where a page has the mark for it.
 Every warning of Sphinx is an error.
 """
 
@@ -14,12 +14,14 @@ import re
 import shutil
 import sys
 import webbrowser
-from itertools import groupby
 from pathlib import Path
 
 import alive
+import interactive_figures
 import vendor
+from interactive_figures import Figure, figures_of
 from sphinx.cmd.build import main as sphinx_build
+from start_page import start_tables
 
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
@@ -56,24 +58,32 @@ def stage(source: Path, notebooks: Path) -> None:
     alive.write_weights(source / "_static" / "alive" / "weights.js")
     (source / "notebooks").mkdir()
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
+    figures = {lesson: figures_of(notebooks / lesson.file, lesson) for lesson in present}
     for lesson in present:
-        notebook = json.loads((notebooks / lesson.file).read_text(encoding="utf-8"))
-        for cell in notebook["cells"]:
-            adapt(cell)
-        fold_predicted_outputs(notebook["cells"])
-        (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
-    start = (BOOK / "index.md").read_text(encoding="utf-8")
-    start = alive.with_box(start.replace("%LESSONS%", lessons_as_myst(present)), "_static")
-    (source / "index.md").write_text(start, encoding="utf-8")
+        stage_lesson(source, notebooks, lesson, figures[lesson])
     for name, made in (
+        ("index.md", start_tables(present, figures)),
+        ("interactive.md", {"FIGURES": interactive_figures.index_as_myst(figures)}),
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
         ("family.md", family_tables()),
         ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
         ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):
-        page = (source / name).read_text(encoding="utf-8")
-        (source / name).write_text(with_tables(page, made), encoding="utf-8")
+        page = with_tables((source / name).read_text(encoding="utf-8"), made)
+        (source / name).write_text(alive.with_box(page, "_static"), encoding="utf-8")
+
+
+def stage_lesson(
+    source: Path, notebooks: Path, lesson: course_map.Lesson, figures: tuple[Figure, ...]
+) -> None:
+    """Put a lesson's notebook, changed for the book, into the folder."""
+    notebook = json.loads((notebooks / lesson.file).read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        adapt(cell)
+    fold_predicted_outputs(notebook["cells"])
+    notebook["cells"] = interactive_figures.with_anchors(notebook["cells"], figures)
+    (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def with_tables(page: str, made: dict[str, str]) -> str:
@@ -122,27 +132,6 @@ def fold_predicted_outputs(cells: list[dict]) -> None:
                 "code_prompt_show": "Made your guess? Show the output",
                 "code_prompt_hide": "Hide the output",
             }
-
-
-def lessons_as_myst(present: list[course_map.Lesson]) -> str:
-    """Return the start page's list of all lessons, and the table of contents of those that are
-    there."""
-    lines, contents = [], []
-    for part, group in groupby(course_map.lessons(), key=lambda lesson: lesson.part_title):
-        rows = list(group)
-        lines.append(f"### {part}\n")
-        for lesson in rows:
-            name = (
-                f"[{lesson.title}](notebooks/{lesson.file})"
-                if lesson in present
-                else f"{lesson.title} *(to come)*"
-            )
-            lines.append(f"- {lesson.number} {name}: {lesson.promise}")
-        lines.append("")
-        files = [f"notebooks/{lesson.file}" for lesson in rows if lesson in present]
-        if files:
-            contents += ["```{toctree}", ":hidden:", f":caption: {part}", "", *files, "```", ""]
-    return "\n".join(lines + contents)
 
 
 def main() -> None:

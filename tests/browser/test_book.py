@@ -1,8 +1,6 @@
 """The static book, as a reader sees it: every figure moves and every question answers, without a
 kernel."""
 
-import doctest
-import importlib.util
 import json
 import re
 from html.parser import HTMLParser
@@ -21,7 +19,8 @@ LESSONS = [
 
 
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
-PAGES += ["index.html", "glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
+PAGES += ["index.html", "interactive.html"]
+PAGES += ["glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
 PAGES += [
     "your_model_elsewhere.html",
     "configurations.html",
@@ -311,13 +310,3 @@ def test_every_card_of_the_start_page_leads_somewhere_and_papers_are_links(book)
     papers = BeautifulSoup((book / "bibliography.html").read_text(encoding="utf-8"), "html.parser")
     named = re.findall(r"arXiv:\d{4}\.\d{4,5}", papers.get_text())
     assert len(named) > 10 and len(papers.select('a[href^="https://arxiv.org/abs/"]')) == len(named)
-
-
-def test_the_examples_in_the_code_of_the_links_hold():
-    """The book's folder is none of those whose examples are run by themselves."""
-    file = course_map.ROOT / "book" / "glossary_links.py"
-    spec = importlib.util.spec_from_file_location("glossary_links", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    failed, tried = doctest.testmod(module)
-    assert failed == 0 and tried >= 2

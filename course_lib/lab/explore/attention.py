@@ -23,8 +23,8 @@ KEY_COLOURS = (BLUE, GREEN, GREY)
 
 
 def turn_the_query(keys: Tensor, values: Tensor, length: float = 2**0.5, step: int = 15) -> Widget:
-    """Turn a query of two numbers round the circle; see the attention weight of each key (S, 2),
-    and the average of values."""
+    """Turn a query of two numbers round the circle; see the attention weight of each key, and the
+    average of values. `keys` are (S, 2)."""
     angles = range(0, 360, step)
     pictures = [_turned(keys, values, length, angle) for angle in angles]
     labels = [f"{angle}°" for angle in angles]

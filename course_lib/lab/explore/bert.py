@@ -22,8 +22,11 @@ HIDDEN = f"background:{BLUE};color:#fff;border-radius:3px;margin:0 1px"
 def masks(
     row: Int[Tensor, "T"], sample: Int[Tensor, "N T"], shares: Sequence[float] = MASK_SHARES
 ) -> Widget:
-    """Choose what is hidden and how much: the passage `row` in three epochs, with static masks and
-    with dynamic ones; below it, how many hidden tokens of `sample` have both neighbours."""
+    """Choose what is hidden and how much; see a passage in three epochs, with static masks and with
+    dynamic ones, and how many hidden tokens have both neighbours.
+
+    `row` is the passage; the neighbours are counted in `sample`.
+    """
     pictures = [[_masked(unit, share, row, sample) for share in shares] for unit in MASK_UNITS]
     axes = {"hidden": MASK_UNITS, "share": [f"{share:.0%}" for share in shares]}
     return frames.grid(pictures, axes, start=(0, 1))

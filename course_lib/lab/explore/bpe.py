@@ -62,7 +62,7 @@ def parts(tokenizer: Tokenizer, token_id: int) -> tuple[bytes, bytes]:
 
 
 def merges(tokenizer: Tokenizer, text: str, steps: Sequence[int] = STEPS) -> Widget:
-    """A slider over the merges: the last merge made, and what the text looks like after it."""
+    """Slide over the merges; see the last one that was made, and the text after it."""
     steps = [step for step in steps if step <= len(tokenizer.ranks) - 256]
     shown = [_after(tokenizer, step, text) for step in steps]
     return frames.slideshow(shown, steps, "merges learnt", start=max(0, len(steps) - 5))
@@ -83,7 +83,7 @@ def _after(tokenizer: Tokenizer, step: int, text: str) -> str:
 
 
 def compare(tokenizers: Mapping[str, Tokenizer], texts: Mapping[str, str]) -> Widget:
-    """Two sliders, over texts and over vocabularies: the same text under each of them."""
+    """Slide over texts and vocabularies; see the same text under each of them."""
     table = [
         [frames.card(paint(t, text) + _count(t, text)) for t in tokenizers.values()]
         for text in texts.values()

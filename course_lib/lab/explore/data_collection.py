@@ -69,7 +69,10 @@ def _s_frame(bands: int, rows: int) -> str:
 
 
 def pipeline(cleaned: CleanedCorpus, pages: Mapping[str, str]) -> Widget:
-    """Step a page through the pipeline. `pages` gives each URL a name for the slider."""
+    """Step a page through the pipeline; see what each step makes of it.
+
+    `pages` gives each URL a name for the slider.
+    """
     names = [step.name for step in cleaned.steps]
     pictures = [
         [_pipeline_frame(cleaned, url, i) for i in range(len(names))] for url in pages.values()

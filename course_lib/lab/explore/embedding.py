@@ -21,9 +21,10 @@ from course_lib.layers.position import rotary_angles, rotary_frequencies, rotate
 
 
 def geometry(tables: Mapping[int, Tensor], classes: Sequence[str]) -> Widget:
-    """Slide through training: each table (N, C), by the step it was taken at, projected onto
-    two dimensions, the first two principal components of the last table.
-    `classes` names the class of each row.
+    """Slide through training; see the vectors of words sort themselves by class, in two dimensions.
+
+    `tables` holds a table (N, C) for each step; it is projected onto the first two principal
+    components of the last one. `classes` names the class of each row.
     """
     last = torch.nn.functional.normalize(list(tables.values())[-1], dim=-1)
     axes = torch.linalg.svd(last - last.mean(0), full_matrices=False).Vh[:2].T

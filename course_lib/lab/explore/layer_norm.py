@@ -90,9 +90,9 @@ def depth(
     depths: Sequence[int],
     scales: Sequence[float],
 ) -> Widget:
-    """Slide the number of layers and the scale of their weights. `measure(depth, scale)` gives, for
-    each arrangement, the RMS of the stream after each layer, the RMS of the gradient there, and the
-    cosine of the stream with the input."""
+    """Slide the number of layers and the scale of their weights; see stream and gradient grow or
+    fade. `measure(depth, scale)` gives, for each arrangement, the RMS of the stream after each
+    layer, the RMS of the gradient there, and the cosine of the stream with the input."""
     pictures = [
         [_depth_frame(measure(n, scale), n, scale) for scale in scales]
         for n in track_progress(depths, "measuring stacks")
@@ -149,8 +149,8 @@ def learning_rates(
     four_gram: float,
     start: int = 0,
 ) -> Widget:
-    """Slide the learning rate; see the loss at each step, for each arrangement of shape (steps,
-    seeds, rates), beside those of two n-gram models."""
+    """Slide the learning rate; see the loss of each arrangement at each step, beside those of two
+    n-gram models. `curves` are of shape (steps, seeds, rates)."""
     pictures = [
         _rate_frame(curves, i, rate, unigram, four_gram)
         for i, rate in enumerate(track_progress(rates, "drawing"))

@@ -348,8 +348,10 @@ def knight(n: int) -> tuple[Tensor, Tensor]:
 
 
 def drawing(points: Tensor, snapshots: dict[int, Tensor]) -> Widget:
-    """Slide through training: the noisy `points` (M, 2) and the line (N, 2) that is drawn at each
-    stored step."""
+    """Slide through training; see noisy points, and the line that is drawn through them.
+
+    `points` (M, 2) stay; `snapshots` holds a line (N, 2) for each step.
+    """
     pictures = []
     for step, line in snapshots.items():
         alt = (

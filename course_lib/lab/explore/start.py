@@ -91,7 +91,7 @@ def written_at(
 
 
 def temperature(texts: Mapping[float, Sequence[str]], start: tuple[int, int]) -> frames.Explorer:
-    """Slide the temperature, or look at another sample; the texts are those of `written_at`."""
+    """Slide the temperature, or look at another sample. The texts are those of `written_at`."""
     table = [[frames.card(_page(text)) for text in samples] for samples in texts.values()]
     samples = [f"{i + 1}" for i in range(len(table[0]))]
     return frames.grid(table, {"temperature": list(texts), "sample": samples}, start=start)
