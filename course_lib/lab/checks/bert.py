@@ -199,6 +199,10 @@ def hidden_loss(attempt: Attempt) -> str:
             "this is the mean probability. The loss is the mean of minus its logarithm.",
         ),
         (
+            of_all(lambda values, rows, targets: -mean([math.exp(-x) for x in values])),
+            "this is minus the mean probability: the logarithm is missing, `log_softmax`.",
+        ),
+        (
             lambda logits, targets: mean(
                 [x for row in surprises(logits, targets.clamp(min=0)) for x in row]
             ),
@@ -224,6 +228,12 @@ def hidden_loss(attempt: Attempt) -> str:
         ),
     ]
     judge_by_slips(attempt, cases, truth, slips, lambda *case: "the loss")
+    loss = attempt(cases[0][0].requires_grad_(), cases[0][1])
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise Wrong(
+            "the number is right, but no gradient reaches the scores: keep to tensors, a float"
+            " can't be trained on."
+        )
     return "right: what was not hidden teaches nothing here, it only helps to guess."
 
 
@@ -306,6 +316,20 @@ def pair_row(attempt: Attempt) -> str:
             lambda document, cut, other, *borders: truth(document[cut - 1 :], 1, other, *borders),
             "A is one sentence only. It is all sentences before the cut.",
         ),
+    ]
+
+    def unjoined(document, cut, other, cls_token, sep_token):
+        first = [cls_token, *document[:cut], sep_token]
+        second = [*(document[cut:] if other is None else other), sep_token]
+        return first + second, [0] * len(first) + [1] * len(second), int(other is not None)
+
+    def cut_by_tokens(document, cut, other, *borders):
+        tokens = [token for sentence in document for token in sentence]
+        return truth([tokens[:cut], tokens[cut:]], 1, other, *borders)
+
+    slips += [
+        (unjoined, "whole sentences stand in the row. Join each text to one list of ids."),
+        (cut_by_tokens, "the cut counts sentences, not tokens: no sentence is broken."),
     ]
 
     def plain(got):
@@ -422,6 +446,11 @@ def token_positions(attempt: Attempt) -> str:
     judge_by_slips(
         attempt, cases, truth, slips, lambda ids, pad: f"the positions of {ids.tolist()}"
     )
+    if torch.as_tensor(attempt.result).is_floating_point():
+        raise Wrong(
+            "the numbers are right, but they are floats. A position is the number of a row in a"
+            " table: a whole number."
+        )
     return "right: a text has the same positions on whichever side it is padded."
 
 
@@ -439,6 +468,7 @@ def cut_word(attempt: Attempt) -> str:
     cases = [(word, frozenset(pieces)) for word in words]
     cases.append(("ababab", frozenset({"a", "abab", "##ab"})))
     cases.append(("abcd", frozenset({"abc", "ab", "##cd"})))  # a shorter first piece would fit
+    cases += [("undo", frozenset({"un", "do"})), ("undo", frozenset({"##un", "##do"}))]
 
     def cut(word, pieces, inside="##", shortest=False, unknown=None, skip=False):
         found = []
@@ -477,6 +507,14 @@ def cut_word(attempt: Attempt) -> str:
             variant(inside=""),
             "pieces inside a word are looked up without `##`. Behind the first piece it belongs to"
             " the name.",
+        ),
+        (
+            lambda word, pieces: cut(word, pieces | {f"##{piece}" for piece in pieces}),
+            "inside a word a piece without `##` is taken as well. It is known by its whole name.",
+        ),
+        (
+            lambda word, pieces: cut(word, pieces | {p.removeprefix("##") for p in pieces}),
+            "a piece with `##` is taken at the front as well. It stands inside a word only.",
         ),
         (
             variant(shortest=True),

@@ -27,6 +27,9 @@ class _Short(reprlib.Repr):
 
     repr_Parameter = repr_ndarray = repr_Tensor
 
+    def repr_function(self, value: Any, level: int) -> str:
+        return f"function {value.__name__}"  # and not where it lies in memory
+
 
 _short = _Short()
 _short.maxstring = _short.maxother = 100

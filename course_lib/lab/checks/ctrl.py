@@ -28,7 +28,7 @@ def coded_batch(attempt: Attempt) -> str:
         ([[4], [9, 3, 4, 4], [7, 0]], [50, 51, 50], 1, 0),
         ([[6, 6]], [70], 3, 9),
     ]
-    judge_by_slips(attempt, cases, _coded_rows, _coded_slips, _coded_called, plain=_two_tables)
+    judge_by_slips(attempt, cases, _coded_tables, _coded_slips, _coded_called, plain=_two_tables)
     return "right: the code is read, never asked for, and padding is neither."
 
 
@@ -45,9 +45,11 @@ def _coded_rows(pages: list, codes: list, end: int, pad: int, ask: int = IGNORE)
     return [*rows]
 
 
+def _coded_tables(*case: Any) -> list[Tensor]:
+    return [torch.tensor(rows) for rows in _coded_rows(*case)]
+
+
 def _two_tables(got: Any) -> Any:
-    if isinstance(got, tuple | list) and len(got) == 2:
-        return [part.tolist() if isinstance(part, Tensor) else part for part in got]
     if isinstance(got, Tensor):
         raise Wrong("two tables are asked for: the inputs, and the targets.")
     return got
@@ -81,6 +83,20 @@ def _coded_slips(pages: list, codes: list, end: int, pad: int) -> list[tuple[Any
             "nobody asks for the end token, so the model would never learn to stop.",
         ),
         ([bare, targets], "the inputs begin with the page. Put its control code in front."),
+        (
+            [whole, filled(targets, IGNORE, width + 1)],
+            "the end token is among the inputs. It is asked for, and nothing comes after it.",
+        ),
+        (
+            [
+                filled(
+                    [row[: len(page) + 1] for row, page in zip(inputs, pages, strict=True)], IGNORE
+                ),
+                targets,
+            ],
+            "the inputs are filled with -100, which is no token. Fill them with `pad`; -100 belongs"
+            " in the targets.",
+        ),
         ([targets, inputs], "inputs first, then targets: yours are in the other order."),
         (
             _coded_rows([page[1:] for page in pages], codes, end, pad),
@@ -180,12 +196,17 @@ def code_posterior(attempt: Attempt) -> str:
 
 def _judge_shut_code(attempt: Attempt, table: Tensor) -> None:
     prior = torch.tensor([0.0, 1.0])
-    far = table + torch.tensor([60.0, 0.0])
+    far = table + torch.tensor([200.0, 0.0])
     got = attempt(far, prior)
     if isinstance(got, Tensor) and got.shape == far.shape and got[:, 0].max() > 0.5:
         raise Wrong(
             "a code with prior 0 gets probability as soon as it explains a page well. Its logarithm"
             " is minus infinity: do not raise the prior to a small number."
+        )
+    if isinstance(got, Tensor) and got.shape == far.shape and not got[:, 1].min() > 0.5:
+        raise Wrong(
+            "a code with prior 0 explains these pages better by 200 nats, and nothing is left for"
+            " the others: their exponentials are 0. Add the prior's logarithm before the softmax."
         )
     cases = [(table, prior), (far, prior)]
     judge_by_slips(attempt, cases, _posterior, [], _posterior_called)
@@ -247,6 +268,14 @@ def known_part_log_probs(attempt: Attempt) -> str:
             " exponentials are 0. Use logsumexp."
         )
     judge_by_slips(attempt, [far], _known_part, [], _part_called, tolerance=1e-3)
+    other = table + torch.tensor([0.0, 200.0, 0.0, 0.0])  # a code that does not agree
+    got = attempt(other, prior, far[2])
+    if isinstance(got, Tensor) and not got.isfinite().all():
+        raise Wrong(
+            "right for most pages, but no number where a code that does not agree explains a page"
+            " better by 200 nats. Take the codes that agree before you scale, or use logsumexp."
+        )
+    judge_by_slips(attempt, [(other, prior, far[2])], _known_part, [], _part_called)
     return "right: a mean over the codes that agree, by their share."
 
 

@@ -123,7 +123,7 @@ def layer_group(attempt: Attempt) -> str:
         cases,
         truth,
         slips,
-        lambda layer, n, groups: f"the group of layer {layer} of {n}, cut into {groups} groups",
+        lambda layer, n, groups: f"the group of layer {layer} of {n}, cut into {groups} group(s)",
     )
     return "right: with one group all layers share, with as many groups as layers none do."
 

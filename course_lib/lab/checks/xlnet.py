@@ -25,6 +25,8 @@ def _joint_table(n: int, seed: int) -> dict[tuple[str, ...], float]:
 class _Conditional:
     """Answer from a joint table, and keep what was asked."""
 
+    __name__ = "conditional"  # how messages call it
+
     def __init__(self, n: int, seed: int) -> None:
         self.n, self.joint = n, _joint_table(n, seed)
         self.asked: list[tuple[int, dict[int, str]]] = []
@@ -32,6 +34,8 @@ class _Conditional:
     def __call__(self, position: int, seen: dict[int, str]) -> dict[str, float]:
         if not isinstance(seen, dict):
             raise TypeError(f"seen is a dictionary from positions to words, not {describe(seen)}")
+        if strange := [key for key in seen if key not in range(self.n)]:
+            raise TypeError(f"the keys of seen are positions, not {describe(strange[0])}")
         self.asked.append((int(position), dict(seen)))
         sums = dict.fromkeys(WORDS, 0.0)
         for row, probability in self.joint.items():
@@ -118,11 +122,11 @@ def chain_probability(attempt: Attempt) -> str:
             " should be positions in the text.",
         ),
     ]
-    kept: list[tuple[_Conditional, list[int]]] = []
+    kept: list[tuple[_Conditional, Sequence[str], list[int]]] = []
 
     def answer(n, seed, words, order):
         conditional = _Conditional(n, seed)
-        kept.append((conditional, order))
+        kept.append((conditional, words, order))
         return attempt(conditional, words, order)
 
     judge_by_slips(
@@ -132,20 +136,29 @@ def chain_probability(attempt: Attempt) -> str:
         slips,
         lambda n, seed, words, order: f"the probability of {list(words)} in the order {order}",
     )
-    for conditional, order in kept:
-        _judge_asked([position for position, _ in conditional.asked], order)
+    for conditional, words, order in kept:
+        _judge_asked(conditional.asked, words, order)
     return "right: each order has other factors, and all orders have the same product."
 
 
-def _judge_asked(asked: list[int], order: list[int]) -> None:
-    if asked == order:
+def _judge_asked(asked: list[tuple], words: Sequence[str], order: list[int]) -> None:
+    before = {
+        position: {place: words[place] for place in order[:step]}
+        for step, position in enumerate(order)
+    }
+    other = [(position, seen) for position, seen in asked if seen != before.get(position)]
+    if not other:
         return
-    if asked == sorted(asked) and sorted(asked) == sorted(order):
+    if [position for position, _ in asked] == sorted(order):
         raise Wrong(
             "the product is right, but the words were asked for from left to right. The order"
             f" {order} was not followed."
         )
-    raise Wrong(f"for the order {order} the positions {asked} were asked for, one after the other.")
+    position, seen = other[0]
+    raise Wrong(
+        f"the product is right, but not by the order {order}: position {position} was asked for"
+        f" with {seen} in sight. What came before it in the order is {before.get(position)}."
+    )
 
 
 # Exercise 2
@@ -156,8 +169,12 @@ def _table(rule: Callable[[int, int], bool], rows: Sequence[int], n: int) -> Ten
     return torch.tensor([[bool(rule(i, j)) for j in range(n)] for i in rows])
 
 
-def _as_bools(got: Any) -> Any:
-    return got.bool() if isinstance(got, Tensor) and got.dtype != torch.float else got
+def _truth_values(got: Any) -> Any:
+    if isinstance(got, Tensor) and got.dtype != torch.bool:
+        raise Wrong(
+            f"the table holds True and False, so that `~` turns it round; yours holds {got.dtype}."
+        )
+    return got
 
 
 @checker
@@ -216,7 +233,7 @@ def unseen_in_order(attempt: Attempt) -> str:
     judge_by_slips(
         attempt, cases, truth, slips,
         lambda rank: f"what is hidden with the ranks {rank.tolist()}",
-        plain=_as_bools,
+        plain=_truth_values,
     )  # fmt: skip
     return "right: a token of rank -1 sees its own kind alone, a target all that comes before."
 
@@ -291,7 +308,7 @@ def query_sees(attempt: Attempt) -> str:
     judge_by_slips(
         attempt, cases, truth, slips,
         lambda sees, targets: f"what the queries at {targets.tolist()} see",
-        plain=_as_bools,
+        plain=_truth_values,
     )  # fmt: skip
     return "right: a query sees what its token's content sees, but for the token itself."
 

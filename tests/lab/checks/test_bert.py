@@ -68,6 +68,10 @@ def clamped(logits, targets):
     return F.cross_entropy(logits.flatten(0, 1), targets.clamp(min=0).flatten())
 
 
+def probabilities(logits, targets):
+    return F.nll_loss(logits.softmax(-1).transpose(1, 2), targets, ignore_index=-100)
+
+
 def mean_of_rows(logits, targets):
     rows = zip(logits, targets, strict=True)
     return torch.stack([F.cross_entropy(x, y) for x, y in rows if (y != -100).any()]).mean()
@@ -86,6 +90,11 @@ def pair(document, cut, other, cls, sep, label=0, second=1, early=0, middle=True
 
 def pairing(**change):
     return lambda *case: pair(*case, **change)
+
+
+def pair_of_sentences(document, cut, other, cls, sep):
+    a, b = [cls, *document[:cut], sep], [*(document[cut:] if other is None else other), sep]
+    return a + b, [0] * len(a) + [1] * len(b), int(other is not None)
 
 
 def pair_of_tensors(document, cut, other, cls, sep):
@@ -194,6 +203,8 @@ CASES = {
             (mean_of_rows, "average each row"),
             (lambda x, y: flat_loss(x.softmax(-1), y), "softmax is taken twice"),
             (lambda x, y: flat_loss(x, y) / torch.log(torch.tensor(2.0)), "this is in bits"),
+            (lambda x, y: flat_loss(x, y).item(), "no gradient"),
+            (probabilities, "the logarithm is missing"),
         ],
     ),
     check.pair_row: Case(
@@ -208,6 +219,8 @@ CASES = {
             (lambda d, c, o, *b: pair(d, c, None, *b)[:2] + (int(o is not None),), "own end even"),
             (lambda d, c, o, *b: pair(d[:c] * 2, c, o, *b), "repeats the first text"),
             (lambda d, c, o, *b: pair(d, c, o and o[c:], *b), "other document is cut too"),
+            (pair_of_sentences, "whole sentences stand in the row"),
+            (lambda d, c, o, *b: pair([[x] for x in sum(d, [])], c, o, *b), "not tokens"),
         ],
     ),
     check.token_positions: Case(
@@ -224,6 +237,7 @@ CASES = {
             (lambda ids, p: positions_by_loop(ids, p, pads=False), "row stays zero"),
             (lambda ids, p: positions_by_loop(ids, p) - p, "add pad_token"),
             (lambda ids, p: (ids != p).long().cumsum(1) + p, "token before it"),
+            (lambda ids, p: positions_by_loop(ids, p).float(), "they are floats"),
         ],
     ),
     check.cut_word: Case(
@@ -238,6 +252,8 @@ CASES = {
             (lambda w, p: [x.replace("##", "") for x in greedy(w, p)], "`##` is missing"),
             (lambda w, p: [w] if w in p else ["[UNK]"], "whole words"),
             (cut_with_way_back, "never goes back"),
+            (lambda w, p: greedy(w, p | {"##" + x for x in p}), "a piece without `##`"),
+            (lambda w, p: greedy(w, p | {x.removeprefix("##") for x in p}), "taken at the front"),
         ],
     ),
     check.mean_pooling: Case(

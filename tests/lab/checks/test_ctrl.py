@@ -45,6 +45,16 @@ def on_the_left(pages, codes, end, pad):
     return torch.tensor(inputs), torch.tensor(targets)
 
 
+def end_among_inputs(pages, codes, end, pad):
+    inputs = pad_rows([[c, *page, end] for c, page in zip(codes, pages, strict=True)], pad)[0]
+    targets = batch(pages, codes, end, pad)[1]
+    return inputs, torch.cat([targets, torch.full((len(pages), 1), -100)], 1)
+
+
+def inputs_ignored(pages, codes, end, pad):
+    return batch(pages, codes, end, -100)[0], batch(pages, codes, end, pad)[1]
+
+
 def padding_by_its_id(pages, codes, end, pad):
     inputs, targets = batch(pages, codes, end, pad, ignore=None)
     return inputs, targets.masked_fill(targets == pad, -100)
@@ -84,6 +94,11 @@ def prior_after(table, prior):
     return table.softmax(-1) * prior
 
 
+def prior_after_scaled(table, prior):
+    joint = table.softmax(-1) * prior
+    return joint / joint.sum(-1, keepdim=True)
+
+
 # Parts
 # --------------------------------------------------------------------------------------------------
 
@@ -107,6 +122,12 @@ def mean_of_logs(table, prior, agrees):
 
 def alike(table, prior, agrees):
     return table[:, agrees].exp().mean(-1).log()
+
+
+def scaled_by_all(table, prior, agrees):
+    best = table.amax(-1, keepdim=True)
+    share = (prior * agrees) / prior[agrees].sum()
+    return best[:, 0] + ((table - best).exp() @ share).log()
 
 
 def through_exponentials(table, prior, agrees):
@@ -181,6 +202,9 @@ CASES = {
             (lambda *case: batch(*case)[0], "two tables"),
             (lambda p, c, e, pad: batch([page[1:] for page in p], c, e, pad), "comes before it"),
             (on_the_left, "filled on the left"),
+            (end_among_inputs, "the end token is among the inputs"),
+            (inputs_ignored, "filled with -100, which is no token"),
+            (lambda *case: [x.tolist() for x in batch(*case)], "expected a tensor"),
         ],
     ),
     check.halved_sinusoids: Case(
@@ -210,6 +234,7 @@ CASES = {
             (prior_after, "Scale after multiplying"),
             (lambda t, p: posterior(t, p.clamp(min=1e-8)), "a code with prior 0 gets"),
             (lambda t, p: posterior(t, p + 1e-6 * (p == 0)), "a code with prior 0 gets"),
+            (prior_after_scaled, "nothing is left for the others"),
         ],
     ),
     check.known_part_log_probs: Case(
@@ -222,6 +247,7 @@ CASES = {
             (mean_of_logs, "mean of logarithms"),
             (alike, "Weight them by the prior"),
             (through_exponentials, "logsumexp"),
+            (scaled_by_all, "a code that does not agree"),
             (lambda *case: part(*case).exp(), "Give its logarithm"),
             (lambda *case: joint_alone(*case) - all_codes(*case), "the attribution"),
             (lambda t, p, agrees: t[:, agrees].mean(-1), "logarithms without weights"),

@@ -60,6 +60,34 @@ def all_others(conditional, words, order):
     )
 
 
+def left_in_sight(conditional, words, order):
+    return math.prod(conditional(p, dict(enumerate(words[:p])))[words[p]] for p in order)
+
+
+def asked_twice(conditional, words, order):
+    seen, product = {}, 1.0
+    for position in order:
+        if words[position] in conditional(position, seen):
+            product *= conditional(position, seen)[words[position]]
+        seen[position] = words[position]
+    return product
+
+
+def from_the_last(conditional, words, order):
+    steps = reversed(range(len(order)))
+    return math.prod(
+        conditional(order[k], {p: words[p] for p in order[:k]})[words[order[k]]] for k in steps
+    )
+
+
+def words_as_keys(conditional, words, order):
+    seen, product = {}, 1.0
+    for position in order:
+        product *= conditional(position, seen)[words[position]]
+        seen[words[position]] = position
+    return product
+
+
 def seen_by_step(conditional, words, order):
     seen, product = [], 1.0
     for position in order:
@@ -156,7 +184,7 @@ CASES = {
     check.chain_probability: Case(
         solution=solutions.chain_probability_solution,
         skeleton=skeleton_3,
-        also_right=[chain, by_logarithms],
+        also_right=[chain, by_logarithms, asked_twice, from_the_last],
         wrong=[
             (lambda *x: chain(*x, grow=False), "independent guesses"),
             (all_others, "`seen` holds all other words"),
@@ -165,8 +193,10 @@ CASES = {
             (lambda *x: chain(*x, join=sum), "they are multiplied"),
             (lambda *x: math.log(chain(*x)), "the logarithm of the probability"),
             (lambda *x: chain(*x, join=lambda f: f[-1]), "the last factor alone"),
-            (lambda *x: chain(*x, turn=True), "positions"),
+            (lambda *x: chain(*x, turn=True), "not by the order"),
             (left_to_right, "from left to right"),
+            (left_in_sight, "not by the order [0, 2, 1]"),
+            (words_as_keys, "the keys of seen are positions"),
             (last_word_alone, "the last word alone"),
         ],
     ),
@@ -186,6 +216,7 @@ CASES = {
             (lambda r: torch.ones(len(r), len(r)).triu().bool() & (r >= 0), "reading order"),
             (lambda r: (r <= r[:, None]) & (r >= 0), "hides what comes before"),
             (lambda r: (r >= 0).expand(len(r), -1), "nobody sees a target"),
+            (lambda r: order_by_loop(r).float(), "holds torch.float32"),
         ],
     ),
     check.query_sees: Case(
@@ -201,6 +232,7 @@ CASES = {
             (lambda s, t: query_by_loop(s, t.sort().values), "sorted by position"),
             (lambda s, t: s[t].index_fill(1, t, False), "no query sees any target"),
             (lambda s, t: (s & ~torch.eye(len(s)).bool())[: len(t)], "the first rows"),
+            (lambda s, t: query_by_loop(s, t).long(), "holds torch.int64"),
         ],
     ),
     check.partial_rank: Case(
