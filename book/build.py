@@ -17,6 +17,7 @@ import webbrowser
 from pathlib import Path
 
 import alive
+import exam_bank
 import interactive_figures
 import vendor
 from interactive_figures import Figure, figures_of
@@ -56,6 +57,7 @@ def stage(source: Path, notebooks: Path) -> None:
         ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*", "alive.*"),
     )
     alive.write_weights(source / "_static" / "alive" / "weights.js")
+    exam_bank.draw_figures(source / "_static" / "exam")
     (source / "notebooks").mkdir()
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
     figures = {lesson: figures_of(notebooks / lesson.file, lesson) for lesson in present}
@@ -68,6 +70,8 @@ def stage(source: Path, notebooks: Path) -> None:
         ("configurations.md", configuration_tables()),
         ("family.md", family_tables()),
         ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
+        ("exam_bank.md", {"QUESTIONS": exam_bank.questions_as_myst()}),
+        ("exam_answers.md", {"ANSWERS": exam_bank.answers_as_myst()}),
         ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):
         page = with_tables((source / name).read_text(encoding="utf-8"), made)
