@@ -1,10 +1,10 @@
 """The exam bank as pages of the book: its questions on one, their answers on another.
 
-Both come from `exam_bank.toml`. There a question has a `lesson`, a `kind`, a `text` and an `answer`,
-in which `[2]` gives two points to what stands before it; besides, where they apply, `code`, a
-`figure`, `numbers` (what stands in the answer, and the expression that it is computed by) and
-`proof` (Python that runs after `code` and asserts what the answer says). `tests/test_exam_bank.py`
-computes and runs them.
+Both come from `exam_bank.toml`. There a question has a `lesson`, a `kind`, a `text` and an
+`answer`, in which `[2]` gives two points to what stands before it; besides, where they apply,
+`code`, a `figure`, `numbers` (what stands in the answer, and the expression that it is computed by)
+and `proof` (Python that runs after `code` and asserts what the answer says).
+`tests/test_exam_bank.py` computes and runs them.
 """
 
 import tomllib

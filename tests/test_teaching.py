@@ -1,5 +1,5 @@
-"""The teacher's guide: every lesson has its section, every plan fills its time and names sections that
-the notebook has, and the numbers of the activities are right."""
+"""The teacher's guide: every lesson has its section, every plan fills its time and names sections
+that the notebook has, and the numbers of the activities are right."""
 
 import re
 from functools import cache
@@ -67,7 +67,9 @@ def test_a_plan_fills_its_time_with_parts_of_the_notebook(lesson, minutes):
 def test_a_plan_speaks_of_exercises_that_there_are(lesson):
     section = sections()[lesson.number]
     named = {int(n) for n in re.findall(r"[Ee]xercises? (\d)", section)}
-    there = {int(part[9:]) for part in parts_of_the_notebook(lesson) if part.startswith("Exercise ")}
+    there = {
+        int(part[9:]) for part in parts_of_the_notebook(lesson) if part.startswith("Exercise ")
+    }
     assert named <= there
 
 
