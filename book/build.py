@@ -23,6 +23,7 @@ import vendor
 from interactive_figures import Figure, figures_of
 from sphinx.cmd.build import main as sphinx_build
 from start_page import start_tables
+from teaching_plans import with_links
 
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
@@ -56,6 +57,7 @@ def stage(source: Path, notebooks: Path) -> None:
         source,
         ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*", "alive.*"),
     )
+    shutil.copy(BOOK.parent / "TUTOR.md", source / "tutor.md")
     alive.write_weights(source / "_static" / "alive" / "weights.js")
     exam_bank.draw_figures(source / "_static" / "exam")
     (source / "notebooks").mkdir()
@@ -76,6 +78,8 @@ def stage(source: Path, notebooks: Path) -> None:
     ):
         page = with_tables((source / name).read_text(encoding="utf-8"), made)
         (source / name).write_text(alive.with_box(page, "_static"), encoding="utf-8")
+    for path in (source / "teaching").glob("*.md"):
+        path.write_text(with_links(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def stage_lesson(

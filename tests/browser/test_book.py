@@ -28,6 +28,9 @@ PAGES += [
     "exam.html",
     "gallery.html",
     "left_out.html",
+    "teaching/training.html",
+    "exam_bank.html",
+    "exam_answers.html",
     "search.html",
 ]
 

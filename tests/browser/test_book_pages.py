@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from course_lib.lab import course_map
 
 LESSONS = [lesson for lesson in course_map.lessons() if lesson.built]
-MODULES = ("glossary_links", "interactive_figures", "start_page")
+MODULES = ("glossary_links", "interactive_figures", "start_page", "teaching_plans")
 
 
 @pytest.fixture
