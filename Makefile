@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab anew test test-gguf mutants models notebooks book bench gym handout handout-check clean
+.PHONY: help lab anew test test-gguf mutants models notebooks book bench gym handout handout-check assignment grades clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -63,6 +63,12 @@ handout: $(VENV)/.all  ## copies without solutions and outputs for a class, in b
 handout-check: $(VENV)/.all $(VENV)/.plays  ## run the handouts of all lessons, unanswered and answered (about a quarter of an hour; ONLY="06" for some)
 	HANDOUTS="$(or $(ONLY),all)" $(BIN)/python -m pytest -n $(WORKERS) --dist=load tests/notebooks/test_handouts.py
 
+assignment: $(VENV)/.all  ## a lesson's exercises for nbgrader, ONLY="06", in my_class (teachers)
+	@$(BIN)/python -m tools.assignment $(ONLY)
+
+grades: $(VENV)/.all $(VENV)/.plays  ## mark what lies in my_class/submitted, ONLY="06", and write feedback
+	@$(BIN)/python -m tools.assignment --mark $(ONLY)
+
 clean:  ## remove what was built (to install everything anew as well: rm -r .venv)
 	rm -rf build book/_build .pytest_cache .ruff_cache .hypothesis
 
@@ -77,19 +83,19 @@ $(VENV)/.lab: pyproject.toml constraints.txt tools/lab_settings.py | $(VENV)/.ma
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.lab
-	$(INSTALL) -e '.[test,parity,book]'
+	$(INSTALL) -e '.[test,parity,book,grading]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.all $(VENV)/.plays $(VENV)/.models
-	$(INSTALL) -e '.[test,parity,book,bench,gguf]'
+	$(INSTALL) -e '.[test,parity,book,grading,bench,gguf]'
 	@touch $@
 
 $(VENV)/.gym: $(VENV)/.all
-	$(INSTALL) -e '.[test,parity,book,gym]'
+	$(INSTALL) -e '.[test,parity,book,grading,gym]'
 	@touch $@
 
 $(VENV)/.gguf: $(VENV)/.all
-	$(INSTALL) -e '.[test,parity,book,gguf]'
+	$(INSTALL) -e '.[test,parity,book,grading,gguf]'
 	@touch $@
 
 $(VENV)/.vendor: book/vendor.json $(VENV)/.all

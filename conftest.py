@@ -23,6 +23,7 @@ LONG = (
     "tests/browser/",
     "notebooks/",
     "tests/notebooks/test_handouts.py",
+    "tests/notebooks/test_assignment.py",
     "tests/training/",
     "tests/alignment/",
     "tests/test_train_command.py",

@@ -16,7 +16,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
+LIBRARY = Path(__file__).resolve().parent
+IS_PACKAGED = (LIBRARY / "data").is_dir()  # a wheel carries data and lessons inside the library
+COURSE_FOLDER = LIBRARY if IS_PACKAGED else LIBRARY.parent  # of data and notebooks
+DATA_FOLDER = COURSE_FOLDER / "data"
 ASSET_GROUPS = {"plays": ("plays",), "models": ("smollm2", "minilm")}
 
 

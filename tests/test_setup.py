@@ -25,7 +25,7 @@ COURSE, BENCH, GYM, GGUF = (list(filter(None, lines)) for lines in (COURSE, BENC
 PINS, BENCH_PINS, GYM_PINS, GGUF_PINS = (
     dict(line.split("==") for line in lines) for lines in (COURSE, BENCH, GYM, GGUF)
 )
-EXTRAS = ["test", "parity", "book"]
+EXTRAS = ["test", "parity", "book", "grading"]
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +181,59 @@ def test_constraints_satisfy_the_project():
 def test_conda_installs_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, packages = environment["dependencies"]
-    assert pip == "pip" and packages == {"pip": ["-c constraints.txt", f"-e .[{','.join(EXTRAS)}]"]}
+    learned = [extra for extra in EXTRAS if extra != "grading"]  # which only teachers need
+    assert pip == "pip" and packages == {
+        "pip": ["-c constraints.txt", f"-e .[{','.join(learned)}]"]
+    }
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
     # peers to measure against are no part of it
     assert {*EXTRAS, "bench", "gym", "gguf"} == set(PROJECT["optional-dependencies"])
 
 
+def test_binder_prepares_what_make_lab_prepares():
+    made = subprocess.run(
+        ["make", "--dry-run", "--always-make", "lab"], cwd=ROOT, capture_output=True, text=True
+    )
+    commands = set(re.findall(r"(?m)^\.venv/bin/python (.+)$", made.stdout))
+    installs_or_opens = {c for c in commands if c.startswith(("-m pip ", "-m jupyterlab "))}
+    post_build = ROOT / "postBuild"
+    told = re.findall(r"(?m)^python (.+)$", post_build.read_text())
+    assert set(told) == commands - installs_or_opens and post_build.stat().st_mode & 0o111
+
+
+def test_the_citation_is_valid_and_tells_what_the_project_tells():
+    """The keys that the schema of version 1.2.0 asks for, and none that it does not know."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    asked, used = {"cff-version", "message", "title", "authors"}, set(citation)
+    assert asked <= used <= asked | {"abstract", "keywords", "license", "type", "version"}
+    assert all(isinstance(citation[key], str) for key in used - {"authors", "keywords"})
+    assert citation["cff-version"] == "1.2.0" and citation["type"] in ("software", "dataset")
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    (author,) = citation["authors"]
+    assert f"Copyright (c) 2026 {author['name']}\n" in (ROOT / "LICENSE").read_text()
+    assert (ROOT / "README.md").read_text(encoding="utf-8").startswith(f"# {citation['title']}\n")
+
+
+def test_the_workflows_run_what_is_here():
+    """CI's script, and the book, which is kept from where its build writes it."""
+    ran, kept = [], []
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        for job in yaml.safe_load(file.read_text())["jobs"].values():
+            ran += [step["run"] for step in job["steps"] if "run" in step]
+            kept += [step["with"]["path"] for step in job["steps"] if "upload" in str(step)]
+    assert {"bash .ci/run", "make book OPEN="} <= set(ran)
+    assert kept == ["book/_build/html"]
+    build = (ROOT / "book/build.py").read_text(encoding="utf-8")
+    assert (
+        'OUTPUT = BOOK / "_build"\n' in build
+        and 'html = output / "source", output / "html"' in build
+    )
+
+
 @pytest.mark.parametrize(
     "target",
     "help lab anew test test-gguf models notebooks book bench gym handout handout-check"
-    " clean".split(),
+    " assignment grades clean".split(),
 )
 def test_makefile_has(target):
     dry_run = subprocess.run(

@@ -18,7 +18,9 @@ from pathlib import Path
 from IPython import get_ipython
 from IPython.display import display
 
-ROOT = Path(__file__).resolve().parents[2]
+from course_lib.assets import COURSE_FOLDER
+
+ROOT = COURSE_FOLDER
 NOTEBOOKS = ROOT / "notebooks"
 CONTROLS = Path(__file__).with_name("controls.js")
 current = ""  # the lesson whose map was shown last: the notebook that is being run

@@ -5,7 +5,8 @@
 
 A copy has no outputs, and this machine's Jupyter trusts it, so that figures and questions work. A
 copy that was changed or run is never overwritten; one that is as it was handed out follows an
-update of the course. The executed originals in `notebooks` stay as they are.
+update of the course. The executed originals in `notebooks` stay as they are. Where the course is
+installed from a wheel, the folder is made where you are.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from nbformat import NotebookNode
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_markdown_cell
 
+from course_lib.assets import IS_PACKAGED
 from course_lib.files import read_json, write_atomically, write_json
 from course_lib.lab import course_map
 
-FOLDER = course_map.ROOT / "my_course"
+FOLDER = (Path() if IS_PACKAGED else course_map.ROOT) / "my_course"
 LESSONS = "[0-9][0-9]_*.ipynb"
 RECORD, KIND, VERSION = ".handed_out.json", "record of handed-out copies", 1
 NEW, UPDATED, UNTOUCHED, YOURS, BEHIND, DAMAGED = (

@@ -1,8 +1,9 @@
 """What the learner has done so far, in one small local file, and bars for cells that take seconds.
 Nothing leaves the machine.
 
-The file is `notebooks/.course_progress.json`; the environment variable COURSE_PROGRESS names
-another one, or "off", which keeps no record (builds and tests use it).
+The file is `notebooks/.course_progress.json`, or `~/.course_progress.json` where the course was
+installed from a wheel; the environment variable COURSE_PROGRESS names another one, or "off", which
+keeps no record (builds and tests use it).
 """
 
 import html
@@ -19,6 +20,7 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from tqdm.auto import tqdm
 
+from course_lib.assets import IS_PACKAGED
 from course_lib.lab import course_map
 
 # said for each row: themes paint the rows of tables
@@ -46,7 +48,8 @@ def path() -> Path | None:
     told = os.environ.get("COURSE_PROGRESS", "")
     if told == "off":
         return None
-    return Path(told).expanduser() if told else course_map.NOTEBOOKS / ".course_progress.json"
+    folder = Path.home() if IS_PACKAGED else course_map.NOTEBOOKS
+    return Path(told).expanduser() if told else folder / ".course_progress.json"
 
 
 def live() -> bool:

@@ -6,6 +6,7 @@ into its exercises.
 
 import ast
 import builtins
+import functools
 import html
 import json
 import re
@@ -92,7 +93,8 @@ def leaks(notebook: NotebookNode) -> list[str]:
         begins = tool.first_line(cell)
         if cell.get("outputs") or cell.get("execution_count"):
             faults.append(f"{begins!r}: an output or a count is stored")
-        told = json.dumps(cell.metadata) + cell.source.replace("passed_or_solution", "")
+        about = {key: cell.metadata[key] for key in cell.metadata if key != "nbgrader"}
+        told = json.dumps(about) + cell.source.replace("passed_or_solution", "")
         if found := re.search(r"\b\w+_solution\b|lab\.solutions|\"solution\"", told):
             faults.append(f"{begins!r}: {found[0]}")
     return faults
@@ -108,10 +110,43 @@ def key_lines(source: str) -> list[str]:
     return [line for line in returned if len(bare(line)) >= SHORT]
 
 
+def given_away(notebook: NotebookNode, lab: str) -> list[str]:
+    """The exercises whose solution, all of it or more than half of its lines, stands in one place:
+    a cell's source, an output, metadata, the state of a widget."""
+    texts = [bare(text) for text in all_texts(notebook)]
+    names = [CHECK.search(cell.source)[1] for cell in exercises(notebook)]
+    return [name for name in names if any(tells(text, lab, name) for text in texts)]
+
+
+def tells(text: str, lab: str, name: str) -> bool:
+    """True for a text, made bare, that holds more than half of a solution's lines."""
+    lines = solution_lines(lab, name)
+    return sum(line in text for line in lines) > len(lines) / 2
+
+
+@functools.cache
+def solution_lines(lab: str, name: str) -> list[str]:
+    """The lines of a solution's body that are long enough to give something away, made bare."""
+    source = tool.quoted_source(f"course_lib.lab.solutions.{lab}.{name}_solution")
+    begins = ast.parse(source).body[0].body[0].lineno
+    lines = [bare(line) for line in source.splitlines()[begins - 1 :]]
+    return [line for line in lines if len(line) >= SHORT]
+
+
+def all_texts(value: object) -> Iterator[str]:
+    """Every piece of text in a notebook, or in a part of it; a list of lines is one piece."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else []:
+        yield from all_texts(inner)
+    for inner in value if isinstance(value, list) else []:
+        yield from all_texts(inner)
+
+
 def bare(text: str) -> str:
     """Code or a hint without what may differ between two ways of typing the same: marks, entities,
     spaces, brackets, kinds of quotes, dots of omission."""
-    text = html.unescape(re.sub(r"</?\w+[^>]*>", "", text))
+    text = html.unescape(re.sub(r"</?[A-Za-z][^>\n]*>", "", text))
     return re.sub(r"[\s()`…]|\.\.\.", "", text).replace('"', "'")
 
 

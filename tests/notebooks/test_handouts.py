@@ -5,6 +5,7 @@ them in HANDOUTS.
 """
 
 import copy
+import html
 import os
 import re
 
@@ -35,6 +36,9 @@ def test_every_name_is_bound_and_nothing_is_given_away(lesson):
     handout = handout_of(lesson)
     assert handouts.unbound_names(handout) == []
     assert handouts.leaks(handout) == []
+    # `not_shifted`, a training loop with the mistake that the exercise is about, stands there as well
+    known = ["overfit_batch"] if lesson.lab == "transformer" else []
+    assert handouts.given_away(handout, lesson.lab) == known
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
@@ -112,6 +116,32 @@ def test_leaks_are_found(broken):
     cell.update(broken)
     assert handouts.leaks(new_notebook(cells=[cell])) != []
     assert handouts.leaks(new_notebook(metadata={"widgets": {}})) == ["widgets are stored"]
+
+
+SHOWN = tool.quoted_source("course_lib.lab.solutions.attention.causal_weights_solution")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"source": SHOWN.replace("causal_weights_solution", "masked")},  # quoted from elsewhere
+        {"source": SHOWN.replace("    ", "        ")},
+        {"outputs": [new_output("stream", text=SHOWN)]},
+        {"outputs": [new_output("display_data", {"text/html": f"<pre>{html.escape(SHOWN)}</pre>"})]},
+        {"metadata": {"kept": SHOWN}},
+    ],
+)
+def test_a_solution_that_stands_somewhere_is_found(told):
+    skeleton = "def causal_weights(q, k):\n    ...\n\ncheck.causal_weights(causal_weights)"
+    exercise = new_code_cell(skeleton, metadata={"tags": ["exercise"]})
+    cell = new_code_cell("x = 1")
+    notebook = new_notebook(cells=[exercise, cell])
+    assert handouts.given_away(notebook, "attention") == []
+    cell.update(told)
+    assert handouts.given_away(notebook, "attention") == ["causal_weights"]
+    state = {"w0001": {"state": {"value": f"<code>{html.escape(SHOWN)}</code>"}}}
+    in_widget = new_notebook(cells=[exercise], metadata={"widgets": {tool.WIDGETS: state}})
+    assert handouts.given_away(in_widget, "attention") == ["causal_weights"]
 
 
 SOLUTION = "def f(q, k):\n    n = q.shape[-1]\n    return q @ (k.T) / sqrt(n) if n < 3 else ' '"

@@ -91,7 +91,7 @@ def verdict_on(key: str, answer: Any) -> Verdict:
     """Judge an answer to an exercise, "attention.causal_weights" say, without a word."""
     lab, name = key.split(".")
     check = getattr(importlib.import_module(f"course_lib.lab.checks.{lab}"), name)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return _verdict(check.judge, answer)
 
 
