@@ -77,3 +77,8 @@ def test_only_the_guide_leads_to_the_answers():
     pages = [page for page in pages if "_build" not in page.parts]
     leading = [page.name for page in pages if "exam_answers" in page.read_text(encoding="utf-8")]
     assert leading == ["teachers.md"]
+
+
+def test_the_books_search_leaves_the_answers_out():
+    front = (ROOT / "book" / "exam_answers.md").read_text(encoding="utf-8").split("---")[1]
+    assert {"nosearch: true", "orphan: true"} <= set(front.strip().splitlines())
