@@ -41,19 +41,17 @@ def pip(*arguments):
     assert run.returncode == 0, run.stderr
 
 
-def tracked(*paths: str) -> set[str]:
-    """What git keeps there."""
-    command = ["git", "ls-files", "-z", *paths]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return {name for name in run.stdout.split("\0") if name and (ROOT / name).exists()}
+def kept(pattern: str) -> set[str]:
+    """The files of the clone that a pattern names, but what running the course leaves there."""
+    files = {file.relative_to(ROOT) for file in ROOT.glob(pattern) if file.is_file()}
+    left = {"__pycache__", "cache"}
+    return {file.as_posix() for file in files if not left & set(file.parts)}
 
 
 def test_it_carries_the_library_the_data_and_the_lessons_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    inside = {
-        f"course_lib/{name}" for name in tracked("data", ":(glob)notebooks/*.ipynb")
-    } | tracked("course_lib")
-    assert {name for name in names if not name.endswith("/")} == inside
+    moved = {f"course_lib/{name}" for name in kept("data/**/*") | kept("notebooks/*.ipynb")}
+    assert {name for name in names if not name.endswith("/")} == kept("course_lib/**/*") | moved
 
 
 def test_it_works_without_the_clone(wheel, tmp_path):
