@@ -17,6 +17,7 @@ import webbrowser
 from pathlib import Path
 
 import alive
+import cheat_sheets
 import exam_bank
 import interactive_figures
 import vendor
@@ -33,6 +34,7 @@ from course_lib.lab import course_map, exam, gallery, question_bank
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
 OUTPUT = BOOK / "_build"
+NOT_PAGES = ("build.py", "vendor.*", "alive.*", "cheat_sheets.*", "pdf.*", "epub.*")
 
 
 def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:
@@ -53,9 +55,7 @@ def stage(source: Path, notebooks: Path) -> None:
     """Put everything that the book is made of into one folder."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(
-        BOOK,
-        source,
-        ignore=shutil.ignore_patterns("_build", "__pycache__", "build.py", "vendor.*", "alive.*"),
+        BOOK, source, ignore=shutil.ignore_patterns("_build", "__pycache__", *NOT_PAGES)
     )
     shutil.copy(BOOK.parent / "TUTOR.md", source / "tutor.md")
     alive.write_weights(source / "_static" / "alive" / "weights.js")
@@ -65,6 +65,7 @@ def stage(source: Path, notebooks: Path) -> None:
     figures = {lesson: figures_of(notebooks / lesson.file, lesson) for lesson in present}
     for lesson in present:
         stage_lesson(source, notebooks, lesson, figures[lesson])
+    cheat_sheets.write_sheets(source, present)
     for name, made in (
         ("index.md", start_tables(present, figures)),
         ("interactive.md", {"FIGURES": interactive_figures.index_as_myst(figures)}),
@@ -90,6 +91,7 @@ def stage_lesson(
     for cell in notebook["cells"]:
         adapt(cell)
     fold_predicted_outputs(notebook["cells"])
+    cheat_sheets.link_sheet(notebook["cells"], lesson)
     notebook["cells"] = interactive_figures.with_anchors(notebook["cells"], figures)
     (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
 

@@ -31,7 +31,7 @@ html_static_path = [
     str(Path(sys.prefix, "share", "bytes-to-reasoning", "book")),
     str(course_map.CONTROLS),
 ]
-html_css_files = ["course.css"]
+html_css_files = ["course.css", ("print.css", {"media": "print"})]
 html_js_files = ["page.js", "exam.js"]
 html_theme_options = {
     "home_page_in_toc": True,

@@ -1,15 +1,19 @@
 // What every page of the book needs, with figures or without.
 
 // On paper nothing can be opened: hints, solutions and folded outputs are printed open, and fold again afterwards.
+// A dark page is printed light.
 (function () {
-  var opened = [];
+  var opened = [], page = document.documentElement, theme;
   window.addEventListener("beforeprint", function () {
+    theme = page.dataset.theme;
+    page.dataset.theme = "light";
     opened = Array.from(document.querySelectorAll("details:not([open])"));
     opened.forEach(function (fold) { fold.open = true; });
   });
   window.addEventListener("afterprint", function () {
     opened.forEach(function (fold) { fold.open = false; });
     opened = [];
+    page.dataset.theme = theme;
   });
 })();
 

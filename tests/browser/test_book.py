@@ -31,6 +31,8 @@ PAGES += [
     "teaching/training.html",
     "exam_bank.html",
     "exam_answers.html",
+    "cheat_sheets/index.html",
+    "cheat_sheets/06.html",
     "search.html",
 ]
 
@@ -233,15 +235,17 @@ def test_no_cell_of_code_moves_sideways_on_a_desk(page, book, lesson):
     assert page.evaluate(wide) == []
 
 
-def test_folds_are_printed_open_and_close_again(page, book):
+def test_folds_are_printed_open_and_a_dark_page_light(page, book):
     page.goto((book / "notebooks" / LESSONS[3]).as_uri())
     closed = "document.querySelectorAll('details:not([open])').length"
     before = page.evaluate(closed)
     assert before > 10
-    page.evaluate(f"addEventListener('beforeprint', () => window.closedOnPaper = {closed})")
+    theme = "document.documentElement.dataset.theme"
+    page.evaluate(f"{theme} = 'dark'")
+    page.evaluate(f"addEventListener('beforeprint', () => window.onPaper = [{closed}, {theme}])")
     page.pdf()
-    assert page.evaluate("window.closedOnPaper") == 0
-    assert page.evaluate(closed) == before
+    assert page.evaluate("window.onPaper") == [0, "light"]
+    assert page.evaluate(f"[{closed}, {theme}]") == [before, "dark"]
 
 
 def test_the_search_does_not_find_the_map(book):

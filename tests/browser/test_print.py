@@ -1,0 +1,80 @@
+"""The book on paper: nothing is cut, what was folded lies open, and a cheat sheet is one page."""
+
+import sys
+
+import pytest
+from pypdf import PdfReader
+
+from course_lib.lab import course_map
+
+LESSON = "notebooks/06_self_attention.html"
+BUILT = [lesson for lesson in course_map.lessons() if lesson.built]
+
+
+@pytest.fixture(scope="module")
+def pdf():
+    """The module `book/pdf.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(course_map.ROOT / "book"), *sys.path])
+        import pdf
+
+        yield pdf
+
+
+def printed(pdf, browser, book, file, pages):
+    """Print pages of the book into one PDF, and read it."""
+    chapters = pdf.read_chapters(browser, book, [(book / page).as_uri() for page in pages])
+    pdf.write_pdf(browser, "A part of the book", chapters, file)
+    assert list(file.parent.iterdir()) == [file]
+    return PdfReader(file)
+
+
+def test_each_cheat_sheet_is_one_page(pdf, browser, book, tmp_path):
+    names = [f"cheat_sheets/{lesson.number}.html" for lesson in BUILT]
+    sheets = printed(pdf, browser, book, tmp_path / "sheets.pdf", names)
+    assert [float(side) for side in sheets.pages[0].mediabox[2:]] == pytest.approx(
+        [595, 842], abs=1
+    )
+    texts = [page.extract_text() for page in sheets.pages]
+    assert len(texts) == len(BUILT)
+    for lesson, text in zip(BUILT, texts, strict=True):
+        assert text.lstrip().startswith(f"{lesson.number} ·") and "Papers" in text
+
+
+def test_pages_become_one_document(pdf, browser, book, tmp_path):
+    made = printed(pdf, browser, book, tmp_path / "book.pdf", ["index.html", LESSON])
+    root, text = made.trailer["/Root"], [page.extract_text() for page in made.pages]
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en"
+    first = made.get_destination_page_number(
+        next(each for each in bookmarks(made.outline) if each.title.startswith("06 ·"))
+    )
+    assert 0 < first < len(text) - 10, "the lesson begins after the start page, and is long"
+    assert text[-1].startswith(f"{len(text)}06 · Self-attention"), "the foot of a page"
+    whole = " ".join("".join(text[first:]).split())
+    assert "weights [0.665, 0.245, 0.09]" in whole, "outputs are printed"
+    assert "Mask before the softmax" in whole and "masked_fill" in whole, "folds lie open"
+    assert "Show the solution" not in whole and "Map of the course" not in whole
+    goals = {note.get_object().get("/Dest") for note in made.pages[0].get("/Annots", [])}
+    goals |= {note.get_object().get("/Dest") for note in made.pages[1].get("/Annots", [])}
+    assert "/notebooks-06_self_attention" in {str(goal) for goal in goals}, "links lead inside"
+
+
+def bookmarks(outline):
+    """All bookmarks, those below others too."""
+    for each in outline:
+        if isinstance(each, list):
+            yield from bookmarks(each)
+        else:
+            yield each
+
+
+def test_print_hides_what_a_screen_needs_and_cuts_nothing(page, book):
+    page.goto((book / LESSON).as_uri())
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1000})  # an A4 page between its margins
+    for hidden in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer", ".copybtn"):
+        assert not any(part.is_visible() for part in page.locator(hidden).all()), hidden
+    wide = """[...document.querySelectorAll('article pre, article img, article table')]
+        .filter(part => part.checkVisibility() && part.getBoundingClientRect().right > 681)
+        .map(part => part.outerHTML.slice(0, 80))"""
+    assert page.evaluate(wide) == []
