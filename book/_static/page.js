@@ -20,6 +20,10 @@
 // The theme calls its search button by another name than the one that is written on it.
 document.addEventListener("DOMContentLoaded", function () {
   document.querySelectorAll(".search-button-field").forEach(function (button) { button.removeAttribute("aria-label"); });
+  // And what unfolds a part of the contents has no name at all.
+  document.querySelectorAll(".bd-sidebar-primary summary").forEach(function (fold) {
+    fold.setAttribute("aria-label", "Pages of " + fold.closest("li").querySelector("a").textContent.trim());
+  });
 });
 
 // A figure that is wider than the screen can be moved sideways, by the keyboard too.
