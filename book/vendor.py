@@ -1,5 +1,5 @@
-"""Fetch what the static book shows widgets and formulas with, and what its tests look for barriers
-with: a few files of three npm packages.
+"""Fetch what the static book shows widgets and formulas with, what makes the slides, and what their
+tests look for barriers with: a few files of four npm packages.
 
 `vendor.json` pins the packages, with the hash of each archive. The files are kept in this Python's
 own environment, and those in the folder `book` are copied into the book at build time; none is in
@@ -26,9 +26,10 @@ FOLDER = Path(sys.prefix, "share", "bytes-to-reasoning")
 def fetch() -> Path:
     """Return the folder with the files, after fetching them where they are not there yet."""
     done = FOLDER / "vendor.json"
-    if done.exists() and json.loads(done.read_text()) == PACKAGES:
+    there = json.loads(done.read_text()) if done.exists() else []
+    if there == PACKAGES:
         return FOLDER
-    for entry in PACKAGES:
+    for entry in (entry for entry in PACKAGES if entry not in there):
         with tempfile.TemporaryDirectory() as scratch:
             if (
                 npm(
@@ -63,4 +64,4 @@ def unpack(archive: Path, entry: dict, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"widgets and formulas of the book, and axe-core for its tests: {fetch()}")
+    print(f"widgets and formulas, reveal.js for slides, and axe-core for tests: {fetch()}")

@@ -1,5 +1,6 @@
 """A headless Chromium for the browser tests, and the book that they open."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -27,6 +28,13 @@ FLAGS += [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and tells nothing."""
+
+    def log_message(self, *message) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +89,21 @@ def book(book_run):
 
 
 @pytest.fixture
-def web_address(book):
+def web_address_of():
+    """A function that puts a folder on a little web server and gives its address."""
+    with contextlib.ExitStack() as servers:
+
+        def address(folder) -> str:
+            handler = functools.partial(QuietHandler, directory=str(folder))
+            server = servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            servers.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield address
+
+
+@pytest.fixture
+def web_address(book, web_address_of):
     """The book's address on a little web server."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book))
-    handler.log_message = lambda *message: None
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    return web_address_of(book)

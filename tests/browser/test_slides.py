@@ -1,0 +1,192 @@
+"""The slides, as a teacher uses them: figures move, notes are there, everything fits, no solution
+is told."""
+
+import html
+import json
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from course_lib.lab import course_map
+from tests.browser.barriers import serious_barriers
+from tests.browser.conftest import ROOT
+from tests.browser.moving import assert_slider_moves
+from tests.notebooks import handouts
+
+LESSONS = [lesson for lesson in course_map.lessons() if lesson.built]
+DECK = "06_self_attention.html"
+WIDGETS = '<script type="application/vnd.jupyter.widget-state+json">'
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    """A folder with all decks."""
+    output = tmp_path_factory.mktemp("slides")
+    subprocess.run([sys.executable, "-m", "slides", "--output", output], cwd=ROOT, check=True)
+    return output
+
+
+def open_deck(page, url):
+    """Open a deck and wait until its formulas and widgets are drawn."""
+    page.goto(url)
+    page.wait_for_function("Reveal.isReady() && document.querySelector('.jupyter-widgets')")
+    page.evaluate("MathJax.startup.promise.then(() => true)")
+
+
+def go_to(page, selector):
+    """Show the first slide that holds what the selector names, with all that comes late."""
+    page.evaluate(
+        """selector => {
+            const found = document.querySelector(selector).closest('section');
+            const at = Reveal.getIndices(found);
+            Reveal.slide(at.h, at.v, 99);
+        }""",
+        selector,
+    )
+    return page.locator("section.present section.present")
+
+
+# A solution
+# --------------------------------------------------------------------------------------------------
+
+
+def bare_source(cell):
+    """The source of a cell as `handouts.bare` gives it when it stands on a page."""
+    source = "".join(cell["source"])
+    return handouts.bare(
+        html.escape(source, quote=False) if cell["cell_type"] == "code" else source
+    )
+
+
+def own_lines(notebook):
+    """The lines of a lesson's solutions that stand nowhere else in it, its hints included."""
+    solved = [c for c in notebook["cells"] if "solution" in c["metadata"].get("tags", [])]
+    others = "".join(bare_source(cell) for cell in notebook["cells"] if cell not in solved)
+    lines = [
+        bare_source(cell | {"source": line})
+        for cell in solved
+        for line in "".join(cell["source"]).split("\n")
+    ]
+    return [line for line in lines if len(line) >= handouts.SHORT and line not in others]
+
+
+def told_solutions(page, notebook):
+    """The lines of solutions, and their names, that stand on a deck's page. What the lesson's own
+    figures say, from the widgets' state, is no slide's doing."""
+    page = page.partition(WIDGETS)[0]
+    text = handouts.bare(page)
+    names = ["_solution("] if "_solution(" in page else []
+    return names + [line for line in own_lines(notebook) if line in text]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
+def test_no_deck_tells_a_solution(decks, lesson):
+    notebook = json.loads((course_map.NOTEBOOKS / lesson.file).read_text(encoding="utf-8"))
+    page = (decks / lesson.file.replace(".ipynb", ".html")).read_text(encoding="utf-8")
+    assert own_lines(notebook) and told_solutions(page, notebook) == []
+
+
+def test_a_told_solution_is_found():
+    cell = {
+        "cell_type": "code",
+        "metadata": {"tags": ["solution"]},
+        "source": ["return a * b + 12"],
+    }
+    page = '<pre><span class="k">return</span> a <span>*</span> b + 12</pre>'
+    assert told_solutions(page, {"cells": [cell]}) == ["returna*b+12"]
+    assert told_solutions(page, {"cells": [cell, cell | {"metadata": {}}]}) == []
+
+
+# A deck
+# --------------------------------------------------------------------------------------------------
+
+HERE = "JSON.stringify(Reveal.getIndices())"
+# The slides that neither fit nor can be scrolled by keyboard.
+TOO_LARGE = """async () => {
+    const faults = [];
+    for (const slide of Reveal.getSlides()) {
+        const at = Reveal.getIndices(slide);
+        Reveal.slide(at.h, at.v, 99);
+        await new Promise(requestAnimationFrame);
+        for (const box of slide.querySelectorAll('.body, .body pre')) {
+            const high = box.scrollHeight > box.clientHeight + 4;
+            const wide = box.scrollWidth > box.clientWidth + 1;
+            if ((high || wide) && box.tabIndex !== 0) faults.push([at.h, at.v, box.textContent]);
+        }
+    }
+    return faults;
+}"""
+
+
+def test_a_deck_works_from_a_disk(page, decks):
+    page.set_viewport_size({"width": 1280, "height": 720})
+    open_deck(page, (decks / DECK).as_uri())
+    expect(page.locator("section.present h2").first).to_have_text("06 · Self-attention")
+    assert page.locator("aside.notes").count() > 40
+    assert page.locator("mjx-container svg").count() > 20
+
+    slide = go_to(page, ".widget-slider")
+    here = page.evaluate(HERE)
+    assert_slider_moves(page, slide.locator(".noUi-handle").first)
+    assert page.evaluate(HERE) == here, "the arrow keys belong to the figure"
+    page.keyboard.press("PageDown")
+    assert page.evaluate(HERE) != here, "a remote control's keys belong to the slides"
+
+    slide = go_to(page, ".widget-radio")
+    slide.locator("input").first.press("Space")
+    expect(slide.locator("[role=status]:visible")).to_have_count(1)
+    page.keyboard.press("Escape")
+    here = page.evaluate(HERE)
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(HERE) != here, "the keys are the slides' again"
+
+    slide = go_to(page, ".predict")
+    assert page.evaluate("Reveal.getSlideNotes()").startswith("<b>Predict first, then open</b>")
+    assert page.evaluate(TOO_LARGE) == []
+
+
+def test_the_speakers_view_follows(page, decks, web_address_of):
+    open_deck(page, f"{web_address_of(decks)}/{DECK}")
+    assert_slider_moves(page, go_to(page, ".widget-slider").locator(".noUi-handle").first)
+    page.keyboard.press("Escape")
+    page.evaluate("Reveal.slide(0)")
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    notes = opened.value.locator(".speaker-controls-notes")
+    expect(notes).to_contain_text("You need")
+    page.keyboard.press("ArrowRight")
+    expect(notes).to_contain_text("Nobody could have guessed it.")
+    opened.value.close()
+
+
+def test_all_slides_are_on_paper(page, decks):
+    open_deck(page, f"{(decks / DECK).as_uri()}?print-pdf")
+    slides = page.locator(".slides section:not(.stack)").count()
+    expect(page.locator(".pdf-page")).to_have_count(slides)
+
+
+def test_nobody_is_kept_out(page, decks):
+    """In both themes: of the list, of code and its output, of a figure, of a prediction."""
+    for name, shown in (("index.html", ["main"]), (DECK, [".code", ".widget-slider", ".predict"])):
+        page.goto((decks / name).as_uri())
+        for selector in shown:
+            if name == DECK:
+                page.wait_for_selector(selector, state="attached")
+                go_to(page, selector)
+            for dark in (False, True):
+                page.evaluate(
+                    "dark => document.documentElement.classList.toggle('dark', dark)", dark
+                )
+                where = "section.present section.present" if name == DECK else "main"
+                assert serious_barriers(page, where) == [], (selector, dark)
+
+
+def test_the_list_leads_to_every_deck(page, decks):
+    page.goto((decks / "index.html").as_uri())
+    links = page.locator("main li a:not(.paper)")
+    names = [lesson.file.replace(".ipynb", ".html") for lesson in LESSONS]
+    assert [link.get_attribute("href") for link in links.all()] == names
+    links.nth(6).click()
+    expect(page.locator("section.present h2").first).to_have_text("06 · Self-attention")
