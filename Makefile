@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab anew test test-gguf mutants models notebooks book pdf slides bench gym handout handout-check assignment grades clean
+.PHONY: help lab anew test test-gguf mutants models notebooks book pdf epub slides bench gym handout handout-check assignment grades clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -54,6 +54,9 @@ book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only
 
 pdf: $(VENV)/.vendor  ## print the book, and the cheat sheets, into PDFs in book/_build (some minutes; needs Chromium)
 	$(BIN)/python book/pdf.py
+
+epub: $(VENV)/.vendor  ## make the book for an e-reader, book/_build/book.epub
+	$(BIN)/python book/epub.py
 
 slides: $(VENV)/.vendor  ## one deck of slides per lesson, in build/slides, and open their list (ONLY="06" for some, OPEN= to build only)
 	PYTHONPATH=. $(BIN)/python -m slides $(ONLY) $(if $(OPEN),--open)

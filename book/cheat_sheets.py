@@ -177,7 +177,7 @@ def defined(term: str) -> str:
     if term not in definitions():
         raise ValueError(f"the glossary does not define {term!r}")
     told = re.split(r"(?<=[.:]) (?=[A-Z])", definitions()[term])[0]
-    return re.sub(r"\{term\}`([^`]*)`", r"\1", told)
+    return re.sub(r"\{term\}`([^`<]*?)(?: <[^`]*)?`", r"\1", told)
 
 
 def shapes(chosen: list[str], letters: dict[str, str]) -> str:

@@ -69,6 +69,13 @@ def test_what_is_not_in_a_lesson_stops_the_build(cheat_sheets):
         cheat_sheets.shapes(["layers.norm.rms_norm"], {"B": "batch"})
 
 
+def test_a_definition_is_plain(cheat_sheets):
+    told = {term: cheat_sheets.defined(term) for term in cheat_sheets.definitions()}
+    assert [
+        term for term, text in told.items() if "{term}" in text or re.search("<[a-z]", text)
+    ] == []
+
+
 def test_a_lesson_leads_to_its_sheet(cheat_sheets):
     cells = [{"source": ["# 06 · Self-attention\n", "Look."]}]
     cheat_sheets.link_sheet(cells, course_map.lesson("06"))
