@@ -13,7 +13,9 @@ window.MathJax = { options: { enableMenu: false } };
   function fit(slide) {
     const body = slide.querySelector(".body");
     if (!body) return;
-    const fits = () => inside(body) && [...body.querySelectorAll(".live div")].every((part) => part.scrollWidth <= part.clientWidth + 1);
+    const right = (part) => part.getBoundingClientRect().right;
+    const figures = [...body.querySelectorAll(".live :is(img, svg, table)")];
+    const fits = () => inside(body) && figures.every((figure) => right(figure) <= right(body) + 1);
     SIZES.some(function (size) {
       body.style.setProperty("--size", size);
       return fits();
