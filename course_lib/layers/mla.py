@@ -159,16 +159,37 @@ class MLA(nn.Module):
         latent, k_rotary = self.latents(x, start=0 if cache is None else cache.length)
         if cache is not None:
             latent, k_rotary = cache.append(latent, k_rotary)
-        attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
-        mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
+        mixed = self.attend(q_content, q_rotary, latent, k_rotary, padding)
         return self.out(mixed.transpose(1, 2).flatten(2))  # eq. 47
+
+    def attend(
+        self,
+        q_content: Float[Tensor, "B H T D"],
+        q_rotary: Float[Tensor, "B H T Dr"],
+        latent: Float[Tensor, "B S R"],
+        k_rotary: Float[Tensor, "B S Dr"],
+        padding: Bool[Tensor, "B *T S"] | None = None,
+    ) -> Float[Tensor, "B H T Dv"]:
+        """Attend by the form that is faster: with a cache the absorbed one."""
+        whole = latent.shape[1] == q_content.shape[2]
+        form = naive_attention if whole else absorbed_attention
+        return form(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
 
     def queries(
         self, x: Float[Tensor, "B T C"], start: int | Int[Tensor, "B"] = 0
     ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
         """Make each head's queries, in two parts, places marked in the second (eq. 37 to 40)."""
-        # eq. 37; 38 and 39 in one
-        q = self.q_up(self.q_latent_norm(self.q_down(x)) if self.compresses_q else x)
+        return self.queries_from(self.q_latent(x), start)
+
+    def q_latent(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T Rq"]:
+        """Make what the queries are made from (eq. 37), normed; without compression `x` itself."""
+        return self.q_latent_norm(self.q_down(x)) if self.compresses_q else x
+
+    def queries_from(
+        self, q_latent: Float[Tensor, "B T Rq"], start: int | Int[Tensor, "B"] = 0
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T Dr"]]:
+        """Make the queries from their latent (eq. 38 to 40)."""
+        q = self.q_up(q_latent)  # eq. 38 and 39 in one
         q = self.q_norm(q.unflatten(-1, (self.n_heads, -1))).transpose(1, 2)
         # a factor on the scores, which queries carry to both forms of attention
         q = q * self.score_scale if self.score_scale != 1 else q

@@ -1,11 +1,12 @@
-"""DeepSeek from MoE to V3: each class is one paper, and changes one part of the model before it.
+"""DeepSeek from MoE to V3.2: each class is one paper, and changes one part of the model before it.
 
 `Llama` (V1) -> `DeepSeekMoE` (mixture of experts) -> `DeepSeekV2` (latent attention) ->
-`DeepSeekV3` (another router, multi-token prediction). The same settings build any of them.
+`DeepSeekV3` (another router, multi-token prediction) -> `DeepSeekV32` (sparse attention). The same
+settings build any of the first three; V3.2's have three numbers more.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,7 @@ from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.moe import MoE, SigmoidRouter, SoftmaxRouter, check_routing, upcycle_mlp
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import YaRN
+from course_lib.layers.sparse_attention import SparseMLA
 from course_lib.models.llama import Llama, LlamaBlock, LlamaSettings, init_llama_weights
 
 
@@ -73,6 +75,34 @@ class DeepSeekSettings(LlamaSettings):
             )
 
 
+@dataclass(frozen=True)
+class DeepSeekV32Settings(DeepSeekSettings):
+    """The numbers of a V3, and those of its indexer. Queries must be compressed.
+
+    >>> DeepSeekV32Settings(512, 128, d_model=64, n_layers=3, n_heads=4)
+    Traceback (most recent call last):
+    ValueError: q_lora_rank None: the indexer reads the queries' latent, so there must be one
+    """
+
+    index_n_heads: int = 16
+    index_head_dim: int = 16
+    index_top_k: int = 16  # tokens that each token attends to
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.q_lora_rank is None:
+            raise ValueError(
+                "q_lora_rank None: the indexer reads the queries' latent, so there must be one"
+            )
+        if self.q_norm:
+            raise ValueError("q_norm True: V3.2 norms no head's queries")
+        if self.index_head_dim < self.qk_rope_head_dim:
+            raise ValueError(
+                f"index_head_dim {self.index_head_dim} has no room for qk_rope_head_dim"
+                f" {self.qk_rope_head_dim}"
+            )
+
+
 DEEPSEEK_V2_LITE = DeepSeekSettings(         # 15.7 billion parameters, 2.4 of them active
     102_400, 4096, d_model=2048, n_layers=27, n_heads=16,
     kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
@@ -119,6 +149,9 @@ DEEPSEEK_V3 = DeepSeekSettings(  # 671 billion, 37 active; multi-token predictio
     n_limited_groups=4,
     route_scale=2.5,
     mtp=True,
+)
+DEEPSEEK_V32 = DeepSeekV32Settings(  # V3 and its indexers, 0.85 billion
+    **(asdict(DEEPSEEK_V3) | {"mtp": False}), index_n_heads=64, index_head_dim=128, index_top_k=2048
 )
 
 # to 160 thousand tokens, as their configs say; V2's also serves V2-Lite
@@ -216,6 +249,51 @@ class DeepSeekV3(DeepSeekV2):
         return self.logits(self.mtp(hidden, self.token_embedding(next_ids), cache, padding))
 
 
+class DeepSeekV32(DeepSeekV3):
+    """V3 whose tokens attend to the few that an indexer chooses. Source: arXiv 2512.02556.
+
+    Without `indexer_loss` its choice stays as it was drawn: the language model's loss gives the
+    indexer no gradient.
+    """
+
+    settings: DeepSeekV32Settings
+
+    def attention(self) -> nn.Module:
+        s = self.settings
+        return SparseMLA(
+            s.d_model,
+            s.n_heads,
+            s.kv_lora_rank,
+            s.qk_nope_head_dim,
+            s.qk_rope_head_dim,
+            s.v_head_dim,
+            s.q_lora_rank,
+            s.index_n_heads,
+            s.index_head_dim,
+            s.index_top_k,
+            s.rope_base,
+            s.rope_scaling,
+        )
+
+    def set_top_k(self, top_k: int | None) -> None:
+        """Let each token attend to so many from now on; None: to all, as in the warm-up."""
+        for block in self.blocks:
+            block.attention.top_k = top_k
+
+    def indexer_loss(
+        self, ids: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, ""]:
+        """Add up all layers' losses of the indexer, in nats per token; see `SparseMLA`."""
+        losses = []
+        with torch.no_grad():
+            x = self.token_embedding(ids)
+            for block in self.blocks:
+                with torch.enable_grad():
+                    losses.append(block.attention.indexer_loss(block.norm_1(x), padding))
+                x = block(x, padding=padding)
+        return torch.stack(losses).sum()
+
+
 class MTPModule(nn.Module):
     """Multi-token prediction: join what the model made of the text with the next token, think on.
 
@@ -278,11 +356,13 @@ def count_idle_parameters(moe: MoE) -> int:
 
 
 def mla_cache_numbers_per_token(settings: DeepSeekSettings) -> int:
-    """Count the numbers that all caches hold for each token: a latent and a rotary key per layer.
+    """Count the numbers that all caches hold for each token: a latent and a rotary key per layer,
+    and in V3.2 an index key.
 
     With a key and a value per head it were 60 * 2 * 128 * 128 = 1,966,080:
 
     >>> mla_cache_numbers_per_token(DEEPSEEK_V2)
     34560
     """
-    return settings.n_layers * (settings.kv_lora_rank + settings.qk_rope_head_dim)
+    index_key = getattr(settings, "index_head_dim", 0)
+    return settings.n_layers * (settings.kv_lora_rank + settings.qk_rope_head_dim + index_key)

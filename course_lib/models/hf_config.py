@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from course_lib.models.deepseek import DeepSeekSettings
+from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV32Settings
 from course_lib.models.gpt2 import GPT2Settings
 from course_lib.models.hf_rotary import rotary_config, rotary_settings
 from course_lib.models.llama import LlamaSettings
@@ -39,6 +39,10 @@ DEEPSEEK_SIZES = {
     "n_routed_experts": "n_experts",
     "num_experts_per_tok": "n_chosen", "n_shared_experts": "n_shared",
 }  # fmt: skip
+INDEXER_SIZES = {
+    "index_n_heads": "index_n_heads", "index_head_dim": "index_head_dim",
+    "index_topk": "index_top_k",
+}  # fmt: skip
 DEEPSEEK_SPELLINGS = {"num_experts": "n_routed_experts", "num_local_experts": "n_routed_experts"}
 LLAMA_WORDS = {
     *LLAMA_SIZES, "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_parameters",
@@ -50,6 +54,8 @@ DEEPSEEK_WORDS = {
     "topk_method",
     "routed_scaling_factor",
 }  # fmt: skip
+
+V32_WORDS = {*INDEXER_SIZES, "mlp_layer_types", "layer_types"}
 
 # What is a setting there and the same in all our models: the values that give our logits, ours to
 # write first.
@@ -259,31 +265,70 @@ def v3_config(settings: DeepSeekSettings) -> dict:
     }  # fmt: skip
 
 
+def v32_config(settings: DeepSeekV32Settings) -> dict:
+    """Tell the settings of our V3.2 in the words of `DeepseekV32Config`.
+
+    Raises ValueError where theirs would not run.
+    """
+    return v3_config(settings) | write_sizes(settings, INDEXER_SIZES) | {
+        "architectures": ["DeepseekV32ForCausalLM"], "model_type": "deepseek_v32",
+        **layer_lists(settings.n_layers, settings.n_dense_layers),
+    }  # fmt: skip
+
+
+def layer_lists(n_layers: int, n_dense: int) -> dict[str, list[str]]:
+    """What a `DeepseekV32Config` says of each layer; it follows from the numbers."""
+    return {
+        "mlp_layer_types": ["dense"] * n_dense + ["sparse"] * (n_layers - n_dense),
+        "layer_types": ["indexed_attention"] * n_layers,
+    }
+
+
 def deepseek_settings(config: dict, weights: dict[str, Tensor]) -> DeepSeekSettings:
-    """Tell a `DeepseekV2Config` or `DeepseekV3Config` in our words.
+    """Tell a `DeepseekV2Config`, `DeepseekV3Config` or `DeepseekV32Config` in our words.
 
     Raises ValueError for words or values that ours lacks. Multi-token prediction is there if its
     weights are: their class drops them, but not the number of such layers.
     """
-    kinds = [*(config.get("architectures") or []), config.get("model_type")]
-    is_v2 = "DeepseekV2ForCausalLM" in kinds or "deepseek_v2" in kinds
-    name, fixed = ("DeepSeekV2", V2_FIXED) if is_v2 else ("DeepSeekV3", V3_FIXED)
+    version = deepseek_version(config)
+    is_v2, is_v32 = version == "V2", version == "V32"
+    name, fixed = f"DeepSeek{version}", V2_FIXED if is_v2 else V3_FIXED
     config = respell_config(config, DEEPSEEK_SPELLINGS)
-    check_config_words(config, DEEPSEEK_WORDS, ANY_FIXED | LLAMA_FIXED | fixed, name)
+    words = DEEPSEEK_WORDS | (V32_WORDS if is_v32 else set())
+    check_config_words(config, words, ANY_FIXED | LLAMA_FIXED | fixed, name)
     numbers = llama_numbers(config) | read_sizes(config, DEEPSEEK_SIZES)
     check_derived_size(config, "num_key_value_heads", numbers["n_heads"], name)
     if not is_v2:  # V2's class sets it anew; V3's obeys the file
         check_derived_size(config, "head_dim", numbers["qk_rope_head_dim"], name)
     told_in(config, "q_lora_rank")  # null has a meaning, so it must be there
     n_dense = told_in(config, "first_k_dense_replace")
-    n_dense = as_whole_number("first_k_dense_replace", n_dense, least=0)
-    return DeepSeekSettings(
+    n_dense = min(as_whole_number("first_k_dense_replace", n_dense, least=0), numbers["n_layers"])
+    if is_v32:
+        numbers |= read_sizes(config, INDEXER_SIZES)
+        check_layer_lists(config, numbers["n_layers"], n_dense)
+    return (DeepSeekV32Settings if is_v32 else DeepSeekSettings)(
         **numbers, **routing_groups(config, is_v2),
         q_lora_rank=optional_size(config, "q_lora_rank"),
-        n_dense_layers=min(n_dense, numbers["n_layers"]),
+        n_dense_layers=n_dense,
         route_scale=read_number(config, "routed_scaling_factor"),
         mtp=f"model.layers.{numbers['n_layers']}.eh_proj.weight" in weights,
     )  # fmt: skip
+
+
+def deepseek_version(config: dict) -> str:
+    """Tell V2, V3 and V3.2 apart."""
+    kinds = [*(config.get("architectures") or []), config.get("model_type")]
+    for version in ("V2", "V32"):
+        if f"Deepseek{version}ForCausalLM" in kinds or f"deepseek_{version.lower()}" in kinds:
+            return version
+    return "V3"
+
+
+def check_layer_lists(config: dict, n_layers: int, n_dense: int) -> None:
+    """Raise a ValueError if a list of layers says other than the numbers."""
+    for word, ours in layer_lists(n_layers, n_dense).items():
+        if config.get(word) not in (None, ours):
+            raise ValueError(f"{word} is {config[word]} there; our DeepSeekV32 knows {ours} alone")
 
 
 def routing_groups(config: dict, is_v2: bool) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Llama and DeepSeek in Hugging Face's words: names and shapes of weights, settings, both ways.
 
 Three things differ in more than the name. They keep queries, keys and values apart, and each
-expert; their rotary pairs in DeepSeek are neighbours, ours are halves; and their multi-token
+expert; their rotary pairs in DeepSeek's latent attention are neighbours, ours are halves, as both
+are in V3.2's indexer; and their multi-token
 prediction is a layer after the last, which joins the embedding with the hidden vector in the other
 order.
 """
@@ -40,6 +41,10 @@ DEEPSEEK_NAMES = HF_NAMES | {
     "blocks.{}.attention.kv_down": "model.layers.{}.self_attn.kv_a_proj_with_mqa",
     "blocks.{}.attention.kv_latent_norm": "model.layers.{}.self_attn.kv_a_layernorm",
     "blocks.{}.attention.kv_up": "model.layers.{}.self_attn.kv_b_proj",
+    "blocks.{}.attention.indexer.q_up": "model.layers.{}.self_attn.indexer.wq_b",
+    "blocks.{}.attention.indexer.key": "model.layers.{}.self_attn.indexer.wk",
+    "blocks.{}.attention.indexer.key_norm": "model.layers.{}.self_attn.indexer.k_norm",
+    "blocks.{}.attention.indexer.head_weights": "model.layers.{}.self_attn.indexer.weights_proj",
     "blocks.{}.mlp.router": "model.layers.{}.mlp.gate",
     "blocks.{}.mlp.experts.{}.gate": "model.layers.{}.mlp.experts.{}.gate_proj",
     "blocks.{}.mlp.experts.{}.up": "model.layers.{}.mlp.experts.{}.up_proj",
@@ -77,7 +82,7 @@ def llama_from_hf(weights: HFWeights, settings: LlamaSettings) -> HFWeights:
 
 
 def deepseek_to_hf(weights: HFWeights, settings: DeepSeekSettings) -> HFWeights:
-    """Rename the weights of our V2 or V3 for `DeepseekV2ForCausalLM` or `DeepseekV3ForCausalLM`."""
+    """Rename the weights of our V2, V3 or V3.2 for `DeepseekV3ForCausalLM` and its like."""
     ours = {"head.weight": weights["token_embedding.weight"]}
     for name, tensor in weights.items():
         name = re.sub(
@@ -96,7 +101,7 @@ def deepseek_to_hf(weights: HFWeights, settings: DeepSeekSettings) -> HFWeights:
 
 
 def deepseek_from_hf(weights: HFWeights, settings: DeepSeekSettings) -> HFWeights:
-    """Rename the weights of such a file for our V2 or V3.
+    """Rename the weights of such a file for our V2, V3 or V3.2.
 
     The layer for multi-token prediction is left out unless the settings ask for it, and its copies
     of embedding and head always are.

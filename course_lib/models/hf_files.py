@@ -15,7 +15,7 @@ from course_lib.files import write_atomically
 from course_lib.models.albert import ALBERT
 from course_lib.models.bert import BERT, BERTEncoder
 from course_lib.models.ctrl import CTRL
-from course_lib.models.deepseek import DeepSeekV2, DeepSeekV3
+from course_lib.models.deepseek import DeepSeekV2, DeepSeekV3, DeepSeekV32
 from course_lib.models.distilbert import DistilBERT
 from course_lib.models.gpt2 import GPT2
 from course_lib.models.hf_config import (
@@ -26,6 +26,7 @@ from course_lib.models.hf_config import (
     llama_settings,
     v2_config,
     v3_config,
+    v32_config,
 )
 from course_lib.models.hf_deepseek import (
     deepseek_from_hf,
@@ -274,6 +275,9 @@ HF_FORMATS = {  # by the name of our class
     "DeepSeekV3": HFFormat(
         DeepSeekV3, v3_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
     ),
+    "DeepSeekV32": HFFormat(
+        DeepSeekV32, v32_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
+    ),
     "BERT": HFFormat(BERT, bert_config, bert_settings, bert_to_hf, bert_from_hf, BERT_COPIES),
     "BERTEncoder": HFFormat(
         BERTEncoder, bert_encoder_config, bert_settings, encoder_to_hf, encoder_from_hf, {}
@@ -287,6 +291,7 @@ HF_FORMATS = {  # by the name of our class
 HF_KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",
     "DeepseekV2ForCausalLM": "DeepSeekV2", "DeepseekV3ForCausalLM": "DeepSeekV3",
+    "DeepseekV32ForCausalLM": "DeepSeekV32", "deepseek_v32": "DeepSeekV32",
     "gpt2": "GPT2", "llama": "Llama", "deepseek_v2": "DeepSeekV2", "deepseek_v3": "DeepSeekV3",
     "BertForPreTraining": "BERT", "BertForMaskedLM": "BERT", "BertModel": "BERTEncoder",
     "bert": "BERT", "MegatronBertForPreTraining": "BERT", "MegatronBertForMaskedLM": "BERT",
