@@ -169,8 +169,10 @@ class SparseMLA(MLA):
     ) -> Float[Tensor, "B H T Dv"]:
         """Attend to what is selected. One new token in each row reads its latents alone."""
         if selected.shape[1] == 1 and (selected.sum(-1) == self.top_k).all():
-            places = selected.nonzero()[:, 2].view(len(selected), -1, 1)
-            latent, k_rotary = (t.take_along_dim(places, 1) for t in (latent, k_rotary))
+            rows, places = selected[:, 0].nonzero(as_tuple=True)
+            latent, k_rotary = (
+                table[rows, places].view(len(table), self.top_k, -1) for table in (latent, k_rotary)
+            )
             return absorbed_attention(q_content, q_rotary, latent, k_rotary, *self.up())
         weights = self.weights_of(selected, q_content, q_rotary, latent, k_rotary)
         return torch.einsum("bhtr,hdr->bhtd", weights @ latent[:, None], self.up()[1])
