@@ -29,7 +29,7 @@ from teaching_plans import with_links
 from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
 from course_lib.experiments.family_report import family_tables
-from course_lib.lab import course_map, exam, gallery, question_bank
+from course_lib.lab import course_map, exam, gallery, placement, question_bank
 
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -75,6 +75,7 @@ def stage(source: Path, notebooks: Path) -> None:
         ("exam.md", {"EXAM": exam.as_form(question_bank.load_bank())}),
         ("exam_bank.md", {"QUESTIONS": exam_bank.questions_as_myst()}),
         ("exam_answers.md", {"ANSWERS": exam_bank.answers_as_myst()}),
+        ("placement.md", {"PLACEMENT": placement.as_form(placement.load_plan())}),
         ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):
         page = with_tables((source / name).read_text(encoding="utf-8"), made)

@@ -32,7 +32,7 @@ html_static_path = [
     str(course_map.CONTROLS),
 ]
 html_css_files = ["course.css", ("print.css", {"media": "print"})]
-html_js_files = ["page.js", "exam.js"]
+html_js_files = ["page.js", "exam.js", "placement.js"]
 html_theme_options = {
     "home_page_in_toc": True,
     "show_navbar_depth": 1,

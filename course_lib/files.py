@@ -29,6 +29,18 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise
 
 
+def free_name(path: Path, word: str) -> Path:
+    """Give a name beside a file that no file has yet: its own, the word and a number.
+
+    >>> free_name(Path("no_such_folder/06.ipynb"), "kept").name
+    '06_kept_1.ipynb'
+    """
+    number = 1
+    while (free := path.with_name(f"{path.stem}_{word}_{number}{path.suffix}")).exists():
+        number += 1
+    return free
+
+
 def write_json(path: str | Path, kind: str, version: int, content: Any) -> None:
     """Save content as one JSON file that says what it is, its version and its checksum.
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from course_lib import assets, files
 from course_lib.experiments.r1 import SHIPPED_R1
-from course_lib.lab import course_map, desk, gallery, progress, question_bank
+from course_lib.lab import course_map, desk, gallery, question_bank, record
 
 assert Path(files.__file__).is_relative_to({venv!r}), files.__file__
 assert desk.begin_anew("06") is None and Path("my_course/06_self_attention.ipynb").exists()
 assert "Map of the course" in course_map.as_html("06")
 assert SHIPPED_R1.tokenizer().encode("12 + 30") and list(SHIPPED_R1.load("base").parameters())
 assert question_bank.quiz_questions(course_map.lesson("06")) and gallery.exhibits()
-assert progress.path() == Path.home() / ".course_progress.json"
+assert record.path() == Path.home() / ".course_progress.json"
 """
 
 

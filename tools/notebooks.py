@@ -3,11 +3,13 @@
     python tools/notebooks.py           build each notebook whose twin or quoted source has changed
     python tools/notebooks.py 02 03     only these
     python tools/notebooks.py --all     build also what has not changed
+    python tools/notebooks.py --patch 06   only prose, or the questions of recall, have changed
     python tools/notebooks.py --check   build nothing; fail if one is out of step with its twin
     python tools/notebooks.py --handout build/handout   copies without solutions and outputs
 
 A build fills quotes into the twin, executes it, and writes the normalised result in one step, or
-nothing at all if a cell fails.
+nothing at all if a cell fails. A patch runs the cell of recall alone, which needs no other one, and
+keeps the outputs of all the others.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from course_lib.lab import course_map
+from course_lib.lab import course_map, recall
 from course_lib.lab.desk import clear_outputs
 
 NOTEBOOKS = course_map.NOTEBOOKS
@@ -274,6 +276,78 @@ def write_atomically(file: Path, text: str) -> None:
         raise
 
 
+# Patching
+# --------------------------------------------------------------------------------------------------
+
+
+def patch(twin: Path) -> str:
+    """Carry new prose and the questions of recall into a notebook; return a line of report.
+
+    All other code cells keep their outputs. Raises ValueError where one of them is new.
+    """
+    notebook, stored = read_twin(twin), nbformat.read(target(twin), as_version=4)
+    known = {cell.id: cell.outputs for cell in stored.cells if cell.cell_type == "code"}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if new := [first_line(cell) for cell in code if cell.id not in known and not asks(cell)]:
+        raise ValueError(f"{twin.stem} must be built: its cell {new[0]!r} is new")
+    alone = NotebookNode(notebook, cells=[cell for cell in code if asks(cell)])
+    execute(alone, twin.parent.parent)
+    for number, cell in enumerate(code, start=1):
+        cell.outputs = cell.outputs if asks(cell) else known[cell.id]
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
+    models = models_of(alone) | without_recall(stored)
+    state = {"version_major": 2, "version_minor": 0, "state": models}
+    notebook.metadata["widgets"] = {WIDGETS: state} if models else {}
+    normalize_notebook(notebook)
+    write_atomically(target(twin), as_text(notebook))
+    return f"{target(twin).name}: patched"
+
+
+def asks(cell: NotebookNode) -> bool:
+    """True for the cell that asks questions of earlier lessons."""
+    return cell.cell_type == "code" and "recall.ask(" in cell.source
+
+
+def models_of(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The state of a notebook's widgets, by their names."""
+    return notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
+
+
+def without_recall(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The state of a notebook's widgets but for the questions of recall, and what hangs together
+    with them."""
+    state = models_of(notebook)
+    leads = {name: set(re.findall(r"IPY_MODEL_(\w+)", str(model))) for name, model in state.items()}
+    shown = str([cell.outputs for cell in notebook.cells if asks(cell)])
+    found, new = set(), set(re.findall(r"'model_id': '(\w+)'", shown))
+    while new - found:  # references lead both ways: a link names what it links
+        found |= new
+        new = {name for name in state if name in set().union(*(leads[one] for one in found))}
+        new |= {name for name in state if leads[name] & found}
+    return {name: model for name, model in state.items() if name not in found}
+
+
+def refresh_recalls() -> None:
+    """Let each notebook ask the questions of earlier lessons as they are now."""
+    for twin in choose([]):
+        if in_step(twin) and recall_is_stale(nbformat.read(target(twin), as_version=4), twin):
+            print(patch(twin), flush=True)
+
+
+def recall_is_stale(notebook: NotebookNode, twin: Path) -> bool:
+    """True where a stored notebook asks other questions of earlier lessons than it would now."""
+    stored = [
+        output.data["text/plain"]
+        for cell in notebook.cells
+        if asks(cell)
+        for output in cell.outputs
+    ]
+    return bool(stored) and stored != recall.as_stored(twin.name[:2])
+
+
 # Normalising
 # --------------------------------------------------------------------------------------------------
 
@@ -310,18 +384,23 @@ def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def normalize_widgets(notebook: NotebookNode) -> None:
     """Number widgets in the order of their making, and drop what their layouts and styles do not
-    set."""
+    set: nothing, and what each of them is by its kind."""
     state = notebook.metadata["widgets"][WIDGETS]["state"]
     for model in state.values():
         if model["model_name"].endswith(
             ("LayoutModel", "StyleModel")
         ):  # elsewhere None says: nothing is chosen yet
             model["state"] = {
-                key: value for key, value in model["state"].items() if value is not None
+                key: value
+                for key, value in model["state"].items()
+                if value is not None and not key.startswith("_")
             }
     names = {old: f"w{number:04}" for number, old in enumerate(state)}
-    pattern = re.compile("|".join(map(re.escape, names)) or "(?!)")
-    text = pattern.sub(lambda match: names[match[0]], nbformat.writes(notebook))
+    # whole strings only: the letters of an image may spell a name
+    pattern = re.compile(rf'"(IPY_MODEL_)?({"|".join(map(re.escape, names)) or "(?!)"})"')
+    text = pattern.sub(
+        lambda match: f'"{match[1] or ""}{names[match[2]]}"', nbformat.writes(notebook)
+    )
     notebook.update(nbformat.reads(text, as_version=4))
 
 
@@ -368,12 +447,19 @@ def main(arguments: list[str] | None = None) -> int:
         "--check", action="store_true", help="build nothing; fail if a notebook is out of step"
     )
     parser.add_argument(
+        "--patch", action="store_true", help="carry prose and recall over without a build"
+    )
+    parser.add_argument(
         "--handout", metavar="DIR", type=Path, help="write copies without solutions and outputs"
     )
     options = parser.parse_args(arguments)
     twins = choose(options.numbers)
     if options.check:
         return check(twins)
+    if options.patch:
+        for twin in twins:
+            print(patch(twin), flush=True)
+        return 0
     if options.handout:
         return write_handouts(twins, options.handout)
     return build_all([twin for twin in twins if options.all or not in_step(twin)])
@@ -414,6 +500,7 @@ def build_all(twins: list[Path]) -> int:
     if not twins:
         print("every notebook is in step with its twin")
     refresh_maps()
+    refresh_recalls()
     return 1 if failed else 0
 
 

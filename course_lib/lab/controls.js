@@ -56,7 +56,8 @@
   }
 
   function nameExam(exam) {
-    set(exam, { role: "group", "aria-label": "Exam", tabindex: "-1" });
+    const name = exam.classList.contains("course-placement") ? "Placement quiz" : "Exam";
+    set(exam, { role: "group", "aria-label": name, tabindex: "-1" });
     for (const option of exam.querySelectorAll(".course-exam-option")) {
       set(option, { "aria-pressed": String(option.classList.contains("course-exam-chosen")) });
     }

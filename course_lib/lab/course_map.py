@@ -30,7 +30,8 @@ START, END = "<!-- course map -->", "<!-- end of course map -->"
 @dataclass(frozen=True)
 class Lesson:
     """One notebook of the course. `minutes` is working time; `lab` names its module of checkers and
-    figures, `short` is the title that fits on the map."""
+    figures, `short` is the title that fits on the map, `recall` the questions to begin with,
+    `placement` those of its quiz that tell whether it may be skimmed."""
 
     number: str
     slug: str
@@ -42,6 +43,8 @@ class Lesson:
     part_title: str
     lab: str = ""
     short: str = ""
+    recall: tuple[str, ...] = ()
+    placement: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -63,7 +66,11 @@ def lessons() -> tuple[Lesson, ...]:
     """
     parts = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["part"]
     return tuple(
-        Lesson(**{**row, "needs": tuple(row["needs"])}, part=i, part_title=part["title"])
+        Lesson(
+            part=i,
+            part_title=part["title"],
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()},
+        )
         for i, part in enumerate(parts)
         for row in part["lesson"]
     )

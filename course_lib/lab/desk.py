@@ -22,7 +22,7 @@ from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_markdown_cell
 
 from course_lib.assets import IS_PACKAGED
-from course_lib.files import read_json, write_atomically, write_json
+from course_lib.files import free_name, read_json, write_atomically, write_json
 from course_lib.lab import course_map
 
 FOLDER = (Path() if IS_PACKAGED else course_map.ROOT) / "my_course"
@@ -176,17 +176,9 @@ def begin_anew(
     if hand_out(lessons[number], folder) in (NEW, UPDATED, UNTOUCHED):
         return None
     copy = folder / lessons[number].name
-    kept = free_name(copy)
+    kept = free_name(copy, "kept")
     copy.rename(kept)
     hand_out(lessons[number], folder)
-    return kept
-
-
-def free_name(copy: Path) -> Path:
-    """A name beside a copy, to keep it under, that no file has yet."""
-    number = 1
-    while (kept := copy.with_name(f"{copy.stem}_kept_{number}.ipynb")).exists():
-        number += 1
     return kept
 
 

@@ -8,12 +8,12 @@ brings to life.
 import html
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 from IPython.display import HTML
 
-from course_lib.lab import course_map
+from course_lib.lab import course_map, progress
 from course_lib.lab.exam_paper import (
     DONT_KNOW,
     N_QUESTIONS,
@@ -64,14 +64,14 @@ class Exam(Explorer):
         self.bank = bank
         self.shown = widgets.HTML(layout=widgets.Layout(width="auto"))
         most = max(len(question.options) for question in bank)
-        self.options = [_button(f"{i + 1}", lambda i=i: self.choose(i)) for i in range(most)]
-        self.unknown = _button("0", lambda: self.choose(None))
+        self.options = [make_button(f"{i + 1}", lambda i=i: self.choose(i)) for i in range(most)]
+        self.unknown = make_button("0", lambda: self.choose(None))
         steps = {"p": lambda: self.go(-1), "n": lambda: self.go(1), "h": self.hand_in}
         names = ["p · Previous", "n · Next", "h · Hand in"]
-        self.steps = [_button(*each) for each in steps.items()]
+        self.steps = [make_button(*each) for each in steps.items()]
         for button, name in zip(self.steps, names, strict=True):
             button.description = name
-        self.anew = _button("a", self.begin_anew)
+        self.anew = make_button("a", self.begin_anew)
         self.anew.description = "a · Another exam"
         for button in (*self.options, self.unknown):
             button.add_class("course-exam-option")
@@ -114,6 +114,8 @@ class Exam(Explorer):
             return
         self.sitting.done = True
         keep_sitting(self.sitting)
+        missed = grade(self.questions, self.sitting.answers).missed
+        progress.recalled({question.key: question not in missed for question in self.questions})
         self._show("")
 
     def begin_anew(self) -> None:
@@ -145,11 +147,11 @@ class Exam(Explorer):
         for i, button in enumerate(self.options):
             there = not done and i < len(question.options)
             text = question.options[i].text if there else ""
-            _set(button, there, f"{i + 1} · {text}", bool(text) and text == chosen)
-        _set(self.unknown, not done, f"0 · {DONT_KNOW}", chosen == DONT_KNOW)
+            set_button(button, there, f"{i + 1} · {text}", bool(text) and text == chosen)
+        set_button(self.unknown, not done, f"0 · {DONT_KNOW}", chosen == DONT_KNOW)
         for button in self.steps:
-            _show_if(button, not done)
-        _show_if(self.anew, done)
+            show_if(button, not done)
+        show_if(self.anew, done)
         self.shown.value = self._result() if done else self._asked(question, said)
         self._since = time.monotonic()
 
@@ -162,19 +164,22 @@ class Exam(Explorer):
         return result_html(grade(self.questions, self.sitting.answers), self.sitting.answers)
 
 
-def _button(key: str, press) -> widgets.Button:
+def make_button(key: str, press: Callable[[], None]) -> widgets.Button:
+    """A button with a key of its own."""
     button = widgets.Button(layout=widgets.Layout(width="auto")).add_class(f"course-key-{key}")
     button.on_click(lambda _: press())
     return button
 
 
-def _set(button: widgets.Button, there: bool, text: str, chosen: bool) -> None:
-    _show_if(button, there)
+def set_button(button: widgets.Button, there: bool, text: str, chosen: bool) -> None:
+    """Show a button or hide it, name it, and mark it where it is what was chosen."""
+    show_if(button, there)
     button.description = text
     (button.add_class if chosen else button.remove_class)("course-exam-chosen")
 
 
-def _show_if(button: widgets.Button, there: bool) -> None:
+def show_if(button: widgets.Button, there: bool) -> None:
+    """Show a button or hide it."""
     button.layout.display = "" if there else "none"
 
 
@@ -198,7 +203,7 @@ def _still() -> str:
 def result_html(result: ExamResult, answers: Mapping[str, str]) -> str:
     """The result: how many were right, which lessons to see again, and why what was missed is."""
     again = "".join(
-        f"<li>{_link(number)}: {right} of {of} right</li>"
+        f"<li>{lesson_link(number)}: {right} of {of} right</li>"
         for number in result.see_again
         for right, of in [result.by_lesson[number]]
     )
@@ -213,7 +218,8 @@ def result_html(result: ExamResult, answers: Mapping[str, str]) -> str:
     )
 
 
-def _link(number: str) -> str:
+def lesson_link(number: str) -> str:
+    """A link to a lesson, from another one."""
     lesson = course_map.lesson(number)
     name = f"{number} {html.escape(lesson.title)}"
     return f'<a style="color: #0b5394" href="{lesson.file}">{name}</a>'
@@ -244,17 +250,18 @@ def as_form(bank: Sequence[Question], seed: int = 0) -> str:
     drawn = draw(bank, seed, min(N_QUESTIONS, len(bank)))
     names = {question.key for question in drawn}
     rest = [question for question in bank if question.key not in names]
-    asked = "".join(_fieldset(question, hidden=False) for question in drawn)
-    others = "".join(_fieldset(question, hidden=True) for question in rest)
+    asked = "".join(as_fieldset(question, hidden=False) for question in drawn)
+    others = "".join(as_fieldset(question, hidden=True) for question in rest)
     buttons = "".join(
         f'<button type="button" id="exam-{name}">{text}</button> '
         for name, text in {"hand-in": "Hand in", "others": "Draw other questions"}.items()
     )
     status = '<div role="status" id="exam-result" tabindex="-1"></div>'
-    return f'<div id="exam">{asked}{others}<p>{buttons}</p>{status}</div>'
+    return f'<div id="exam" class="exam">{asked}{others}<p>{buttons}</p>{status}</div>'
 
 
-def _fieldset(question: Question, hidden: bool) -> str:
+def as_fieldset(question: Question, hidden: bool) -> str:
+    """One question of the book's form, with its lessons and what is said about each option."""
     lessons = [course_map.lesson(number) for number in question.lessons]
     links = ", ".join(
         f'<a data-lesson="{lesson.number}"'

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from course_lib.lab import progress
+from course_lib.lab import progress, record
 from course_lib.lab.question_bank import Question
 
 N_QUESTIONS = 40
@@ -65,11 +65,11 @@ def draw(
     return drawn
 
 
-def ranks_by_record(bank: Sequence[Question], record: Mapping[str, dict]) -> dict[str, int]:
+def ranks_by_record(bank: Sequence[Question], kept: Mapping[str, dict]) -> dict[str, int]:
     """Rank questions for the next exam: missed or never answered, answered rightly, and those of
     the last exam, which are not asked twice in a row."""
-    known = {key: bool(entry.get("first")) for key, entry in record["quiz"].items()}
-    sittings = sittings_of(record)
+    known = {key: bool(entry.get("first")) for key, entry in kept["quiz"].items()}
+    sittings = sittings_of(kept)
     for sitting in sittings:
         for question in bank:
             if question.key in sitting.answers:
@@ -79,10 +79,10 @@ def ranks_by_record(bank: Sequence[Question], record: Mapping[str, dict]) -> dic
     return ranks | dict.fromkeys(sittings[-1].keys if sittings else [], JUST_ASKED)
 
 
-def sittings_of(record: Mapping[str, dict]) -> list[Sitting]:
+def sittings_of(kept: Mapping[str, dict]) -> list[Sitting]:
     """Read the sittings out of a record of progress, in order; what makes no sense is left out."""
     found = []
-    for number, entry in record["exam"].items():
+    for number, entry in kept["exam"].items():
         keys, answers = entry.get("keys"), entry.get("answers")
         if number.isdecimal() and _are_texts(keys, list) and _are_texts(answers, dict):
             found.append(Sitting(int(number), keys, answers, bool(entry.get("done"))))
@@ -100,7 +100,7 @@ def keep_sitting(sitting: Sitting) -> None:
     """Keep a sitting in the record of progress, where there is one."""
     if progress.live():
         facts = {"keys": sitting.keys, "answers": sitting.answers, "done": sitting.done}
-        progress.note("exam", str(sitting.number), **facts)
+        record.note("exam", str(sitting.number), **facts)
 
 
 def next_sitting(bank: Sequence[Question], seed: int | None = None) -> Sitting:
@@ -108,14 +108,14 @@ def next_sitting(bank: Sequence[Question], seed: int | None = None) -> Sitting:
 
     Without a `seed` it is the number of the sitting; with one, a new exam is drawn in any case.
     """
-    record = progress.load()
-    sittings = sittings_of(record)
+    kept = record.load()
+    sittings = sittings_of(kept)
     last = sittings[-1] if sittings else None
     known = {question.key for question in bank}
     if seed is None and last and not last.done and last.keys and known.issuperset(last.keys):
         return last
     number = last.number + 1 if last else 0
-    ranks = ranks_by_record(bank, record)
+    ranks = ranks_by_record(bank, kept)
     drawn = draw(bank, number if seed is None else seed, min(N_QUESTIONS, len(bank)), ranks)
     return Sitting(number, [question.key for question in drawn])
 

@@ -18,8 +18,9 @@ from IPython.display import HTML
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.r1_zero import read_r1_card, sums_of_stage
-from course_lib.lab import course_map, labelling, progress
+from course_lib.lab import course_map, labelling, record
 from course_lib.lab.exam_paper import grade, sittings_of
+from course_lib.lab.progress_page import HOW
 from course_lib.lab.question_bank import load_bank
 
 EXHIBITS = Path(__file__).with_name("gallery.toml")
@@ -99,7 +100,7 @@ def per_cent(shares: list[float]) -> str:
 
 def readers_numbers() -> dict[str, str]:
     """Give what the reader's own runs gave, as far as they are kept."""
-    kept = progress.load()["numbers"]
+    kept = record.load()["numbers"]
     values = {what: entry.get("value") for what, entry in kept.items()}
     found = {what: f"{value:.4g}" for what, value in values.items() if _is_number(value)}
     share = labelling.agreement(labelling.load_labels(), labelling.shipped_labels())
@@ -121,7 +122,7 @@ def page() -> HTML:
 
     Where the reader has no number of her own, the course's stands alone, and says so.
     """
-    return HTML(as_html(readers_numbers(), work_card(progress.load())))
+    return HTML(as_html(readers_numbers(), work_card(record.load())))
 
 
 def as_html(yours: dict[str, str] | None, first: str = "") -> str:
@@ -170,24 +171,24 @@ def _row(who: str, number: str, there: bool) -> str:
     )
 
 
-def work_card(record: dict) -> str:
+def work_card(kept: dict) -> str:
     """The card of what no paper can have: exercises, questions and exams of the reader."""
-    done = [entry for entry in record["exercises"].values() if entry.get("done")]
-    ways = {way: sum(entry.get("how") == way for entry in done) for way in progress.HOW}
+    done = [entry for entry in kept["exercises"].values() if entry.get("done")]
+    ways = {way: sum(entry.get("how") == way for entry in done) for way in HOW}
     how = ", ".join(f"{n} {way}" for way, n in ways.items() if n)
-    asked = [bool(entry.get("first")) for entry in record["quiz"].values()]
+    asked = [bool(entry.get("first")) for entry in kept["quiz"].values()]
     rows = [("Exercises solved", f"{len(done)}{f': {how}' if how else ''}", bool(done))]
     if asked:
         rows.append(("Quiz, right at first try", f"{sum(asked)} of {len(asked)}", True))
-    rows += [(f"Exam {i + 1}", told, True) for i, told in enumerate(exam_results(record))]
+    rows += [(f"Exam {i + 1}", told, True) for i, told in enumerate(exam_results(kept))]
     return _card("What you did", "".join(_row(*row) for row in rows))
 
 
-def exam_results(record: dict) -> list[str]:
+def exam_results(kept: dict) -> list[str]:
     """Say what each exam that was handed in gave, as far as its questions are still asked."""
     by_key = {question.key: question for question in load_bank()}
     told = []
-    for sitting in sittings_of(record):
+    for sitting in sittings_of(kept):
         if sitting.done and (asked := [by_key[key] for key in sitting.keys if key in by_key]):
             result = grade(asked, sitting.answers)
             told.append(f"{result.right} of {result.of} right")

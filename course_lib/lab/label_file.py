@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from course_lib.lab import progress
+from course_lib.lab import record
 from course_lib.text.small_web.facts import Fact
 
 LABEL_VERSION = 1
@@ -92,10 +92,10 @@ def label_path(name: str) -> Path | None:
         raise ValueError(
             f"{name!r} can't be a part of a file name: use letters, digits and hyphens"
         )
-    told, record = os.environ.get("COURSE_LABELS", ""), progress.path()
-    if told == "off" or not (told or record):
+    told, file = os.environ.get("COURSE_LABELS", ""), record.path()
+    if told == "off" or not (told or file):
         return None
-    folder = Path(told).expanduser() if told else record.parent
+    folder = Path(told).expanduser() if told else file.parent
     return folder / f".course_labels-{name}.jsonl"
 
 

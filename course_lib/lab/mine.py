@@ -21,7 +21,7 @@ from pathlib import Path
 
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
 from course_lib.files import markdown_table, read_json, write_atomically, write_json
-from course_lib.lab import course_map, progress
+from course_lib.lab import course_map, record
 from course_lib.lab.checks.core import Verdict, verdict_on
 from course_lib.lab.own_answers import OwnAnswer, answers_folder, read_answers
 from course_lib.lab.parts import Part, PlugTimes, put_in_place
@@ -283,7 +283,7 @@ def lesson_of(key: str) -> str:
 def list_exercises(folder: Path | None) -> str:
     """Show the exercises that can be plugged in: whose, how many lines, in place of what."""
     fine, broken = read_answers(folder)
-    solved = {key for key, entry in progress.load()["exercises"].items() if entry.get("done")}
+    solved = {key for key, entry in record.load()["exercises"].items() if entry.get("done")}
     rows = []
     for key in EXERCISES:
         status = "not solved"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.files import write_atomically
-from course_lib.lab import progress
+from course_lib.lab import record
 
 ANSWER_VERSION = 1
 HOMES = ("torch", "torch.nn.functional", "numpy")  # of functions that name no module
@@ -38,8 +38,8 @@ class OwnAnswer:
 
 def answers_folder() -> Path | None:
     """Name the folder of the answers, or None where no record is kept."""
-    record = progress.path()
-    return None if record is None else record.parent / ".course_answers"
+    file = record.path()
+    return None if file is None else file.parent / ".course_answers"
 
 
 def keep_answer(key: str, function: Any, folder: Path | None = None) -> bool:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from course_lib.lab import course_map, quiz
 
 OWN_QUESTIONS = Path(__file__).with_name("exam_questions.toml")
-PLACEMENT = "-placement-"  # in the key: such a question advises where to begin, it examines nothing
 
 
 class Option(NamedTuple):
@@ -80,10 +79,7 @@ def own_questions() -> list[Question]:
 
 
 def quiz_questions(lesson: course_map.Lesson) -> list[Question]:
-    """Read the questions of a lesson's quizzes from its notebook; none where it is not there.
-
-    Those that only advise where to begin are left out.
-    """
+    """Read the questions of a lesson's quizzes from its notebook; none where it is not there."""
     file = course_map.NOTEBOOKS / lesson.file
     if not file.exists():
         return []
@@ -94,11 +90,7 @@ def quiz_questions(lesson: course_map.Lesson) -> list[Question]:
         if cell["cell_type"] == "code"
         for call in quiz_calls("".join(cell["source"]))
     ]
-    return [
-        make_question(key, [lesson.number], text, options)
-        for key, text, options in found
-        if PLACEMENT not in key
-    ]
+    return [make_question(key, [lesson.number], text, options) for key, text, options in found]
 
 
 def quiz_calls(source: str) -> Iterator[ast.Call]:

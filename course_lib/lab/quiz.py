@@ -3,7 +3,7 @@ book."""
 
 import hashlib
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -28,17 +28,38 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
     option's feedback. The options are shown in an order that looks random and is always the same.
     """
     require_fair(key, options)
-    options = shuffled(key, options)
+    show(question, shuffled(key, options), lambda right: progress.answered(key, question, right))
+
+
+def show(
+    question: str,
+    options: Sequence[tuple[str, bool, str]],
+    answered: Callable[[bool], None],
+    about: str = "",
+) -> None:
+    """Show a question whose options are in order; `answered` is told whether a choice was right."""
     texts = [text for text, _, _ in options]
-    heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
+    box, heading = as_box(question, options, answered, about), _heading(question, about)
+    still = heading + "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
+    plain = as_plain_text(question, texts)
+    display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
+
+
+def as_box(
+    question: str,
+    options: Sequence[tuple[str, bool, str]],
+    answered: Callable[[bool], None],
+    about: str = "",
+) -> widgets.VBox:
+    """A question as a widget, with a small line `about` it below."""
     radio = widgets.RadioButtons(
-        options=texts, index=None, layout=widgets.Layout(width="100%")
+        options=[text for text, _, _ in options], index=None, layout=widgets.Layout(width="100%")
     ).add_class("course-quiz")
     stack = widgets.Stack(
         [widgets.HTML(_feedback(right, said)) for _, right, said in options], selected_index=None
     )
     widgets.jslink((radio, "index"), (stack, "selected_index"))
-    radio.observe(lambda change: _record(key, question, options, change.new), "index")
+    radio.observe(lambda change: _tell(answered, options, change.new), "index")
     layout = widgets.Layout(
         border="1px solid #b9b4a7",
         padding="8px 14px",
@@ -46,10 +67,21 @@ def choice(key: str, question: str, options: Sequence[tuple[str, bool, str]]) ->
         width="auto",
         max_width="720px",
     )
-    box = widgets.VBox([widgets.HTML(STYLE + heading), radio, stack], layout=layout)
-    plain = "\n".join([question, *(f"  ( ) {text}" for text in texts)])
-    still = heading + "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
-    display(box._repr_mimebundle_() | {"text/plain": plain, "text/html": still}, raw=True)
+    return widgets.VBox(
+        [widgets.HTML(STYLE + _heading(question, about)), radio, stack], layout=layout
+    )
+
+
+def as_plain_text(question: str, texts: Sequence[str]) -> str:
+    """A question where nothing can be clicked."""
+    return "\n".join([question, *(f"  ( ) {text}" for text in texts)])
+
+
+def _heading(question: str, about: str) -> str:
+    heading = f'<b style="font-size: 14px; line-height: 1.5">{html.escape(question)}</b>'
+    return heading + (
+        f'<br><span style="font-size: 12px">{html.escape(about)}</span>' * bool(about)
+    )
 
 
 def shuffled(key: str, options: Sequence[tuple[str, bool, str]]) -> list[tuple[str, bool, str]]:
@@ -60,11 +92,11 @@ def shuffled(key: str, options: Sequence[tuple[str, bool, str]]) -> list[tuple[s
     )
 
 
-def _record(
-    key: str, question: str, options: Sequence[tuple[str, bool, str]], chosen: int | None
+def _tell(
+    answered: Callable[[bool], None], options: Sequence[tuple[str, bool, str]], chosen: int | None
 ) -> None:
     if chosen is not None:
-        progress.answered(key, question, options[chosen][1])
+        answered(options[chosen][1])
 
 
 def require_fair(key: str, options: Sequence[tuple[str, bool, str]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 
-from course_lib.lab import course_map
+from course_lib.lab import course_map, recall, record
 from tests.browser.barriers import serious_barriers
 from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
 
@@ -26,6 +26,7 @@ PAGES += [
     "configurations.html",
     "family.html",
     "exam.html",
+    "placement.html",
     "gallery.html",
     "left_out.html",
     "teaching/training.html",
@@ -142,6 +143,17 @@ def every_option_of_a_question_has_feedback(page):
         )
 
 
+def earlier_lessons_are_recalled(page, number):
+    """The questions of earlier lessons come first; what they answer is tested with all others."""
+    empty = {part: {} for part in record.PARTS}
+    asked = recall.recall_questions(number, empty) if number > LESSONS[0][:2] else []
+    assert page.get_by_text("Do you still know this?").count() == (1 if asked else 0)
+    for i, question in enumerate(asked):
+        radio = page.locator(".widget-radio").nth(i)
+        expect(radio.get_by_role("radiogroup")).to_have_accessible_name(question.text)
+        expect(radio.locator("input")).to_have_count(len(question.options))
+
+
 def solutions_are_folded_and_exercises_are_not(page):
     exercises, solutions = (
         page.locator("div.tag_exercise").all(),
@@ -172,6 +184,7 @@ def test_lesson_works_without_a_kernel(page, book, lesson):
     what_is_predicted_is_folded_until_asked_for(page)
     every_slider_changes_its_figure(page)
     every_player_plays(page)
+    earlier_lessons_are_recalled(page, lesson[:2])
     every_option_of_a_question_has_feedback(page)
     solutions_are_folded_and_exercises_are_not(page)
 

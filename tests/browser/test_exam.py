@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import expect
 
-from course_lib.lab import exam_paper, question_bank
+from course_lib.lab import exam_paper, placement, question_bank
 from tests.browser.barriers import serious_barriers
 from tests.browser.jupyter import newcomers_environment, running_lab
 from tests.browser.test_labelling import COMMAND, OPENED, RUN_ALL, TOO_WIDE
@@ -133,3 +133,33 @@ def test_the_books_exam_is_taken_by_keyboard_alone(page, book):
     expect(sets).to_have_count(N)
     assert not set(first) & set(sets.locator("legend").all_inner_texts())
     expect(page.locator("#exam .exam-said:visible")).to_have_count(0)
+
+
+def test_the_books_placement_quiz_is_taken_by_keyboard_alone(page, book):
+    """A reader knows lesson 01 and the first half of 02; then she stops knowing anything."""
+    plan = placement.load_plan()
+    page.goto((book / "placement.html").as_uri())
+    sets, result = page.locator("#placement fieldset:visible"), page.locator("#placement-result")
+    for theme in ("light", "dark"):
+        page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+        page.wait_for_timeout(500)
+        assert serious_barriers(page) == [], theme
+    for question in (*plan["01"], plan["02"][0]):
+        expect(sets).to_have_count(1)
+        expect(sets.locator("legend")).to_have_text(question.text)
+        expect(result).to_contain_text(f"Lesson {question.home} ")
+        place = [option.right for option in question.options].index(True)
+        sets.get_by_role("radio").nth(place).press("Space")
+        page.locator("#placement-next").press("Enter")
+    page.locator("#placement-next").press("Enter")  # nothing is chosen yet
+    expect(sets.locator("legend")).to_have_text(plan["02"][1].text)
+    expect(sets.get_by_role("radio").first).to_be_focused()
+    for _ in range(placement.ENOUGH):
+        page.locator("#placement-unknown").press("Enter")
+    expect(result.locator("h2")).to_have_text("Begin with 02 Data collection")
+    expect(result.locator("li")).to_have_text(["01 PyTorch in twenty minutes"])
+    expect(result).to_be_focused()
+    expect(sets).to_have_count(0)
+    assert serious_barriers(page) == []
+    result.locator("h2 a").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("02")

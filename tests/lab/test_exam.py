@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from course_lib.lab import course_map, exam, exam_paper, progress
+from course_lib.lab import record as record_file
 from course_lib.lab.exam_paper import Sitting, draw, grade, ranks_by_record
 from course_lib.lab.question_bank import Option, Question, load_bank
 
@@ -238,7 +239,7 @@ def test_entries_that_make_no_sense_do_not_stop_an_exam(record, entry, number):
     desk = exam.page()
     desk.options[0].click()
     assert len(desk.questions) == 40 and len(desk.sitting.answers) == 1
-    assert exam_paper.sittings_of(progress.load())[-1].answers == desk.sitting.answers
+    assert exam_paper.sittings_of(record_file.load())[-1].answers == desk.sitting.answers
 
 
 def test_in_stored_notebooks_a_sentence_stands_instead(monkeypatch):

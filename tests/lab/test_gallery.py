@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 
 from course_lib.experiments.r1_zero import read_r1_card, sums_of_stage
 from course_lib.lab import course_map, exam_paper, gallery, label_file, labelling, progress
+from course_lib.lab import record as record_file
 from course_lib.lab.question_bank import load_bank
 
 
@@ -96,11 +97,11 @@ def test_the_readers_labels_are_compared_with_the_annotators(record):
 
 
 def test_what_was_done_is_counted(record):
-    progress.note("exercises", "bpe.one", done=True, how="alone")
-    progress.note("exercises", "bpe.two", done=True, how="with hints")
-    progress.note("exercises", "bpe.three", done=False, tries=3)
-    progress.note("quiz", "q-merge", first=True)
-    progress.note("quiz", "q-digits", first=False)
+    record_file.note("exercises", "bpe.one", done=True, how="alone")
+    record_file.note("exercises", "bpe.two", done=True, how="with hints")
+    record_file.note("exercises", "bpe.three", done=False, tries=3)
+    record_file.note("quiz", "q-merge", first=True)
+    record_file.note("quiz", "q-digits", first=False)
     asked = load_bank()[:3]
     answers = {question.key: question.right.text for question in asked[:2]}
     answers[asked[2].key] = exam_paper.DONT_KNOW

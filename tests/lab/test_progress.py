@@ -1,25 +1,21 @@
-"""The record of progress is local, survives damage, and can be switched off."""
+"""What the learner does is noted in a live notebook, and nowhere else."""
 
-import json
-import os
+import importlib
 
 import pytest
 
-from course_lib.lab import course_map, progress
+from course_lib.lab import course_map, progress, progress_page, record
 from course_lib.lab.checks.core import checker, expect
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch):
-    """A live notebook with a record of its own; what is displayed is kept in `record.shown`."""
+def shown(tmp_path, monkeypatch):
+    """A live notebook with a record of its own; what is displayed is kept in `shown`."""
     monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "folder" / "progress.json"))
     monkeypatch.setattr(progress, "live", lambda: True)
-    shown = []
-    monkeypatch.setattr(progress, "display", shown.append)
-    return shown
-
-
-EMPTY = {"exercises": {}, "quiz": {}, "numbers": {}, "exam": {}}
+    things = []
+    monkeypatch.setattr(progress, "display", things.append)
+    return things
 
 
 @checker
@@ -30,15 +26,15 @@ def double(attempt):
 KEY = f"{__name__.rpartition('.')[2]}.double"
 
 
-def test_tries_and_success_are_recorded_and_the_buttons_ask_how(record):
+def test_tries_and_success_are_recorded_and_the_buttons_ask_how(shown):
     double(lambda x: ...)
-    assert progress.load()["exercises"] == {}
+    assert record.load()["exercises"] == {}
     double(lambda x: 3)
     double(lambda x: 5)
-    assert progress.load()["exercises"][KEY] == {"tries": 2, "done": False} and record == []
+    assert record.load()["exercises"][KEY] == {"tries": 2, "done": False} and shown == []
     double(lambda x: 2 * x)
-    assert progress.load()["exercises"][KEY] == {"tries": 3, "done": True}
-    (box,) = record
+    assert record.load()["exercises"][KEY] == {"tries": 3, "done": True}
+    (box,) = shown
     said, *buttons = box.children
     assert [button.description for button in buttons] == [
         "alone",
@@ -46,24 +42,24 @@ def test_tries_and_success_are_recorded_and_the_buttons_ask_how(record):
         "after the solution",
     ]
     buttons[1].click()
-    assert progress.load()["exercises"][KEY]["how"] == "with hints" and "with hints" in said.value
+    assert record.load()["exercises"][KEY]["how"] == "with hints" and "with hints" in said.value
     double(lambda x: 2 * x)
-    assert progress.load()["exercises"][KEY]["tries"] == 3 and len(record) == 1, "asked again"
+    assert record.load()["exercises"][KEY]["tries"] == 3 and len(shown) == 1, "asked again"
 
 
-def test_a_solution_is_nobodys_success(record):
+def test_a_solution_is_nobodys_success(shown):
     def double_solution(x):
         return 2 * x
 
     double(double_solution)
-    assert progress.load()["exercises"] == {} and record == []
+    assert record.load()["exercises"] == {} and shown == []
 
 
-def test_the_first_answer_to_a_question_counts(record, monkeypatch):
+def test_the_first_answer_to_a_question_counts(shown, monkeypatch):
     monkeypatch.setattr(course_map, "current", "03")
     progress.answered("q", "Which?", False)
     progress.answered("q", "Which?", True)
-    assert progress.load()["quiz"]["q"] == {
+    assert record.load()["quiz"]["q"] == {
         "question": "Which?",
         "lesson": "03",
         "tries": 2,
@@ -71,64 +67,22 @@ def test_the_first_answer_to_a_question_counts(record, monkeypatch):
     }
 
 
-DAMAGED = ["{", "[]", "{}", '{"exercises": {"a": 3}, "quiz": {}}', "\udcff", "null"]
-DAMAGED += ['{"exercises": {}, "quiz": {}, "exam": 3}']
-DAMAGED += ['{"exercises": {}, "quiz": {}, "numbers": {"a": 3}}']
-
-
-@pytest.mark.parametrize("text", DAMAGED)
-def test_a_damaged_record_is_set_aside(record, capsys, text):
-    file = progress.path()
-    file.parent.mkdir()
-    file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    progress.note("quiz", "q", first=True)
-    assert progress.load() == EMPTY | {"quiz": {"q": {"first": True}}}
-    aside = file.with_suffix(".damaged.json")
-    assert aside.exists() and str(aside) in capsys.readouterr().out
-
-
-def test_a_record_of_an_older_course_is_read_and_gains_the_newer_parts(record):
-    file = progress.path()
-    file.parent.mkdir()
-    file.write_text('{"exercises": {"bpe.one": {"done": true}}, "quiz": {}}')
-    assert progress.load() == EMPTY | {"exercises": {"bpe.one": {"done": True}}}
-    progress.keep_number("bytes per token", 3.25)
-    assert progress.load()["exercises"] == {"bpe.one": {"done": True}}
-    assert progress.load()["numbers"]["bytes per token"]["value"] == 3.25
-
-
-def test_a_number_is_printed_everywhere_and_kept_where_a_record_is(record, monkeypatch, capsys):
+def test_a_number_is_printed_everywhere_and_kept_where_a_record_is(shown, monkeypatch, capsys):
     monkeypatch.setattr(course_map, "current", "03")
     progress.keep_number("bytes per token", 3.14159)
     progress.keep_number("bytes per token", 3.2)
-    kept = progress.load()["numbers"]
+    kept = record.load()["numbers"]
     assert kept == {"bytes per token": {"value": 3.2, "lesson": "03"}}, "the last run counts"
     assert "For the gallery: bytes per token = 3.142\n" in capsys.readouterr().out
     monkeypatch.setattr(progress, "live", lambda: False)
     progress.keep_number("another", 1)
-    assert set(progress.load()["numbers"]) == {"bytes per token"}
+    assert set(record.load()["numbers"]) == {"bytes per token"}
     assert "another = 1" in capsys.readouterr().out
-
-
-def test_a_full_disk_leaves_the_old_record_intact(record, monkeypatch, capsys):
-    progress.note("quiz", "q", first=True)
-    before = progress.path().read_text()
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(json, "dump", full)
-    progress.note("quiz", "q", first=False)
-    assert progress.path().read_text() == before and os.listdir(progress.path().parent) == [
-        "progress.json"
-    ]
-    assert "No space left on device" in capsys.readouterr().out
 
 
 def test_off_keeps_no_record(monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
-    assert progress.path() is None and not progress.live()
-    assert progress.load() == EMPTY
+    assert record.path() is None and not progress.live()
     assert "No record is kept" in progress.page().data
 
 
@@ -139,17 +93,26 @@ def test_outside_a_notebook_nothing_is_recorded(tmp_path, monkeypatch):
     assert not (tmp_path / "progress.json").exists()
 
 
-def test_the_page_shows_what_was_done(record, monkeypatch):
+def test_the_page_shows_what_was_done(shown, monkeypatch):
     monkeypatch.setattr(
-        progress, "_exercises", lambda lab: ["one", "two", "three"] if lab == "bpe" else []
+        progress_page, "exercises_of", lambda lab: ["one", "two", "three"] if lab == "bpe" else []
     )
-    progress.note("exercises", "bpe.one", done=True, how="alone")
-    progress.note("exercises", "bpe.two", done=False)
-    progress.note("quiz", "q1", lesson="03", first=True)
-    progress.note("quiz", "q2", lesson="03", first=False)
-    (row,) = [row for row in progress.page().data.split("<tr ") if "03 Byte-pair encoding" in row]
+    record.note("exercises", "bpe.one", done=True, how="alone")
+    record.note("exercises", "bpe.two", done=False)
+    record.note("quiz", "q1", lesson="03", first=True)
+    record.note("quiz", "q2", lesson="03", first=False)
+    (row,) = [
+        row for row in progress.page().table.value.split("<tr ") if "03 Byte-pair encoding" in row
+    ]
     assert "■□□" in row and "1 of 3" in row and "1 alone" in row and "1 of 2 right" in row
-    assert str(progress.path()) in progress.page().data
+    assert str(record.path()) in progress.page().still
+
+
+@pytest.mark.parametrize("lab", ["bpe", "attention", "start"])
+def test_the_page_knows_every_exercise(lab):
+    module = vars(importlib.import_module(f"course_lib.lab.checks.{lab}"))
+    checkers = [name for name, thing in module.items() if getattr(thing, "is_checker", False)]
+    assert progress_page.exercises_of(lab) == checkers and checkers
 
 
 def test_a_bar_stands_before_the_first_item_and_is_silent_where_asked(monkeypatch, capsys):

@@ -51,6 +51,11 @@ EXCEPTIONS: dict[str, dict[str, tuple[int, int]]] = {
     # which runs are diagnosed, other people's problems, and the way to larger engines
     "24": {"exercises": (3, 9), "words": (1500, 5200), "cells": (40, 150)},
 }
+RECALL = (
+    "**Do you still know this?** Two questions from earlier lessons: answer from memory. In your"
+    " own copy, what you missed or have not met for longest comes first."
+)
+RECALL_CODE = 'from course_lib.lab import recall\n\nrecall.ask("{}")'
 BOX = ("**You will be able to", "**You need", "**Time", "**Papers")
 HINTS = ("Hint 1: a question", "Hint 2: a plan", "Hint 3: the line")
 DIFFICULTY = "difficulty d of 5 · m minutes"
@@ -245,10 +250,12 @@ def prints_little(lesson: Lesson) -> list[str]:
 
 
 def has_the_right_length(lesson: Lesson) -> list[str]:
-    """Cells, words, exercises, predictions and quiz questions are as many as the design says."""
-    prose = "\n".join(without_code(cell.source) for cell in lesson.prose)
+    """Cells, words, exercises, predictions and quiz questions are as many as the design says, but
+    for the two cells of recall, which are the same in every lesson."""
+    own = [cell for cell in lesson.prose if not cell.source.startswith(RECALL)]
+    prose = "\n".join(without_code(cell.source) for cell in own)
     counts = {
-        "cells": len(lesson.notebook.cells),
+        "cells": len(lesson.notebook.cells) - (place_of_setup(lesson) - 2),
         "words": len(re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"<[^>]*>|\]\([^)]*\)", " ", prose))),
         "exercises": len(lesson.tagged("exercise")),
         "predictions": prose.count("<summary>Predict first, then open</summary>"),
@@ -267,7 +274,8 @@ def has_the_right_length(lesson: Lesson) -> list[str]:
 
 
 def opens_as_agreed(lesson: Lesson) -> list[str]:
-    """First the title, promise and box; then the course map; then the set-up cell."""
+    """First the title, promise and box; the course map; two questions from earlier lessons, where
+    there are some; then the set-up cell."""
     cells, faults = lesson.notebook.cells, []
     title = f"# {lesson.number} · {course_map.lesson(lesson.number).title}"
     if cells[0].cell_type != "markdown" or cells[0].source.splitlines()[0].strip() != title:
@@ -283,8 +291,28 @@ def opens_as_agreed(lesson: Lesson) -> list[str]:
         course_map.as_html(lesson.number) == out.data.get("text/html") for out in cells[1].outputs
     ):
         faults.append("the stored course map is not the map as it is now")
-    if cells[2].cell_type != "code" or not imports(cells[2]):
-        faults.append("the third cell is not the set-up cell, with all imports")
+    setup = cells[place_of_setup(lesson)]
+    if setup.cell_type != "code" or not imports(setup) or tool.asks(setup):
+        faults.append("the set-up cell, with all imports, does not follow the opening")
+    return faults + recall_faults(lesson)
+
+
+def place_of_setup(lesson: Lesson) -> int:
+    """The place of the set-up cell: the very first lesson has nothing to recall."""
+    return 2 if lesson.number == "00" else 4
+
+
+def recall_faults(lesson: Lesson) -> list[str]:
+    """What is wrong with the questions from earlier lessons: the same text in every lesson, a cell
+    that stands alone, and the questions that are asked now."""
+    if lesson.number == "00":
+        return []
+    text, cell = lesson.notebook.cells[2:4]
+    faults = [] if text.source.startswith(RECALL) else [f"{begins(text)}, not {RECALL!r}"]
+    if cell.source != RECALL_CODE.format(lesson.number):
+        return [*faults, f"{begins(cell)}: not the cell of recall, which stands alone"]
+    if tool.recall_is_stale(lesson.notebook, lesson.twin) or len(cell.outputs) != 2:
+        faults.append("the stored questions of recall are not those of now: `make notebooks`")
     return faults
 
 
@@ -292,7 +320,7 @@ def has_one_setup_cell(lesson: Lesson) -> list[str]:
     """No other cell imports, installs, calls a shell or changes a path."""
     faults = [
         f"{begins(c)}: imports outside the set-up cell"
-        for c in lesson.notebook.cells[3:]
+        for c in lesson.notebook.cells[place_of_setup(lesson) + 1 :]
         if "quote" not in tags(c) and imports(c)
     ]
     for cell in lesson.code:

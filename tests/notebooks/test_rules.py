@@ -9,8 +9,10 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from course_lib.lab import course_map
-from tests.notebooks.rules import RULES, Lesson, all_quizzes_are_balanced
+from course_lib.lab import course_map, recall
+from tests.notebooks.rules import (
+    RECALL, RECALL_CODE, RULES, Lesson, all_quizzes_are_balanced
+)
 from tools import notebooks as tool
 
 BOX = """# 03 · Byte-pair encoding
@@ -28,6 +30,7 @@ FOLD = "<details><summary>Predict first, then open</summary>It grows.</details>"
 PREDICT = f"**Predict first.** Does it grow?\n\n{FOLD}"
 IMAGE = '<img alt="A curve that falls from left to right" src="data:image/png;base64,AAAA">'
 MAP = course_map.as_html("03")
+STORED = recall.as_stored("03")
 QUOTED = "tools.notebooks.first_line"
 CHECKED = "count_pairs"  # the checker that the exercises below call
 KEY = "<code>Counter(pairwise(ids))</code>"
@@ -76,6 +79,11 @@ def good_cells() -> list[NotebookNode]:
         new_markdown_cell(BOX),
         new_code_cell(
             'course_map.show("03")', outputs=[new_output("display_data", {"text/html": MAP})]
+        ),
+        new_markdown_cell(RECALL),
+        new_code_cell(
+            RECALL_CODE.format("03"),
+            outputs=[new_output("display_data", {"text/plain": text}) for text in STORED],
         ),
         code("import torch\nfrom course_lib.lab import quiz"),
         *steps,
@@ -213,7 +221,12 @@ BROKEN = {
             "course_map",
             lambda cell: cell.outputs[0].data.update({"text/html": MAP.replace("GRPO", "PPO")}),
         ),
+        lambda cells: cells.insert(2, cells.pop(6)),
         lambda cells: cells.insert(2, cells.pop(4)),
+        change("Do you still", "answer from memory", "look them up"),
+        change("recall.ask", '"03"', '"04"'),
+        edit("recall.ask", lambda cell: cell.outputs.pop()),
+        edit("recall.ask", lambda cell: cell.outputs[1].data.update({"text/plain": STORED[0]})),
     ],
     "has_one_setup_cell": [
         change("x = 1", "x = 1", "import os"),

@@ -98,6 +98,51 @@ def test_a_build_fills_quotes_and_gives_the_same_bytes_twice(twin):
     assert tool.target(twin).read_bytes() == first
 
 
+RECALL = """A word of mine, of which only prose knows.
+
+```{code-cell} ipython3
+from course_lib.lab import recall
+
+recall.ask("%s")
+```
+
+"""
+
+
+def with_recall(number):
+    """The twin with new prose, and questions to recall, in front of its cells."""
+    return TWIN.replace("```{code-cell}", RECALL % number + "```{code-cell}", 1)
+
+
+def test_a_patch_gives_what_a_build_gives(twin):
+    tool.build(twin)
+    twin.write_text(with_recall("06"), encoding="utf-8")
+    twin.write_text(tool.fill_quotes(twin.read_text()), encoding="utf-8")
+    tool.patch(twin)
+    patched = tool.target(twin).read_text()
+    assert tool.in_step(twin) and patched.count('"model_name": "LinkModel"') == 3
+    tool.build(twin)
+    assert tool.target(twin).read_text() == patched
+
+    notebook = nbformat.reads(patched, as_version=4)
+    assert not tool.recall_is_stale(notebook, twin.with_name("06_test.md"))
+    assert tool.recall_is_stale(notebook, twin.with_name("07_test.md"))
+    for number in ("07", "06"):  # the questions of before go, with all that belonged to them
+        twin.write_text(tool.fill_quotes(with_recall(number)), encoding="utf-8")
+        tool.patch(twin)
+        assert (tool.target(twin).read_text() == patched) == (number == "06")
+
+
+def test_a_patch_refuses_what_has_to_be_run(twin):
+    tool.build(twin)
+    before = tool.target(twin).read_bytes()
+    text = tool.fill_quotes(with_recall("06")).replace("range(3)", "range(4)")
+    twin.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"must be built: its cell 'for i in range\(4\):' is new"):
+        tool.patch(twin)
+    assert tool.target(twin).read_bytes() == before
+
+
 def test_a_failing_cell_is_told_and_nothing_is_written(twin, capsys):
     tool.target(twin).write_text("the old notebook")
     twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
@@ -111,6 +156,7 @@ def test_a_failing_cell_is_told_and_nothing_is_written(twin, capsys):
 
 def test_a_failing_notebook_fails_the_command(twin, monkeypatch, capsys):
     monkeypatch.setattr(tool, "refresh_maps", lambda: None)
+    monkeypatch.setattr(tool, "refresh_recalls", lambda: None)
     twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
     assert tool.build_all([twin]) == 1
     printed = capsys.readouterr().out
