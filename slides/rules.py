@@ -385,16 +385,18 @@ def is_prediction(block: Block) -> bool:
 
 def left_out(cell: dict) -> bool:
     """Solutions, and the pages that show a reader's own record."""
-    pages = re.match(r"(progress|exam|gallery)\.page\(", "".join(cell["source"]))
+    pages = re.match(r"(progress|exam|gallery|placement|review)\.page\(", "".join(cell["source"]))
     return bool(pages) or "solution" in cell["metadata"].get("tags", [])
 
 
 def lesson_slides(notebook: dict) -> list[list[Slide]]:
     """The columns of slides of an executed notebook."""
-    front, _, _, *cells = notebook["cells"]  # the second is the map, the third imports and seeds
+    front, _, *cells = notebook["cells"]  # the second is the map
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    setup = next(cell for cell in code if "recall.ask(" not in "".join(cell["source"]))
     deck = Deck()
     deck.front("".join(front["source"]))
-    cells = [cell for cell in cells if not left_out(cell)]
+    cells = [cell for cell in cells if cell is not setup and not left_out(cell)]
     for cell, following in zip(cells, [*cells[1:], None], strict=True):
         if cell["cell_type"] == "code":
             deck.code(cell)

@@ -38,7 +38,7 @@ def test_what_the_rules_tell_to_run_exists():
     targets = re.findall(r"`make (\w+)", RULES)
     assert targets and all(re.search(rf"(?m)^{target}:", makefile) for target in targets)
     assert "COURSE_PROGRESS" in RULES
-    assert "COURSE_PROGRESS" in (ROOT / "course_lib" / "lab" / "progress.py").read_text()
+    assert "COURSE_PROGRESS" in (ROOT / "course_lib" / "lab" / "record.py").read_text()
 
 
 def test_readme_and_guide_lead_to_the_rules():
