@@ -35,7 +35,7 @@ anew: $(VENV)/.lab  ## begin a lesson anew, ONLY="06"; your old copy stays under
 test: $(VENV)/.all $(VENV)/.plays $(VENV)/.models $(VENV)/.vendor  ## lint, unit and parity tests, every notebook, browser tests (WORKERS=2 at a time)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib $(wildcard notebooks/*.ipynb) \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) tests course_lib slides $(wildcard notebooks/*.ipynb) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=500
 
 test-gguf: $(VENV)/.gguf $(VENV)/.models  ## what needs llama.cpp: our files opened there, the same text
