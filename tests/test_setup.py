@@ -249,7 +249,7 @@ def test_make_test_has_as_many_workers_as_wished():
         dry_run = subprocess.run(
             ["make", "--dry-run", "test", *words], cwd=ROOT, capture_output=True, text=True
         )
-        assert f"-m pytest -n {workers} tests course_lib notebooks/00" in dry_run.stdout
+        assert f"-m pytest -n {workers} tests course_lib slides notebooks/00" in dry_run.stdout
 
 
 def test_long_files_are_started_first_and_workers_tell_what_the_checkers_refused():
