@@ -4,7 +4,7 @@ The pages and notebooks are copied to `book/_build/source`, where some things ar
 the book needs: the start page gets its lessons, some pages what is computed, links between
 notebooks lead to pages, a folded solution says that it is one, the code of a question, which names
 the right answer, is left out, what a prediction is about stays folded, links can lead to a figure,
-and R1 answers where a page has the mark for it.
+a lesson ends with its papers, and R1 answers where a page has the mark for it.
 Every warning of Sphinx is an error.
 """
 
@@ -19,9 +19,10 @@ from pathlib import Path
 import alive
 import cheat_sheets
 import exam_bank
-import interactive_figures
 import vendor
-from interactive_figures import Figure, figures_of
+from failures import failure_numbers
+from interactive_figures import Figures, figures_of, index_as_myst, with_anchors
+from papers import lessons_of_papers, papers_cell, with_lessons
 from sphinx.cmd.build import main as sphinx_build
 from start_page import start_tables
 from teaching_plans import with_links
@@ -30,6 +31,7 @@ from course_lib.experiments.clusters import cluster_tables
 from course_lib.experiments.configurations import configuration_tables
 from course_lib.experiments.family_report import family_tables
 from course_lib.lab import course_map, exam, gallery, placement, question_bank
+from course_lib.lab.course_map import Lesson
 
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -48,6 +50,8 @@ def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:
         [*strict, "-b", "html", "-d", str(output / "doctrees"), str(source), str(html)]
     ):
         raise RuntimeError("the book has faults: they are listed above")
+    for copy in (html / "_sources/notebooks").glob("*.ipynb"):  # what a reader downloads
+        shutil.copyfile(notebooks / copy.name, copy)
     return html / "index.html"
 
 
@@ -60,15 +64,42 @@ def stage(source: Path, notebooks: Path) -> None:
     shutil.copy(BOOK.parent / "TUTOR.md", source / "tutor.md")
     alive.write_weights(source / "_static" / "alive" / "weights.js")
     exam_bank.draw_figures(source / "_static" / "exam")
-    (source / "notebooks").mkdir()
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
-    figures = {lesson: figures_of(notebooks / lesson.file, lesson) for lesson in present}
-    for lesson in present:
-        stage_lesson(source, notebooks, lesson, figures[lesson])
+    texts = {lesson: (notebooks / lesson.file).read_text(encoding="utf-8") for lesson in present}
+    figures = {lesson: figures_of(text, lesson) for lesson, text in texts.items()}
+    stage_lessons(source, texts, figures)
     cheat_sheets.write_sheets(source, present)
+    stage_pages(source, figures)
+
+
+def stage_lessons(source: Path, texts: dict[Lesson, str], figures: Figures) -> None:
+    """Put each lesson's notebook into the folder, changed for the book, and the bibliography."""
+    bibliography = (BOOK / "references.bib").read_text(encoding="utf-8")
+    papers = lessons_of_papers(bibliography, texts)
+    told = with_lessons(bibliography, papers)
+    (source / "references.bib").write_text(told, encoding="utf-8")
+    (source / "notebooks").mkdir()
+    for lesson, text in texts.items():
+        notebook = json.loads(text)
+        for cell in notebook["cells"]:
+            adapt(cell)
+        fold_predicted_outputs(notebook["cells"])
+        cheat_sheets.link_sheet(notebook["cells"], lesson)
+        notebook["cells"] = with_anchors(notebook["cells"], figures[lesson])
+        notebook["cells"].append(papers_cell(lesson, papers))
+        (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def stage_pages(source: Path, figures: Figures) -> None:
+    """Fill in what the pages around the lessons have computed."""
+    links = {
+        f"L{row.number}": f"[{row.number}](notebooks/{row.file})" for row in course_map.lessons()
+    }
     for name, made in (
-        ("index.md", start_tables(present, figures)),
-        ("interactive.md", {"FIGURES": interactive_figures.index_as_myst(figures)}),
+        ("index.md", start_tables(figures) | links),
+        ("interactive.md", {"FIGURES": index_as_myst(figures)}),
+        ("notation.md", links),
+        ("failures.md", failure_numbers() | links),
         ("clusters.md", cluster_tables()),
         ("configurations.md", configuration_tables()),
         ("family.md", family_tables()),
@@ -82,19 +113,6 @@ def stage(source: Path, notebooks: Path) -> None:
         (source / name).write_text(alive.with_box(page, "_static"), encoding="utf-8")
     for path in (source / "teaching").glob("*.md"):
         path.write_text(with_links(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def stage_lesson(
-    source: Path, notebooks: Path, lesson: course_map.Lesson, figures: tuple[Figure, ...]
-) -> None:
-    """Put a lesson's notebook, changed for the book, into the folder."""
-    notebook = json.loads((notebooks / lesson.file).read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        adapt(cell)
-    fold_predicted_outputs(notebook["cells"])
-    cheat_sheets.link_sheet(notebook["cells"], lesson)
-    notebook["cells"] = interactive_figures.with_anchors(notebook["cells"], figures)
-    (source / "notebooks" / lesson.file).write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def with_tables(page: str, made: dict[str, str]) -> str:

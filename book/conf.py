@@ -1,6 +1,7 @@
 """Sphinx configuration of the book. `build.py` copies it beside the pages; `vendor.py` brings the
 browser's files."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,7 +24,9 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
 nb_execution_mode = "off"  # the notebooks come executed
+launch_url = os.environ.get("BOOK_LAUNCH_URL", "")  # see CONTRIBUTING.md
 
 html_theme = "sphinx_book_theme"
 html_static_path = [

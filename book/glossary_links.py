@@ -1,6 +1,7 @@
 """What the book adds to its pages when it is built: the first use of each term of the glossary
-links to it, papers on arXiv are links, and the search index leaves out the map of the course, which
-stands on every page.
+links to it, papers on arXiv and the lessons that they belong to are links, the search index leaves
+out the map of the course, which stands on every page, and a lesson may have a button that opens it
+in Jupyter.
 
 A Sphinx extension. The notebooks themselves stay plain Markdown.
 """
@@ -13,6 +14,9 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
+
+from course_lib.lab.course_map import lessons
 
 # Where a term is no prose: code and outputs, headings, links, formulas.
 NOT_PROSE = (
@@ -31,6 +35,8 @@ FOLD = re.compile(r"<(/?)details\b")
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", adapt_lesson)
     app.connect("html-page-context", adapt_page)
+    app.add_config_value("launch_url", "", "html")
+    app.connect("html-page-context", add_launch_button, priority=502)  # after the theme's own
     return {"parallel_read_safe": True}
 
 
@@ -53,8 +59,45 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     body = context.get("body", "").replace(f"<summary{label}>", "<summary>")
     if page == "bibliography":
         link = r'<a class="reference external" href="https://arxiv.org/abs/\1">arXiv:\1</a>'
-        body = re.sub(r"arXiv:(\d{4}\.\d{4,5})", link, body)
+        body = re.sub(r"(?<!/)\barXiv:(\d{4}\.\d{4,5})", link, body)
+        body = re.sub(r"\bLessons? \d\d(?:, \d\d)*(?=\.)", link_lessons, body)
     context["body"] = body
+
+
+def link_lessons(named: re.Match) -> str:
+    """Let each number of a lesson lead to its page."""
+    files = {lesson.number: lesson.file.replace(".ipynb", ".html") for lesson in lessons()}
+    link = r'<a class="reference internal" href="notebooks/{}">{}</a>'
+    return re.sub(r"\d\d", lambda found: link.format(files[found[0]], found[0]), named[0])
+
+
+def add_launch_button(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """Put a button on a lesson that opens it in Jupyter, where the book was told an address."""
+    if app.config.launch_url and page.startswith("notebooks/"):
+        button = {
+            "type": "link",
+            "url": launch_address(app.config.launch_url, page),
+            "text": "Open in Jupyter",
+            "icon": "fas fa-rocket",
+            "label": "launch-button",
+        }
+        context["header_buttons"].insert(0, button)
+
+
+def launch_address(template: str, page: str) -> str:
+    """Fill in the address of a lesson: `{path}` is its notebook in the repository, `{file}` its
+    name alone, as learners have it in `my_course`.
+
+    >>> launch_address("https://hub.example/lab/tree/my_course/{file}", "notebooks/06_mlp")
+    'https://hub.example/lab/tree/my_course/06_mlp.ipynb'
+    """
+    if not re.match("https?://", template) or not re.search(r"\{(path|file)\}", template):
+        raise ConfigError(
+            f"BOOK_LAUNCH_URL {template!r} is no address with {{path}} or {{file}} in it, as"
+            " https://hub.example/lab/tree/my_course/{file}"
+        )
+    path = f"{page}.ipynb"
+    return template.replace("{path}", path).replace("{file}", path.rpartition("/")[2])
 
 
 def glossary_terms(text: str) -> list[str]:

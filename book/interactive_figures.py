@@ -55,12 +55,15 @@ class Figure:
         return f"figure-{self.lesson.number}-{self.name.replace('_', '-')}"
 
 
-def figures_of(notebook: Path, lesson: course_map.Lesson) -> tuple[Figure, ...]:
-    """Give the interactive figures of a stored notebook, in order.
+Figures = dict[course_map.Lesson, tuple[Figure, ...]]
+
+
+def figures_of(notebook: str, lesson: course_map.Lesson) -> tuple[Figure, ...]:
+    """Give the interactive figures of a notebook as it is stored, in order.
 
     One counts if a slider or buttons choose its frames, without a kernel.
     """
-    stored = json.loads(notebook.read_text(encoding="utf-8"))
+    stored = json.loads(notebook)
     state = stored["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
     found, section = [], lesson.title
     for i, cell in enumerate(stored["cells"]):
@@ -121,7 +124,7 @@ def with_anchors(cells: list[dict], figures: tuple[Figure, ...]) -> list[dict]:
     return made
 
 
-def index_as_myst(figures: dict[course_map.Lesson, tuple[Figure, ...]]) -> str:
+def index_as_myst(figures: Figures) -> str:
     """List all figures by part and lesson, with links to where they stand."""
     lines = []
     for part, lessons in itertools.groupby(figures, key=lambda lesson: lesson.part_title):

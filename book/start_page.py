@@ -3,29 +3,26 @@ the table of contents at the side."""
 
 import itertools
 
-from interactive_figures import SHOWN, Figure, plain_copy
+from interactive_figures import SHOWN, Figure, Figures, plain_copy
 
 from course_lib.lab import course_map
 
-Figures = dict[course_map.Lesson, tuple[Figure, ...]]
 
-
-def start_tables(present: list[course_map.Lesson], figures: Figures) -> dict[str, str]:
-    """Give what stands for the marks of the start page."""
+def start_tables(figures: Figures) -> dict[str, str]:
+    """Give what stands for the marks of the start page, from the lessons that are there."""
     return {
-        "LESSONS": str(len(present)),
         "FIGURES": str(sum(map(len, figures.values()))),
-        "PARTS": parts_as_myst(present, figures),
-        "CONTENTS": contents_as_myst(present),
+        "PARTS": parts_as_myst(figures),
+        "CONTENTS": contents_as_myst(list(figures)),
     }
 
 
-def parts_as_myst(present: list[course_map.Lesson], figures: Figures) -> str:
+def parts_as_myst(figures: Figures) -> str:
     """List all lessons with their promises, by part, each part with one of its figures below."""
     lines = []
     for part, rows in itertools.groupby(course_map.lessons(), key=lambda row: row.part_title):
         lessons = list(rows)
-        lines += [f"### {part}", "", *(lesson_as_myst(row, row in present) for row in lessons), ""]
+        lines += [f"### {part}", "", *(lesson_as_myst(row, row in figures) for row in lessons), ""]
         lines += [
             figure_as_myst(figure)
             for lesson in lessons

@@ -19,7 +19,7 @@ LESSONS = [
 
 
 PAGES = [f"notebooks/{lesson}" for lesson in LESSONS]
-PAGES += ["index.html", "interactive.html"]
+PAGES += ["index.html", "interactive.html", "notation.html", "failures.html"]
 PAGES += ["glossary.html", "bibliography.html", "teachers.html", "clusters.html"]
 PAGES += [
     "your_model_elsewhere.html",
@@ -236,6 +236,15 @@ def test_lesson_can_be_read_on_a_telephone(page, book, lesson):
     for slider in page.locator(".slider-container").all():
         box = slider.bounding_box()
         assert box["width"] >= 120 and box["x"] + box["width"] <= 390
+
+
+def test_the_other_pages_can_be_read_on_a_telephone(page, book):
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = {}
+    for name in [name for name in PAGES if not name.startswith("notebooks/")]:
+        page.goto((book / name).as_uri())
+        wide[name] = page.evaluate("document.documentElement.scrollWidth")
+    assert {name: width for name, width in wide.items() if width > 390} == {}
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
