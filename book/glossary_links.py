@@ -58,6 +58,7 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     label = ' aria-label="Toggle hidden content"'
     body = context.get("body", "").replace(f"<summary{label}>", "<summary>")
     if page == "bibliography":
+        body = body.replace('role="doc-biblioentry"', 'role="listitem"')  # which a list must have
         link = r'<a class="reference external" href="https://arxiv.org/abs/\1">arXiv:\1</a>'
         body = re.sub(r"(?<!/)\barXiv:(\d{4}\.\d{4,5})", link, body)
         body = re.sub(r"\bLessons? \d\d(?:, \d\d)*(?=\.)", link_lessons, body)
