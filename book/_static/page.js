@@ -17,13 +17,6 @@
   });
 })();
 
-// The theme's switch for the pages below another one, at the side, has no name.
-document.addEventListener("DOMContentLoaded", function () {
-  document.querySelectorAll("summary:has(> .toctree-toggle)").forEach(function (fold) {
-    fold.setAttribute("aria-label", "Pages of: " + fold.closest("li").querySelector("a").textContent);
-  });
-});
-
 // The theme calls its search button by another name than the one that is written on it.
 document.addEventListener("DOMContentLoaded", function () {
   document.querySelectorAll(".search-button-field").forEach(function (button) { button.removeAttribute("aria-label"); });
