@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", function () {
 // A figure that is wider than the screen can be moved sideways, by the keyboard too.
 (function () {
   function reach() {
-    document.querySelectorAll(".widget-html-content, .widget-html-content > div").forEach(function (part) {
+    document.querySelectorAll(".widget-html-content, .widget-html-content > div, .moving-frames > div").forEach(function (part) {
       if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
       else part.removeAttribute("tabindex");
     });
