@@ -24,6 +24,7 @@ from sphinx.cmd.build import main as sphinx_build
 VIEW = "application/vnd.jupyter.widget-view+json"
 NEEDS_A_SCREEN = "script, noscript, button, .alive, .headerlink, summary .expanded"
 NEEDS_A_SCREEN += ', [aria-label="Map of the course"]'
+NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # bytes that a model wrote, say
 PICTURE = re.compile(r"data:image/([a-z]+)(?:\+xml)?;base64,(.*)", re.DOTALL)
 SETTINGS = """
 extensions = [each for each in extensions if each != "sphinx_togglebutton"] + ["epub"]
@@ -117,7 +118,7 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     for image in soup.select("img"):
         if found := PICTURE.match(image.get("src", "")):
             image["src"] = "../" * page.count("/") + picture_file(Path(app.outdir), *found.groups())
-    context["body"] = str(soup)
+    context["body"] = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(soup))
 
 
 def picture_file(output: Path, kind: str, data: str) -> str:

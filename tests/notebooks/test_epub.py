@@ -21,7 +21,7 @@ $$\\frac{{a}}{{b}}$$
 ```{{raw}} html
 <img alt="a curve" src="data:image/png;base64,{PICTURE}"><br>
 <svg viewBox="0 0 1 1"></svg><script>alert(1)</script><label>yes <input type="radio"></label>
-<details><summary><p class="collapsed">Show</p><p class="expanded">Hide</p></summary>1</details>
+<details><summary><p class="collapsed">Show</p><p class="expanded">Hide</p></summary>1\x15</details>
 ```
 """
 
