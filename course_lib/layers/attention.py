@@ -75,6 +75,26 @@ def attention_weights(
     return scores.softmax(-1)
 
 
+def head_by_loop(
+    x: Float[Tensor, "T C"],
+    W_Q: Float[Tensor, "C D"],
+    W_K: Float[Tensor, "C D"],
+    W_V: Float[Tensor, "C Dv"],
+) -> Float[Tensor, "T Dv"]:
+    """Let one head attend, token by token, to the token and those before it: the version to read.
+
+    Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.2.1.
+    """
+    outputs = []
+    for t in range(len(x)):
+        query = x[t] @ W_Q
+        past = x[: t + 1]  # token t itself included
+        scores = torch.stack([query @ (token @ W_K) / len(query) ** 0.5 for token in past])
+        weights = scores.softmax(-1)
+        outputs.append(sum(weights[s] * (past[s] @ W_V) for s in range(t + 1)))
+    return torch.stack(outputs)
+
+
 def causal_attention(
     q: Float[Tensor, "B H T D"],
     k: Float[Tensor, "B G S D"],

@@ -117,6 +117,20 @@ def every_slider_changes_its_figure(page):
         expect(handle).to_have_attribute("aria-valuetext", f"{name}: {shown}")
 
 
+# The numbers of the marked lines in a figure's code, beside the sentence that names them.
+MARKED = """figure => [[...figure.querySelectorAll('.course-steps pre span')]
+    .filter(line => line.checkVisibility() && getComputedStyle(line).fontWeight >= 600)
+    .map(line => parseInt(line.textContent)),
+    figure.querySelector('.course-steps div > b').textContent]"""
+
+
+def every_step_marks_the_lines_that_it_names(page):
+    for code in page.locator(".course-steps pre").all():
+        marked, told = figure_of(code).evaluate(MARKED)
+        first, last = re.match(r"Lines? (\d+)(?:-(\d+))?", told).groups()
+        assert marked == list(range(int(first), int(last or first) + 1)), told
+
+
 def every_player_plays(page):
     for player in page.locator(".widget-play").all():
         for button, name in zip(player.locator("button").all(), PLAYER, strict=True):
@@ -183,6 +197,7 @@ def test_lesson_works_without_a_kernel(page, book, lesson):
     open_lesson(page, (book / "notebooks" / lesson).as_uri())
     what_is_predicted_is_folded_until_asked_for(page)
     every_slider_changes_its_figure(page)
+    every_step_marks_the_lines_that_it_names(page)
     every_player_plays(page)
     earlier_lessons_are_recalled(page, lesson[:2])
     every_option_of_a_question_has_feedback(page)

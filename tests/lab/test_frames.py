@@ -73,6 +73,17 @@ def test_slideshow_is_wired_in_the_browser(links):
     assert show.children[0].layout.flex_flow == "row wrap"
 
 
+def test_a_slideshow_in_two_halves_stores_equal_ones_once(links):
+    show = frames.slideshow(["a", "b", "a"], [1, 2, 3], "step", start=2, below=["x", "y", "z"])
+    assert links.count(("SelectionSlider", "index", "Stack", "selected_index")) == 2
+    upper, lower = show.children[1:]
+    assert [frame.value for frame in upper.children] == ["a", "b", "a"]
+    assert upper.children[0] is upper.children[2] and len(set(lower.children)) == 3
+    assert show.still == "az"
+    with pytest.raises(ValueError, match="3 frames need as many below them, got 1"):
+        frames.slideshow(["a", "b", "c"], [1, 2, 3], "step", below=["x"])
+
+
 def test_grid_links_both_sliders(links):
     table = [[frames.card(f"{row}{column}") for column in "xyz"] for row in "ab"]
     show = frames.grid(table, {"row": "ab", "column": "xyz"}, start=(1, 2))

@@ -16,6 +16,7 @@ from course_lib.layers.attention import (
     attention_in_blocks,
     attention_weights,
     causal_attention,
+    head_by_loop,
     visible_keys,
 )
 
@@ -37,6 +38,14 @@ def attention_by_loop(q, k, v, window=None):
                 weights = scores.exp() / scores.exp().sum()
                 out[b, h, t] = sum(w * v[b, g, s] for w, s in zip(weights, seen, strict=True))
     return out
+
+
+def test_one_head_by_loop_is_torchs_causal_attention():
+    rng = torch.Generator().manual_seed(0)
+    x, W_Q, W_K = torch.randn(5, 6, generator=rng), *torch.randn(2, 6, 3, generator=rng)
+    W_V = torch.randn(6, 4, generator=rng)  # values may have another width
+    want = F.scaled_dot_product_attention(x @ W_Q, x @ W_K, x @ W_V, is_causal=True)
+    torch.testing.assert_close(head_by_loop(x, W_Q, W_K, W_V), want)
 
 
 def layer(seed, heads, window=None):

@@ -94,23 +94,29 @@ def slideshow(
     play: bool = True,
     start: int = 0,
     interval: int = 900,
+    below: Sequence[str] = (),
 ) -> Explorer:
     """Show one frame at a time, chosen by a slider called `name` (and played every `interval`
     milliseconds).
 
-    `start` is the frame that the still shows: choose the one that makes the point alone.
+    `start` is the frame that the still shows: choose the one that makes the point alone. `below`
+    holds a second half of each frame: equal halves are stored once.
     """
     texts = _labels(frames, labels, start)
-    stack = _stack(frames, start)
+    halves = [frames, below] if below else [frames]
+    if len(halves[-1]) != len(frames):
+        raise ValueError(f"{len(frames)} frames need as many below them, got {len(below)}")
+    stacks = [_stack(half, start) for half in halves]
     slider = _slider(texts, name, start)
-    widgets.jslink((slider, "index"), (stack, "selected_index"))
+    for stack in stacks:
+        widgets.jslink((slider, "index"), (stack, "selected_index"))
     controls = [slider]
     if play:
         player = widgets.Play(value=start, min=0, max=len(frames) - 1, interval=interval)
         widgets.jslink((player, "value"), (slider, "index"))
         controls.insert(0, player)
     row = widgets.HBox(controls, layout=widgets.Layout(flex_flow="row wrap"))
-    return Explorer([row, stack], frames[start])
+    return Explorer([row, *stacks], "".join(half[start] for half in halves))
 
 
 def grid(
@@ -242,9 +248,11 @@ def _stack(frames: Sequence[str], start: int) -> widgets.Stack:
                 f"frame {i} holds an image without alternative text: make it by image(fig, alt=...)"
             )
     first = widgets.HTML(frames[0], layout=widgets.Layout(width="100%"))
-    # shared: smaller files
-    others = [widgets.HTML(frame, layout=first.layout, style=first.style) for frame in frames[1:]]
-    return widgets.Stack([first, *others], selected_index=start)
+    shown = {frames[0]: first}  # shared, as layout and style are: smaller files
+    for frame in frames[1:]:
+        if frame not in shown:
+            shown[frame] = widgets.HTML(frame, layout=first.layout, style=first.style)
+    return widgets.Stack([shown[frame] for frame in frames], selected_index=start)
 
 
 def _slider(
