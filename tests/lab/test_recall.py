@@ -46,7 +46,8 @@ def test_what_was_missed_or_is_long_unseen_comes_first():
 
 def test_nothing_of_a_lesson_to_come_is_asked():
     told = kept(**{"attention-after": (1, 99), "mlp-wo": (1, 99), "merge": (1, 99)})
-    assert keys(recall.recall_questions("06", told))[0] == "q-merge"
+    first = course_map.lesson("06").recall[0]
+    assert keys(recall.recall_questions("06", told)) == ["q-merge", first]
     assert set(keys(recall.recall_questions("07", told))) == {"q-merge", "q-attention-after"}
 
 

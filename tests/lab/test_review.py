@@ -49,6 +49,14 @@ def test_an_exercise_begins_a_lesson_and_a_failed_one_does_not():
     assert review.begun_lessons(done) == {"03"} and set(due(done)) == IN_03
 
 
+def test_a_question_over_two_lessons_waits_for_both():
+    over = next(question for question in load_bank() if len(question.lessons) > 1)
+    homes = {question.home: question.key for question in load_bank() if len(question.lessons) == 1}
+    begun = {homes[number]: {} for number in over.lessons}
+    assert over.key in due(kept(quiz=begun))
+    assert over.key not in due(kept(quiz={homes[over.home]: {}}))
+
+
 def test_older_records_are_reviewed_too():
     told = kept(quiz={"q-merge": {"first": True}, "q-digits": {"first": False}})
     assert due(told)[:2] == ["q-digits", "q-merge"]
