@@ -159,21 +159,9 @@ class MLA(nn.Module):
         latent, k_rotary = self.latents(x, start=0 if cache is None else cache.length)
         if cache is not None:
             latent, k_rotary = cache.append(latent, k_rotary)
-        mixed = self.attend(q_content, q_rotary, latent, k_rotary, padding)
+        attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
+        mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
         return self.out(mixed.transpose(1, 2).flatten(2))  # eq. 47
-
-    def attend(
-        self,
-        q_content: Float[Tensor, "B H T D"],
-        q_rotary: Float[Tensor, "B H T Dr"],
-        latent: Float[Tensor, "B S R"],
-        k_rotary: Float[Tensor, "B S Dr"],
-        padding: Bool[Tensor, "B *T S"] | None = None,
-    ) -> Float[Tensor, "B H T Dv"]:
-        """Attend by the form that is faster: with a cache the absorbed one."""
-        whole = latent.shape[1] == q_content.shape[2]
-        form = naive_attention if whole else absorbed_attention
-        return form(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
 
     def queries(
         self, x: Float[Tensor, "B T C"], start: int | Int[Tensor, "B"] = 0

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.attention import AttentionCache, visible_keys
-from course_lib.layers.mla import MLA, absorbed_attention
+from course_lib.layers.mla import MLA, absorbed_attention, naive_attention
 from course_lib.layers.norm import LayerNorm
 from course_lib.layers.position import RotaryPosition, RotaryScaling
 
@@ -142,7 +142,8 @@ class SparseMLA(MLA):
         if cache is not None:
             latent, k_rotary, index_keys = cache.append(latent, k_rotary, index_keys)
         if self.top_k is None or latent.shape[1] <= self.top_k:
-            mixed = self.attend(q_content, q_rotary, latent, k_rotary, padding)
+            attend = naive_attention if latent.shape[1] == x.shape[1] else absorbed_attention
+            mixed = attend(q_content, q_rotary, latent, k_rotary, *self.up(), padding)
         else:
             scores = self.indexer.scores(x.detach(), q_latent.detach(), index_keys, start)
             selected = self.select(scores, padding)
