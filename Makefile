@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(PIP_FLAGS)
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab anew test test-gguf mutants models notebooks book pdf epub slides bench gym handout handout-check assignment grades clean
+.PHONY: help lab anew test test-gguf mutants models notebooks book try pdf epub slides bench gym handout handout-check assignment grades clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile | expand -t 22
@@ -51,6 +51,10 @@ notebooks: $(VENV)/.all $(VENV)/.plays  ## run the changed texts in notebooks/sr
 
 book: $(VENV)/.vendor  ## build the static book and open it (OPEN= to build only)
 	$(BIN)/python book/build.py $(if $(OPEN),--open)
+
+try: $(VENV)/.vendor  ## exercises of lessons 02 and 03 in the browser, with their checkers: the book on a web server of this machine
+	$(BIN)/python book/build.py
+	$(BIN)/python book/serve.py try.html
 
 pdf: $(VENV)/.vendor  ## print the book, and the cheat sheets, into PDFs in book/_build (some minutes; needs Chromium)
 	$(BIN)/python book/pdf.py

@@ -19,6 +19,7 @@ from pathlib import Path
 import alive
 import cheat_sheets
 import exam_bank
+import try_page
 import vendor
 from failures import failure_numbers
 from interactive_figures import Figures, figures_of, index_as_myst, with_anchors
@@ -64,6 +65,7 @@ def stage(source: Path, notebooks: Path) -> None:
     shutil.copy(BOOK.parent / "TUTOR.md", source / "tutor.md")
     alive.write_weights(source / "_static" / "alive" / "weights.js")
     exam_bank.draw_figures(source / "_static" / "exam")
+    try_page.write_course(source / "_static" / "try" / "course.zip")
     present = [lesson for lesson in course_map.lessons() if (notebooks / lesson.file).exists()]
     texts = {lesson: (notebooks / lesson.file).read_text(encoding="utf-8") for lesson in present}
     figures = {lesson: figures_of(text, lesson) for lesson, text in texts.items()}
@@ -107,6 +109,7 @@ def stage_pages(source: Path, figures: Figures) -> None:
         ("exam_bank.md", {"QUESTIONS": exam_bank.questions_as_myst()}),
         ("exam_answers.md", {"ANSWERS": exam_bank.answers_as_myst()}),
         ("placement.md", {"PLACEMENT": placement.as_form(placement.load_plan())}),
+        ("try.md", try_page.page_parts()),
         ("gallery.md", {"GALLERY": to_pages(gallery.as_html(None), "notebooks/")}),
     ):
         page = with_tables((source / name).read_text(encoding="utf-8"), made)

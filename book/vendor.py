@@ -1,5 +1,6 @@
-"""Fetch what the static book shows widgets and formulas with, what makes the slides, and what their
-tests look for barriers with: a few files of four npm packages.
+"""Fetch what the static book shows widgets and formulas with and the Python that runs in its page
+try.html, what makes the slides, and what their tests look for barriers with: a few files of five
+npm packages.
 
 `vendor.json` pins the packages, with the hash of each archive. The files are kept in this Python's
 own environment, and those in the folder `book` are copied into the book at build time; none is in
@@ -64,4 +65,4 @@ def unpack(archive: Path, entry: dict, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"widgets and formulas, reveal.js for slides, and axe-core for tests: {fetch()}")
+    print(f"widgets, formulas and a browser's Python, reveal.js for slides, and axe-core for tests: {fetch()}")

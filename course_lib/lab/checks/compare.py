@@ -1,5 +1,7 @@
 """Compare a learner's result with the wanted one, and say in words where and how they differ."""
 
+from __future__ import annotations
+
 import math
 import reprlib
 from collections.abc import Mapping, Sequence, Set, ValuesView
@@ -8,9 +10,12 @@ from fractions import Fraction
 from numbers import Number
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from course_lib.lab.checks.kinds import ARRAY, IN_BROWSER, NUMPY_NUMBER, TENSOR
+
+if not IN_BROWSER:
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 NAN = "0/0, inf - inf and 0 * log(0) make NaN."
 
@@ -46,13 +51,13 @@ def describe(value: Any) -> str:
     >>> describe([1, 2])
     'the list [1, 2]'
     """
-    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+    if isinstance(value, ARRAY) and value.ndim:
         return _described_array(value)
-    if isinstance(value, Tensor):
+    if isinstance(value, TENSOR):
         return f"the tensor {number(value.item())}"
     if value is None or isinstance(value, bool | str | bytes):
         return _short.repr(value)
-    if isinstance(value, Number | np.generic):
+    if isinstance(value, (Number, NUMPY_NUMBER)):
         return number(value)
     if callable(value) and hasattr(value, "__name__"):
         return f"the function {value.__name__}"
@@ -73,7 +78,7 @@ def _described_array(value: Tensor | np.ndarray) -> str:
 
 def number(value: Number) -> str:
     """Write a number with at most six digits that matter."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, NUMPY_NUMBER) else value
     return f"{value:.6g}" if isinstance(value, float) else _short.repr(value)
 
 
@@ -92,7 +97,7 @@ def expect(
     ...
     course_lib.lab.checks.compare.Wrong: the ids, position 2: got 3, expected 4.
     """
-    if isinstance(want, Tensor | np.ndarray) and want.ndim:
+    if isinstance(want, ARRAY) and want.ndim:
         _expect_array(got, torch.as_tensor(want), what, tolerance, same_kind)
     elif isinstance(want, Mapping):
         _expect_mapping(got, want, what, tolerance, same_kind)
@@ -119,7 +124,7 @@ def is_like(got: Any, slip: Any, tolerance: float = 1e-4) -> bool:
 
 def _numbers(value: Any) -> Tensor | None:
     """Real numbers in any container as a tensor of doubles; None for everything else."""
-    kind = Tensor | np.ndarray | np.generic | float | int | list | tuple
+    kind = (ARRAY, NUMPY_NUMBER, float, int, list, tuple)
     try:
         value = torch.as_tensor(value) if isinstance(value, kind) else None
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -129,7 +134,7 @@ def _numbers(value: Any) -> Tensor | None:
 
 def _scalar(value: Any) -> Any:
     """Turn a tensor or array without axes into its number, and other exact numbers into a float."""
-    if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
+    if isinstance(value, (ARRAY, NUMPY_NUMBER)) and value.ndim == 0:
         return value.item()
     return float(value) if isinstance(value, Fraction | Decimal) else value
 
@@ -216,7 +221,7 @@ def _expect_mapping(got: Any, want: Mapping, what: str, tolerance: float, kind: 
 
 
 def _expect_sequence(got: Any, want: Sequence, what: str, tolerance: float, kind: bool) -> None:
-    if isinstance(got, ValuesView) or (isinstance(got, Tensor | np.ndarray) and got.ndim):
+    if isinstance(got, ValuesView) or (isinstance(got, ARRAY) and got.ndim):
         got = list(got)
     if not isinstance(got, Sequence) or isinstance(got, str | bytes):
         raise Wrong(f"{what}: got {describe(got)}, expected a {type(want).__name__}.")

@@ -14,16 +14,18 @@ import inspect
 import io
 import itertools
 import linecache
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from course_lib.lab import own_answers, progress
 from course_lib.lab.checks import running
 from course_lib.lab.checks.compare import Wrong, describe, expect
+from course_lib.lab.checks.kinds import IN_BROWSER
 from course_lib.lab.checks.running import TookTooLong, call_within, innermost, torch_calls
+
+if not IN_BROWSER:  # which has no notebook, and no disk to keep a record on
+    from course_lib.lab import own_answers, progress
 
 __all__ = ["Attempt", "Verdict", "Wrong", "checker", "describe", "expect", "torch_calls"]
 
@@ -68,9 +70,8 @@ def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict
         else:
             check.passed = answer if verdict.status == "ok" else None
             print(message)
-            progress.checked(lab, name, verdict.status)
-            if verdict.status == "ok" and progress.live():
-                own_answers.keep_answer(f"{lab}.{name}", answer)
+            if not IN_BROWSER:
+                _keep(lab, name, verdict, answer)
         return verdict
 
     def passed_or_solution(answer: Any) -> Any:
@@ -85,6 +86,14 @@ def checker(judge: Callable[["Attempt"], str | None]) -> Callable[[Any], Verdict
     check.is_checker, check.passed, check.passed_or_solution = True, None, passed_or_solution
     check.judge = judge
     return check
+
+
+def _keep(lab: str, name: str, verdict: Verdict, answer: Any) -> None:
+    """Note a verdict in the record of progress; where a notebook runs, keep an answer that is
+    right."""
+    progress.checked(lab, name, verdict.status)
+    if verdict.status == "ok" and progress.live():
+        own_answers.keep_answer(f"{lab}.{name}", answer)
 
 
 def verdict_on(key: str, answer: Any) -> Verdict:
@@ -106,7 +115,7 @@ def _verdict(judge: Callable[["Attempt"], str | None], answer: Any) -> Verdict:
     try:
         with running.few_lines():
             attempt.require_callable(judge.__name__)
-            if running.uses_torch_func(answer):
+            if not IN_BROWSER and running.uses_torch_func(answer):
                 running.import_torch_func()
             praise = judge(attempt)
     except (NotAttempted, NotImplementedError):
@@ -171,7 +180,7 @@ class Attempt:
     def _run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         _require_signature(function, args, kwargs)
         told = _called(args, kwargs)  # now, before the learner's code can change them
-        began, self.calls = time.thread_time(), self.calls + 1
+        began, self.calls = running.thread_time(), self.calls + 1
         try:
             self.result = call_within(self.seconds, lambda: _drained(function(*args, **kwargs)))
         except TookTooLong:
@@ -184,7 +193,7 @@ class Attempt:
                 f"your function stopped with {_told(error, function)}\n    It was {told}."
             ) from None
         finally:
-            self.seconds -= time.thread_time() - began
+            self.seconds -= running.thread_time() - began
         return self.result
 
     def _too_long(self, told: str) -> str:

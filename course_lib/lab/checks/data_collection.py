@@ -9,10 +9,16 @@ from itertools import accumulate
 from numbers import Number
 from typing import Any
 
-import numpy as np
-
 from course_lib.lab.checks.core import Attempt, Wrong, checker, describe
+from course_lib.lab.checks.kinds import IN_BROWSER
 from course_lib.lab.checks.slips import Slip, judge_by_slips
+
+# How each of Python's common sources of random numbers is begun, saved and set back.
+LUCK = [(random.seed, random.getstate, random.setstate)]
+if not IN_BROWSER:
+    import numpy as np
+
+    LUCK.append((np.random.seed, np.random.get_state, np.random.set_state))
 
 
 def _runs(items: Any, n: int, least: int = 0, last: int = 1) -> set[tuple]:
@@ -625,16 +631,16 @@ def _require_whole_url(sides: list[bool]) -> None:
 
 def _require_no_memory(attempt: Attempt) -> None:
     """Refuse random numbers that are drawn once and remembered: here each drawing begins alike."""
-    kept = random.getstate(), np.random.get_state()
+    kept = [(restore, save()) for _, save, restore in LUCK]
     sides = set()
     try:
         for i in range(40):
-            random.seed(0)
-            np.random.seed(0)
+            for begin, *_ in LUCK:
+                begin(0)
             sides.add(_side(attempt, f"https://luck.example/{i}", 0.5))
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
+        for restore, state in kept:
+            restore(state)
     if len(sides) == 1:
         raise Wrong(
             "the side of a new URL is drawn at random, and remembered only until Python stops."

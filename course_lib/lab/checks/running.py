@@ -1,6 +1,8 @@
 """Run a learner's code with care: for a limited time, on copies, with little of what it prints,
 and with an eye on the arguments that it changes."""
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import ctypes
@@ -15,12 +17,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
 from course_lib.lab.checks.compare import describe, number
+from course_lib.lab.checks.kinds import ARRAY, IN_BROWSER, NDARRAY, TENSOR
+
+if not IN_BROWSER:
+    import torch
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
 
 PAUSE = 0.05  # seconds between two looks at the calls in progress
 LINES, LETTERS = 5, 2000  # of what one check's calls print, before the rest is held back
@@ -35,10 +38,14 @@ class TookTooLong(BaseException):
 # --------------------------------------------------------------------------------------------------
 
 
+# seconds that this thread has computed; a browser's Python has one thread only
+thread_time = getattr(time, "thread_time", time.process_time)
+
+
 def cpu_clock() -> Callable[[], float]:
     """A clock, to be read by any thread, of the seconds that this thread has computed; where the
     system has none (macOS, Windows), of the whole program's."""
-    if hasattr(time, "pthread_getcpuclockid"):
+    if hasattr(time, "pthread_getcpuclockid") and not IN_BROWSER:
         clock = time.pthread_getcpuclockid(threading.get_ident())
         return lambda: time.clock_gettime(clock)
     return time.process_time
@@ -82,7 +89,7 @@ class LimitedCall:
         with self.lock:
             raise_in(self.thread, None)
             self.ended = True
-        watcher.calls.discard(self)
+        watcher.remove(self)
 
 
 class Watcher:
@@ -101,6 +108,10 @@ class Watcher:
             self.thread = threading.Thread(target=self.run, daemon=True)
             self.thread.start()
 
+    def remove(self, call: LimitedCall) -> None:
+        """A call has ended."""
+        self.calls.discard(call)
+
     def run(self) -> None:
         """Sleep while no call is in progress."""
         while self.begun.wait():
@@ -113,7 +124,40 @@ class Watcher:
                 self.begun.set()
 
 
-watcher = Watcher()
+class JumpWatcher:
+    """Looks at the calls in progress from within: at every hundredth jump of Python's code, which
+    each turn of a loop makes, and call of a function. A browser's Python can't start a thread."""
+
+    EVENTS, EVERY = ("JUMP", "PY_START"), 100
+
+    def __init__(self) -> None:
+        self.calls: set[LimitedCall] = set()
+        self.seen, self.monitor = 0, sys.monitoring  # since Python 3.12
+        self.tool = self.monitor.PROFILER_ID
+        self.events = [getattr(self.monitor.events, name) for name in self.EVENTS]
+        self.monitor.use_tool_id(self.tool, "course_lib")
+        for event in self.events:
+            self.monitor.register_callback(self.tool, event, self.look)
+
+    def add(self, call: LimitedCall) -> None:
+        """Watch over a call until it ends."""
+        self.calls.add(call)
+        self.monitor.set_events(self.tool, sum(self.events))
+
+    def remove(self, call: LimitedCall) -> None:
+        """A call has ended; nothing is slowed down once all have."""
+        self.calls.discard(call)
+        if not self.calls:
+            self.monitor.set_events(self.tool, 0)
+
+    def look(self, *where: Any) -> None:
+        self.seen += 1
+        if self.seen % self.EVERY == 0:
+            for call in list(self.calls):
+                call.stop_if_over()
+
+
+watcher = JumpWatcher() if IN_BROWSER else Watcher()
 raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
@@ -191,21 +235,18 @@ def few_lines() -> Iterator[None]:
         few.close_with_count()
 
 
-class _Names(TorchFunctionMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.used: set[str] = set()
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.used.add(getattr(func, "__name__", str(func)))
-        return func(*args, **(kwargs or {}))
-
-
 @contextlib.contextmanager
 def torch_calls() -> Iterator[set[str]]:
     """Collect the names of torch's functions and methods that are called meanwhile."""
-    with _Names() as names:
-        yield names.used
+    used: set[str] = set()
+
+    class Names(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            used.add(getattr(func, "__name__", str(func)))
+            return func(*args, **(kwargs or {}))
+
+    with Names():
+        yield used
 
 
 # Arguments
@@ -218,16 +259,14 @@ def copied(value: Any, keep_graph: bool = True) -> Any:
 
     With `keep_graph`, tensors that require a gradient stay as they are: theirs is to be filled.
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, TENSOR):
         kept = keep_graph and value.requires_grad
         return value if kept else value.detach().clone()
     if type(value) is dict:
         return {key: copied(item, keep_graph) for key, item in value.items()}
     if type(value) in (list, tuple, set):
         return type(value)(copied(item, keep_graph) for item in value)
-    return (
-        copy.copy(value) if isinstance(value, np.ndarray | bytearray | Counter | deque) else value
-    )
+    return copy.copy(value) if isinstance(value, (NDARRAY, bytearray, Counter, deque)) else value
 
 
 def difference(before: Any, after: Any) -> str:
@@ -238,7 +277,7 @@ def difference(before: Any, after: Any) -> str:
         return ""
     if not isinstance(after, type(before)):
         return whole
-    if isinstance(before, Tensor | np.ndarray):
+    if isinstance(before, ARRAY):
         return _difference_of_arrays(torch.as_tensor(before), torch.as_tensor(after), whole)
     if isinstance(before, dict):
         if list(before) != list(after):

@@ -6,6 +6,8 @@ import math
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+import tiktoken
+
 from course_lib.lab.checks import bpe as check
 from tests.lab.checks.cases import Case, tests_of
 
@@ -581,6 +583,28 @@ def test_the_truths_are_those_worked_by_hand():
     assert check._learnt("zzyy zzyy xxyy", 2) == [(121, 121), (122, 122)]
     assert check._tiktoken(b"bcdeabcde", check.RANKS) == [260, 97, 260]
     assert check._streamed([b"a\xe4", b"\xb8", b"\xad!"]) == ["a", "", "中!"]
+
+
+def test_where_tiktoken_is_missing_its_ids_are_the_truth_all_the_same():
+    """A browser's Python has the checker's own encoder instead; the tokenizer that the prompt
+    exercise hands out is tiktoken's, letter by letter, as well."""
+    for piece, ranks in check.CASES_OF_ENCODE:
+        assert check._encoded(piece, ranks) == check._tiktoken(piece, ranks)
+    for tokenizer, text in check.CASES_OF_PROMPT:
+        special = tokenizer.special_tokens
+        theirs = tiktoken.Encoding(
+            "prompt",
+            pat_str=r"[\s\S]",
+            mergeable_ranks={bytes([b]): b for b in range(256)},
+            special_tokens=special,
+        )
+        for allowed in ((), "all", {"<|user|>"}, [*special], {"<|other|>"}):
+            names = set(special) if allowed == "all" else set(allowed)
+            asked = f"<|user|>{text}<|user|><|end|>"
+            ids = theirs.encode(asked, allowed_special=names, disallowed_special=())
+            assert tokenizer.encode(asked, allowed_special=allowed) == ids
+            assert tokenizer.decode(ids) == theirs.decode(ids) == asked
+        assert tokenizer.decode([0x41, 0xE4]) == theirs.decode([0x41, 0xE4])
 
 
 CASES = {
