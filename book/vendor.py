@@ -65,4 +65,4 @@ def unpack(archive: Path, entry: dict, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"widgets, formulas and a browser's Python, reveal.js for slides, and axe-core for tests: {fetch()}")
+    print(f"widgets, formulas, a browser's Python, reveal.js and axe-core: {fetch()}")
