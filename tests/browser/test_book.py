@@ -27,6 +27,7 @@ PAGES += [
     "family.html",
     "exam.html",
     "placement.html",
+    "try.html",
     "gallery.html",
     "left_out.html",
     "teaching/training.html",

@@ -1,11 +1,13 @@
 """Exercises in the browser's Python: it says of an answer, word for word, what this Python says."""
 
+import ast
 import importlib
 import inspect
 import re
 import sys
 import time
 import zipfile
+from itertools import chain
 from types import FunctionType
 
 import pytest
@@ -18,6 +20,7 @@ from tests.browser.barriers import serious_barriers
 LESSONS = ("02", "03")
 N_WRONG = 2  # of each exercise
 SECOND = 1000  # milliseconds
+MISSING = ("from tests.", "from course_lib.", "import numpy")  # in a browser
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def exercises():
             yield (
                 f"{lab}.{name}",
                 right.replace(f"{name}_solution", name),
-                [typed(name, answer) for answer in wrong],
+                (typed(name, answer) for answer in wrong),
             )
 
 
@@ -48,11 +51,24 @@ def needs_no_numpy(answer):
 
 
 def typed(name, answer):
-    """The code of a wrong answer: its module above the table, and the name that is asked for."""
-    above = inspect.getsource(sys.modules[answer.__module__]).partition("\nANSWERS")[0]
-    missing = ("from tests.", "from course_lib.", "import numpy")
-    own = [line for line in above.splitlines() if not line.startswith(missing)]
-    return "\n".join([*own, f"{name} = {answer.__name__}", ""])
+    """The code of a wrong answer: what it needs of its module, and the name that is asked for."""
+    source = inspect.getsource(sys.modules[answer.__module__])
+    wanted, kept = {answer.__name__}, []
+    for node in reversed(ast.parse(source).body):  # what a function uses stands above it
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            keep = not ast.unparse(node).startswith(MISSING)
+        elif isinstance(node, ast.Assign):
+            keep = bool(names_in(*node.targets) & wanted)
+        else:
+            keep = getattr(node, "name", "") in wanted
+        if keep:
+            wanted |= names_in(node)
+            kept.append(ast.unparse(node))
+    return "\n".join([*reversed(kept), f"{name} = {answer.__name__}", ""])
+
+
+def names_in(*nodes):
+    return {part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def box_of(page, key):
@@ -93,7 +109,7 @@ def test_a_reader_gets_the_checkers_own_words(page, web_address, book_module, ca
     compared = 0
     for key, right, wrong in exercises():
         setup = page.locator(f'.try-setup[data-lab="{key.split(".")[0]}"] pre').text_content()
-        for code, mark in zip([right, *wrong], ("[ok]", *["[x]"] * N_WRONG), strict=False):
+        for code, mark in zip(chain([right], wrong), ("[ok]", *["[x]"] * N_WRONG), strict=False):
             said = verdict(page, key, code)
             assert said.startswith(mark) and said == runner.judge(key, setup, code), (key, code)
             compared += 1
