@@ -20,7 +20,14 @@ from sphinx.errors import ConfigError
 from course_lib.lab import course_map
 
 LESSONS = [lesson for lesson in course_map.lessons() if lesson.built]
-MODULES = ("failures", "glossary_links", "interactive_figures", "papers", "teaching_plans", "try_page")
+MODULES = (
+    "failures",
+    "glossary_links",
+    "interactive_figures",
+    "papers",
+    "teaching_plans",
+    "try_page",
+)
 
 
 @pytest.fixture
