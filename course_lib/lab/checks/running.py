@@ -85,11 +85,16 @@ class LimitedCall:
                 self.next_try = time.monotonic() + 0.5
 
     def end(self) -> None:
-        """Nothing is raised from now on; what was not raised yet is taken back."""
+        """Nothing is raised from now on; what was raised and has not arrived yet, arrives here.
+
+        To take it back (`PyThreadState_SetAsyncExc` with NULL) would leave CPython 3.11 looking for
+        it at every jump from then on: slower, and without an end in a function that is traced.
+        """
         with self.lock:
-            raise_in(self.thread, None)
             self.ended = True
         watcher.remove(self)
+        for _ in range(2):  # Python looks for what was raised when it jumps back
+            pass
 
 
 class Watcher:

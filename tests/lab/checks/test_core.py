@@ -3,6 +3,8 @@
 import copy
 import importlib
 import importlib.util
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -413,3 +415,36 @@ def by_name(x):
 )
 def test_what_torch_func_imports_is_not_the_learners_time(answer, uses):
     assert running.uses_torch_func(answer) is uses
+
+
+FOLLOWED = """
+import sys
+from course_lib.lab.checks.running import TookTooLong, call_within
+
+def endless():
+    while True:
+        pass
+
+def turns():
+    for turn in range(3):
+        lines.append(turn)
+
+call_within(5, int)
+try:
+    call_within(0.05, endless)
+except TookTooLong:
+    print("stopped")
+lines = []
+sys.settrace(lambda *_: lambda *_: None)
+turns()
+sys.settrace(None)
+print(lines)
+"""
+
+
+def test_after_a_check_a_function_can_be_traced():
+    """In a process of its own: where it can't be, it would go on for ever."""
+    run = subprocess.run(
+        [sys.executable, "-c", FOLLOWED], capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout == "stopped\n[0, 1, 2]\n", run.stderr
