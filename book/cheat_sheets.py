@@ -152,10 +152,10 @@ def numbers(cells: list[dict], chosen: list[str]) -> str:
 
 
 def first_that_begins(found: list[str], begins: str, kind: str) -> str:
-    """The first text that begins so, spaces in front aside."""
-    for text in found:
-        if text.strip().startswith(begins):
-            return text.strip()
+    """The first text that begins so, spaces and a measured number in front aside."""
+    for text in map(str.strip, found):
+        if text.startswith(begins) or text.lstrip("0123456789. ").startswith(begins):
+            return text
     raise ValueError(f"no {kind} begins with {begins!r}")
 
 
