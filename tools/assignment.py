@@ -64,7 +64,8 @@ def assignment(lesson: course_map.Lesson) -> NotebookNode:
         title=lesson.title,
         points=sum(marking.metadata.nbgrader.points for *_, marking in exercises),
     )
-    set_up = [cell for cell in notebook.cells if cell.cell_type == "code"][1]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    set_up = [cell for cell in code if not tool.asks(cell)][1]  # behind the map
     cells = [new_markdown_cell(welcome), code_cell(set_up.source, "set_up", locked=True)]
     made = new_notebook(cells=cells + sum(exercises, []), metadata=notebook.metadata)
     for number, cell in enumerate(made.cells):
