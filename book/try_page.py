@@ -72,8 +72,7 @@ def lesson_as_myst(lesson: course_map.Lesson) -> str:
 
 def setup_lines(lab: str, cells: list[dict]) -> str:
     """The imports of the notebook's set-up cell that the standard library has."""
-    sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    source = next(s for s in sources if f"from course_lib.lab.checks import {lab} as check" in s)
+    source = "".join(course_map.set_up_cell(cells)["source"])
     kept = [
         ast.unparse(node)
         for node in ast.parse(source).body

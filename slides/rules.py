@@ -23,7 +23,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from course_lib.lab import question_bank
+from course_lib.lab import course_map, question_bank
 from slides.text import Block, as_html, blocks, sentences
 
 PREDICT = "**Predict first.**"
@@ -392,8 +392,7 @@ def left_out(cell: dict) -> bool:
 def lesson_slides(notebook: dict) -> list[list[Slide]]:
     """The columns of slides of an executed notebook."""
     front, _, *cells = notebook["cells"]  # the second is the map
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    setup = next(cell for cell in code if "recall.ask(" not in "".join(cell["source"]))
+    setup = course_map.set_up_cell(notebook["cells"])
     deck = Deck()
     deck.front("".join(front["source"]))
     cells = [cell for cell in cells if cell is not setup and not left_out(cell)]

@@ -64,9 +64,8 @@ def assignment(lesson: course_map.Lesson) -> NotebookNode:
         title=lesson.title,
         points=sum(marking.metadata.nbgrader.points for *_, marking in exercises),
     )
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    set_up = [cell for cell in code if not tool.asks(cell)][1]  # behind the map
-    cells = [new_markdown_cell(welcome), code_cell(set_up.source, "set_up", locked=True)]
+    set_up = course_map.set_up_cell(notebook.cells)["source"]
+    cells = [new_markdown_cell(welcome), code_cell(set_up, "set_up", locked=True)]
     made = new_notebook(cells=cells + sum(exercises, []), metadata=notebook.metadata)
     for number, cell in enumerate(made.cells):
         cell.id = f"cell-{number}"
@@ -146,7 +145,6 @@ def mark(lesson: course_map.Lesson, folder: Path) -> Path:
             problems.append(str(problem))
     for page in folder.glob(f"feedback/*/{name}/*.html"):
         write_atomically(page, FETCHED.sub("", page.read_text(encoding="utf-8")).encode())
-    nbgrader("export", folder=folder)
     if problems:
         raise ValueError("\n".join(problems))
     return folder / "grades.csv"
@@ -163,7 +161,7 @@ def nbgrader(*command: str, folder: Path) -> None:
         env=os.environ | {"PATH": here},
     )
     if run.returncode:
-        students = re.findall(r"\| ERROR\] .* for student '(.+)'", run.stderr)
+        students = re.findall(r"\| ERROR\] .* for student '([^.].*)'", run.stderr)  # "." is none
         told = (
             f" for {', '.join(students)}; the others are done" if students else f":\n{run.stderr}"
         )

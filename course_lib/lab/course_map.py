@@ -9,7 +9,7 @@ import html
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -84,6 +84,12 @@ def lesson(number: str) -> Lesson:
     raise ValueError(
         f'there is no lesson {number!r}: the numbers run from "00" to "{lessons()[-1].number}"'
     )
+
+
+def set_up_cell(cells: Sequence[Mapping]) -> Mapping:
+    """Give the cell of a notebook with its imports: the first code behind the map and recall."""
+    _, *code = (cell for cell in cells if cell["cell_type"] == "code")
+    return next(cell for cell in code if "recall.ask(" not in "".join(cell["source"]))
 
 
 def show(here: str = "") -> None:

@@ -12,6 +12,8 @@ that was released with it:
 3. Losses are means over tokens, not sums.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from course_lib.layers.attention import AttentionCache, visible_keys
 from course_lib.layers.mla import MLA, absorbed_attention, naive_attention
 from course_lib.layers.norm import LayerNorm
-from course_lib.layers.position import RotaryPosition, RotaryScaling
+from course_lib.layers.position import RotaryPosition
 
 
 class LightningIndexer(nn.Module):
@@ -91,37 +93,20 @@ class SparseMLA(MLA):
     """Latent attention to the `top_k` tokens that the indexer scores highest.
 
     Where no more than `top_k` tokens are there, or with `top_k` None, it is `MLA`. The cache holds
-    an index key per token as well. The language model's loss does not reach the indexer: which
-    tokens are chosen has no gradient. `indexer_loss` teaches it. Source: arXiv 2512.02556,
-    equations 2 to 4.
+    an index key per token as well. It takes three numbers of the indexer, then those of `MLA`. The
+    language model's loss does not reach the indexer: which tokens are chosen has no gradient.
+    `indexer_loss` teaches it. Source: arXiv 2512.02556, equations 2 to 4.
     """
 
     def __init__(
-        self,
-        d_model: int,
-        n_heads: int,
-        kv_lora_rank: int,
-        qk_nope_head_dim: int,
-        qk_rope_head_dim: int,
-        v_head_dim: int,
-        q_lora_rank: int,
-        index_n_heads: int,
-        index_head_dim: int,
-        index_top_k: int,
-        rope_base: float = 10_000.0,
-        rope_scaling: RotaryScaling | None = None,
+        self, index_n_heads: int, index_head_dim: int, index_top_k: int, *mla_settings: Any
     ) -> None:
-        super().__init__(
-            d_model,
-            n_heads,
-            kv_lora_rank,
-            qk_nope_head_dim,
-            qk_rope_head_dim,
-            v_head_dim,
-            q_lora_rank,
-            rope_base,
-            rope_scaling=rope_scaling,
-        )
+        super().__init__(*mla_settings)
+        if not self.compresses_q:
+            raise ValueError(
+                "q_lora_rank None: the indexer reads the queries' latent, so there must be one"
+            )
+        d_model, q_lora_rank = self.q_down.in_features, self.q_down.out_features
         self.top_k: int | None = index_top_k
         self.indexer = LightningIndexer(
             d_model, q_lora_rank, index_n_heads, index_head_dim, self.rotary

@@ -193,8 +193,12 @@ class DeepSeekV2(DeepSeekMoE):
     """
 
     def attention(self) -> nn.Module:
+        return MLA(*self.mla_settings())
+
+    def mla_settings(self) -> tuple:
+        """The numbers of latent attention, in the order in which `MLA` takes them."""
         s = self.settings
-        return MLA(
+        return (
             s.d_model,
             s.n_heads,
             s.kv_lora_rank,
@@ -260,20 +264,8 @@ class DeepSeekV32(DeepSeekV3):
 
     def attention(self) -> nn.Module:
         s = self.settings
-        return SparseMLA(
-            s.d_model,
-            s.n_heads,
-            s.kv_lora_rank,
-            s.qk_nope_head_dim,
-            s.qk_rope_head_dim,
-            s.v_head_dim,
-            s.q_lora_rank,
-            s.index_n_heads,
-            s.index_head_dim,
-            s.index_top_k,
-            s.rope_base,
-            s.rope_scaling,
-        )
+        index = (s.index_n_heads, s.index_head_dim, s.index_top_k)
+        return SparseMLA(*index, *self.mla_settings())
 
     def set_top_k(self, top_k: int | None) -> None:
         """Let each token attend to so many from now on; None: to all, as in the warm-up."""

@@ -1,6 +1,9 @@
 """What the browser tests know about interactive figures: which one a control belongs to, and
 whether it moved."""
 
+# Whether a page's figures stand; true also where it has none.
+DRAWN = """() => !document.querySelector('.widget-subarea')
+    || document.querySelector('.widget-subarea .jupyter-widgets')"""
 # What a figure shows right now: its visible frames, but not the labels of its controls.
 SHOWN = """figure => [...figure.querySelectorAll('.widget-html-content')]
     .filter(part => part.checkVisibility()).map(part => part.innerHTML).join()"""

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from course_lib.lab import course_map, recall, record
 from tests.browser.barriers import serious_barriers
-from tests.browser.moving import assert_moves, assert_slider_moves, figure_of
+from tests.browser.moving import DRAWN, assert_moves, assert_slider_moves, figure_of
 
 LESSONS = [
     lesson.file.replace(".ipynb", ".html") for lesson in course_map.lessons() if lesson.built
@@ -95,11 +95,7 @@ def test_an_image_without_alternative_text_is_found():
 def open_lesson(page, url):
     """Open a lesson and wait until its widgets are drawn."""
     page.goto(url)
-    drawn = (
-        "!document.querySelector('.widget-subarea') || document.querySelector('.widget-subarea"
-        " .jupyter-widgets')"
-    )
-    page.wait_for_function(drawn)
+    page.wait_for_function(DRAWN)
     assert page.get_by_text("Click to show javascript error").count() == 0
 
 

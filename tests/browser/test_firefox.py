@@ -8,12 +8,10 @@ import pytest
 from marionette_driver.keys import Keys
 
 from tests.browser import firefox as ff
-from tests.browser.moving import SHOWN
+from tests.browser.moving import DRAWN, SHOWN
 from tests.browser.test_alive import LOGITS, WAKE, WRITE, questions, torchs  # noqa: F401
 from tests.browser.test_book import PAGES
 
-DRAWN = """() => !document.querySelector('.widget-subarea')
-    || document.querySelector('.widget-subarea .jupyter-widgets')"""
 FIGURE = "element => element.closest('.widget-subarea')"
 SHOWS = f"element => ({SHOWN})(({FIGURE})(element))"
 SHOWS_ELSE = f"(element, before) => ({SHOWS})(element) != before"

@@ -21,7 +21,7 @@ WIDTHS = (24, 3, 8, 6, 4, 5, 10)  # d_model, heads, latent, content, rotary, val
 
 def sparse(top_k: int, index_heads: int = 16, seed: int = 0) -> SparseMLA:
     torch.manual_seed(seed)
-    attention = SparseMLA(*WIDTHS, index_heads, 6, top_k).double()
+    attention = SparseMLA(index_heads, 6, top_k, *WIDTHS).double()
     for parameter in attention.parameters():
         parameter.data.normal_(std=0.5)
     return attention
@@ -195,3 +195,8 @@ def test_settings_that_will_not_do_are_named(change, message):
     sizes = dict(d_model=32, n_layers=2, n_heads=4, q_lora_rank=12)
     with pytest.raises(ValueError, match=message):
         DeepSeekV32Settings(30, 24, **(sizes | change))
+
+
+def test_without_a_latent_of_queries_there_is_no_indexer():
+    with pytest.raises(ValueError, match="q_lora_rank None"):
+        SparseMLA(4, 6, 3, *WIDTHS[:-1])
