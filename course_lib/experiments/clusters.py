@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
+from course_lib.experiments.configurations import build_on_meta
 from course_lib.files import markdown_table
 from course_lib.models.deepseek import DEEPSEEK_V3, DeepSeekV3, count_active_parameters
 from course_lib.models.gpt2 import count_parameters
@@ -75,9 +75,8 @@ def newton_schulz_flops(*shape: int) -> int:
 
 def published_models() -> list[ClusterModel]:
     """Count DeepSeek's V1 of 7 billion parameters and V3, multi-token prediction included."""
-    with torch.device("meta"):
-        models = {"V1 7B": Llama(DEEPSEEK_7B), "V3": DeepSeekV3(DEEPSEEK_V3)}
-        return [count_cluster_model(name, model) for name, model in models.items()]
+    models = {"V1 7B": (Llama, DEEPSEEK_7B), "V3": (DeepSeekV3, DEEPSEEK_V3)}
+    return [count_cluster_model(name, build_on_meta(*model)) for name, model in models.items()]
 
 
 class ProcessMemory(NamedTuple):

@@ -9,6 +9,7 @@ the digits that were printed.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -150,10 +151,15 @@ class CountedModel(NamedTuple):
 
 
 def count_published_models() -> list[CountedModel]:
-    """Build every published model on the meta device, once per set of settings, and count it."""
+    """Build every published model on the meta device and count it."""
+    return [count_published_model(p, build_on_meta(p.kind, p.settings)) for p in PUBLISHED_MODELS]
+
+
+@cache
+def build_on_meta(kind: type[Llama], settings: LlamaSettings) -> Llama:
+    """Build a model of shapes without numbers, once: one with many experts takes a second."""
     with torch.device("meta"):
-        models = {p.settings: p.kind(p.settings) for p in PUBLISHED_MODELS}
-    return [count_published_model(p, models[p.settings]) for p in PUBLISHED_MODELS]
+        return kind(settings)
 
 
 def count_published_model(published: PublishedModel, model: Llama) -> CountedModel:
