@@ -1,0 +1,227 @@
+"""V4's attention without its blocks: one vector per token that all heads share, a window, sinks.
+
+Letters: `D` is the width of a head, and of the one vector per token that is key and value for all
+heads. What lies before the window, `compressed_attention` adds.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from course_lib.layers.attention import AttentionCache, visible_keys
+from course_lib.layers.compressor import BlockState, PartialRotary
+from course_lib.layers.norm import RMSNorm
+from course_lib.layers.position import RotaryScaling
+
+
+class CompressedCache:
+    """What one layer of V4 keeps of the text so far: little, and growing by blocks.
+
+    The last tokens of the window, the compressor's state, and the indexer's. There is no way back:
+    the tokens of a finished block are gone, so it cannot be rewound.
+    """
+
+    def __init__(self, max_seq_len: int | None = None) -> None:
+        self.max_seq_len, self.length = max_seq_len, 0
+        self.recent: Float[Tensor, "B S D"] | None = None
+        self.blocks: BlockState | None = None
+        self.index: BlockState | None = None
+
+    def append(self, *new: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B S D"]]:
+        """Store the vectors of the next `T` tokens; return those that are kept, and them."""
+        (vectors,) = new
+        length = self.length + vectors.shape[1]
+        if self.max_seq_len is not None and length > self.max_seq_len:
+            raise ValueError(f"the cache has room for {self.max_seq_len} tokens, not for {length}")
+        if self.recent is not None:
+            if len(self.recent) != len(vectors):
+                raise ValueError(f"the cache holds {len(self.recent)} rows, not {len(vectors)}")
+            vectors = torch.cat([self.recent, vectors], 1)
+        self.recent, self.length = vectors, length
+        return (vectors,)
+
+    def forget(self, kept: int) -> None:
+        """Keep the vectors of the last tokens alone: no later one sees further."""
+        # a copy: a part would hold the memory of the whole
+        self.recent = self.recent[:, max(0, self.recent.shape[1] - kept) :].clone()
+
+    def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
+        """Go on with these rows of the batch alone, in this order; a row named twice is doubled."""
+        self.recent = None if self.recent is None else self.recent[rows]
+        self.blocks = self.blocks and self.blocks.keep(rows)
+        self.index = self.index and self.index.keep(rows)
+
+    def rewind(self, length: int) -> None:
+        """Refuse to forget tokens: their blocks cannot be taken apart."""
+        if length != self.length:
+            raise ValueError(
+                f"a compressed cache of {self.length} tokens cannot be rewound to {length}"
+            )
+
+    @property
+    def n_bytes(self) -> int:
+        """Count the bytes that are held."""
+        held = [state.n_bytes for state in (self.blocks, self.index) if state is not None]
+        return sum(held) + (0 if self.recent is None else self.recent.nbytes)
+
+
+def sink_weights(
+    q: Float[Tensor, "B H T D"],
+    keys: Float[Tensor, "B S D"],
+    visible: Bool[Tensor, "*B T S"],
+    sinks: Float[Tensor, "H"],
+) -> Float[Tensor, "B H T S"]:
+    """Give every head's weights on the visible keys, which all heads share.
+
+    They add up to less than 1: each head has a sink, one more score in the softmax that no value
+    belongs to, so that a head may look at nothing. A sink of 0 is one more unit in the denominator;
+    none at all is -inf. Source: arXiv 2606.19348, equation 27.
+
+    >>> import torch
+    >>> one = torch.zeros(1, 1, 1, 2), torch.zeros(1, 3, 2), torch.ones(1, 3).bool()
+    >>> sink_weights(*one, sinks=torch.zeros(1))
+    tensor([[[[0.2500, 0.2500, 0.2500]]]])
+    """
+    B, H, T, D = q.shape
+    scores = (q * D**-0.5).flatten(1, 2) @ keys.mT
+    visible = visible.expand(B, T, -1)[:, None]
+    scores = scores.unflatten(1, (H, T)).masked_fill(~visible, -torch.inf)
+    sinks = sinks.to(scores.dtype)[:, None, None].expand(B, H, T, 1)
+    return torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+
+
+class SharedKVAttention(nn.Module):
+    """Attention to the last `window` tokens, itself included, by one vector for each of them.
+
+    The vector is key and value, for all heads. Queries pass through a latent and are normed head by
+    head, without a weight. As values carry their place, the output is turned back by the place of
+    the token that looks: what is left depends on distances alone. The output passes through
+    `o_groups` narrow matrices, each for its share of the heads, and one that mixes them. Source:
+    arXiv 2606.19348, section 2.3.3.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        head_dim: int,
+        qk_rope_head_dim: int,
+        q_lora_rank: int,
+        o_groups: int,
+        o_lora_rank: int,
+        window: int,
+        rope_base: float = 10_000.0,
+        rope_scaling: RotaryScaling | None = None,
+        norm_eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        check_shared_kv_sizes(n_heads, head_dim, qk_rope_head_dim, o_groups, window)
+        self.n_heads, self.head_dim, self.o_groups = n_heads, head_dim, o_groups
+        self.window, self.norm_eps = window, norm_eps
+        self.rotary = PartialRotary(qk_rope_head_dim, rope_base, rope_scaling)
+        self.q_down = nn.Linear(d_model, q_lora_rank, bias=False)
+        self.q_latent_norm = RMSNorm(q_lora_rank, norm_eps)
+        self.q_up = nn.Linear(q_lora_rank, n_heads * head_dim, bias=False)
+        self.kv = nn.Linear(d_model, head_dim, bias=False)
+        self.kv_norm = RMSNorm(head_dim, norm_eps)
+        self.sinks = nn.Parameter(torch.zeros(n_heads))
+        per_group = n_heads * head_dim // o_groups
+        self.out_groups = nn.Linear(per_group, o_groups * o_lora_rank, bias=False)
+        self.out = nn.Linear(o_groups * o_lora_rank, d_model, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
+    ) -> Float[Tensor, "B T C"]:
+        """Let the tokens look back; without a cache, a row may be padded on either side."""
+        if padding is not None and padding.any():
+            return self.forward_padded(x, cache, padding)
+        cache = CompressedCache() if cache is None else cache
+        if not isinstance(cache, CompressedCache):
+            raise TypeError(f"V4's attention needs a CompressedCache, not a {type(cache).__name__}")
+        positions = torch.arange(cache.length, cache.length + x.shape[1], device=x.device)
+        q_latent, q, kv = self.project(x, positions)
+        (recent,) = cache.append(kv)
+        cache.forget(kept=self.window - 1)
+        near = visible_keys(x.shape[1], recent.shape[1], self.window, device=x.device)
+        entries, readable = self.read_blocks(x, q_latent, positions, cache)
+        visible = torch.cat([near.expand(len(readable), -1, -1), readable], -1)
+        mixed = self.attend(q, torch.cat([recent, entries], 1), visible)
+        return self.project_out(self.rotary(mixed, -positions))
+
+    def project(
+        self, x: Float[Tensor, "B T C"], positions: Int[Tensor, "T"]
+    ) -> tuple[Float[Tensor, "B T Rq"], Float[Tensor, "B H T D"], Float[Tensor, "B T D"]]:
+        """Make the queries' latent, the queries, and what is key and value, places marked."""
+        q_latent = self.q_latent_norm(self.q_down(x))
+        q = self.q_up(q_latent).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        q = F.rms_norm(q, (self.head_dim,), eps=self.norm_eps)
+        kv = self.kv_norm(self.kv(x))
+        return q_latent, self.rotary(q, positions), self.rotary(kv, positions)
+
+    def read_blocks(
+        self,
+        x: Float[Tensor, "B T C"],
+        q_latent: Float[Tensor, "B T Rq"],
+        positions: Int[Tensor, "T"],
+        cache: CompressedCache,
+    ) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "*B T N"]]:
+        """Give the entries of what lies further back, and which of them each token reads: none."""
+        T = x.shape[1]
+        return x.new_zeros(len(x), 0, self.head_dim), positions.new_zeros(1, T, 0).bool()
+
+    def attend(
+        self,
+        q: Float[Tensor, "B H T D"],
+        kv: Float[Tensor, "B S D"],
+        visible: Bool[Tensor, "*B T S"],
+    ) -> Float[Tensor, "B H T D"]:
+        """Average the visible vectors, window and blocks in one softmax."""
+        weights = sink_weights(q, kv, visible, self.sinks)
+        return (weights.flatten(1, 2) @ kv).unflatten(1, weights.shape[1:3])
+
+    def project_out(self, mixed: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:
+        """Bring each group of heads down to a narrow vector, and mix the groups."""
+        groups = mixed.transpose(1, 2).flatten(2).unflatten(-1, (self.o_groups, -1))
+        W = self.out_groups.weight.unflatten(0, (self.o_groups, -1))
+        return self.out(torch.einsum("btgi,gri->btgr", groups, W).flatten(2))
+
+    def forward_padded(
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | None,
+        padding: Bool[Tensor, "B *T S"],
+    ) -> Float[Tensor, "B T C"]:
+        """Move each row's tokens to its start, where blocks are counted from, and back again."""
+        if cache is not None:
+            raise ValueError(
+                f"{int(padding.any(1).sum())} padded rows and a cache: blocks would be finished at"
+                " other steps in each row; batch rows of equal length"
+            )
+        if padding.shape != x.shape[:2]:
+            raise ValueError(
+                f"padding of shape {tuple(padding.shape)} for {len(x)} rows of {x.shape[1]} tokens"
+            )
+        before = padding.long().cumprod(1).sum(1, keepdim=True)
+        order = (torch.arange(x.shape[1], device=x.device) + before) % x.shape[1]
+        if (padding.gather(1, order).long().diff(dim=1) < 0).any():
+            raise ValueError("padding between the tokens of a row: V4's blocks leave nothing out")
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        return self(x[rows, order])[rows, order.argsort(1)]
+
+
+def check_shared_kv_sizes(
+    n_heads: int, head_dim: int, qk_rope_head_dim: int, o_groups: int, window: int
+) -> None:
+    """Raise a ValueError that names the numbers if no attention has these sizes."""
+    if n_heads < 1 or o_groups < 1 or n_heads * head_dim % o_groups:
+        raise ValueError(
+            f"n_heads {n_heads} x head_dim {head_dim} cannot be shared out to {o_groups} o_groups"
+        )
+    if head_dim < qk_rope_head_dim:
+        raise ValueError(f"head_dim {head_dim} has no room for qk_rope_head_dim {qk_rope_head_dim}")
+    if window < 1:
+        raise ValueError(f"a window of {window} tokens leaves nothing to look at")

@@ -1,0 +1,404 @@
+"""V4's attention: against transformers' class, in any split, in the dark about what comes later."""
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import DeepseekV4Config
+from transformers.models.deepseek_v4 import modeling_deepseek_v4 as published
+
+from course_lib.inference.cache import KVCache
+from course_lib.layers.attention import visible_keys
+from course_lib.layers.compressed_attention import CSA, HCA
+from course_lib.layers.compressor import Compressor, PartialRotary, visible_blocks
+from course_lib.layers.position import YaRN
+from course_lib.layers.shared_kv_attention import CompressedCache, SharedKVAttention, sink_weights
+
+SHARED = (
+    24,
+    4,
+    12,
+    6,
+    10,
+    2,
+    5,
+    8,
+)  # d_model, heads, width, rotary, q latent, groups, rank, window
+KINDS = {
+    "sliding": lambda *shared: SharedKVAttention(*shared),
+    "hca": lambda *shared: HCA(5, *shared),
+    "csa": lambda *shared: CSA(16, max(8, shared[3]), 3, 4, *shared),
+}
+
+
+def attention(kind: str, *shared, seed: int = 0):
+    torch.manual_seed(seed)
+    made = KINDS[kind](*(shared or SHARED)).double()
+    for parameter in made.parameters():
+        parameter.data.normal_(std=0.5)
+    return made
+
+
+def tokens(B: int, T: int, seed: int = 1, width: int = SHARED[0]):
+    return torch.randn(B, T, width, generator=torch.Generator().manual_seed(seed)).double()
+
+
+# --- the published class ---
+
+TYPES = {
+    "sliding": "sliding_attention",
+    "hca": "heavily_compressed_attention",
+    "csa": "compressed_sparse_attention",
+}
+NAMES = {
+    "q_a_proj": "q_down",
+    "q_a_norm": "q_latent_norm",
+    "q_b_proj": "q_up",
+    "kv_proj": "kv",
+    "gate_proj": "gate",
+    "o_a_proj": "out_groups",
+    "o_b_proj": "out",
+    "scorer.weights_proj": "head_weights",
+}
+
+
+def our_name(name: str) -> str:
+    """Translate a parameter's name; in the class the indexer stands in the compressor."""
+    inside = name.startswith("compressor")
+    if name.startswith("compressor.indexer"):
+        name = name.removeprefix("compressor.")
+        if not any(part in name for part in ("q_b_proj", "weights_proj")):
+            name = name.replace("indexer.", "indexer.compressor.")
+    name = name.replace("kv_norm", "norm") if inside else name
+    for theirs, ours in NAMES.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def published_outputs(kind: str, ours, x, config: DeepseekV4Config):
+    """Run transformers' attention with our weights."""
+    theirs = published.DeepseekV4Attention(config, layer_idx=0).double().eval()
+    state = ours.state_dict()
+    theirs.load_state_dict({name: state.pop(our_name(name)) for name in theirs.state_dict()})
+    assert not state
+    positions = torch.arange(x.shape[1])[None].expand(len(x), -1)
+    rotary = published.DeepseekV4RotaryEmbedding(config)
+    places = {label: rotary(x, positions, label) for label in ("main", "compress")}
+    hidden = ~visible_keys(x.shape[1], x.shape[1], config.sliding_window)
+    mask = torch.zeros(len(x), 1, *hidden.shape).double().masked_fill(hidden, -torch.inf)
+    return theirs(x, places, positions, mask)[0]
+
+
+YARN = YaRN(factor=4.0, trained_length=32, beta_fast=4.0)
+ODD = {  # the numbers of the attention, and how many tokens
+    "small": (SHARED, 37),
+    "all of a head rotated, another base": ((30, 6, 14, 14, 8, 3, 4, 11, 500.0), 37),
+    "one group, YaRN": ((16, 2, 10, 4, 12, 1, 7, 6, 900.0, YARN), 90),
+    "a window of one": ((16, 3, 8, 2, 5, 3, 2, 1), 21),
+    "shorter than a block": (SHARED, 3),
+}
+
+
+def published_config(kind, d_model, n_heads, head_dim, rotary, q_rank, groups, o_rank, window,
+                     base=10_000.0, scaling=None):  # fmt: skip
+    yarn = {"rope_type": "yarn", "original_max_position_embeddings": YARN.trained_length}
+    yarn |= {"factor": YARN.factor, "beta_fast": YARN.beta_fast, "beta_slow": YARN.beta_slow}
+    return DeepseekV4Config(
+        hidden_size=d_model,
+        num_hidden_layers=1,
+        num_attention_heads=n_heads,
+        head_dim=head_dim,
+        partial_rotary_factor=rotary / head_dim,
+        q_lora_rank=q_rank,
+        o_groups=groups,
+        o_lora_rank=o_rank,
+        sliding_window=window,
+        index_n_heads=16,
+        index_head_dim=max(8, rotary),
+        index_topk=3,
+        layer_types=[TYPES[kind]],
+        compress_rates={TYPES["csa"]: 4, TYPES["hca"]: 5},
+        rope_theta=base,
+        compress_rope_theta=base,
+        rope_parameters=yarn if scaling else None,
+        max_position_embeddings=128,
+        attn_implementation="eager",
+    )
+
+
+@pytest.mark.filterwarnings("ignore:a window of")
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_published_attention(kind, case):
+    shared, T = ODD[case]
+    config = published_config(kind, *shared)
+    # the class stretches the frequencies of compressed layers alone
+    ours = attention(kind, *(shared[:9] if kind == "sliding" else shared))
+    x = tokens(2, T, width=shared[0])
+    want = published_outputs(kind, ours, x, config)
+    torch.testing.assert_close(ours(x), want, atol=2e-5, rtol=2e-5)
+
+
+# --- compressors ---
+
+
+def compressor(rate: int, overlap: bool, width: int = 6, rotary: int = 4) -> Compressor:
+    torch.manual_seed(0)
+    made = Compressor(10, width, rate, PartialRotary(rotary, 100.0), overlap).double()
+    for parameter in made.parameters():
+        parameter.data.normal_()
+    return made
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("rate", [1, 3])
+def test_entries_are_the_equations_written_with_loops(rate, overlap):
+    made, x = compressor(rate, overlap), tokens(1, 3 * rate + 2, width=10)
+    got = made(x).entries[0]
+    content, gate = x[0] @ made.kv.weight.T, x[0] @ made.gate.weight.T
+    for i in range((3 * rate + 2) // rate):
+        entry = []
+        for d in range(6):
+            rows = []  # (gate, content) of all that the channel is made of
+            for j in range(rate):
+                own = d + 6 * overlap
+                t = i * rate + j
+                rows.append((gate[t, own] + made.position_bias[j, own], content[t, own]))
+                if overlap and i > 0:
+                    t -= rate
+                    rows.append((gate[t, d] + made.position_bias[j, d], content[t, d]))
+            gates, contents = map(torch.stack, zip(*rows, strict=True))
+            entry.append(gates.softmax(0) @ contents)
+        entry = torch.stack(entry)
+        entry = entry / (entry.square().mean() + 1e-6).sqrt() * made.norm.weight
+        pairs = torch.view_as_complex(entry[2:].view(2, 2).contiguous())
+        turn = torch.polar(
+            torch.ones(2).double(), i * rate * 100.0 ** -torch.tensor([0, 0.5]).double()
+        )
+        want = torch.cat([entry[:2], torch.view_as_real(pairs * turn).flatten()])
+        torch.testing.assert_close(got[i], want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_block_that_is_not_finished_has_no_entry(overlap):
+    counts = [compressor(4, overlap)(tokens(1, T, width=10)).entries.shape[1] for T in range(1, 10)]
+    assert counts == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    visible = visible_blocks(torch.arange(9), 2, rate=4).sum(1)
+    assert visible.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+
+
+# --- attention ---
+
+
+def test_without_sinks_it_is_the_plain_softmax_and_with_them_less():
+    torch.manual_seed(0)
+    q, keys = torch.randn(2, 3, 5, 4).double(), torch.randn(2, 7, 4).double()
+    visible = visible_keys(5, 7)
+    none = sink_weights(q, keys, visible, torch.full((3,), -torch.inf))
+    want = torch.nn.functional.scaled_dot_product_attention(
+        q, keys[:, None], torch.eye(7).double().expand(2, 1, 7, 7), attn_mask=visible
+    )
+    torch.testing.assert_close(none, want)
+    scores = (q @ keys[:, None].mT / 2).masked_fill(~visible, -torch.inf).exp()
+    sinks = torch.tensor([0.0, 1.0, -2.0]).double()
+    want = scores / (scores.sum(-1, keepdim=True) + sinks.exp()[:, None, None])
+    torch.testing.assert_close(sink_weights(q, keys, visible, sinks), want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_later_token_changes_nothing_before_it(kind):
+    ours, x = attention(kind), tokens(1, 40)
+    before = ours(x)
+    for changed in (3, 19, 24):  # the last of a block, of both kinds of blocks, the first of one
+        y = x.clone()
+        y[:, changed] += 1
+        assert torch.equal(ours(y)[:, :changed], before[:, :changed])
+        assert not torch.isclose(ours(y)[:, changed], before[:, changed]).any()
+
+
+@pytest.mark.parametrize("kind", ["hca", "csa"])
+def test_what_left_the_window_is_read_in_its_block(kind):
+    ours, x = attention(kind), tokens(1, 40)
+    ours.top_k, before = None, ours(x)
+    x[:, 2] += 1
+    assert not torch.isclose(ours(x)[:, 30:], before[:, 30:]).any()
+    alone = attention("sliding")
+    alone.load_state_dict(ours.state_dict(), strict=False)
+    x[:, 2] -= 1
+    before = alone(x)
+    x[:, 2] += 1
+    assert torch.equal(alone(x)[:, 10:], before[:, 10:])
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.lists(st.integers(1, 13), min_size=2, max_size=9),
+    st.booleans(),
+)
+def test_a_cached_text_is_the_whole_one_in_any_split(kind, lengths, few_heads):
+    ours, x = attention(kind), tokens(2, sum(lengths))
+    if few_heads and kind == "csa":  # with one head many scores are exactly 0: the earliest wins
+        ours = CSA(1, 8, 3, 4, *SHARED).double()
+    cache, whole = CompressedCache(sum(lengths)), ours(x)
+    parts = [ours(part, cache) for part in x.split(lengths, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+    assert cache.length == sum(lengths)
+
+
+def test_of_equal_scores_the_earliest_blocks_are_read():
+    ours, x = attention("csa"), tokens(1, 40)
+    ours.indexer.head_weights.weight.data.zero_()
+    visible = visible_blocks(torch.arange(40), 10, 4)[None]
+    selected = ours.select(torch.zeros(1, 40, 10).double(), visible)
+    assert torch.equal(selected, visible & (torch.arange(10) < 3))
+    before = ours(x)
+    x[:, 13:20] += 1  # blocks 3 and 4, which nobody chooses, and block 5 by its overlap
+    assert torch.equal(ours(x)[:, 28:], before[:, 28:])
+
+
+def test_a_text_further_on_is_read_alike_where_its_window_is_its_own():
+    ours, x = attention("sliding"), tokens(1, 30)
+    shifted = ours(torch.cat([tokens(1, 100, seed=7), x], 1))[:, 100:]
+    torch.testing.assert_close(shifted[:, 7:], ours(x)[:, 7:], atol=1e-4, rtol=1e-4)
+    assert not torch.isclose(shifted[:, :7], ours(x)[:, :7]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_finite_and_reach_all_but_the_indexer(kind):
+    ours = attention(kind)
+    ours(tokens(2, 30)).square().sum().backward()
+    for name, parameter in ours.named_parameters():
+        if name.startswith("indexer."):
+            assert parameter.grad is None
+        else:
+            assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_stays_near(kind):
+    ours, x = attention(kind).float(), tokens(1, 30).float()
+    if kind == "csa":
+        ours.top_k = None  # rounding may choose another block
+    exact = ours(x)
+    rough = ours.bfloat16()(x.bfloat16()).float()
+    assert (rough - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_the_indexers_loss_is_the_divergence_and_teaches_the_indexer_alone(top_k):
+    ours, x = attention("csa"), tokens(2, 21)
+    ours.top_k = top_k
+    loss, places = ours.indexer_loss(x), torch.arange(21)
+    q_latent, q, kv = ours.project(x, places)
+    entries, keys = ours.compressor(x).entries, ours.indexer.compressor(x).entries
+    scores = ours.indexer.scores(x, q_latent, keys, places)
+    losses = []
+    for b in range(2):
+        for t in range(3, 21):
+            n = (t + 1) // 4
+            best = sorted(range(n), key=lambda i: -scores[b, t, i].item())[:top_k]  # noqa: B023
+            seen = torch.cat([kv[b, max(0, t - 7) : t + 1], entries[b, best]])
+            logits = torch.cat([q[b, :, t] @ seen.T / 12**0.5, ours.sinks[:, None]], 1)
+            p = logits.softmax(-1)[:, -1 - len(best) : -1].sum(0)
+            p, log_q = p / p.sum(), scores[b, t, best].log_softmax(0)
+            losses.append((p * (p.log() - log_q)).sum().item())
+    assert loss.item() == pytest.approx(sum(losses) / len(losses), abs=1e-9) and loss > 0
+    loss.backward()
+    taught = {name for name, p in ours.named_parameters() if p.grad is not None and p.grad.any()}
+    assert taught == {n for n, _ in ours.named_parameters() if n.startswith("indexer.")}
+    assert ours.indexer_loss(x[:, :3]).item() == 0  # no block is finished
+
+
+# --- the cache ---
+
+
+def test_the_cache_counts_what_it_holds_and_keeps_rows():
+    ours, x, cache = attention("csa"), tokens(3, 22), CompressedCache()
+    whole = ours(x[[2, 0]])
+    ours(x[:, :18], cache)
+    # 7 tokens of the window; entries, waiting rows and a block's rows that count in the next one
+    main, index = 4 * 12 + 2 * 2 * 2 * 12 + 4 * 2 * 12, 4 * 8 + 2 * 2 * 2 * 8 + 4 * 2 * 8
+    assert cache.n_bytes == 8 * 3 * (7 * 12 + main + index)
+    cache.keep(torch.tensor([2, 0]))
+    torch.testing.assert_close(ours(x[[2, 0], 18:], cache), whole[:, 18:])
+
+
+def test_what_a_cache_cannot_do_is_said():
+    ours, cache = attention("hca"), CompressedCache(max_seq_len=12)
+    ours(tokens(2, 10), cache)
+    with pytest.raises(ValueError, match="room for 12 tokens, not for 13"):
+        ours(tokens(2, 3), cache)
+    with pytest.raises(ValueError, match="holds 2 rows, not 1"):
+        ours(tokens(1, 1), cache)
+    with pytest.raises(ValueError, match="of 10 tokens cannot be rewound to 4"):
+        cache.rewind(4)
+    with pytest.raises(TypeError, match="CompressedCache, not a KVCache"):
+        ours(tokens(2, 3), KVCache(12))
+
+
+# --- padding ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_padded_row_is_read_as_if_alone(kind):
+    ours, x = attention(kind), tokens(3, 30)
+    padding = torch.zeros(3, 30).bool()
+    padding[0, :9] = padding[2, 23:] = True
+    got = ours(x, padding=padding)
+    for row, real in enumerate((slice(9, None), slice(None), slice(None, 23))):
+        torch.testing.assert_close(got[row, real], ours(x[row : row + 1, real])[0])
+
+
+def test_padding_that_blocks_cannot_leave_out_is_refused():
+    ours, padding = attention("hca"), torch.zeros(2, 10).bool()
+    padding[1, 4] = True
+    with pytest.raises(ValueError, match="between the tokens of a row"):
+        ours(tokens(2, 10), padding=padding)
+    with pytest.raises(ValueError, match="1 padded rows and a cache"):
+        ours(tokens(2, 10), CompressedCache(), padding)
+    with pytest.raises(ValueError, match=r"padding of shape \(2, 10\) for 2 rows of 9"):
+        ours(tokens(2, 9), padding=padding)
+
+
+# --- numbers that will not do ---
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({5: 5}, "n_heads 4 x head_dim 12 cannot be shared out to 5 o_groups"),
+        ({3: 14}, "head_dim 12 has no room for qk_rope_head_dim 14"),
+        ({7: 0}, "a window of 0 tokens"),
+        ({3: 5}, "a width of 5 cannot be cut into pairs"),
+    ],
+)
+def test_sizes_that_will_not_do_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        SharedKVAttention(*(change.get(i, size) for i, size in enumerate(SHARED)))
+
+
+def test_rates_and_indexers_that_will_not_do_are_named():
+    with pytest.raises(ValueError, match="a rate of 0 tokens"):
+        HCA(0, *SHARED)
+    with pytest.raises(ValueError, match="index_top_k 0 is below 1"):
+        CSA(4, 8, 0, 4, *SHARED)
+    with pytest.raises(ValueError, match="entries of 4 numbers have no room for 6 rotated"):
+        CSA(4, 4, 3, 4, *SHARED)
+
+
+def test_a_window_that_leaves_tokens_to_nobody_is_told():
+    with pytest.warns(UserWarning, match="a window of 8 tokens is shorter than a block of 10"):
+        HCA(10, *SHARED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        HCA(9, *SHARED)
+
+
+def test_a_text_longer_than_the_stretched_frequencies_reach_is_refused():
+    ours = HCA(4, *SHARED, 10_000.0, YaRN(factor=2.0, trained_length=8))
+    ours(torch.randn(1, 16, 24))
+    with pytest.raises(ValueError, match="17 tokens are more than"):
+        ours(torch.randn(1, 17, 24))
