@@ -35,6 +35,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.alignment.off_policy import (
+    OLD_LOG_PROBS,
+    check_sequence_threshold,
+    reread_by_trainer,
+    sequence_mask,
+)
 from course_lib.alignment.policy_loss import (
     average_token_losses,
     check_kl_estimator,
@@ -109,6 +115,7 @@ GSPO_PRESET = {  # arXiv 2507.18071, equation 5 and section 5.1; its beta is not
 ALLOWED = {
     "ratio": ("token", "sequence"),
     "kl_in": ("loss", "reward"),
+    "old_log_probs": OLD_LOG_PROBS,
     **dict.fromkeys(("scale_by_std", "kl_weighted", "mask_overlong"), (True, False)),
 }
 
@@ -131,6 +138,9 @@ class GRPOSettings(RLSettings):
     - `overlong_share`: the share of `max_new_tokens`, at their end, in which an answer is punished
       for its length, see `policy_loss.soft_overlong_punishment`. `mask_overlong`: nothing is learnt
       from answers that were cut off.
+    - `sequence_threshold`: see `off_policy.sequence_mask`; None: all answers count.
+      `old_log_probs`: what the ratio compares with, the "sampler" or the "trainer" before its first
+      update, see `off_policy.reread_by_trainer`.
 
     >>> s = GRPOSettings(steps=10, **GRPO_PRESET)
     >>> s.average, s.clip_high, s.beta
@@ -146,11 +156,14 @@ class GRPOSettings(RLSettings):
     n_redraws: int = 0
     overlong_share: float = 0.0
     mask_overlong: bool = False
+    sequence_threshold: float | None = None
+    old_log_probs: str = "sampler"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_loss_average(self.average)
         check_kl_estimator(self.kl_estimator)
+        check_sequence_threshold(self.sequence_threshold)
         for name, allowed in ALLOWED.items():
             if getattr(self, name) not in allowed:
                 values = " or ".join(map(str, allowed))
@@ -216,6 +229,10 @@ def grpo_loss(
     gain = clipped_surrogate(
         log_ratio, torch.zeros_like(log_ratio), advantages[:, None], s.clip_low, s.clip_high
     )
+    if s.sequence_threshold is not None:  # V3.2, equation 8: M multiplies the gain alone
+        gain = gain * sequence_mask(
+            log_probs, old_log_probs, advantages, mask, s.sequence_threshold
+        )
     if reference_log_probs is None:
         return -average_token_losses(gain, mask, s.average), torch.zeros(())
     # Equation 3: min(r A, clip(r) A) - beta KL. All tokens of an answer have its advantage (section
@@ -270,6 +287,11 @@ def grpo_step(
         loss, divergence = grpo_loss(log_probs, theirs, part, advantages[rows], settings)
         clipped = part.log_probs + policy_log_ratios(log_probs.detach(), part, s)
         about = policy_ratio_metrics(clipped, part, advantages[rows], s.clip_low, s.clip_high)
+        if s.sequence_threshold is not None:
+            counts = sequence_mask(
+                log_probs, part.log_probs, advantages[rows], part.loss_mask, s.sequence_threshold
+            )
+            about["masked"] = 1 - counts.float().mean().item()
         if not results:  # the policy is still the one that drew the samples
             about |= sampling_gap_metrics(log_probs, part)
         about["loss"], about["gradient norm"] = measured_optimizer_step(
@@ -284,8 +306,8 @@ def grpo_step(
 def reference_log_probs(
     reference: nn.Module, completions: Completions, temperature: float
 ) -> Float[Tensor, "B T"]:
-    """Read completions with a model that does not learn."""
-    return completion_log_probs(reference, completions, temperature)
+    """Read completions with a model that does not learn: through experts of its own choice."""
+    return completion_log_probs(reference, replace(completions, chosen=None), temperature)
 
 
 def shaped_rewards(
@@ -364,6 +386,8 @@ def train_grpo(
     def learn(
         completions: Completions, rewards: Tensor, generator: torch.Generator
     ) -> dict[str, float]:
+        if s.old_log_probs == "trainer":
+            completions = reread_by_trainer(model, completions, s.temperature)
         shaped = shaped_rewards(reference, completions, rewards, s)
         advantages = group_advantages(shaped, s.group_size, s.scale_by_std)
         if s.mask_overlong:  # their rewards stay in the mean of the group

@@ -16,6 +16,7 @@ from course_lib.alignment.policy_loss import check_clip_range
 from course_lib.alignment.rl_measures import completion_metrics, reward_metrics
 from course_lib.alignment.rl_task import Question, RLTask, answer_questions, compute_rewards
 from course_lib.check_numbers import check_positive_numbers, check_whole_numbers, is_number
+from course_lib.inference.generate import check_sampling
 from course_lib.inference.rollout import Completions, join_completions
 from course_lib.text.bpe import Tokenizer
 from course_lib.training.loop import (
@@ -40,6 +41,8 @@ class RLSettings:
     `warmup` and `decay` are shares of the run. `clip_low` and `clip_high` bound what a step may
     gain, `beta` weighs the distance from the reference model; a step learns from its samples
     `n_epochs` times in `n_minibatches` parts, each with a gradient no longer than `clip_gradient`.
+    `top_p` cuts the sampler's distribution, `keep_mask` and `keep_routing` let the loss read a
+    sample as it was drawn, see `sample_completions`.
 
     >>> RLSettings(steps=10, lr=0.0)
     Traceback (most recent call last):
@@ -60,6 +63,9 @@ class RLSettings:
     n_minibatches: int = 2
     n_epochs: int = 1
     clip_gradient: float = 1.0
+    top_p: float | None = None
+    keep_mask: bool = False
+    keep_routing: bool = False
 
     def __post_init__(self) -> None:
         counts = (
@@ -84,6 +90,16 @@ class RLSettings:
             )
             raise ValueError(f"beta {self.beta!r} must be 0 or a number above it, {shares}")
         check_clip_range(self.clip_low, self.clip_high)
+        check_sampling(top_p=self.top_p)
+        for name in ("keep_mask", "keep_routing"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} {getattr(self, name)!r} must be True or False")
+
+    @property
+    def sampling(self) -> dict:
+        """Give what `sample_completions` is told beside the questions."""
+        names = ("temperature", "top_p", "keep_mask", "keep_routing")
+        return {name: getattr(self, name) for name in names}
 
     def share_of_peak(self, step: int) -> float:
         """Give the learning rate in the middle of a step (1 to `steps`), as a share of its peak.
@@ -161,9 +177,9 @@ def sample_rollouts(
         texts,
         settings.max_new_tokens,
         settings.group_size,
-        settings.temperature,
-        generator,
-        task.tool,
+        generator=generator,
+        tool=task.tool,
+        **settings.sampling,
     )
     questions = [question for question in asked for _ in range(settings.group_size)]
     rewards = compute_rewards(task, questions, answers).to(completions.ids.device)

@@ -67,10 +67,11 @@ def answer_questions(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     tool: Tool | None = None,
+    **options,
 ) -> tuple[list[str], Completions]:
     """Let the model answer each question `n_samples` times: the texts, and all about them.
 
-    The texts are without their end token.
+    The texts are without their end token. `options` are others of `sample_completions`.
     """
     end = tokenizer.special_tokens[END_OF_TEXT]
     prompts = [question_prompt_ids(tokenizer, question) for question in questions]
@@ -83,6 +84,7 @@ def answer_questions(
         temperature=temperature,
         generator=generator,
         tool=tool,
+        **options,
     )
     return [
         tokenizer.decode(ids[:-1] if ids[-1] == end else ids) for ids in completions.completions

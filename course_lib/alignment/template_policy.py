@@ -60,7 +60,7 @@ def template_sampler(template: ChatTemplate, shots: Sequence[ChatMessage] = ()) 
         texts, made = answer_by_template(
             model, template, [ask_after(shots, question) for question in asked],
             settings.max_new_tokens, n_samples=settings.group_size,
-            temperature=settings.temperature, generator=generator,
+            generator=generator, **settings.sampling,
         )  # fmt: skip
         questions = [question for question in asked for _ in range(settings.group_size)]
         return RolloutBatch(questions, texts, made, compute_rewards(task, questions, texts))

@@ -42,7 +42,8 @@ def engine_settings(settings: GRPOSettings) -> list[EngineSetting]:
     [{'num_generations': '16'}]
     """
     check_words_exist(settings)
-    return batch_settings(settings) + learning_settings(settings) + loss_settings(settings)
+    rows = batch_settings(settings) + learning_settings(settings) + loss_settings(settings)
+    return rows if settings.sequence_threshold is None else [*rows, mask_setting(settings)]
 
 
 def check_words_exist(s: GRPOSettings) -> None:
@@ -52,7 +53,8 @@ def check_words_exist(s: GRPOSettings) -> None:
             f"n_minibatches {s.n_minibatches} does not divide n_questions {s.n_questions}: engines"
             " want parts of equal size"
         )
-    without = {"n_redraws": 0, "overlong_share": 0.0}
+    without = {"n_redraws": 0, "overlong_share": 0.0, "keep_mask": False, "keep_routing": False}
+    without |= {"top_p": None, "old_log_probs": "sampler"}
     if s.beta:
         without |= {"kl_estimator": "k3", "kl_in": "loss"}
     for name, known in without.items():
@@ -166,6 +168,16 @@ def gradient_clip(s: GRPOSettings) -> str:
     if isinstance(s.average, str):
         return str(s.clip_gradient)
     return f"{s.clip_gradient} * {s.average} / {s.max_new_tokens}"
+
+
+def mask_setting(s: GRPOSettings) -> EngineSetting:
+    """Say which bad answers are too far off to be learnt from."""
+    return EngineSetting(
+        f"sequence_threshold={s.sequence_threshold}",
+        {"off_policy_mask_threshold": str(s.sequence_threshold)},
+        {},
+        "the same",
+    )
 
 
 def loss_settings(s: GRPOSettings) -> list[EngineSetting]:

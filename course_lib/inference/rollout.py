@@ -4,7 +4,7 @@ It spends most of its time here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +20,7 @@ from course_lib.inference.generate import (
 )
 from course_lib.inference.tool_use import Tool, ToolCall, force_tool_tokens
 from course_lib.layers.embedding import check_ids
+from course_lib.layers.moe import last_choices, replayed_routing, text_moe_layers
 from course_lib.layers.precision import at_least_float32
 from course_lib.text.batches import pad_rows
 
@@ -41,6 +42,8 @@ class Completions:
     log_probs: Float[Tensor, "B T"]  # see `sample_completions`; 0 where padding or a tool's
     finished: Bool[Tensor, "B"]  # said the stop token
     tool_mask: Bool[Tensor, "B T"] | None = None  # True on tokens that a tool wrote
+    kept: Bool[Tensor, "B T V"] | None = None  # the tokens that the sampler's filters left
+    chosen: Int[Tensor, "B S L K"] | None = None  # each token's experts; of the last one none
 
     def __post_init__(self) -> None:
         if self.tool_mask is None:
@@ -88,6 +91,8 @@ class Completions:
             self.log_probs[chosen, :T],
             self.finished[chosen],
             self.tool_mask[chosen, :T],
+            None if self.kept is None else self.kept[chosen, :T],
+            None if self.chosen is None else self.chosen[chosen, first : start + T],
         )
 
 
@@ -115,11 +120,17 @@ def join_completions(parts: Sequence[Completions]) -> Completions:
             nn.functional.pad(part.log_probs, (0, behind)),
             part.finished,
             nn.functional.pad(part.tool_mask, (0, behind)),
+            None
+            if part.kept is None
+            else nn.functional.pad(part.kept, (0, 0, 0, behind), value=True),
+            None if part.chosen is None else nn.functional.pad(part.chosen, (0, 0, 0, 0, *both)),
         )
 
     wide = [widen(part) for part in parts]
-    columns = {name: torch.cat([getattr(part, name) for part in wide]) for name in vars(wide[0])}
-    return Completions(**columns)
+    columns = {name: [getattr(part, name) for part in wide] for name in vars(wide[0])}
+    return Completions(
+        **{name: None if rows[0] is None else torch.cat(rows) for name, rows in columns.items()}
+    )
 
 
 @torch.no_grad()
@@ -136,6 +147,8 @@ def sample_completions(
     min_p: float | None = None,
     generator: torch.Generator | None = None,
     tool: Tool | None = None,
+    keep_mask: bool = False,
+    keep_routing: bool = False,
 ) -> Completions:
     """Continue every prompt `n_samples` times, to a `stop_token` or `max_new_tokens` new tokens.
 
@@ -144,17 +157,25 @@ def sample_completions(
     does not depend on when others end.
 
     `log_probs` are the model's at this temperature (for 0, greedy: at 1), before `top_k`, `top_p`
-    and `min_p` rule tokens out: those of `completion_log_probs`, in float32 at least.
+    and `min_p` rule tokens out: those of `completion_log_probs`, in float32 at least. With
+    `keep_mask` they are of what the filters leave, by its sum, and the completions keep which
+    tokens that were. With `keep_routing` they keep each token's experts. `completion_log_probs`
+    then reads them under the same mask and through the same experts (DeepSeek-V3.2, arXiv
+    2512.02556, section 3.1).
 
     With a `tool`, its answers stand behind the calls, see `tool_use`; their tokens count among
     `max_new_tokens`, which may cut an answer off. Raises a ValueError for a request that cannot be
     met, and for a model whose scores choose no token.
     """
     check_sampling(temperature, top_k, top_p, min_p)
+    if keep_mask and tool is not None and not tool.masked:
+        raise ValueError(
+            "keep_mask True: what a tool writes is no choice, so its tokens need masks"
+        )
     check_rollout_request(model.settings, prompts, max_new_tokens, n_samples, stop_token)
     device = next(model.parameters()).device
     ids, real = (table.to(device) for table in pad_rows(prompts, pad_token=0, side="left"))
-    texts = RolloutState(model, ids, ~real, max_new_tokens)
+    texts = RolloutState(model, ids, ~real, max_new_tokens, keep_routing)
     texts.keep(torch.arange(len(prompts), device=device).repeat_interleave(n_samples))
     # rows of the result that are still being written
     rows = torch.arange(len(prompts) * n_samples, device=device)
@@ -164,9 +185,17 @@ def sample_completions(
     going = torch.ones_like(rows, dtype=torch.bool)
     calls = None if tool is None else [ToolCall(tool) for _ in range(len(rows))]
     by_tool = torch.zeros_like(tokens, dtype=torch.bool)
+    kept, chosen = None, None
+    if keep_mask:
+        shape = (*tokens.shape, texts.logits.shape[-1])
+        kept = torch.ones(shape, dtype=torch.bool, device=device)
+    if keep_routing:
+        chosen = nn.functional.pad(texts.chosen, (0, 0, 0, 0, 0, max_new_tokens))
     for step in range(max_new_tokens):
         logits = checked_logits(texts.logits, f"new token {step} of row ", rows)
         policy, left = policy_and_filtered_probs(logits, temperature, top_k, top_p, min_p)
+        if keep_mask:
+            policy, kept[step, rows] = left, left > 0
         token = draw_by_points(left, points[step, rows])
         if calls is not None:
             token, by_tool[step, rows] = force_tool_tokens(calls, rows, token)
@@ -180,13 +209,22 @@ def sample_completions(
             texts.keep(going)
             rows, token, going = rows[going], token[going], going[going]
         texts.read(token[:, None])
+        if keep_routing:
+            chosen[rows, ids.shape[1] + step] = texts.chosen[:, 0]
     tool_mask = by_tool.T & (tool is not None and tool.masked)
     log_probs = probs.T.log().masked_fill(tool_mask, 0.0)
-    return collect_completions(ids, ~real, tokens.T, log_probs, tool_mask, stop_token)
+    made = collect_completions(ids, ~real, tokens.T, log_probs, tool_mask, stop_token)
+    T, S = made.completion_mask.shape[1], made.ids.shape[1]
+    if keep_mask:  # behind its end a row has chosen nothing: nothing is ruled out there
+        kept = kept[:T].transpose(0, 1) | ~made.completion_mask[..., None]
+    return replace(made, kept=kept, chosen=chosen[:, :S] if keep_routing else None)
 
 
 class RolloutState:
-    """Texts that a model reads side by side: `logits` are the scores of the next token of each."""
+    """Texts that a model reads side by side: `logits` are the scores of the next token of each.
+
+    With `keep_routing`, `chosen` are the experts of the tokens that were read last.
+    """
 
     def __init__(
         self,
@@ -194,8 +232,11 @@ class RolloutState:
         ids: Int[Tensor, "B T"],
         padding: Bool[Tensor, "B T"],
         max_new_tokens: int,
+        keep_routing: bool = False,
     ) -> None:
         self.model = model
+        self.layers = text_moe_layers(model) if keep_routing else []
+        self.chosen: Int[Tensor, "B T L K"] | None = None
         self.caches = [
             KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)
         ]
@@ -210,12 +251,14 @@ class RolloutState:
         with torch.inference_mode():  # no_grad with less to do for each operation
             hidden = self.model.hidden(ids, self.caches, seen)
             self.logits = at_least_float32(self.model.logits(hidden[:, -1:])[:, 0])
+            self.chosen = last_choices(self.layers) if self.layers else None
 
     def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
         """Go on with these texts alone; one named twice is doubled."""
         for cache in self.caches:
             cache.keep(rows)
         self.logits = self.logits[rows]
+        self.chosen = None if self.chosen is None else self.chosen[rows]
         self.padding = None if self.padding is None else self.padding[rows]
 
 
@@ -308,11 +351,14 @@ def completion_log_probs(
     """Read whole completions in one pass, with gradients: the log-probability of each token.
 
     It is 0 where padding, and where a tool wrote. In float32 at least: in bfloat16 a policy ratio
-    of 1.002 would be 1.
+    of 1.002 would be 1. Where the completions keep what the sampler's filters left, all else has
+    probability 0; where they keep each token's experts, it is sent to these.
     """
     logits = at_least_float32(model.logits(completion_hidden(model, completions)))
     if temperature not in (0, 1):
         logits = logits / temperature
+    if completions.kept is not None:
+        logits = logits.masked_fill(~completions.kept, -torch.inf)
     T = completions.completion_mask.shape[1]
     chosen = token_log_probs(logits, completions.ids[:, -T:])
     return torch.where(completions.loss_mask, chosen, 0.0)
@@ -321,13 +367,17 @@ def completion_log_probs(
 def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tensor, "B T C"]:
     """Give what stands in a model's stream in front of each token of whole completions.
 
-    A prompt that several of them share is read once, and its gradients are added up.
+    A prompt that several of them share is read once, and its gradients are added up; not so where
+    experts are replayed, which a context manager sets for whole rows.
     """
     T = completions.completion_mask.shape[1]
     start, ids = completions.ids.shape[1] - T, completions.ids[:, :-1]
     left = completions.padding[:, :start]
     # no token looks to its right, so the padding there needs no mask
     padding = completions.padding[:, :-1] if left.any() else None
+    if completions.chosen is not None:
+        with replayed_routing(model, completions.chosen[:, :-1]):
+            return model.hidden(ids, padding=padding)[:, -T:]
     marked = ids[:, :start].masked_fill(left, -1)
     prompts, rows = marked.unique(dim=0, return_inverse=True)
     if len(prompts) == len(ids):

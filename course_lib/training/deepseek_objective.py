@@ -12,6 +12,7 @@ from course_lib.layers.moe import (
     Routing,
     expert_balance_loss,
     expert_load,
+    moe_layers,
     sequence_balance_loss,
     update_bias,
 )
@@ -20,11 +21,6 @@ from course_lib.training import distributed
 from course_lib.training.callbacks import Callback
 from course_lib.training.objectives import LossSum, Objective, next_token_loss_sum
 from course_lib.training.settings import TrainHistory
-
-
-def moe_layers(model: nn.Module) -> list[MoE]:
-    """Give the model's mixtures of experts, first layer to last, an MTP module's included."""
-    return [module for module in model.modules() if isinstance(module, MoE)]
 
 
 def routed_layers(model: nn.Module) -> list[MoE]:

@@ -25,6 +25,7 @@ KINDS = {  # settings, and by what their loss is smaller: ours divides by 20, th
     "all tokens alike": ({"average": "token", "scale_by_std": True}, 1.0),
     "whole sequences": ({"average": "sequence", "ratio": "sequence", "beta": 0.0}, 1.0),
     "weighted KL": ({"kl_weighted": True, "beta": 0.5}, 20 / 40),
+    "bad answers far off masked": ({"sequence_threshold": 0.01, "beta": 0.5}, 20 / 40),
 }
 
 

@@ -1,8 +1,8 @@
 """Mixture of experts: many small networks for one wide one; each token visits a few of them.
 
 `routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at
-work, and `layer` is the three in one module. `capacity` drops visits, as others do, and `upcycling`
-makes experts of a trained dense network.
+work, and `layer` is the three in one module. `replay` sends tokens where a sampler has sent them.
+`capacity` drops visits, as others do, and `upcycling` makes experts of a trained dense network.
 """
 
 from course_lib.layers.moe.balance import (
@@ -25,12 +25,20 @@ from course_lib.layers.moe.experts import (
     grouped_matmul,
 )
 from course_lib.layers.moe.layer import MoE
+from course_lib.layers.moe.replay import (
+    changed_choices,
+    last_choices,
+    moe_layers,
+    replayed_routing,
+    text_moe_layers,
+)
 from course_lib.layers.moe.routing import (
     Routing,
     SigmoidRouter,
     SoftmaxRouter,
     check_routing,
     limit_groups,
+    replay_choices,
     route_sigmoid,
     route_softmax,
 )
@@ -42,6 +50,7 @@ __all__ = [
     "Routing",
     "SigmoidRouter",
     "SoftmaxRouter",
+    "changed_choices",
     "check_routing",
     "communication_balance_loss",
     "dead_experts",
@@ -53,7 +62,12 @@ __all__ = [
     "experts_dense",
     "experts_gathered",
     "experts_sorted",
+    "last_choices",
     "limit_groups",
+    "moe_layers",
+    "replay_choices",
+    "replayed_routing",
+    "text_moe_layers",
     "expert_load",
     "max_load_violation",
     "grouped_matmul",

@@ -7,7 +7,7 @@ How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9):
    their outputs are added up, and so are the parts of a wide network's.
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.mlp import SwiGLU
@@ -20,11 +20,13 @@ class MoE(nn.Module):
 
     The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing`
     keeps how the last batch was routed, in its shape: for the losses and measurements of `balance`.
-    Copies of the layer leave it behind. Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11,
+    Copies of the layer leave it behind. `replay` holds experts to send the next tokens to, see
+    `replay.replayed_routing`. Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11,
     without the residual connection, which the block adds.
     """
 
     routing: Routing | None
+    replay: Int[Tensor, "*B K"] | None
 
     def __init__(
         self, router: Router, d_model: int, d_expert: int, n_experts: int, n_shared: int
@@ -39,12 +41,20 @@ class MoE(nn.Module):
         self.experts = Experts(n_experts, d_model, d_expert)
         self.shared = SwiGLU(d_model, n_shared * d_expert) if n_shared else None
         self.routing = None
+        self.replay = None
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        routing = self.router(x)
+        if self.replay is not None:
+            routing = self.router.replay(routing, self.replay)
         # by nn.Module's own way to set an attribute, that took as long as two small products
-        routing = self.__dict__["routing"] = self.router(x)
+        self.__dict__["routing"] = routing
         out = self.experts(x, routing)  # the second sum of eq. 9
         return out if self.shared is None else out + self.shared(x)  # the first one
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "routing": None}  # it holds on to a graph, which can't be copied
+        return {
+            **self.__dict__,
+            "routing": None,
+            "replay": None,
+        }  # it holds on to a graph, which can't be copied

@@ -132,12 +132,36 @@ def check_routing(
         )
 
 
+def replay_choices(
+    routing: Routing, chosen: Int[Tensor, "*B K"], scale: float = 1.0, normalised: bool = True
+) -> Routing:
+    """Send tokens to `chosen` instead, and weigh these experts by the affinities of `routing`.
+
+    With `normalised` by their share of the chosen ones' sum, as V3 does; without, as V2 does, by
+    themselves. Source: DeepSeek-V3.2 (arXiv 2512.02556), section 3.1.
+
+    >>> routing = route_sigmoid(torch.tensor([0.6, 0.5, 0.2]).logit(), torch.zeros(3), n_chosen=2)
+    >>> replay_choices(routing, torch.tensor([0, 2])).weights
+    tensor([0.7500, 0.2500])
+    """
+    if chosen.shape != routing.chosen.shape:
+        theirs, ours = tuple(chosen.shape), tuple(routing.chosen.shape)
+        raise ValueError(f"choices of shape {theirs} for tokens that make choices of shape {ours}")
+    picked = routing.scores.gather(-1, chosen)
+    weights = scale * picked
+    if normalised:
+        weights = weights / (picked.sum(-1, keepdim=True) + 1e-20)
+    return Routing(routing.scores, chosen, weights)
+
+
 class Router(nn.Module):
     """Compare tokens with the experts' centroids, the rows of `weight`: logits are dot products.
 
     In float32 at least, under autocast too: rounding would send tokens that are nearly undecided
     elsewhere.
     """
+
+    normalised: bool  # whether the weights of a token's experts are divided by their sum
 
     def __init__(
         self,
@@ -164,9 +188,15 @@ class Router(nn.Module):
             x = at_least_float32(x)
             return F.linear(x, self.weight.to(x.dtype))
 
+    def replay(self, routing: Routing, chosen: Int[Tensor, "*B K"]) -> Routing:
+        """Weigh these experts in place of those that the router chose, see `replay_choices`."""
+        return replay_choices(routing, chosen, self.choice["scale"], self.normalised)
+
 
 class SoftmaxRouter(Router):
     """The gate of DeepSeek-V2, see `route_softmax`."""
+
+    normalised = False
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
         return route_softmax(self.logits(x), **self.choice)
@@ -177,6 +207,8 @@ class SigmoidRouter(Router):
 
     No gradient moves its `bias`; `update_bias` does after a step.
     """
+
+    normalised = True
 
     def __init__(self, d_model: int, n_experts: int, *choice, **named_choice) -> None:
         super().__init__(d_model, n_experts, *choice, **named_choice)

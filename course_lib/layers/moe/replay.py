@@ -1,0 +1,66 @@
+"""Send each token to the experts that another model, or an earlier one, has sent it to.
+
+A sampler of other precision or with older weights chooses other experts for some tokens than the
+trainer that reads its text. V3.2 keeps the sampler's choices and replays them in training, so that
+the parameters that wrote a token are those that learn from it. Source: DeepSeek-V3.2 (arXiv
+2512.02556), section 3.1, "Keep Routing".
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_lib.layers.moe.layer import MoE
+
+
+def moe_layers(model: nn.Module) -> list[MoE]:
+    """Give the model's mixtures of experts, first layer to last, an MTP module's included."""
+    return [module for module in model.modules() if isinstance(module, MoE)]
+
+
+def text_moe_layers(model: nn.Module) -> list[MoE]:
+    """Give those that a model's text passes through: without an MTP module's.
+
+    Raises ValueError if there are none.
+    """
+    layers = [layer for block in model.blocks for layer in moe_layers(block)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has 0 layers of experts: no choice to keep")
+    return layers
+
+
+def last_choices(layers: Sequence[MoE]) -> Int[Tensor, "*B L K"]:
+    """Give the experts that each token of the last batch was sent to, layer by layer."""
+    return torch.stack([layer.routing.chosen for layer in layers], -2)
+
+
+@contextmanager
+def replayed_routing(model: nn.Module, chosen: Int[Tensor, "*B L K"]) -> Iterator[None]:
+    """Within, the model sends each token of a batch to these experts, as `last_choices` gave them.
+
+    Only the choice is kept. What a chosen expert counts is reckoned from the present router, which
+    so still learns.
+    """
+    layers = text_moe_layers(model)
+    if chosen.shape[-2] != len(layers):
+        raise ValueError(f"choices for {chosen.shape[-2]} layers, not {len(layers)}")
+    for layer, theirs in zip(layers, chosen.unbind(-2), strict=True):
+        layer.replay = theirs
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.replay = None
+
+
+def changed_choices(chosen: Int[Tensor, "*B K"], other: Int[Tensor, "*B K"]) -> Float[Tensor, "*B"]:
+    """Give the share of each token's experts that are not among the other's, whatever their order.
+
+    >>> changed_choices(torch.tensor([[0, 3], [0, 3]]), torch.tensor([[3, 0], [3, 1]]))
+    tensor([0.0000, 0.5000])
+    """
+    same = (chosen[..., :, None] == other[..., None, :]).any(-1)
+    return 1 - same.float().mean(-1)
