@@ -21,6 +21,8 @@ LEADS = (
     "**Ask.**",
     "<details><summary>What good answers say</summary>",
 )
+SPAN = r"(\d)(?: (to|and) (\d))?"  # "2", "1 and 3", "1 to 3"
+VOTE_MINUTES = 3  # two shows of hands, and a talk between neighbours
 lessons = pytest.mark.parametrize("lesson", course_map.lessons(), ids=lambda lesson: lesson.number)
 
 
@@ -71,6 +73,64 @@ def test_a_plan_speaks_of_exercises_that_there_are(lesson):
         int(part[9:]) for part in parts_of_the_notebook(lesson) if part.startswith("Exercise ")
     }
     assert named <= there
+
+
+def exercise_minutes(lesson: course_map.Lesson) -> dict[str, int]:
+    """How long each exercise takes, as the notebook says."""
+    twin = course_map.NOTEBOOKS / "src" / lesson.file.replace(".ipynb", ".md")
+    heading = r"(?m)^### Exercise (\d+): .* · (\d+) minutes\)"
+    return {n: int(m) for n, m in re.findall(heading, twin.read_text(encoding="utf-8"))}
+
+
+def step_minutes(section: str) -> dict[str, int]:
+    """How long each step of the activity takes."""
+    steps = r"(?ms)^(\d)\. (?:(?!^\d\. ).)+?\((\d+) minutes?(?:, [^()]+)?\)$"
+    return {n: int(m) for n, m in re.findall(steps, section.split("**Activity: ")[1])}
+
+
+def needed(what: str, exercises: dict[str, int], steps: dict[str, int]) -> int:
+    """The least that a row of a plan takes: what it names, but for what is left for home.
+
+    >>> needed("Vote 1, steps 1 to 3 of the activity", {}, {"1": 4, "2": 2, "3": 1, "4": 8})
+    10
+    >>> needed("Exercises 1 and 2; exercise 3 at home", {"1": 5, "2": 6, "3": 7}, {})
+    11
+    """
+
+    def total(named: str, minutes: dict[str, int]) -> int:
+        found = re.findall(named.format(SPAN), what)
+        spans = [(a, b or a) if how != "to" else range(int(a), int(b) + 1) for a, how, b in found]
+        return sum(minutes[n] for span in spans for n in {str(one) for one in span})
+
+    what = re.sub(r"(?i)exercises? \d(?: and \d)? at home", "", what)
+    votes = {str(n): VOTE_MINUTES for n in range(1, 4)}
+    whole = "activity" in what.lower() and not re.search(r"(?i)steps? \d.* of the activity", what)
+    played = sum(steps.values()) if whole else total("[Ss]teps? {} of the activity", steps)
+    return played + total("[Ee]xercises? {}", exercises) + total("[Vv]otes? {}", votes)
+
+
+@lessons
+@pytest.mark.parametrize("minutes", [45, 90])
+def test_a_row_has_time_for_what_it_names(lesson, minutes):
+    """An activity and an exercise of ten minutes do not fit into fifteen."""
+    section = sections()[lesson.number]
+    for spare, what, _ in plan(section, minutes):
+        assert needed(what, exercise_minutes(lesson), step_minutes(section)) <= int(spare), what
+
+
+@lessons
+def test_an_activity_takes_as_long_as_its_steps(lesson):
+    section = sections()[lesson.number]
+    promised = int(re.search(r"\*\*Activity: .*?\*\* \*\((\d+) minutes", section)[1])
+    assert sum(step_minutes(section).values()) == promised
+
+
+@lessons
+def test_each_vote_is_taken_in_a_plan_or_in_a_second_class(lesson):
+    section = sections()[lesson.number]
+    before = section.split("**Vote 1.**")[0]
+    votes = re.findall(r"\*\*Vote (\d)\.\*\*", section)
+    assert [n for n in votes if not re.search(rf"[Vv]otes? (?:\d and )?{n}\b", before)] == []
 
 
 @lessons
