@@ -21,6 +21,8 @@ from course_lib.models.deepseek import (
     DeepSeekSettings,
     DeepSeekV2,
     DeepSeekV3,
+    DeepSeekV32,
+    DeepSeekV32Settings,
     count_active_parameters,
 )
 from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
@@ -48,6 +50,8 @@ LADDER_DEEPSEEK = LADDER_SIZE | {
     "v_head_dim": 16,
     "tied": True,
 }
+# each token attends to a quarter of the context; the queries' latent is what the indexer reads
+LADDER_SPARSE = LADDER_DEEPSEEK | {"q_lora_rank": 32, "index_top_k": LADDER_LENGTH // 4}
 # the best of a small sweep, for V1 on both corpora
 LADDER_RECIPE = {"muon_lr": 0.02, "adam_lr": 0.01}
 BIAS_SPEED = 0.01  # of the routers' bias at the full learning rate, falling with it
@@ -77,6 +81,11 @@ LADDER_RUNGS = {
     "V3, looking ahead": LadderRung(
         deepseek_builder(DeepSeekV3, mtp=True),
         deepseek_objective(sequence=1e-4, ahead=0.3),
+        BIAS_SPEED,
+    ),
+    "V3.2": LadderRung(
+        lambda vocab_size: DeepSeekV32(DeepSeekV32Settings(vocab_size, **LADDER_SPARSE)),
+        deepseek_objective(sequence=1e-4, indexer=1.0),
         BIAS_SPEED,
     ),
 }

@@ -123,11 +123,13 @@ def experts_of_ranks(
 class ParallelExperts(nn.Module):
     """This rank's share of `Experts`, made from all of them; all ranks use theirs at once.
 
-    Raises ValueError where the ranks don't divide the experts.
+    Raises ValueError where the ranks don't divide the experts, and for clamped ones (V4's).
     """
 
     def __init__(self, experts: Experts, group: Group = None) -> None:
         super().__init__()
+        if experts.limit is not None:
+            raise ValueError(f"experts clamped at {experts.limit} cannot be spread over processes")
         self.group, self.n_experts = group, len(experts.down)
         rank, n_ranks = rank_and_size(group)
         share = even_share("n_experts", self.n_experts, n_ranks)

@@ -66,3 +66,28 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+def clamped_swiglu(
+    gate: Float[Tensor, "*B F"], up: Float[Tensor, "*B F"], limit: float
+) -> Float[Tensor, "*B F"]:
+    """Gate as SwiGLU does, after cutting off what is extreme: silu(min(gate, l)) * clip(up, -l, l).
+
+    The gate has no lower bound: silu is nearly 0 there. Source: DeepSeek-V4 (arXiv 2606.19348),
+    section 4.2.3, where `limit` is 10.
+
+    >>> clamped_swiglu(torch.tensor([-99.0, 99.0]), torch.tensor([1.0, -99.0]), limit=10.0)
+    tensor([ -0.0000, -99.9955])
+    """
+    return F.silu(gate.clamp(max=limit)) * up.clamp(-limit, limit)
+
+
+class ClampedSwiGLU(SwiGLU):
+    """A SwiGLU with `clamped_swiglu` between its matrices."""
+
+    def __init__(self, d_model: int, d_ff: int, limit: float) -> None:
+        super().__init__(d_model, d_ff)
+        self.limit = limit
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
+        return self.down(clamped_swiglu(self.gate(x), self.up(x), self.limit))

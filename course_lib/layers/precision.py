@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -26,3 +26,20 @@ def without_autocast(device_type: str) -> AbstractContextManager:
     known = torch.amp.is_autocast_available(device_type)  # not on the meta device
     on = known and torch.is_autocast_enabled(device_type)
     return torch.autocast(device_type, enabled=False) if on else nullcontext()
+
+
+class KeptInFloat32(nn.Module):
+    """A module whose parameters stay in float32 at least, whatever the model is moved to.
+
+    >>> KeptInFloat32().half()
+    KeptInFloat32()
+    """
+
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        """Move the module as `to`, `half` and the like do, and take the numbers back."""
+        before = [parameter.data for parameter in self.parameters()]
+        super()._apply(fn, recurse)
+        for parameter, kept in zip(self.parameters(), before, strict=True):
+            if parameter.dtype.itemsize < 4:
+                parameter.data = kept.to(parameter.device, at_least_float32(kept).dtype)
+        return self

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.layers.moe import (
+    HashRouter,
     MoE,
     Routing,
     expert_balance_loss,
@@ -28,6 +29,11 @@ def routed_layers(model: nn.Module) -> list[MoE]:
     return [layer for layer in moe_layers(model) if layer.routing is not None]
 
 
+def balanced_layers(model: nn.Module) -> list[MoE]:
+    """Give those of the `routed_layers` that choose for themselves: no table does it for them."""
+    return [layer for layer in routed_layers(model) if not isinstance(layer.router, HashRouter)]
+
+
 def sum_balance_losses(
     model: nn.Module, loss_of: Callable[[Routing], Tensor]
 ) -> Float[Tensor, "..."]:
@@ -35,7 +41,7 @@ def sum_balance_losses(
 
     With a `loss_of` that gives one number per sequence (reduction="none"), so does this.
     """
-    losses = [loss_of(layer.routing) for layer in routed_layers(model)]
+    losses = [loss_of(layer.routing) for layer in balanced_layers(model)]
     if not losses:
         raise ValueError(
             "no mixture of experts of this model has seen a batch yet, or there is none in it"
@@ -73,11 +79,16 @@ def mtp_loss_sum(
 
 
 def deepseek_objective(
-    expert: float = 0.0, sequence: float = 0.0, ahead: float = 0.0, over: str = "sequence"
+    expert: float = 0.0,
+    sequence: float = 0.0,
+    ahead: float = 0.0,
+    over: str = "sequence",
+    indexer: float = 0.0,
 ) -> Objective:
     """Make the objective: the next token, plus so much of the balance losses and of the look ahead.
 
     V2 has `expert` 0.003 (0.01 suits our sizes), V3 `sequence` 0.0001 and `ahead` 0.3, later 0.1.
+    V3.2 adds `indexer` times its `indexer_loss`, which reaches the indexers alone.
     With `over` "batch", V2's loss takes the loads of a whole batch, which may then not be cut.
     All is a mean over the targets that count: a sequence's balance weighs as many as it has, so
     that where all have T tokens, as in the papers, it is the mean over the sequences.
@@ -98,7 +109,8 @@ def deepseek_objective(
         whole = (
             "the balance loss of the experts over the batch" if expert and over == "batch" else ""
         )
-        return LossSum(total, loss.count, whole)
+        loss = LossSum(total, loss.count, whole)
+        return loss.plus(indexer * model.indexer_loss(inputs)) if indexer else loss
 
     return objective
 
@@ -122,11 +134,11 @@ class BalanceByBias(Callback):
             layer.routing = None  # of an evaluation, perhaps by a layer that does not learn
 
     def after_part(self, model: nn.Module) -> None:
-        for layer in routed_layers(model):
+        for layer in balanced_layers(model):
             self.loads[layer] = self.loads.get(layer, 0) + expert_load(layer.routing)
 
     def after_step(self, step: int, model: nn.Module, history: TrainHistory | None = None) -> None:
-        for layer in routed_layers(model):  # the same in all processes, which meet in the sum
+        for layer in balanced_layers(model):  # the same in all processes, which meet in the sum
             visits = self.loads.get(layer, torch.zeros_like(layer.router.bias, dtype=torch.long))
             update_bias(layer.router.bias, distributed.all_reduce_sum(visits), self.speed(step))
         self.loads = {}

@@ -74,34 +74,41 @@ def call_closure(closure: Callable[[], Tensor] | None) -> Tensor | None:
         return closure()
 
 
-def orthogonalize(update: Float[Tensor, "*N R C"], steps: int = 5) -> Float[Tensor, "*N R C"]:
+def orthogonalize(
+    update: Float[Tensor, "*N R C"], steps: int = 5, polish: int = 0
+) -> Float[Tensor, "*N R C"]:
     """Pull all singular values of each matrix close to 1, keeping its singular vectors.
 
     They come out at about 0.7 to 1.2. If `update` is U S V^T, the result is near U V^T: the nearest
     matrix that stretches every direction alike. Five Newton-Schulz steps (odd polynomials of the
     singular values) do it with matrix products only. Source: Jordan et al. 2024, "Muon".
+
+    DeepSeek-V4 (arXiv 2606.19348, algorithm 1) takes 8 steps and then 2 of another polynomial, here
+    `polish`, which has 1 for a fixed point: singular values between 1.0000 and 1.0005.
     """
     # Each round turns a singular value s into a s + b s^3 + c s^5. The slope a at 0 is chosen
     # large, so that small values grow fast; the price is that they end near 1, not at it.
-    a, b, c = 3.4445, -4.7750, 2.0315
+    rounds = [(3.4445, -4.7750, 2.0315)] * steps + [(2.0, -1.5, 0.5)] * polish
     tall = update.shape[-2] > update.shape[-1]
     X = update.mT if tall else update  # X X^T is then the smaller of the two squares
     X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)  # no singular value is above the norm
-    for _ in range(steps):
+    for a, b, c in rounds:
         A = X @ X.mT
         X = a * X + (b * A + c * A @ A) @ X
     return X.mT if tall else X
 
 
-def orthogonal_steps(updates: list[Tensor]) -> list[Tensor]:
+def orthogonal_steps(updates: list[Tensor], steps: int = 5, polish: int = 0) -> list[Tensor]:
     """Orthogonalize matrices of one shape: all together, or one by one where they are sliced.
 
     No slice of a matrix knows its singular values. A process that holds slices puts each matrix
     together, computes the whole step, as all others do, and keeps its slice of that.
     """
     if not distributed.is_sliced(updates[0]):
-        return list(orthogonalize(torch.stack(updates)))
-    return [distributed.shard_like(orthogonalize(u.full_tensor()), u) for u in updates]
+        return list(orthogonalize(torch.stack(updates), steps, polish))
+    return [
+        distributed.shard_like(orthogonalize(u.full_tensor(), steps, polish), u) for u in updates
+    ]
 
 
 class Muon(torch.optim.Optimizer):
@@ -111,10 +118,20 @@ class Muon(torch.optim.Optimizer):
     sqrt(max(1, R / C)), as in the authors' code. A parameter of shape (E, R, C), as the experts of
     one layer, is E matrices. Differs from the authors' code: our numbers stay in the gradient's own
     precision (theirs: bfloat16), and matrices of one shape are orthogonalised together.
+
+    DeepSeek-V4's (arXiv 2606.19348, algorithm 1) is `steps=8, polish=2, update_rms=0.18`: a step's
+    numbers are then as large as AdamW's, whatever the shape, and so is a good `lr`.
     """
 
     def __init__(
-        self, parameters, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        parameters,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        steps: int = 5,
+        polish: int = 0,
+        update_rms: float | None = None,
     ) -> None:
         if lr < 0 or weight_decay < 0 or not 0 <= momentum < 1:
             numbers = f"lr {lr} and weight_decay {weight_decay}"
@@ -122,6 +139,7 @@ class Muon(torch.optim.Optimizer):
                 f"Muon needs {numbers}, neither below 0, and momentum {momentum} in [0, 1)"
             )
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.rounds, self.update_rms = (steps, polish), update_rms
         for matrix in (matrix for group in self.param_groups for matrix in group["params"]):
             if matrix.ndim < 2:
                 raise ValueError(
@@ -139,15 +157,24 @@ class Muon(torch.optim.Optimizer):
                     by_shape.setdefault(matrix.shape, []).append(matrix)
             for (*_, rows, columns), matrices in by_shape.items():
                 steps = orthogonal_steps(
-                    [self.momentum(matrix, group["momentum"]) for matrix in matrices]
+                    [self.momentum(matrix, group["momentum"]) for matrix in matrices], *self.rounds
                 )
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                # An orthogonal matrix keeps lengths. A tall one spreads them over R numbers where
-                # C were, each smaller; the root makes them as large again.
                 torch._foreach_add_(
-                    matrices, steps, alpha=-group["lr"] * max(1, rows / columns) ** 0.5
+                    matrices, steps, alpha=-group["lr"] * self.size_of_step(rows, columns)
                 )
         return loss
+
+    def size_of_step(self, rows: int, columns: int) -> float:
+        """Tell what an orthogonal matrix is multiplied by, before the learning rate.
+
+        An orthogonal matrix keeps lengths. A tall one spreads them over R numbers where C were,
+        each smaller; the root makes them as large again. With `update_rms` (V4, equation 28) the
+        root mean square of the step is that: an orthogonal matrix's is 1 / sqrt(max(R, C)).
+        """
+        if self.update_rms is None:
+            return max(1, rows / columns) ** 0.5
+        return self.update_rms * max(rows, columns) ** 0.5
 
     def momentum(self, matrix: nn.Parameter, beta: float) -> Tensor:
         """Average the gradients so far, the newest most, and look one step ahead (Nesterov)."""

@@ -35,13 +35,12 @@ def test_every_rung_is_trained_and_measured(name, corpus, small):
     found = ladder_runs.run_rung(ladder_runs.LADDER_RUNGS[name], corpus, steps=3, seed=0)
     assert 0 < found["bits_per_byte"] < 10 and found["steps"] == 3
     assert found["active"] <= found["parameters"]
-    per_layer = (
-        32 + 8 if name in ("V2, latent attention only", "V2", "V3", "V3, looking ahead") else 2 * 64
-    )
+    latents = dict.fromkeys(("V2, latent attention only", "V2", "V3", "V3, looking ahead"), 32 + 8)
+    per_layer = (latents | {"V3.2": 32 + 8 + 16}).get(name, 2 * 64)
     assert found["cache_bytes"] == 4 * 4 * per_layer
     assert (found["acceptance"] is not None) == (name == "V3, looking ahead")
     assert (found["experts"] > 0) == (
-        "experts" in name or name in ("V2", "V3", "V3, looking ahead")
+        "experts" in name or name in ("V2", "V3", "V3, looking ahead", "V3.2")
     )
 
 

@@ -243,3 +243,29 @@ def test_without_muon_adamw_has_everything():
 def test_adamw_refuses_what_it_cannot_do(options, message):
     with pytest.raises(ValueError, match=message):
         AdamW([nn.Parameter(torch.ones(3))], **options)
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (256, 64), (33, 33), (3, 40, 20)])
+def test_eight_and_two_rounds_lead_to_one(shape):
+    """Also for singular values that reach from 1 to a thousandth."""
+    torch.manual_seed(0)
+    narrow = min(shape[-2:])
+    left, _, right = torch.linalg.svd(torch.randn(*shape), full_matrices=False)
+    update = left * torch.logspace(0, -3, narrow) @ right
+    values = torch.linalg.svdvals(orthogonalize(update, steps=8, polish=2))
+    assert 0.9999 < values.min() and values.max() < 1.0006
+    five = torch.linalg.svdvals(orthogonalize(update))
+    assert five.min() < 0.75 or five.max() > 1.1
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (256, 64)])
+def test_v4s_muon_takes_steps_of_the_size_of_adamws(shape):
+    torch.manual_seed(0)
+    matrix = torch.nn.Parameter(torch.randn(shape))
+    before = matrix.detach().clone()
+    matrix.grad = torch.randn(shape)
+    Muon([matrix], lr=0.1, steps=8, polish=2, update_rms=0.18).step()
+    step = (before - matrix) / 0.1
+    assert abs(step.square().mean().sqrt() - 0.18) < 1e-4
+    U, _, V = torch.linalg.svd(matrix.grad, full_matrices=False)
+    torch.testing.assert_close(step, 0.18 * 16 * U @ V, rtol=1e-2, atol=2e-3)

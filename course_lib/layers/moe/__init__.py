@@ -1,8 +1,9 @@
 """Mixture of experts: many small networks for one wide one; each token visits a few of them.
 
 `routing` chooses the experts of each token, `experts` computes them, `balance` keeps all of them at
-work, and `layer` is the three in one module. `replay` sends tokens where a sampler has sent them.
-`capacity` drops visits, as others do, and `upcycling` makes experts of a trained dense network.
+work, and `layer` is the three in one module. `hash_routing` chooses by a table, `replay` sends
+tokens where a sampler has sent them. `capacity` drops visits, as others do, and `upcycling` makes
+experts of a trained dense network.
 """
 
 from course_lib.layers.moe.balance import (
@@ -24,6 +25,13 @@ from course_lib.layers.moe.experts import (
     experts_sorted,
     grouped_matmul,
 )
+from course_lib.layers.moe.hash_routing import (
+    HashRouter,
+    balanced_hash_table,
+    check_hash_table,
+    random_hash_table,
+    route_by_table,
+)
 from course_lib.layers.moe.layer import MoE
 from course_lib.layers.moe.replay import (
     changed_choices,
@@ -36,21 +44,27 @@ from course_lib.layers.moe.routing import (
     Routing,
     SigmoidRouter,
     SoftmaxRouter,
+    SqrtSoftplusRouter,
     check_routing,
     limit_groups,
     replay_choices,
     route_sigmoid,
     route_softmax,
+    route_sqrt_softplus,
 )
 from course_lib.layers.moe.upcycling import upcycle_mlp
 
 __all__ = [
     "Experts",
+    "HashRouter",
     "MoE",
     "Routing",
     "SigmoidRouter",
     "SoftmaxRouter",
     "changed_choices",
+    "SqrtSoftplusRouter",
+    "balanced_hash_table",
+    "check_hash_table",
     "check_routing",
     "communication_balance_loss",
     "dead_experts",
@@ -71,8 +85,11 @@ __all__ = [
     "expert_load",
     "max_load_violation",
     "grouped_matmul",
+    "random_hash_table",
+    "route_by_table",
     "route_sigmoid",
     "route_softmax",
+    "route_sqrt_softplus",
     "sequence_balance_loss",
     "update_bias",
     "upcycle_mlp",

@@ -15,16 +15,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_lib.layers.mlp import clamped_swiglu
 from course_lib.layers.moe.routing import Routing
 
 # multiplications, or numbers to copy, that are done sooner than tokens are sorted
 DENSE_BELOW = 2**20
 
 
-def gated_silu(wide: Float[Tensor, "*B F2"]) -> Float[Tensor, "*B F"]:
-    """Let the first half of the numbers gate the second: silu(gate) * up."""
+def gated_silu(wide: Float[Tensor, "*B F2"], limit: float | None = None) -> Float[Tensor, "*B F"]:
+    """Let the first half of the numbers gate the second: silu(gate) * up, or `clamped_swiglu`."""
     gate, up = wide.chunk(2, dim=-1)
-    return F.silu(gate) * up
+    return F.silu(gate) * up if limit is None else clamped_swiglu(gate, up, limit)
 
 
 def experts_by_loop(
@@ -52,6 +53,7 @@ def experts_sorted(
     weights: Float[Tensor, "N K"],
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
+    limit: float | None = None,
 ) -> Float[Tensor, "N C"]:
     """Do what `experts_by_loop` does in two large products, visits to an expert side by side.
 
@@ -61,7 +63,7 @@ def experts_sorted(
     expert, visit = chosen.flatten().sort(stable=True)
     token = visit // chosen.shape[1]
     ends = torch.searchsorted(expert, torch.arange(len(gate_up), device=x.device), right=True)
-    hidden = gated_silu(grouped_matmul(x.index_select(0, token), gate_up, ends))
+    hidden = gated_silu(grouped_matmul(x.index_select(0, token), gate_up, ends), limit)
     hidden = hidden * weights.flatten().index_select(0, visit)[:, None]
     return torch.zeros_like(x).index_add(0, token, grouped_matmul(hidden, down, ends).to(x.dtype))
 
@@ -109,6 +111,7 @@ def experts_dense(
     weights: Float[Tensor, "N K"],
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
+    limit: float | None = None,
 ) -> Float[Tensor, "N C"]:
     """Send every token through every expert, those not chosen with weight 0.
 
@@ -116,7 +119,7 @@ def experts_dense(
     """
     weight = weights.new_zeros(len(x), len(gate_up)).scatter(1, chosen, weights)
     wide = F.linear(x, gate_up.flatten(0, 1)).unflatten(-1, gate_up.shape[:2])
-    hidden = (gated_silu(wide) * weight[..., None]).to(down.dtype)
+    hidden = (gated_silu(wide, limit) * weight[..., None]).to(down.dtype)
     return (hidden.transpose(0, 1) @ down.mT).sum(0).to(x.dtype)
 
 
@@ -126,23 +129,27 @@ def experts_gathered(
     weights: Float[Tensor, "1 K"],
     gate_up: Float[Tensor, "E F2 C"],
     down: Float[Tensor, "E C F"],
+    limit: float | None = None,
 ) -> Float[Tensor, "1 C"]:
     """Copy the experts of a single token side by side: one product widens it, one narrows it."""
     expert = chosen.flatten()
     wide = F.linear(x, gate_up.index_select(0, expert).flatten(0, 1)).view(len(expert), 1, -1)
-    hidden = (gated_silu(wide) * weights.view(-1, 1, 1)).to(down.dtype)
+    hidden = (gated_silu(wide, limit) * weights.view(-1, 1, 1)).to(down.dtype)
     return torch.bmm(hidden, down.index_select(0, expert).mT).sum(0).to(x.dtype)
 
 
 class Experts(nn.Module):
-    """The matrices of `n_experts` SwiGLU networks, stacked.
+    """The matrices of `n_experts` SwiGLU networks, stacked; with a `limit`, clamped ones.
 
     `gate_up` is (E, 2 F, C), gate first, and `down` is (E, C, F). The layout is transformers' own.
     Under autocast the products run in its precision, the sum in that of `x`.
     """
 
-    def __init__(self, n_experts: int, d_model: int, d_expert: int) -> None:
+    def __init__(
+        self, n_experts: int, d_model: int, d_expert: int, limit: float | None = None
+    ) -> None:
         super().__init__()
+        self.limit = limit
         self.gate_up = nn.Parameter(
             torch.empty(n_experts, 2 * d_expert, d_model).uniform_(-1, 1) / d_model**0.5
         )
@@ -160,4 +167,4 @@ class Experts(nn.Module):
         else:
             few = n_tokens * gate_up.numel() < DENSE_BELOW
             compute = experts_dense if few else experts_sorted
-        return compute(*visits, gate_up, down).view_as(x)
+        return compute(*visits, gate_up, down, self.limit).view_as(x)

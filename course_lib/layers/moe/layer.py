@@ -10,7 +10,7 @@ How ours differs from the paper (DeepSeekMoE, arXiv 2401.06066, equation 9):
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.mlp import SwiGLU
+from course_lib.layers.mlp import ClampedSwiGLU, SwiGLU
 from course_lib.layers.moe.experts import Experts
 from course_lib.layers.moe.routing import Router, Routing
 
@@ -21,15 +21,22 @@ class MoE(nn.Module):
     The shared ones are computed as one SwiGLU of `n_shared * d_expert` hidden units. `routing`
     keeps how the last batch was routed, in its shape: for the losses and measurements of `balance`.
     Copies of the layer leave it behind. `replay` holds experts to send the next tokens to, see
-    `replay.replayed_routing`. Source: DeepSeekMoE (arXiv 2401.06066), equations 9-11,
-    without the residual connection, which the block adds.
+    `replay.replayed_routing`. With `swiglu_limit`, experts are clamped, as in V4; `ids` are for a
+    `HashRouter`, which asks which tokens these are. Source: DeepSeekMoE (arXiv 2401.06066),
+    equations 9-11, without the residual connection, which the block adds.
     """
 
     routing: Routing | None
     replay: Int[Tensor, "*B K"] | None
 
     def __init__(
-        self, router: Router, d_model: int, d_expert: int, n_experts: int, n_shared: int
+        self,
+        router: Router,
+        d_model: int,
+        d_expert: int,
+        n_experts: int,
+        n_shared: int,
+        swiglu_limit: float | None = None,
     ) -> None:
         super().__init__()
         if router.weight.shape != (n_experts, d_model):
@@ -38,13 +45,19 @@ class MoE(nn.Module):
         if d_expert < 1 or n_shared < 0:
             raise ValueError(f"d_expert {d_expert} is below 1 or n_shared {n_shared} is negative")
         self.router = router
-        self.experts = Experts(n_experts, d_model, d_expert)
-        self.shared = SwiGLU(d_model, n_shared * d_expert) if n_shared else None
+        self.experts = Experts(n_experts, d_model, d_expert, swiglu_limit)
+        self.shared = None
+        if n_shared and swiglu_limit is None:
+            self.shared = SwiGLU(d_model, n_shared * d_expert)
+        elif n_shared:
+            self.shared = ClampedSwiGLU(d_model, n_shared * d_expert, swiglu_limit)
         self.routing = None
         self.replay = None
 
-    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
-        routing = self.router(x)
+    def forward(
+        self, x: Float[Tensor, "*B C"], ids: Int[Tensor, "*B"] | None = None
+    ) -> Float[Tensor, "*B C"]:
+        routing = self.router(x) if ids is None else self.router(x, ids)
         if self.replay is not None:
             routing = self.router.replay(routing, self.replay)
         # by nn.Module's own way to set an attribute, that took as long as two small products

@@ -1,12 +1,14 @@
 """Which experts a token visits, and how much each of them counts.
 
-How ours differs from the papers (V2: arXiv 2405.04434; V3: arXiv 2412.19437):
+V4's first layers do not ask their router where to go: see `hash_routing`.
+
+How ours differs from the papers (V2: arXiv 2405.04434; V3: arXiv 2412.19437; V4: arXiv 2606.19348):
 
 1. The weights are multiplied by `scale`, which is in the releases (16 for V2, 2.5 for V3) and in no
    equation.
 2. V3's groups are ranked by their two best experts whatever K and M are; the paper says the best K
    / M, which is two for its own 8 and 4. So does the release.
-3. V3's sum of the chosen affinities has 1e-20 added, lest it be 0.
+3. V3's and V4's sum of the chosen affinities has 1e-20 added, lest it be 0.
 4. Affinities are reckoned in float32 at least, and V3's bias is kept so, in a model of 16 bits too.
 5. No token is ever dropped. V2 drops some in training where a device has too many; V3 drops none.
 """
@@ -87,6 +89,37 @@ def route_sigmoid(
     )
     picked = scores.gather(-1, chosen)  # eq. 14
     # eq. 13
+    return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
+
+
+def route_sqrt_softplus(
+    logits: Float[Tensor, "*B E"], bias: Float[Tensor, "E"], n_chosen: int, scale: float = 1.0
+) -> Routing:
+    """Choose as DeepSeek-V4 does: as V3 but for the affinity, sqrt(log(1 + exp(logit))), ungrouped.
+
+    A sigmoid is flat at both ends; this one grows on, as the root of a large logit. Source:
+    DeepSeek-V4 (arXiv 2606.19348), section 2.1; `scale` is 1.5 in Flash and 2.5 in Pro.
+
+    >>> logits = torch.tensor([4.0, 1.0, 0.25, 0.0]).exp().sub(1).log()     # affinities 2, 1, .5, 0
+    >>> routing = route_sqrt_softplus(logits, torch.tensor([0.0, 0.0, 0.6, 0.0]), n_chosen=2)
+    >>> routing.chosen, routing.weights                       # by 2 and 1.1; weighed by 2 and 0.5
+    (tensor([0, 2]), tensor([0.8000, 0.2000]))
+    """
+    check_routing(logits.shape[-1], n_chosen)
+    scores = sqrt_softplus(logits)
+    return weigh_chosen(scores, (scores + bias).topk(n_chosen).indices, scale)
+
+
+def sqrt_softplus(logits: Float[Tensor, "*B E"]) -> Float[Tensor, "*B E"]:
+    """Turn logits into V4's affinities, in float32 at least."""
+    return F.softplus(at_least_float32(logits)).sqrt()
+
+
+def weigh_chosen(
+    scores: Float[Tensor, "*B E"], chosen: Int[Tensor, "*B K"], scale: float
+) -> Routing:
+    """Weigh the chosen experts by their affinities, divided by their sum, times `scale`."""
+    picked = scores.gather(-1, chosen)
     return Routing(scores, chosen, scale * picked / (picked.sum(-1, keepdim=True) + 1e-20))
 
 
@@ -227,3 +260,14 @@ class SigmoidRouter(Router):
         if self.bias.dtype.itemsize < 4:
             self.bias = bias.to(self.bias.device, at_least_float32(bias).dtype)
         return self
+
+
+class SqrtSoftplusRouter(SigmoidRouter):
+    """The gate of DeepSeek-V4's later layers, see `route_sqrt_softplus`; its bias as in V3."""
+
+    def __init__(self, d_model: int, n_experts: int, n_chosen: int, scale: float = 1.0) -> None:
+        super().__init__(d_model, n_experts, n_chosen, scale=scale)
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
+        n_chosen, scale = self.choice["n_chosen"], self.choice["scale"]
+        return route_sqrt_softplus(self.logits(x), self.bias, n_chosen, scale)
