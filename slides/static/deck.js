@@ -3,39 +3,29 @@ window.MathJax = { options: { enableMenu: false } };
 
 (function () {
   const WIDGETS = ".jupyter-widgets";
-  const PRESENT = "section.present section.present .body";
   const SIZES = [1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7];
 
   // Formulas stand a few pixels out of their lines.
   const inside = (box) => box.scrollHeight <= box.clientHeight + 4 && box.scrollWidth <= box.clientWidth + 1;
 
-  function fits(body) {
-    const right = (part) => part.getBoundingClientRect().right;
-    const figures = [...body.querySelectorAll(".live :is(img, svg, table)")];
-    return inside(body) && figures.every((figure) => right(figure) <= right(body) + 1);
-  }
-
   // The largest size at which a slide's parts fit: live figures may grow, everything may shrink. What is larger still scrolls, by
   // keyboard too.
-  function fit(body) {
+  function fit(slide) {
+    const body = slide.querySelector(".body");
+    if (!body) return;
+    const right = (part) => part.getBoundingClientRect().right;
+    const figures = [...body.querySelectorAll(".live :is(img, svg, table)")];
+    const fits = () => inside(body) && figures.every((figure) => right(figure) <= right(body) + 1);
     SIZES.some(function (size) {
       body.style.setProperty("--size", size);
-      return fits(body);
+      return fits();
     });
     for (const box of [body, ...body.querySelectorAll("pre")]) if (!inside(box)) box.tabIndex = 0;
   }
 
   function fitShown() {
-    if (Reveal.isReady()) document.querySelectorAll(Reveal.isPrintView() ? ".pdf-page .body" : PRESENT).forEach(fit);
+    if (Reveal.isReady()) document.querySelectorAll(Reveal.isPrintView() ? ".pdf-page section" : "section.present").forEach(fit);
   }
-
-  // A figure that is moved may become higher: then its slide shrinks.
-  const moved = new ResizeObserver(function (changes) {
-    for (const { target } of changes) {
-      const body = target.closest(PRESENT);
-      if (body && !fits(body)) fit(body);
-    }
-  });
 
   // In a figure that is used, keys belong to the figure, but for those of a presenter's remote control.
   window.addEventListener(
@@ -76,6 +66,5 @@ window.MathJax = { options: { enableMenu: false } };
     // Widgets and formulas are drawn late.
     new MutationObserver(() => setTimeout(fitShown, 50)).observe(document.querySelector(".slides"), { childList: true, subtree: true });
     window.MathJax.startup.promise.then(fitShown);
-    document.querySelectorAll(".part").forEach((part) => moved.observe(part));
   });
 })();
