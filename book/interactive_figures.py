@@ -76,6 +76,8 @@ def figures_of(notebook: str, lesson: course_map.Lesson) -> tuple[Figure, ...]:
             if root and any(kind in CONTROLS for kind, _ in widgets_in(state, root)):
                 module, name = maker_of(source)
                 shows = first_sentence(module if module != "explore" else lesson.lab, name)
+                if module == "step_through":
+                    shows = shows.replace("a function of the library", played_by(source))
                 found.append(Figure(lesson, name, section, shows, i, state, root))
     return tuple(found)
 
@@ -96,6 +98,21 @@ def maker_of(source: str) -> tuple[str, str]:
     """
     call = ast.parse(source).body[-1].value.func
     return call.value.id, call.attr
+
+
+def played_by(source: str) -> str:
+    """Name the functions whose lines a cell's last call plays: the first argument, and `into`.
+
+    >>> played_by("step_through.play(moe.route, x, into=[top_k])")
+    '`route` and `top_k`'
+    """
+    call = ast.parse(source).body[-1].value
+    into = [word.value.elts for word in call.keywords if word.arg == "into"]
+    played = [
+        ast.unparse(one).rpartition(".")[2] for one in [call.args[0], *itertools.chain(*into)]
+    ]
+    *others, last = [f"`{name}`" for name in played]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def first_sentence(module: str, function: str) -> str:

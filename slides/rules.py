@@ -2,7 +2,8 @@
 
 - A question (`##`) is a column of slides; what belongs to it stands below each other.
 - Of a paragraph, the first sentence, those that introduce a term (in bold) and a last one that
-  leads on (with a colon or a question mark) are shown. All of it is in the speaker's notes.
+  leads on (with a colon or a question mark) are shown. One that introduces a term by "This is ..."
+  brings the sentence before it along. All of the paragraph is in the speaker's notes.
 - Formulas, tables and lists are shown; of a long list's items the first sentences.
 - The first sentence below an output says what it shows: it comes last on the output's slide, and
   when it is asked for.
@@ -33,6 +34,7 @@ WHOSE = re.compile(r"\w+: (the solution's, until yours passes|yours, which passe
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 HEIGHT = 560  # pixels of a slide below its title
+LEANS = re.compile(r"(This|That|These|Such|It|They|Its|Their|Both|So|The other)\b")
 LETTERS = 84  # that fit into a line of text
 COLUMNS = 84  # of code that fit at full size; longer lines are set smaller
 LONG_LIST = 120  # words; of a longer one the beginnings are shown
@@ -206,12 +208,16 @@ def shown_sentences(found: list[str]) -> str:
 
     >>> shown_sentences(["One.", "Two.", "A **term**.", "Three.", "Four:"])
     'One. A **term**. Four:'
+    >>> shown_sentences(["One.", "Two.", "Three.", "This is a **term**."])
+    'One. Three. This is a **term**.'
     """
     last = len(found) - 1
+    terms = {i for i, sentence in enumerate(found) if "**" in sentence}
+    before = {i - 1 for i in terms if i and LEANS.match(found[i])}
     return " ".join(
         sentence
         for i, sentence in enumerate(found)
-        if i == 0 or "**" in sentence or (i == last and sentence[-1] in ":?")
+        if i == 0 or i in terms | before or (i == last and sentence[-1] in ":?")
     )
 
 

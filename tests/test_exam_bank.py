@@ -64,6 +64,18 @@ def test_a_figure_can_be_read_and_told(question):
         assert {"title", "x"} <= set(question["figure"])
 
 
+@named
+def test_a_figure_is_told_as_it_is_drawn(question):
+    """Each number of the alternative text stands in the data, rounded as it is told."""
+    figure = question.get("figure", {})
+    bars, lines = figure.get("bars", {}), figure.get("lines", {})
+    drawn = [abs(x) for line in lines.values() for axis in line for x in axis] + [*bars.values()]
+    drawn += [float(number) for name in bars for number in re.findall(r"\d+", name)]
+    for number in re.findall(r"\d[\d,]*(?:\.\d+)?", figure.get("alt", "")):
+        value, decimals = float(number.replace(",", "")), len(number.partition(".")[2])
+        assert any(abs(value - x) <= 0.500001 * 10**-decimals for x in drawn), number
+
+
 def test_no_question_is_asked_twice_or_by_choice():
     """No two share most of their words."""
     words = [set(re.findall(r"\w+", question["text"].lower())) for question in BANK]
