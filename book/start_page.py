@@ -10,7 +10,10 @@ from course_lib.lab import course_map
 
 def start_tables(figures: Figures) -> dict[str, str]:
     """Give what stands for the marks of the start page, from the lessons that are there."""
+    minutes = sum(lesson.minutes for lesson in figures)
     return {
+        "LESSONS": str(len(figures)),
+        "HOURS": str(round(minutes / 60)),
         "FIGURES": str(sum(map(len, figures.values()))),
         "PARTS": parts_as_myst(figures),
         "CONTENTS": contents_as_myst(list(figures)),

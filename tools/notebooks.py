@@ -3,13 +3,13 @@
     python tools/notebooks.py           build each notebook whose twin or quoted source has changed
     python tools/notebooks.py 02 03     only these
     python tools/notebooks.py --all     build also what has not changed
-    python tools/notebooks.py --patch 06   only prose, or the questions of recall, have changed
+    python tools/notebooks.py --patch 06   only prose, or questions of quiz or recall, have changed
     python tools/notebooks.py --check   build nothing; fail if one is out of step with its twin
     python tools/notebooks.py --handout build/handout   copies without solutions and outputs
 
 A build fills quotes into the twin, executes it, and writes the normalised result in one step, or
-nothing at all if a cell fails. A patch runs the cell of recall alone, which needs no other one, and
-keeps the outputs of all the others.
+nothing at all if a cell fails. A patch runs the cells that ask questions alone, which need no other
+one, and keeps the outputs of all the others.
 """
 
 import argparse
@@ -281,7 +281,7 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def patch(twin: Path) -> str:
-    """Carry new prose and the questions of recall into a notebook; return a line of report.
+    """Carry new prose and questions into a notebook; return a line of report.
 
     All other code cells keep their outputs. Raises ValueError where one of them is new.
     """
@@ -290,7 +290,8 @@ def patch(twin: Path) -> str:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if new := [first_line(cell) for cell in code if cell.id not in known and not asks(cell)]:
         raise ValueError(f"{twin.stem} must be built: its cell {new[0]!r} is new")
-    alone = NotebookNode(notebook, cells=[cell for cell in code if asks(cell)])
+    begins = nbformat.v4.new_code_cell("from course_lib.lab import quiz")
+    alone = NotebookNode(notebook, cells=[begins, *(cell for cell in code if asks(cell))])
     execute(alone, twin.parent.parent)
     for number, cell in enumerate(code, start=1):
         cell.outputs = cell.outputs if asks(cell) else known[cell.id]
@@ -298,7 +299,13 @@ def patch(twin: Path) -> str:
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = number
-    models = models_of(alone) | without_recall(stored)
+    states = models_of(alone), without_questions(stored)
+    models = {
+        name: model
+        for cell in code  # in the order in which a build would make them
+        for name, model in linked(states[not asks(cell)], cell).items()
+    }
+    models |= states[1]
     state = {"version_major": 2, "version_minor": 0, "state": models}
     notebook.metadata["widgets"] = {WIDGETS: state} if models else {}
     normalize_notebook(notebook)
@@ -307,8 +314,25 @@ def patch(twin: Path) -> str:
 
 
 def asks(cell: NotebookNode) -> bool:
+    """True for a cell that does nothing but ask, in a quiz or about earlier lessons."""
+    if cell.cell_type != "code" or recalls(cell):
+        return cell.cell_type == "code"
+    calls = [line.value for line in parsed(cell) if isinstance(line, ast.Expr)]
+    asked = [call for call in calls if ast.unparse(call).startswith("quiz.choice(")]
+    return bool(asked) and len(asked) == len(parsed(cell))
+
+
+def recalls(cell: NotebookNode) -> bool:
     """True for the cell that asks questions of earlier lessons."""
     return cell.cell_type == "code" and "recall.ask(" in cell.source
+
+
+def parsed(cell: NotebookNode) -> list[ast.stmt]:
+    """The statements of a code cell; none where it is not plain Python."""
+    try:
+        return ast.parse(cell.source).body
+    except SyntaxError:
+        return []
 
 
 def models_of(notebook: NotebookNode) -> dict[str, NotebookNode]:
@@ -316,18 +340,23 @@ def models_of(notebook: NotebookNode) -> dict[str, NotebookNode]:
     return notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
 
 
-def without_recall(notebook: NotebookNode) -> dict[str, NotebookNode]:
-    """The state of a notebook's widgets but for the questions of recall, and what hangs together
-    with them."""
+def without_questions(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The state of a notebook's widgets but for the questions, and what hangs together with
+    them."""
     state = models_of(notebook)
+    asked = set().union(*(linked(state, cell) for cell in notebook.cells if asks(cell)))
+    return {name: model for name, model in state.items() if name not in asked}
+
+
+def linked(state: dict[str, NotebookNode], cell: NotebookNode) -> dict[str, NotebookNode]:
+    """The widgets that a cell shows, and what hangs together with them."""
     leads = {name: set(re.findall(r"IPY_MODEL_(\w+)", str(model))) for name, model in state.items()}
-    shown = str([cell.outputs for cell in notebook.cells if asks(cell)])
-    found, new = set(), set(re.findall(r"'model_id': '(\w+)'", shown))
+    found, new = set(), set(re.findall(r"'model_id': '(\w+)'", str(cell.get("outputs", []))))
     while new - found:  # references lead both ways: a link names what it links
         found |= new
         new = {name for name in state if name in set().union(*(leads[one] for one in found))}
         new |= {name for name in state if leads[name] & found}
-    return {name: model for name, model in state.items() if name not in found}
+    return {name: model for name, model in state.items() if name in found}
 
 
 def refresh_recalls() -> None:
@@ -342,7 +371,7 @@ def recall_is_stale(notebook: NotebookNode, twin: Path) -> bool:
     stored = [
         output.data["text/plain"]
         for cell in notebook.cells
-        if asks(cell)
+        if recalls(cell)
         for output in cell.outputs
     ]
     return bool(stored) and stored != recall.as_stored(twin.name[:2])
@@ -447,7 +476,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--check", action="store_true", help="build nothing; fail if a notebook is out of step"
     )
     parser.add_argument(
-        "--patch", action="store_true", help="carry prose and recall over without a build"
+        "--patch", action="store_true", help="carry prose and questions over without a build"
     )
     parser.add_argument(
         "--handout", metavar="DIR", type=Path, help="write copies without solutions and outputs"
