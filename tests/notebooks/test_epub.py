@@ -21,6 +21,7 @@ $$\\frac{{a}}{{b}}$$
 ```{{raw}} html
 <img alt="a curve" src="data:image/png;base64,{PICTURE}"><br>
 <svg viewBox="0 0 1 1"></svg><script>alert(1)</script><label>yes <input type="radio"></label>
+<style>.a {{ color: red }}</style><table><tr><th>two<td>cells<tr><th>three<td>four</table>
 <details><summary><p class="collapsed">Show</p><p class="expanded">Hide</p></summary>1\x15</details>
 ```
 """
@@ -50,6 +51,10 @@ def test_an_epub_is_xml_that_needs_no_script(epub):
     page = parsed["index.xhtml"]
     for gone in ("script", "input", "label"):
         assert not page.getElementsByTagName(gone)
+    (style,) = page.getElementsByTagName("style")
+    assert style.parentNode.tagName == "head" and "color: red" in style.firstChild.data
+    rows = page.getElementsByTagName("tr")
+    assert [[cell.tagName for cell in row.childNodes] for row in rows] == [["th", "td"]] * 2
     text = epub.read("index.xhtml").decode()
     assert "yes ○" in text and "Show" in text and "Hide" not in text
     formulas = [each.getAttribute("alttext") for each in page.getElementsByTagName("math")]
