@@ -116,6 +116,7 @@ def as_box(exercise: BrowserExercise, lesson: course_map.Lesson) -> str:
         f"{html.escape(exercise.skeleton)}</textarea>\n"
         f'<p><button type="button" class="try-check">Check {name}</button>'
         ' <button type="button" class="try-stop" hidden>Stop</button>'
+        ' <button type="button" class="try-anew" hidden>Begin anew</button>'
         f' <a href="{where}">in the lesson</a></p>\n'
         '<div class="try-said" role="status"></div>\n'
         "</div>"

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.browser import firefox as ff
 from tests.browser.moving import DRAWN, SHOWN
 from tests.browser.test_alive import LOGITS, WAKE, WRITE, questions, torchs  # noqa: F401
 from tests.browser.test_book import PAGES
+from tests.browser.test_try import book_module, exercises  # noqa: F401
 
 FIGURE = "element => element.closest('.widget-subarea')"
 SHOWS = f"element => ({SHOWN})(({FIGURE})(element))"
@@ -88,3 +90,52 @@ def test_r1_says_what_torch_says(firefox, book, questions, torchs):  # noqa: F81
         assert np.abs(ours.reshape(theirs.shape) - theirs).max() < 1e-4
     written = [firefox.call(WRITE, [question.text, 120]) for question in questions]
     assert [row["text"] for row in written] == texts
+
+
+# The page on which exercises are tried
+# --------------------------------------------------------------------------------------------------
+
+BOX = "const box = document.querySelector(`[data-exercise='${key}']`)"
+SETUP = "lab => document.querySelector(`.try-setup[data-lab='${lab}'] pre`).textContent"
+CHECK = f"""(key, code) => {{
+    {BOX};
+    box.querySelector("textarea").value = code;
+    box.querySelector(".try-check").click();
+}}"""
+SAID = f"""key => {{
+    {BOX};
+    return box.querySelector(".try-stop").hidden && box.querySelector(".try-said").textContent;
+}}"""
+
+
+@pytest.mark.timeout(300)
+def test_its_python_says_what_this_python_says(firefox, web_address, book_module):  # noqa: F811
+    """A right and a wrong answer to some exercises; Chromium is asked about all of them."""
+    runner = book_module("try_runner")
+    firefox.faults()
+    firefox.open(f"{web_address}/try.html")
+    marks = []
+    for key, right, wrong in islice(exercises(), 0, None, 3):
+        setup = firefox.call(SETUP, key.split(".")[0])
+        for code in chain([right], islice(wrong, 1)):
+            firefox.call(CHECK, key, code)
+            said = firefox.wait_for(SAID, key, patience_s=120)
+            assert said == runner.judge(key, setup, code), (key, code)
+            marks.append(said.partition(" ")[0])
+    assert marks == ["[ok]", "[x]"] * 4
+    assert firefox.faults() == []
+
+
+def test_it_keeps_what_was_typed(firefox, web_address):
+    firefox.open(f"{web_address}/try.html")
+    (area,) = firefox.all("[data-exercise='bpe.merge'] textarea")
+    skeleton = firefox.call("area => area.value", area)
+    area.send_keys("# mine")
+    mine = firefox.call("area => area.value", area)
+    assert len(mine) == len(skeleton) + len("# mine")
+    firefox.open(f"{web_address}/try.html")
+    (area,) = firefox.all("[data-exercise='bpe.merge'] textarea")
+    assert firefox.call("area => area.value", area) == mine
+    (anew,) = firefox.all("[data-exercise='bpe.merge'] .try-anew")
+    anew.click()
+    assert firefox.call("area => area.value", area) == skeleton

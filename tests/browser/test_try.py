@@ -154,6 +154,54 @@ def test_the_keyboard_indents_and_checks(page, web_address):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_what_was_typed_is_there_again_after_a_reload(page, web_address):
+    page.goto(f"{web_address}/try.html")
+    box, other = box_of(page, "bpe.merge"), box_of(page, "bpe.count_pairs")
+    area, anew = box.locator("textarea"), box.locator(".try-anew")
+    skeleton, others = area.input_value(), other.locator("textarea").input_value()
+    expect(anew).to_be_hidden()
+    area.press_sequentially("# mine\n")
+    mine = area.input_value()
+    page.reload()
+    expect(area).to_have_value(mine)
+    expect(other.locator("textarea")).to_have_value(others)
+    expect(other.locator(".try-anew")).to_be_hidden()
+    anew.press("Enter")
+    expect(area).to_have_value(skeleton)
+    expect(area).to_be_focused()
+    expect(anew).to_be_hidden()
+    page.keyboard.press("ControlOrMeta+z")
+    expect(area).to_have_value(mine)
+    anew.click()
+    page.reload()
+    expect(area).to_have_value(skeleton)
+
+
+# A browser that lets this page keep nothing, whatever it lets the book's theme do.
+REFUSES = """for (const name of ["getItem", "setItem", "removeItem"]) {
+    const done = Storage.prototype[name];
+    Storage.prototype[name] = function (key, ...rest) {
+        if (key.startsWith("from-bytes")) throw new DOMException("not here", "SecurityError");
+        return done.call(this, key, ...rest);
+    };
+}"""
+
+
+def test_a_browser_that_keeps_nothing_still_tries(page, book):
+    page.add_init_script(REFUSES)
+    page.goto((book / "try.html").as_uri())
+    box = box_of(page, "bpe.merge")
+    area = box.locator("textarea")
+    skeleton = area.input_value()
+    area.press_sequentially("# mine\n")
+    press(page, "bpe.merge")
+    expect(box.locator(".try-said")).to_contain_text("opened from a disk")
+    box.locator(".try-anew").click()
+    expect(area).to_have_value(skeleton)
+    page.reload()
+    expect(area).to_have_value(skeleton)
+
+
 def test_from_a_disk_it_says_what_to_do(page, book):
     page.goto((book / "try.html").as_uri())
     press(page, "bpe.merge")

@@ -1,5 +1,5 @@
 // The boxes in which exercises are tried. Python is fetched when a reader presses Check the first time; nothing that she
-// types leaves the page, and nothing is kept.
+// types leaves the page: her own browser keeps it.
 "use strict";
 
 (function () {
@@ -15,6 +15,32 @@
   const FROM_DISK = "A page that is opened from a disk may not run Python. Ask who gave you this book for its address on the web, "
     + "or let Python serve it: in the folder of the book's start page type\n\n    python -m http.server --bind 127.0.0.1 8000\n\n"
     + "and open http://127.0.0.1:8000/try.html";
+
+  // What she typed is kept under the name of its exercise; a browser may refuse to keep anything, or be full.
+  const nameOf = (box) => `from-bytes-to-reasoning.try.${box.dataset.exercise}`;
+  function ask(storage) {
+    try { return storage(localStorage); } catch { return null; }
+  }
+
+  function keep(box) {
+    const { value, defaultValue } = part(box, "textarea"), untouched = value === defaultValue;
+    part(box, ".try-anew").hidden = untouched;
+    ask((kept) => (untouched ? kept.removeItem(nameOf(box)) : kept.setItem(nameOf(box), value)));
+  }
+
+  function bringBack(box) {
+    const kept = ask((storage) => storage.getItem(nameOf(box)));
+    if (kept !== null) part(box, "textarea").value = kept;
+    part(box, ".try-anew").hidden = kept === null;
+  }
+
+  function beginAnew(box) {
+    const area = part(box, "textarea");
+    area.select(); // which focuses: the button that was pressed vanishes
+    document.execCommand("insertText", false, area.defaultValue); // can be undone
+    area.setSelectionRange(0, 0);
+    if (busy !== box) say(box, "");
+  }
 
   function setBusy(box) {
     const before = busy, stop = before && part(before, ".try-stop");
@@ -75,6 +101,9 @@
   for (const box of document.querySelectorAll(".try")) {
     part(box, ".try-check").addEventListener("click", () => check(box));
     part(box, ".try-stop").addEventListener("click", () => stop(box));
+    part(box, ".try-anew").addEventListener("click", () => beginAnew(box));
+    part(box, "textarea").addEventListener("input", () => keep(box));
+    bringBack(box);
     part(box, "textarea").addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.isComposing) return;
       if (event.ctrlKey || event.metaKey || event.shiftKey) { event.preventDefault(); check(box); }
