@@ -5,6 +5,7 @@ import ast
 import importlib.metadata
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -188,6 +189,25 @@ def test_conda_installs_the_same():
     assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11"
     # peers to measure against are no part of it
     assert {*EXTRAS, "bench", "gym", "gguf"} == set(PROJECT["optional-dependencies"])
+
+
+def test_pip_takes_what_conda_gives_it(tmp_path):
+    """Conda writes the lines for pip into a file beside environment.yml and calls pip there. Here,
+    where all is installed, nothing but the course itself is left to do."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    for name in ("constraints.txt", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    requirements = tmp_path / "condaenv.requirements.txt"
+    requirements.write_text("\n".join(environment["dependencies"][2]["pip"]))
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-U", "-r", requirements, "--dry-run"]
+        + ["--no-index", "--no-build-isolation"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == f"Would install course_lib-{PROJECT['version']}"
 
 
 def test_binder_prepares_what_make_lab_prepares():
