@@ -37,7 +37,7 @@ from course_lib.lab.course_map import Lesson
 BOOK = Path(__file__).parent
 NOTEBOOKS = BOOK.parent / "notebooks"
 OUTPUT = BOOK / "_build"
-NOT_PAGES = ("build.py", "vendor.*", "alive.*", "cheat_sheets.*", "pdf.*", "epub.*")
+NOT_PAGES = ("build.py", "vendor.*", "alive.*", "chromium.py", "cheat_sheets.*", "pdf.*", "epub.*")
 
 
 def build(output: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> Path:

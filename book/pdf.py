@@ -10,19 +10,14 @@ screen readers.
 import argparse
 import html
 import json
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import build
-from playwright.sync_api import Browser, sync_playwright
+from chromium import running_chromium
+from playwright.sync_api import Browser
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND"]
 STILL = Path(__file__).with_name("pdf.js")
 CONTENTS = """[...document.querySelectorAll(".bd-sidebar-primary nav a.internal")]
     .map(link => link.href.split("#")[0])"""
@@ -41,18 +36,6 @@ class Chapter:
     html: str
     styles: list[str]  # addresses of style sheets
     drawn: list[str]  # style sheets that scripts added
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium that reaches no network. Raises RuntimeError where there is none."""
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if program is None:
-        raise RuntimeError("no Chromium on this machine (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def pages_of(browser: Browser, book: Path) -> list[str]:
@@ -128,7 +111,7 @@ def main() -> None:
     output = parser.parse_args().output.resolve()
     try:
         book = build.build(output).parent
-        with chromium() as browser:
+        with running_chromium() as browser:
             chapters = read_chapters(browser, book, pages_of(browser, book))
             sheets = [chapter for chapter in chapters if is_sheet(chapter)]
             title = "From Bytes to Reasoning"

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,22 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+
+from book.chromium import MISSING, find_chromium, running_chromium
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
-FLAGS += [
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -40,17 +27,11 @@ class QuietHandler(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, closed after each file: while Playwright runs, no other event loop can."""
-    chromium = next(filter(None, map(shutil.which, NAMES)), None)
-    if chromium is None:
+    if find_chromium() is None:
         answer = pytest.fail if os.environ.get("CI") else pytest.skip
-        answer(
-            "no Chromium on this machine (Debian: apt-get install chromium): the browser tests did"
-            " not run"
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        answer(f"{MISSING}: the browser tests did not run")
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
