@@ -23,6 +23,7 @@ NAMES = (
     "experts",
     "training",
     "generation",
+    "sparse_attention",
     "time_to_loss",
     "grpo",
     "real_model",

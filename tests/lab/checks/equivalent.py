@@ -799,6 +799,67 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             for other in ("change", "change, full_matrices=True")
         },
     },
+    "sparse_attention": {
+        "indexer_scores": {
+            "moved: matches = torch.einsum('thd,sd->ths', q, keys).relu()": UNRELATED
+        },
+        "index_keys": {
+            "normed = F.layer_norm(made, made.shape[-1:], gain, bias, eps=1e-06)"
+            f" -> normed = F.layer_norm(made, {other}, gain, bias, eps=1e-06)": (
+                "gain and bias are as wide as a key, and the table has two axes"
+            )
+            for other in ("gain.shape[-1:]", "bias.shape[-1:]", "made.shape[1:]")
+        }
+        | {
+            "rotated, kept = normed.tensor_split([2 * angles.shape[-1]], dim=-1)"
+            f" -> rotated, kept = normed.tensor_split({other})": TWO_AXES
+            for other in ("[2 * angles.shape[-1]], dim=1", "[2 * angles.shape[1]], dim=-1")
+        }
+        | {
+            "return torch.cat([rotate_halves(rotated, angles), kept], dim=-1)"
+            " -> return torch.cat([rotate_halves(rotated, angles), kept], dim=1)": TWO_AXES
+        },
+        "choose_few": {
+            "best = hidden.sort(dim=-1, descending=True, stable=True).indices[:, :k]"
+            f" -> best = hidden.sort({other}).indices[:, :k]": reason
+            for other, reason in (
+                ("descending=True, stable=True", "the last axis is sorted unless one is named"),
+                ("dim=1, descending=True, stable=True", TWO_AXES),
+                ("dim=-1, descending=True", "on a CPU torch sorts stably without being asked"),
+                (
+                    "dim=-1, descending=True, stable=False",
+                    "on a CPU torch sorts stably without being asked",
+                ),
+            )
+        }
+        | {
+            "return torch.zeros(T, S).bool().scatter(1, best, True) & visible"
+            " -> return torch.zeros(T, S).bool().scatter(-1, best, True) & visible": TWO_AXES
+        },
+        "mass_recall": {
+            "return (weights.mean(0) * selected).sum(-1)"
+            " -> return (weights.mean(0) * selected).sum(1)": TWO_AXES
+        },
+        "indexer_kl": {
+            "moved: log_index = scores.masked_fill(~selected, -torch.inf).log_softmax(-1)": (
+                UNRELATED
+            ),
+            "target = weights.detach().sum(0) -> target = weights.detach().mean(0)": (
+                "the rows are divided by their sum, so that a common factor is gone"
+            ),
+            "target = target / target.sum(-1, keepdim=True)"
+            " -> target = target / target.sum(1, keepdim=True)": TWO_AXES,
+            "log_index = scores.masked_fill(~selected, -torch.inf).log_softmax(-1)"
+            " -> log_index = scores.masked_fill(~selected, -torch.inf).log_softmax(1)": TWO_AXES,
+            "log_index = log_index.masked_fill(~selected, 0.0)"
+            " -> log_index = log_index.masked_fill(~selected, 1.0)": (
+                "any finite number will do: there the target is 0"
+            ),
+            "return F.kl_div(log_index, target, reduction='none').sum(-1).mean()"
+            " -> return F.kl_div(log_index, target, reduction='none').sum(1).mean()": TWO_AXES,
+        },
+        "decode_costs": {"moved: indexer = context * index_heads * index_dim": UNRELATED},
+    },
     "xlnet": {
         "unseen_in_order": {
             "not_before = rank[None, :] >= rank[:, None] -> not_before = rank >= rank[:, None]": (
