@@ -40,7 +40,7 @@ class PartialRotary(nn.Module):
     def forward(
         self, x: Float[Tensor, "B *H T D"], positions: Int[Tensor, "T"]
     ) -> Float[Tensor, "B *H T D"]:
-        if len(positions):
+        if self.scaling and len(positions):
             check_longest(int(positions.abs().max()) + 1, self.scaling)
         frequencies = rotary_frequencies(self.width, self.base)
         if self.scaling:
@@ -87,7 +87,7 @@ def pool_rows(
 class Compressor(nn.Module):
     """Make one entry of every `rate` tokens, the block, once its last token is read.
 
-    Each token brings a row, a content and a gate; a learned bias tells the block's places apart.
+    Each token brings a row, a content and a gate; a learned bias tells the block's positions apart.
     The entry is normed and rotated as if it stood at the block's first token. With `overlap` a
     token brings a second row that counts in the next block's entry, so that an entry is made of
     twice `rate` tokens: the first half of `kv` and `gate` is the next block's, the second half the
@@ -131,8 +131,8 @@ class Compressor(nn.Module):
             before = torch.cat([carried[:, None], to_next[:, :-1]], 1)
             blocks, carried = torch.cat([before, own], 2), to_next[:, -1]
         entries = self.norm(pool_rows(*blocks.unbind(3)))
-        places = self.rate * torch.arange(first, first + n, device=x.device)
-        entries = torch.cat([state.entries, self.rotary(entries, places)], 1)
+        positions = self.rate * torch.arange(first, first + n, device=x.device)
+        entries = torch.cat([state.entries, self.rotary(entries, positions)], 1)
         return BlockState(entries, waiting, carried)
 
     def start(self, like: Float[Tensor, "B T 2 W"]) -> BlockState:

@@ -95,10 +95,10 @@ class SharedKVAttention(nn.Module):
     """Attention to the last `window` tokens, itself included, by one vector for each of them.
 
     The vector is key and value, for all heads. Queries pass through a latent and are normed head by
-    head, without a weight. As values carry their place, the output is turned back by the place of
-    the token that looks: what is left depends on distances alone. The output passes through
-    `o_groups` narrow matrices, each for its share of the heads, and one that mixes them. Source:
-    arXiv 2606.19348, section 2.3.3.
+    head, without a weight. As values carry their position, the output is turned back by that of the
+    token that looks: what is left depends on distances alone. The output passes through `o_groups`
+    narrow matrices, each for its share of the heads, and one that mixes them. Source: arXiv
+    2606.19348, section 2.3.3.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class SharedKVAttention(nn.Module):
     def project(
         self, x: Float[Tensor, "B T C"], positions: Int[Tensor, "T"]
     ) -> tuple[Float[Tensor, "B T Rq"], Float[Tensor, "B H T D"], Float[Tensor, "B T D"]]:
-        """Make the queries' latent, the queries, and what is key and value, places marked."""
+        """Make the queries' latent, the queries, and what is key and value, positions marked."""
         q_latent = self.q_latent_norm(self.q_down(x))
         q = self.q_up(q_latent).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         q = F.rms_norm(q, (self.head_dim,), eps=self.norm_eps)
