@@ -7,6 +7,8 @@
 
   const article = document.querySelector("article.bd-article");
   article.querySelectorAll("details").forEach((fold) => { fold.open = true; });
+  // those of figures stand in the article, and go with what is not on view
+  const drawn = [...document.querySelectorAll("style")].map((style) => style.textContent);
   // a script or style sheet is not on view either; what MathJax and FontAwesome define for later use must stay
   [...article.querySelectorAll("*")]
     .filter((part) => !part.checkVisibility() && !part.closest("svg, mjx-assistive-mml, template"))
@@ -31,6 +33,5 @@
   article.querySelectorAll("img").forEach((image) => { image.src = image.src; image.loading = "eager"; });
 
   const styles = [...document.querySelectorAll("link[rel=stylesheet]")].map((sheet) => sheet.href);
-  const drawn = [...document.querySelectorAll("style")].map((style) => style.textContent);
   return {name: here, title: document.querySelector("h1").firstChild.textContent, html: article.innerHTML, styles, drawn};
 }

@@ -59,6 +59,12 @@ def test_pages_become_one_document(pdf, browser, book, tmp_path):
     assert "/notebooks-06_self_attention" in goals, "links lead inside"
 
 
+def test_a_figures_own_styles_are_kept(pdf, browser, book):
+    """A function played line by line: the style that marks its lines stands beside it."""
+    (chapter,) = pdf.read_chapters(browser, book, [(book / LESSON).as_uri()])
+    assert any(".course-steps pre" in style for style in chapter.drawn)
+
+
 def bookmarks(outline):
     """All bookmarks, those below others too."""
     for each in outline:
