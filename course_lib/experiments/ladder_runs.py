@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from course_lib.experiments import ladder
 from course_lib.experiments.run_records import RunRecords
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import make_caches
 from course_lib.inference.evaluate import evaluate_bits_per_byte
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
 from course_lib.models.deepseek import (
@@ -25,6 +25,7 @@ from course_lib.models.deepseek import (
     DeepSeekV32Settings,
     count_active_parameters,
 )
+from course_lib.models.deepseek_v4 import DeepSeekV4, DeepSeekV4Settings
 from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
 from course_lib.models.llama import Llama, LlamaSettings
 from course_lib.text.batches import shuffled_windows
@@ -52,6 +53,15 @@ LADDER_DEEPSEEK = LADDER_SIZE | {
 }
 # each token attends to a quarter of the context; the queries' latent is what the indexer reads
 LADDER_SPARSE = LADDER_DEEPSEEK | {"q_lora_rank": 32, "index_top_k": LADDER_LENGTH // 4}
+# a window of an eighth; behind it eight blocks of 4 tokens, or all of 16
+LADDER_V4 = {
+    "max_seq_len": LADDER_LENGTH,
+    "d_model": 64,
+    "n_heads": 4,
+    "layer_types": ("sliding", "CSA", "HCA", "CSA"),
+    "window": LADDER_LENGTH // 8,
+    "tied": True,
+}
 # the best of a small sweep, for V1 on both corpora
 LADDER_RECIPE = {"muon_lr": 0.02, "adam_lr": 0.01}
 BIAS_SPEED = 0.01  # of the routers' bias at the full learning rate, falling with it
@@ -85,6 +95,11 @@ LADDER_RUNGS = {
     ),
     "V3.2": LadderRung(
         lambda vocab_size: DeepSeekV32(DeepSeekV32Settings(vocab_size, **LADDER_SPARSE)),
+        deepseek_objective(sequence=1e-4, indexer=1.0),
+        BIAS_SPEED,
+    ),
+    "V4": LadderRung(
+        lambda vocab_size: DeepSeekV4(DeepSeekV4Settings(vocab_size, **LADDER_V4)),
         deepseek_objective(sequence=1e-4, indexer=1.0),
         BIAS_SPEED,
     ),
@@ -176,7 +191,7 @@ def held_out_acceptance(model: nn.Module, corpus: ladder.LadderCorpus) -> float 
 @torch.no_grad()
 def cache_bytes_per_token(model: nn.Module) -> float:
     """Count the bytes that real caches of all layers hold per token, at four bytes a number."""
-    caches = [KVCache(LADDER_LENGTH) for _ in range(model.settings.n_layers)]
+    caches = make_caches(model, LADDER_LENGTH)
     model.hidden(torch.zeros(1, LADDER_LENGTH, dtype=torch.long), caches)
     return sum(cache.n_bytes for cache in caches) / LADDER_LENGTH
 

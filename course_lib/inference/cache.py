@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class KVCache:
@@ -70,6 +70,12 @@ class KVCache:
         if length:
             twin.append(*(room[..., :length, :] for room in self.stored))
         return twin
+
+
+def make_caches(model: nn.Module, room: int) -> list:
+    """Make one cache per layer, with room for so many tokens: of the model's own kind, if any."""
+    new_cache = getattr(model, "new_cache", KVCache)
+    return [new_cache(room) for _ in range(model.settings.n_layers)]
 
 
 class PrefixCache:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import make_caches
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.precision import at_least_float32
 
@@ -225,7 +225,7 @@ def stream_tokens(
             ids = ids[:, -max(1, room // 2) :]
             caches, unread = None, ids
         if use_cache and caches is None:
-            caches = [KVCache(room) for _ in range(model.settings.n_layers)]
+            caches = make_caches(model, room)
         with torch.inference_mode():  # no_grad with less to do for each operation
             logits = model(unread if use_cache else ids, caches)[:, -1]
         logits = checked_logits(logits, f"new token {step} of row ")

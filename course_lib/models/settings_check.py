@@ -11,9 +11,10 @@ def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
     """Raise a ValueError that names the first field of a dataclass whose value is not of its type.
 
     `int` means a whole number from 1 (from 0 for the names in `may_be_zero`), `float` a finite
-    number above 0, `bool` a switch, `... | None` also None. Kept are plain int, float and bool, so
-    that a whole number given for a `float` field is written to files as a float. A field that is a
-    dataclass itself may be given as the dict that files hold.
+    number above 0, `bool` a switch, `tuple[str, ...]` a row of words, `... | None` also None.
+    Kept are plain int, float and bool, so that a whole number given for a `float` field is written
+    to files as a float. A field that is a dataclass itself may be given as the dict that files
+    hold.
     """
     for field in fields(settings):
         kinds, value = get_args(field.type) or (field.type,), getattr(settings, field.name)
@@ -21,6 +22,8 @@ def check_settings(settings: Any, may_be_zero: Collection[str] = ()) -> None:
             continue
         if is_dataclass(kinds[0]):
             value = as_dataclass(field.name, value, [k for k in kinds if k is not type(None)])
+        elif kinds[0] is str:
+            value = as_words(field.name, value)
         elif kinds[0] is int:
             value = as_whole_number(field.name, value, least=0 if field.name in may_be_zero else 1)
         else:
@@ -56,6 +59,13 @@ def as_switch(name: str, value: Any) -> bool:
     if not isinstance(value, Real) or value not in (0, 1):
         raise ValueError(f"{name} {value!r} is not True or False")
     return bool(value)
+
+
+def as_words(name: str, value: Any) -> tuple[str, ...]:
+    """Return the value as a tuple of words, or raise a ValueError that names it: no single word."""
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"{name} {value!r:.200} is not a row of words")
+    return tuple(value)
 
 
 def as_dataclass(name: str, value: Any, kinds: list[type]) -> Any:
