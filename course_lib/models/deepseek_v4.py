@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from course_lib.layers.attention import AttentionCache, longest_row
 from course_lib.layers.compressed_attention import CSA, HCA
-from course_lib.layers.embedding import check_ids
+from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.hyper_connections import (
     ManifoldHyperConnection,
     StreamCollapse,
@@ -39,7 +39,7 @@ from course_lib.layers.shared_kv_attention import (
     SharedKVAttention,
     check_shared_kv_sizes,
 )
-from course_lib.models.llama import Llama, init_llama_weights
+from course_lib.models.llama import init_llama_weights
 from course_lib.models.settings_check import check_settings
 
 LAYER_TYPES = ("sliding", "CSA", "HCA")
@@ -189,7 +189,7 @@ class V4Block(nn.Module):
         return self.mlp_connection(streams, lambda x: self.mlp(self.norm_2(x), asked))
 
 
-class DeepSeekV4(Llama):
+class DeepSeekV4(nn.Module):
     """Predict the next token, `n_streams` residual streams wide. Source: arXiv 2606.19348.
 
     `hidden` gives the streams after the last block; `logits` adds them up, norms and scores. Caches
@@ -200,17 +200,29 @@ class DeepSeekV4(Llama):
     new_cache = CompressedCache
 
     def __init__(self, settings: DeepSeekV4Settings) -> None:
-        super().__init__(settings)
-        s = settings
+        super().__init__()
+        self.settings = s = settings
+        self.token_embedding = Embedding(s.vocab_size, s.d_model)
+        self.blocks = nn.ModuleList(
+            V4Block(s, kind, hashed=layer < s.n_hash_layers)
+            for layer, kind in enumerate(s.layer_types)
+        )
         self.collapse = StreamCollapse(s.d_model, s.n_streams, s.norm_eps, s.hc_eps)
-        self.mtp = V4MTPModule(s) if s.mtp else None
-        for part in (self.collapse, self.mtp):
-            if part is not None:
-                init_llama_weights(part, s.n_layers)
+        self.norm = RMSNorm(s.d_model, s.norm_eps)
+        self.head = None if s.tied else nn.Linear(s.d_model, s.vocab_size, bias=False)
+        init_llama_weights(self, s.n_layers)
+        self.mtp = None
+        if s.mtp:
+            self.mtp = V4MTPModule(s)
+            init_llama_weights(self.mtp, s.n_layers)
 
-    def block(self, layer: int) -> V4Block:
-        s = self.settings
-        return V4Block(s, s.layer_types[layer], hashed=layer < s.n_hash_layers)
+    def forward(
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[AttentionCache] | None = None,
+        padding: Bool[Tensor, "B *T S"] | None = None,
+    ) -> Float[Tensor, "B T V"]:
+        return self.logits(self.hidden(ids, caches, padding))
 
     def hidden(
         self,
@@ -230,7 +242,11 @@ class DeepSeekV4(Llama):
 
     def logits(self, hidden: Float[Tensor, "B T n C"]) -> Float[Tensor, "B T V"]:
         """Score every token as the next one."""
-        return super().logits(self.norm(self.collapse(hidden)))
+        return self.scores(self.norm(self.collapse(hidden)))
+
+    def scores(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
+        """Compare normed vectors with all tokens."""
+        return self.token_embedding.logits(x) if self.head is None else self.head(x)
 
     def predict_ahead(
         self,
@@ -249,7 +265,7 @@ class DeepSeekV4(Llama):
             )
         check_ids(next_ids, self.settings.vocab_size)
         ahead = self.mtp(hidden, self.token_embedding(next_ids), next_ids, cache, padding)
-        return super().logits(ahead)
+        return self.scores(ahead)
 
     def set_top_k(self, top_k: int | None) -> None:
         """Let CSA read so many blocks from now on; None: all, as in the warm-up."""

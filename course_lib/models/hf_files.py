@@ -16,6 +16,7 @@ from course_lib.models.albert import ALBERT
 from course_lib.models.bert import BERT, BERTEncoder
 from course_lib.models.ctrl import CTRL
 from course_lib.models.deepseek import DeepSeekV2, DeepSeekV3, DeepSeekV32
+from course_lib.models.deepseek_v4 import DeepSeekV4
 from course_lib.models.distilbert import DistilBERT
 from course_lib.models.gpt2 import GPT2
 from course_lib.models.hf_config import (
@@ -33,6 +34,14 @@ from course_lib.models.hf_deepseek import (
     deepseek_to_hf,
     llama_from_hf,
     llama_to_hf,
+)
+from course_lib.models.hf_deepseek_v4 import (
+    V4_COPIES,
+    respell_v4,
+    v4_config,
+    v4_from_hf,
+    v4_settings,
+    v4_to_hf,
 )
 from course_lib.models.hf_family import (
     BERT_COPIES,
@@ -87,6 +96,8 @@ class HFFormat(NamedTuple):
     # their weights, our settings -> our weights
     from_hf: Callable[[HFWeightsByName, Any], HFWeightsByName]
     copies: dict[str, str] = LLAMA_COPIES
+    # names in a file -> the names that `to_hf` writes
+    respell: Callable[[HFWeightsByName], HFWeightsByName] = lambda weights: weights
 
 
 def save_hf(model: nn.Module, folder: Path | str) -> None:
@@ -125,7 +136,7 @@ def load_hf(folder: Path | str) -> nn.Module:
     folder = Path(folder)
     config = read_json_table(folder / "config.json")
     known = HF_FORMATS[kind_in(config, folder)]
-    weights = plain_names(without_old_buffers(read_weights(folder)))
+    weights = known.respell(plain_names(without_old_buffers(read_weights(folder))))
     settings = known.settings(config, weights)
     tied = getattr(settings, "tied", True)  # GPT-2's always are
     with torch.device("meta"):  # shapes without memory
@@ -214,7 +225,7 @@ def check_weights(
     for name, tensor in weights.items():
         if (got := tuple(tensor.shape)) != (want := tuple(expected[name].shape)):
             raise ValueError(f"{name} has the shape {got} in {folder}, but config.json says {want}")
-        if tensor.dtype not in HF_DTYPES:
+        if tensor.dtype not in (*HF_DTYPES, expected[name].dtype):
             raise ValueError(
                 f"{name} is stored as {tensor.dtype} in {folder}; known are {HF_DTYPES}"
             )
@@ -278,6 +289,9 @@ HF_FORMATS = {  # by the name of our class
     "DeepSeekV32": HFFormat(
         DeepSeekV32, v32_config, deepseek_settings, deepseek_to_hf, deepseek_from_hf
     ),
+    "DeepSeekV4": HFFormat(
+        DeepSeekV4, v4_config, v4_settings, v4_to_hf, v4_from_hf, V4_COPIES, respell_v4
+    ),
     "BERT": HFFormat(BERT, bert_config, bert_settings, bert_to_hf, bert_from_hf, BERT_COPIES),
     "BERTEncoder": HFFormat(
         BERTEncoder, bert_encoder_config, bert_settings, encoder_to_hf, encoder_from_hf, {}
@@ -292,6 +306,7 @@ HF_KINDS = {       # their class, and their word for the model -> our class
     "GPT2LMHeadModel": "GPT2", "LlamaForCausalLM": "Llama",
     "DeepseekV2ForCausalLM": "DeepSeekV2", "DeepseekV3ForCausalLM": "DeepSeekV3",
     "DeepseekV32ForCausalLM": "DeepSeekV32", "deepseek_v32": "DeepSeekV32",
+    "DeepseekV4ForCausalLM": "DeepSeekV4", "deepseek_v4": "DeepSeekV4",
     "gpt2": "GPT2", "llama": "Llama", "deepseek_v2": "DeepSeekV2", "deepseek_v3": "DeepSeekV3",
     "BertForPreTraining": "BERT", "BertForMaskedLM": "BERT", "BertModel": "BERTEncoder",
     "bert": "BERT", "MegatronBertForPreTraining": "BERT", "MegatronBertForMaskedLM": "BERT",
