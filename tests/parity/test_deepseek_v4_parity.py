@@ -135,7 +135,7 @@ def test_logits_and_all_gradients_equal_hugging_face(settings):
             # relative to the largest of the parameter: some are tiny
             size = slopes[name].abs().max().item()
             torch.testing.assert_close(
-                parameter.grad, slopes[name], rtol=1e-5, atol=1e-5 * size + 1e-12, msg=name
+                parameter.grad, slopes[name], rtol=1e-5, atol=1e-5 * size + 1e-9, msg=name
             )
     met = [n for n, p in ours.named_parameters() if p.grad is not None and p.grad.any()]
     assert any("attention_connection.weight" in n for n in met)
