@@ -1,0 +1,402 @@
+"""Checkers of lesson 31. The truths: sums over streams and experts one by one, divisions number by
+number, bytes added up layer by layer."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from course_lib.lab.checks.core import Attempt, checker
+from course_lib.lab.checks.slips import Slip, judge_by_slips
+
+# Exercise 1
+# --------------------------------------------------------------------------------------------------
+
+
+def _squared(x: Tensor) -> Tensor:
+    return x * x + 1.0
+
+
+def _cases_of_streams() -> list[tuple]:
+    rng = torch.Generator().manual_seed(0)
+    cases = []
+    for n, width in ((2, 3), (4, 5), (3, 1)):
+        streams, read = torch.randn(n, width, generator=rng), torch.randn(n, generator=rng)
+        mix, write = torch.randn(n, n, generator=rng), torch.randn(n, generator=rng)
+        cases.append((streams, read, mix, write, _squared))
+    return cases
+
+
+def _next_streams(streams, read, mix, write, sublayer, turned=False) -> Tensor:
+    n = len(streams)
+    out = sublayer(sum(read[i] * streams[i] for i in range(n)))
+    rows = []
+    for i in range(n):
+        row = sum((mix[j, i] if turned else mix[i, j]) * streams[j] for j in range(n))
+        rows.append(row + write[i] * out)
+    return torch.stack(rows)
+
+
+SLIPS_OF_STREAMS: list[Slip] = [
+    (
+        lambda X, a, B, c, F: _next_streams(X, a, B, c, F, turned=True),
+        "the mixing matrix is transposed. Row i of `mix` says what the new stream i is made of:"
+        " mix[i, j] belongs to the old stream j.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + torch.outer(c, F(X.mean(0))),
+        "the sublayer sees the plain mean of the streams. It sees their sum, each times its"
+        " number in `read`.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + torch.outer(c, F(X.sum(0))),
+        "the sublayer sees the plain sum of the streams. Each counts by its number in `read`.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + F(a @ X),
+        "every stream gets the whole output. Stream i gets write[i] times it.",
+    ),
+    (
+        lambda X, a, B, c, F: X + torch.outer(c, F(a @ X)),
+        "the old streams go on as they are. They are mixed by `mix` first.",
+    ),
+    (
+        lambda X, a, B, c, F: torch.outer(c, F(a @ X)),
+        "the old streams are lost. Add the mixed streams to what the sublayer writes.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + torch.outer(c, F(a @ (B @ X))),
+        "the sublayer reads the streams after they are mixed. It reads the old ones.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ (X + torch.outer(c, F(a @ X))),
+        "what the sublayer writes is mixed too. Mix the old streams alone, then add.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + torch.outer(a, F(c @ X)),
+        "`read` and `write` have changed places.",
+    ),
+    (lambda X, a, B, c, F: B @ X + torch.outer(c, a @ X), "the sublayer is not called."),
+]
+
+
+@checker
+def next_streams(attempt: Attempt) -> str:
+    """Give the streams after a sublayer: B X + C F(A X)."""
+    judge_by_slips(
+        attempt,
+        _cases_of_streams(),
+        _next_streams,
+        SLIPS_OF_STREAMS,
+        lambda X, *_: f"{X.shape[0]} streams of {X.shape[1]} numbers",
+    )
+    return "a residual connection is the case of one stream, with 1 for each of the three."
+
+
+# Exercise 2
+# --------------------------------------------------------------------------------------------------
+
+
+def _cases_of_sinkhorn() -> list[tuple]:
+    rng = torch.Generator().manual_seed(1)
+    return [
+        (torch.tensor([[0.0, 1.0], [2.0, 0.5]]), 1),
+        (torch.randn(4, 4, generator=rng), 2),
+        (3 * torch.randn(3, 3, generator=rng), 3),
+        (torch.randn(4, 4, generator=rng), 20),
+    ]
+
+
+def _scaled(logits: Tensor, rounds: int, order: str = "cr", start=math.exp) -> Tensor:
+    n = len(logits)
+    M = [[start(x) for x in row] for row in logits.tolist()]
+    for _ in range(rounds):
+        for axis in order:
+            if axis == "c":
+                sums = [sum(M[i][j] for i in range(n)) for j in range(n)]
+                M = [[M[i][j] / sums[j] for j in range(n)] for i in range(n)]
+            else:
+                sums = [sum(row) for row in M]
+                M = [[M[i][j] / sums[i] for j in range(n)] for i in range(n)]
+    return torch.tensor(M)
+
+
+def _all_at_once(logits: Tensor, rounds: int) -> Tensor:
+    M = logits.exp()
+    for _ in range(rounds):
+        M = M / M.sum(0, keepdim=True) / M.sum(1, keepdim=True)
+    return M
+
+
+SLIPS_OF_SINKHORN: list[Slip] = [
+    (
+        lambda x, k: _scaled(x, 1),
+        "there is one round, whatever `n_iterations` says. The rows sum to 1 then; the columns do"
+        " not yet.",
+    ),
+    (
+        lambda x, k: _scaled(x, k, "rc"),
+        "rows come before columns. Here the columns are divided first, so that it ends on the"
+        " rows: each new stream is then exactly a weighted mean.",
+    ),
+    (
+        lambda x, k: _scaled(x, 1, "r"),
+        "only the rows sum to 1: that is a softmax. Columns must be divided by their sums as well.",
+    ),
+    (
+        lambda x, k: _scaled(x, 1, "c"),
+        "only the columns sum to 1. Rows must be divided by their sums as well.",
+    ),
+    (
+        lambda x, k: _scaled(x, k, start=lambda z: z),
+        "the logits themselves are divided, and some are negative. Take exp of them first.",
+    ),
+    (
+        lambda x, k: _scaled(x, k, start=abs),
+        "you take absolute values to make the numbers positive. Take exp: it keeps their order.",
+    ),
+    (
+        lambda x, k: _scaled(x, k, start=lambda z: 1 / (1 + math.exp(-z))),
+        "you start from a sigmoid. B starts from exp; the sigmoids belong to A and C.",
+    ),
+    (
+        _all_at_once,
+        "columns and rows are divided by sums of the same matrix. Take the rows' sums anew, after"
+        " the columns were divided.",
+    ),
+    (lambda x, k: _scaled(x, k - 1), "there is one round too few."),
+    (lambda x, k: _scaled(x, k + 1), "there is one round too many."),
+    (lambda x, k: x.exp(), "nothing is divided yet."),
+]
+
+
+@checker
+def doubly_stochastic(attempt: Attempt) -> str:
+    """Give exp(logits) after `n_iterations` rounds of Sinkhorn: columns, then rows."""
+    judge_by_slips(
+        attempt,
+        _cases_of_sinkhorn(),
+        _scaled,
+        SLIPS_OF_SINKHORN,
+        lambda x, k: f"{k} rounds on a {len(x)} x {len(x)} matrix",
+    )
+    return "rows sum to 1 exactly, columns the better the more rounds."
+
+
+# Exercise 3
+# --------------------------------------------------------------------------------------------------
+
+
+def _cases_of_gates() -> list[tuple]:
+    rng = torch.Generator().manual_seed(2)
+    cases = []
+    for n_experts, n_chosen, row in ((4, 2, None), (6, 3, None), (5, 2, [3, 0]), (6, 2, [1, 5])):
+        logits = 2 * torch.randn(n_experts, generator=rng)
+        bias = torch.zeros(n_experts)
+        bias[int(logits.argmin())] = 5.0  # chosen for its bias
+        cases.append((logits, bias, n_chosen, None if row is None else torch.tensor(row)))
+    return cases
+
+
+def _root(z: float) -> float:
+    return math.sqrt(math.log1p(math.exp(z)))
+
+
+def _gates(logits, bias, n_chosen, row, score=_root, leak=False, ranked=True) -> Tensor:
+    scores = [score(z) for z in logits.tolist()]
+    pushed = [s + b for s, b in zip(scores, bias.tolist(), strict=True)]
+    by = pushed if ranked else scores
+    best = sorted(range(len(by)), key=lambda e: -by[e])[:n_chosen]
+    chosen = best if row is None else row.tolist()
+    weights = pushed if leak else scores
+    gates = torch.zeros_like(logits)
+    for e in chosen:
+        gates[e] = weights[e] / sum(weights[i] for i in chosen)
+    return gates
+
+
+def _evenly(logits, bias, n_chosen, row) -> Tensor:
+    return (_gates(logits, bias, n_chosen, row) > 0).float() / n_chosen
+
+
+def _table_even(logits, bias, n_chosen, row) -> Tensor:
+    return (_gates if row is None else _evenly)(logits, bias, n_chosen, row)
+
+
+def _unnormalised(logits, bias, n_chosen, row) -> Tensor:
+    scores = torch.tensor([_root(z) for z in logits.tolist()])
+    return (_gates(logits, bias, n_chosen, row) > 0) * scores
+
+
+def _over_all(logits, bias, n_chosen, row) -> Tensor:
+    kept = _unnormalised(logits, bias, n_chosen, row)
+    return kept / sum(_root(z) for z in logits.tolist())
+
+
+SLIPS_OF_GATES: list[Slip] = [
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, leak=True),
+        "the bias is in the weights. It may move an expert up the ranking, and then it is gone:"
+        " weigh by the affinities alone.",
+    ),
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, leak=row is None),
+        "the bias is in the weights. It may move an expert up the ranking, and then it is gone:"
+        " weigh by the affinities alone.",
+    ),
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, ranked=False),
+        "the bias changes no choice. Without a table, rank by affinity plus bias.",
+    ),
+    (
+        _table_even,
+        "with a table the chosen experts count alike. The table chooses; how much each counts is"
+        " still learned, by its affinity.",
+    ),
+    (_evenly, "the chosen experts count alike. Each counts by its affinity, divided by their sum."),
+    (
+        lambda z, b, k, row: _gates(z, b, k, None),
+        "the table is not used. Where there is a row, it says which experts are chosen.",
+    ),
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, score=lambda x: 1 / (1 + math.exp(-x))),
+        "the affinity is V3's sigmoid. V4's is the root of softplus, sqrt(log(1 + exp(logit))).",
+    ),
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, score=lambda x: math.log1p(math.exp(x))),
+        "the root is missing: that is softplus itself.",
+    ),
+    (
+        lambda z, b, k, row: _gates(z, b, k, row, score=math.exp),
+        "that is a softmax over the chosen experts. V4's affinity is the root of softplus.",
+    ),
+    (_unnormalised, "the weights do not sum to 1. Divide the chosen affinities by their sum."),
+    (_over_all, "you divide by the sum over all experts. Divide by that of the chosen ones."),
+]
+
+
+@checker
+def v4_gates(attempt: Attempt) -> str:
+    """Give every expert's weight for one token, chosen by the router or by a row of the table."""
+    judge_by_slips(
+        attempt,
+        _cases_of_gates(),
+        _gates,
+        SLIPS_OF_GATES,
+        lambda z, b, k, row: (
+            f"{k} of {len(z)} experts" + ("" if row is None else f", by the row {row.tolist()}")
+        ),
+    )
+    return "chosen by table or by rank, weighed in the same way."
+
+
+# Exercise 4
+# --------------------------------------------------------------------------------------------------
+
+
+def _cases_of_bytes() -> list[tuple]:
+    rates = {"CSA": 4, "HCA": 128}
+    return [
+        (["CSA", "HCA"], 512, 64, 128, rates),
+        (["sliding", "sliding", "CSA", "HCA", "CSA"], 32, 8, 16, {"CSA": 2, "HCA": 16}),
+        (["HCA"], 100, 20, 7, rates),
+        (["CSA"], 100, 20, 8, rates),
+        (["sliding"], 512, 64, 128, rates),
+    ]
+
+
+def _bytes(kinds: Sequence[str], head: int, rotated: int, index: int, rates: dict) -> float:
+    total = 0.0
+    for kind in kinds:
+        if kind != "sliding":
+            total += ((head - rotated) * 1 + rotated * 2) / rates[kind]
+        if kind == "CSA":
+            total += index * 0.5 / rates[kind]
+    return total
+
+
+def _changed(**change) -> Callable:
+    """Bytes with other sizes or prices: of an entry, of an index key, or for a kind of layer."""
+
+    def counted(kinds, head, rotated, index, rates):
+        entry = change.get("entry", lambda h, r: h + r)(head, rotated)
+        key = change.get("key", lambda i: i / 2)(index)
+        with_key = change.get("with_key", ("CSA",))
+        whole = change.get("whole", 0)
+        total = 0.0
+        for kind in kinds:
+            if kind == "sliding":
+                total += whole * entry
+                continue
+            total += entry / rates[kind]
+            if kind in with_key:
+                total += key if change.get("key_per_token") else key / rates[kind]
+        return total
+
+    return counted
+
+
+SLIPS_OF_BYTES: list[Slip] = [
+    (
+        _changed(entry=lambda h, r: h),
+        "every number of an entry has one byte. The rotated ones are kept in 16 bits: two bytes.",
+    ),
+    (
+        _changed(entry=lambda h, r: 2 * h),
+        "every number of an entry has two bytes. Only the rotated ones have; the others have one.",
+    ),
+    (
+        _changed(entry=lambda h, r: h + 2 * r),
+        "the rotated numbers are counted beside the entry. They are its last numbers: one byte more"
+        " for each.",
+    ),
+    (_changed(entry=lambda h, r: 2 * (h + r)), "a key and a value are counted. One entry is both."),
+    (_changed(with_key=()), "the index keys are missing: CSA keeps one for each block."),
+    (
+        _changed(with_key=("CSA", "HCA")),
+        "HCA has no indexer: it reads every block. Index keys are CSA's alone.",
+    ),
+    (_changed(key=lambda i: i), "an index key's number has 4 bits: half a byte, not a whole one."),
+    (
+        _changed(key=lambda i: 2 * i),
+        "an index key's number has 4 bits: half a byte, not two bytes.",
+    ),
+    (
+        _changed(key_per_token=True),
+        "there is an index key per token. It is one per block: divide by the rate as well.",
+    ),
+    (
+        _changed(whole=1),
+        "a sliding layer is counted. It keeps its window alone, which does not grow with the text.",
+    ),
+    (
+        lambda kinds, h, r, i, rates: _bytes(kinds, h, r, i, {kind: 1 for kind in rates}),
+        "nothing is divided by the rates: a block of so many tokens has one entry.",
+    ),
+    (
+        lambda kinds, h, r, i, rates: _bytes(
+            kinds, h, r, i, {"CSA": rates["HCA"], "HCA": rates["CSA"]}
+        ),
+        "the two rates have changed places.",
+    ),
+    (
+        lambda kinds, h, r, i, rates: sum(
+            _bytes([kind], h, r, i, rates) for kind in sorted(set(kinds))
+        ),
+        "each kind of layer is counted once. Count every layer.",
+    ),
+]
+
+
+@checker
+def cache_bytes(attempt: Attempt) -> str:
+    """Give the bytes that a V4's caches grow by for each token."""
+    judge_by_slips(
+        attempt,
+        _cases_of_bytes(),
+        _bytes,
+        SLIPS_OF_BYTES,
+        lambda kinds, h, *_: f"layers {kinds} with heads of {h} numbers",
+    )
+    return "the report's 7 and 10 percent follow from these numbers."
