@@ -27,6 +27,7 @@ NAMES = (
     "time_to_loss",
     "grpo",
     "real_model",
+    "deepseek_v4",
     "encoder",
 )
 MEASURED = Path(__file__).parent.parent / "MEASURED.md"

@@ -81,7 +81,7 @@ CASES = {
             (lambda x, k: one_loop(x, 1), "one round, whatever"),
             (rows_first, "rows come before columns"),
             (lambda x, k: x.softmax(1), "that is a softmax"),
-            (lambda x, k: one_loop(x, k - 1), "too few"),
+            (lambda x, k: one_loop(x, k - 1), "round too few"),
             (lambda x, k: one_loop(x.sigmoid().log(), k), "start from a sigmoid"),
             (lambda x, k: x.exp(), "nothing is divided"),
         ],

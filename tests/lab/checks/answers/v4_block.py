@@ -120,7 +120,7 @@ def gates_by_loop(logits, bias, n_chosen, table_row):
     else:
         chosen = table_row.tolist()
     total = sum(affinity[e] for e in chosen)
-    return [affinity[e] / total if e in chosen else 0.0 for e in range(len(affinity))]
+    return torch.tensor([affinity[e] / total if e in chosen else 0.0 for e in range(len(affinity))])
 
 
 def gates_by_mask(logits, bias, n_chosen, table_row):
