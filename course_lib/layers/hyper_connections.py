@@ -119,7 +119,8 @@ class ScaleToSums(torch.autograd.Function):
 
 def expand_streams(x: Float[Tensor, "*B C"], n_streams: int) -> Float[Tensor, "*B n C"]:
     """Start the streams: each is a copy of the embedding."""
-    return x.unsqueeze(-2).expand(*x.shape[:-1], n_streams, x.shape[-1])
+    # laid out: a product with four views of one vector is slow
+    return x.unsqueeze(-2).expand(*x.shape[:-1], n_streams, x.shape[-1]).contiguous()
 
 
 def read_streams(

@@ -51,7 +51,7 @@ def sum_balance_losses(
 
 def mtp_loss(
     model: nn.Module,
-    hidden: Float[Tensor, "B T C"],
+    hidden: Float[Tensor, "B T *n C"],
     inputs: Int[Tensor, "B T"],
     targets: Int[Tensor, "B T"],
 ) -> Float[Tensor, ""]:
@@ -65,15 +65,15 @@ def mtp_loss(
 
 def mtp_loss_sum(
     model: nn.Module,
-    hidden: Float[Tensor, "B T C"],
+    hidden: Float[Tensor, "B T *n C"],
     inputs: Int[Tensor, "B T"],
     targets: Int[Tensor, "B T"],
 ) -> LossSum:
     """Add up the surprise at the token after the next, in nats, of a multi-token prediction module.
 
-    `hidden` is what the model made of the inputs; input t + 1 is the token after input t, also in
-    a prompt that nobody learns, and target t + 1 is two ahead of input t. Every place counts whose
-    target two ahead does. Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 24, depth 1.
+    `hidden` is what the model made of the inputs, in V4 `n` streams of it; input t + 1 is the token
+    after input t, also in a prompt that nobody learns, and target t + 1 is two ahead of input t.
+    Every place counts whose target two ahead does. Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 24, depth 1.
     """
     return next_token_loss_sum(model.predict_ahead(hidden[:, :-1], inputs[:, 1:]), targets[:, 1:])
 
