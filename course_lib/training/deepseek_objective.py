@@ -73,7 +73,8 @@ def mtp_loss_sum(
 
     `hidden` is what the model made of the inputs, in V4 `n` streams of it; input t + 1 is the token
     after input t, also in a prompt that nobody learns, and target t + 1 is two ahead of input t.
-    Every place counts whose target two ahead does. Source: DeepSeek-V3 (arXiv 2412.19437), equations 21 to 24, depth 1.
+    Every place counts whose target two ahead does. Source: DeepSeek-V3 (arXiv 2412.19437),
+    equations 21 to 24, depth 1.
     """
     return next_token_loss_sum(model.predict_ahead(hidden[:, :-1], inputs[:, 1:]), targets[:, 1:])
 
