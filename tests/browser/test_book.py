@@ -30,6 +30,7 @@ PAGES += [
     "try.html",
     "gallery.html",
     "left_out.html",
+    "releases.html",
     "teaching/training.html",
     "exam_bank.html",
     "exam_answers.html",

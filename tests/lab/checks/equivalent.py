@@ -31,6 +31,35 @@ SHARED_WIDTH = {
 }
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "after_v4": {
+        "expert_weights": {
+            "moved: each = 3 * config['hidden_size'] * config['moe_intermediate_size']"
+            " * config['num_hidden_layers']": UNRELATED
+        },
+        "cache_bytes": {
+            "moved: index_key = config['index_head_dim'] / 2": UNRELATED,
+            "moved: ratios = [ratio for ratio in config['compress_ratios'] if ratio]": UNRELATED,
+        },
+        "hash_pairs": {"moved: earlier = [before, *tokens]": UNRELATED},
+        "gate": {
+            "key, stream = (v / v.square().mean(-1, keepdim=True).sqrt() for v in (key, stream))"
+            " -> key, stream = (v / v.square().mean(-1, keepdim=True).sqrt() for v in (stream,"
+            " key))": "the two are only multiplied",
+            "key, stream = (v / v.square().mean(-1, keepdim=True).sqrt() for v in (key, stream))"
+            " -> key, stream = (v / v.square().mean(1, keepdim=True).sqrt() for v in (key,"
+            " stream))": TWO_AXES,
+            "score = (key * stream).sum(-1) / key.shape[-1] ** 0.5"
+            " -> score = (key * stream).sum(1) / key.shape[-1] ** 0.5": TWO_AXES,
+            "score = (key * stream).sum(-1) / key.shape[-1] ** 0.5"
+            " -> score = key.mul_(stream).sum(-1) / key.shape[-1] ** 0.5": (
+                "the key that changes is the normed one, of which nothing is needed afterwards"
+            ),
+            "score = (key * stream).sum(-1) / key.shape[-1] ** 0.5"
+            " -> score = (key * stream).sum(-1) / key.shape[1] ** 0.5": TWO_AXES,
+            "score = (key * stream).sum(-1) / key.shape[-1] ** 0.5"
+            " -> score = (key * stream).sum(-1) / stream.shape[-1] ** 0.5": "they are equally wide",
+        },
+    },
     "ctrl": {
         "coded_batch": {
             "moved: inputs, targets = ([], [])": UNRELATED,
