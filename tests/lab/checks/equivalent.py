@@ -14,6 +14,7 @@ WIDE = (
 )
 FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
 SCORED = "there is a verdict for each score"
+ONE_COLUMN = "one token is looked up, so the last column is the first"
 TRUE_IS_ONE = "the numbers decide, and True is 1"
 UNRELATED = "two statements of which neither uses what the other sets"
 ROUND = "Python counts negative indices from the end, which is round the ring"
@@ -437,6 +438,23 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             "return x.clone() -> return x": (
                 "autograd gives a Function that returns its input an output of its own"
             ),
+        },
+    },
+    "merging_specialists": {
+        "one_token_loss": {
+            "moved: theirs = teacher.log_softmax(-1).gather(-1, written[..., None])[..., 0]": (
+                UNRELATED
+            ),
+            "own = student.log_softmax(-1).gather(-1, written[..., None])[..., 0]"
+            " -> own = student.log_softmax(-1).gather(-1, written[..., None])[..., -1]": ONE_COLUMN,
+            "theirs = teacher.log_softmax(-1).gather(-1, written[..., None])[..., 0]"
+            " -> theirs = teacher.log_softmax(-1).gather(-1, written[..., None])[..., -1]": (
+                ONE_COLUMN
+            ),
+        },
+        "signal_and_noise": {
+            "noise = (gradients - mean).square().sum() / (n - 1)"
+            " -> noise = (mean - gradients).square().sum() / (n - 1)": "a square has no sign"
         },
     },
     "distillation": {
