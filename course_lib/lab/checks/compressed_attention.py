@@ -23,7 +23,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 @checker
 def cache_bytes(attempt: Attempt) -> str:
     """Count the bytes that all layers keep per token, from their rates."""
-    cases = [([0, 0, 4, 128], 576, 64), ([128, 4, 4, 128, 4], 100, 12), ([0], 10, 3), ([4], 8, 2)]
+    cases = [([0, 0, 4, 128], 576, 64), ([128, 4, 4, 1, 4], 100, 12), ([0], 10, 3), ([4], 8, 2)]
 
     def counted(main: Callable, index: Callable) -> Callable:
         return lambda rates, entry, key: (
@@ -496,6 +496,10 @@ def shared_kv_output(attempt: Attempt) -> str:
         t = torch.arange(T)
         visible = (t[:, None] >= t) & (t[:, None] - t < window)
         cases.append((_draw(T, D, seed=i), _draw(T, D, seed=9 + i), visible, sink, _turn))
+    # two entries of blocks behind the tokens, the second for the last token alone
+    entries = torch.tensor([[False, False], [True, False], [True, True]])
+    visible = torch.cat([torch.ones(3, 3).tril().bool(), entries], 1)
+    cases.append((_draw(3, 4, seed=5), _draw(5, 4, seed=6), visible, 0.6, _turn))
 
     def weights(q, kv, visible, sink, scale=None, extra=math.exp, hidden=0.0):
         scale = len(q[0]) ** -0.5 if scale is None else scale

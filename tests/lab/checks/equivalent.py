@@ -16,6 +16,7 @@ FIRST_PAIR = "the first pair shrinks what was there by exp(-inf) = 0"
 SCORED = "there is a verdict for each score"
 ONE_COLUMN = "one token is looked up, so the last column is the first"
 TRUE_IS_ONE = "the numbers decide, and True is 1"
+EVEN_WIDTH = "the width is even, so every second number from the first ends at the last but one"
 UNRELATED = "two statements of which neither uses what the other sets"
 ROUND = "Python counts negative indices from the end, which is round the ring"
 BACKWARD_FIRST = (
@@ -761,6 +762,44 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "kept_visits": {
             "return torch.tensor(kept) -> return kept": "a list of booleans is a mask as well"
+        },
+    },
+    "compressed_attention": {
+        "cache_bytes": {"moved: if rate == 4: ; total += index_bytes / rate": UNRELATED},
+        "rotate_entries": {
+            "moved: first, second = (entries[:, -width::2], entries[:, 1 - width::2])": UNRELATED,
+            "moved: placed = entries.clone()": UNRELATED,
+            "moved: placed[:, 1 - width::2] = first * sin + second * cos": UNRELATED,
+            "first, second = (entries[:, -width::2], entries[:, 1 - width::2])"
+            " -> first, second = (entries[:, -width:-1:2], entries[:, 1 - width::2])": EVEN_WIDTH,
+            "placed[:, -width::2] = first * cos - second * sin"
+            " -> placed[:, -width:-1:2] = first * cos - second * sin": EVEN_WIDTH,
+        },
+        "readable": {
+            "moved: blocks = (i + 1) * rate <= t + 1": UNRELATED,
+            "return torch.cat([tokens, blocks], dim=1)"
+            " -> return torch.cat([tokens, blocks], dim=-1)": TWO_AXES,
+        },
+        "overlap_rows": {"moved: gate_to_next, own_gate = gate.chunk(2, dim=-1)": UNRELATED},
+        "shared_kv_output": {
+            "scores = (q @ kv.T / q.shape[-1] ** 0.5).masked_fill(~visible, -torch.inf)"
+            " -> scores = (q @ kv.T / q.shape[1] ** 0.5).masked_fill(~visible, -torch.inf)": (
+                TWO_AXES
+            ),
+            "scores = (q @ kv.T / q.shape[-1] ** 0.5).masked_fill(~visible, -torch.inf)"
+            " -> scores = (q @ kv.T / kv.shape[-1] ** 0.5).masked_fill(~visible, -torch.inf)": (
+                WIDTHS
+            ),
+            "with_sink = torch.cat([scores, torch.full_like(scores[:, :1], sink)], dim=1)"
+            " -> with_sink = torch.cat([scores, torch.full_like(scores[:, :1], sink)], dim=-1)": (
+                TWO_AXES
+            ),
+            "weights = with_sink.softmax(dim=1)[:, :-1]"
+            " -> weights = with_sink.softmax(dim=-1)[:, :-1]": TWO_AXES,
+            "return turn(weights @ kv, -torch.arange(len(q)))"
+            " -> return turn(weights @ kv, -torch.arange(len(visible)))": (
+                "there is a row of what is visible for each query"
+            ),
         },
     },
     "latent_attention": {
