@@ -1,0 +1,213 @@
+"""Where GRPO meets samples that are not its own, and what V3.2's repairs make of it.
+
+    python -m course_lib.experiments.rl_after_r1 --out data/rl_after_r1
+
+Short practice on sums from the shipped base, with a sampler that is not the policy: older weights,
+a distribution that is cut, weights in fewer bits. Lesson 32 reads the runs. Finished ones are kept
+in `runs.json`: a command that was stopped goes on where it was.
+"""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from course_lib.alignment.grpo import GRPOSettings, train_grpo
+from course_lib.alignment.rl_loop import RolloutBatch, sample_rollouts
+from course_lib.alignment.rl_task import answer_questions
+from course_lib.assets import DATA_FOLDER
+from course_lib.experiments.grpo_changes import rounded_curves
+from course_lib.experiments.r1 import SHIPPED_R1
+from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.inference.rollout import Completions
+from course_lib.layers.moe import changed_choices, last_choices, text_moe_layers
+from course_lib.tasks.arithmetic import (
+    ZERO_REWARDS,
+    arithmetic_task,
+    evaluate_arithmetic,
+    held_out_arithmetic,
+)
+from course_lib.training.settings import whole_run
+
+OFF_POLICY_FOLDER = DATA_FOLDER / "rl_after_r1"
+OFF_POLICY_CURVES = (
+    "reward", "accuracy", "worked", "entropy", "kl", "sampling gap", "ratio", "clip share low",
+    "clip share high", "gradient norm", "masked",
+)  # fmt: skip
+# 48 answers a step and one update: ten seconds a run
+BRIEF = GRPOSettings(
+    24, n_questions=6, group_size=8, max_new_tokens=48, lr=1e-3, n_minibatches=1, beta=0.0
+)
+TRAINER = {"old_log_probs": "trainer"}
+BITS = {"bfloat16": 16, "4 bits": 4}
+
+
+class OtherSampler:
+    """Draw a step's answers by another model than the policy: a copy of it, made as one is told.
+
+    It gets new weights every `wait` steps, and rounds those of its matrices to `bits`. Without
+    `hand_over` the mask that it sampled under is lost on the way to the trainer.
+    """
+
+    def __init__(self, wait: int = 1, bits: int = 32, hand_over: bool = True) -> None:
+        self.wait, self.bits, self.hand_over = wait, bits, hand_over
+        self.age, self.model = 0, None
+
+    def __call__(self, model: nn.Module, *rest) -> RolloutBatch:
+        if self.age % self.wait == 0:
+            self.model = rounded_copy(model, self.bits)
+        self.age += 1
+        drawn = sample_rollouts(self.model, *rest)
+        if self.hand_over:
+            return drawn
+        return drawn._replace(completions=replace(drawn.completions, kept=None))
+
+
+@torch.no_grad()
+def rounded_copy(model: nn.Module, bits: int = 32) -> nn.Module:
+    """Copy a model: as it is, in bfloat16 (16 bits), or with matrices rounded to fewer bits.
+
+    In fewer bits each row of a matrix is rounded to whole numbers times a scale of its own.
+    """
+    twin = copy.deepcopy(model)
+    if bits == 16:
+        return twin.to(torch.bfloat16)
+    for weight in twin.parameters() if bits < 16 else ():
+        if weight.ndim > 1:
+            limit = 2 ** (bits - 1) - 1
+            scale = weight.abs().amax(-1, keepdim=True).clamp(min=1e-12) / limit
+            weight.copy_((weight / scale).round() * scale)
+    return twin
+
+
+# --------------------------------------------------------------------------- what is run, and how
+
+
+@dataclass(frozen=True)
+class OffPolicyRun:
+    """One way to practise: what its sampler is, and which settings of `BRIEF` are changed."""
+
+    changes: dict = field(default_factory=dict)
+    sampler: dict = field(default_factory=dict)
+
+
+def stale_runs() -> dict[str, OffPolicyRun]:
+    """Samplers that get new weights seldom: the trainer's reading, the sampler's, and masks."""
+    found = {"new weights each step": OffPolicyRun()}
+    for wait in (4, 8, 12):
+        old, name = {"wait": wait}, f"every {wait} steps"
+        found[f"{name}, reread"] = OffPolicyRun(TRAINER, old)
+        found[name] = OffPolicyRun({}, old)
+        for threshold in (0.02, 0.1) if wait == 8 else (0.02,):
+            masked = {"sequence_threshold": threshold}
+            found[f"{name}, mask {threshold}"] = OffPolicyRun(masked, old)
+    return found
+
+
+def cut_runs() -> dict[str, OffPolicyRun]:
+    """Samplers that cut their distribution, with the mask unknown, lost, and kept."""
+    found = {}
+    for top_p in (0.5, 0.8):
+        cut, kept = {"top_p": top_p}, {"top_p": top_p, "keep_mask": True}
+        found[f"top-p {top_p}, whole distribution"] = OffPolicyRun(cut)
+        found[f"top-p {top_p}, mask lost"] = OffPolicyRun(kept, {"hand_over": False})
+        found[f"top-p {top_p}, mask kept"] = OffPolicyRun(kept)
+    return found
+
+
+def routed_runs() -> dict[str, OffPolicyRun]:
+    """Samplers in fewer bits, and older ones: with experts chosen anew, and kept."""
+    found = {}
+    for name, sampler in {
+        "bfloat16": {"bits": 16}, "4 bits": {"bits": 4}, "8 steps old": {"wait": 8},
+    }.items():  # fmt: skip
+        found[name] = OffPolicyRun({}, sampler)
+        found[f"{name}, kept"] = OffPolicyRun({"keep_routing": True}, sampler)
+    return found
+
+
+def leashed_runs() -> dict[str, OffPolicyRun]:
+    """Leashes that hold, on policy and off: k3 as it is, and times the policy ratio."""
+    found = {}
+    for name, sampler in {"fresh": {}, "every 8 steps": {"wait": 8}}.items():
+        for weighted in (False, True):
+            changes = {"beta": 0.2, "kl_weighted": weighted}
+            found[f"{name}, {'weighted' if weighted else 'k3'}"] = OffPolicyRun(changes, sampler)
+    return found
+
+
+TABLES = {"stale": stale_runs, "cut": cut_runs, "routing": routed_runs, "leash": leashed_runs}
+
+
+def off_policy_run(run: OffPolicyRun, seed: int) -> dict:
+    """Practise sums from the shipped base, and measure the policy on 500 held-out sums."""
+    model, tokenizer = SHIPPED_R1.load("base"), SHIPPED_R1.tokenizer()
+    settings, sampler = replace(BRIEF, **run.changes), OtherSampler(**run.sampler)
+    task = arithmetic_task(ZERO_REWARDS)
+    history = train_grpo(model, tokenizer, task, settings, seed=seed, sample=sampler)
+    whole_run(history)
+    return {
+        "after": evaluate_arithmetic(model, tokenizer, n=500),
+        "curves": rounded_curves(history, OFF_POLICY_CURVES),
+    }
+
+
+# ------------------------------------------------------------------------------- how many choices
+
+
+@torch.no_grad()
+def count_flips(model: nn.Module, sampled: Completions) -> float:
+    """Give the share of a sampler's choices of experts that a model would not have made.
+
+    Over question and answer but for its last token, which nobody has read, and all layers of
+    experts.
+    """
+    real = ~(sampled.padding[:, :-1] | sampled.padding[:, 1:])
+    padding = sampled.padding[:, :-1]
+    model.hidden(sampled.ids[:, :-1], padding=padding if padding.any() else None)
+    own = last_choices(text_moe_layers(model))
+    return changed_choices(own, sampled.chosen[:, :-1])[real].mean().item()
+
+
+def sample_with_routing(model: nn.Module, n: int = 64, seed: int = 0) -> Completions:
+    """Answer held-out sums, one answer each, and keep the experts of every token."""
+    questions = [question.text for question in held_out_arithmetic(n, seed=32)]
+    generator = torch.Generator().manual_seed(seed)
+    tokenizer = SHIPPED_R1.tokenizer()
+    return answer_questions(model, tokenizer, questions, generator=generator, keep_routing=True)[1]
+
+
+# ----------------------------------------------------------------------------------------- all runs
+
+
+def off_policy_runs(table: str, folder: Path = OFF_POLICY_FOLDER) -> dict[str, list[dict]]:
+    """Read the finished runs of a table by name, each seed by seed."""
+    return RunRecords(folder / "runs.json").by_name(table=table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and make the runs that are missing."""
+    parser = argparse.ArgumentParser(
+        "python -m course_lib.experiments.rl_after_r1", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    records = RunRecords(asked.out / "runs.json")
+    for seed in asked.seeds:
+        for table in asked.tables:
+            for name, run in TABLES[table]().items():
+                key = {"table": table, "name": name, "seed": seed}
+                records.get(partial(timed_measure, partial(off_policy_run, run, seed)), **key)
+
+
+if __name__ == "__main__":
+    main()
