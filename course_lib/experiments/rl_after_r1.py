@@ -43,8 +43,6 @@ OFF_POLICY_CURVES = (
 BRIEF = GRPOSettings(
     24, n_questions=6, group_size=8, max_new_tokens=48, lr=1e-3, n_minibatches=1, beta=0.0
 )
-TRAINER = {"old_log_probs": "trainer"}
-BITS = {"bfloat16": 16, "4 bits": 4}
 
 
 class OtherSampler:
@@ -97,15 +95,19 @@ class OffPolicyRun:
 
 
 def stale_runs() -> dict[str, OffPolicyRun]:
-    """Samplers that get new weights seldom: the trainer's reading, the sampler's, and masks."""
-    found = {"new weights each step": OffPolicyRun()}
-    for wait in (4, 8, 12):
-        old, name = {"wait": wait}, f"every {wait} steps"
-        found[f"{name}, reread"] = OffPolicyRun(TRAINER, old)
-        found[name] = OffPolicyRun({}, old)
-        for threshold in (0.02, 0.1) if wait == 8 else (0.02,):
-            masked = {"sequence_threshold": threshold}
-            found[f"{name}, mask {threshold}"] = OffPolicyRun(masked, old)
+    """Samples that are used often, and samplers that get new weights seldom, masked or not."""
+    found = {"fresh": OffPolicyRun()}
+    for epochs, thresholds in ((4, (0.05,)), (8, (0.05, 0.2))):
+        often = {"n_epochs": epochs}
+        found[f"{epochs} updates"] = OffPolicyRun(often)
+        for threshold in thresholds:
+            masked = often | {"sequence_threshold": threshold}
+            found[f"{epochs} updates, mask {threshold}"] = OffPolicyRun(masked)
+    for wait in (8, 24):
+        old = {"wait": wait}
+        found[f"{wait} steps old, reread"] = OffPolicyRun({"old_log_probs": "trainer"}, old)
+        found[f"{wait} steps old"] = OffPolicyRun({}, old)
+        found[f"{wait} steps old, mask 0.05"] = OffPolicyRun({"sequence_threshold": 0.05}, old)
     return found
 
 
@@ -121,11 +123,9 @@ def cut_runs() -> dict[str, OffPolicyRun]:
 
 
 def routed_runs() -> dict[str, OffPolicyRun]:
-    """Samplers in fewer bits, and older ones: with experts chosen anew, and kept."""
+    """Samplers in fewer bits: with experts chosen anew by the trainer, and kept."""
     found = {}
-    for name, sampler in {
-        "bfloat16": {"bits": 16}, "4 bits": {"bits": 4}, "8 steps old": {"wait": 8},
-    }.items():  # fmt: skip
+    for name, sampler in {"bfloat16": {"bits": 16}, "4 bits": {"bits": 4}}.items():
         found[name] = OffPolicyRun({}, sampler)
         found[f"{name}, kept"] = OffPolicyRun({"keep_routing": True}, sampler)
     return found

@@ -3,6 +3,8 @@
 CAUGHT_TOGETHER = "errors that are caught together have no order"
 TWO_AXES = "the exercise's table has two axes, so the last is axis 1"
 
+BOTH_SIDES = "as many experts went as came, since each token has as many as before"
+
 CHOSEN_ROWS = "what is chosen from the table has two axes, so the last is axis 1"
 
 LAST_BUT_ONE = "of four axes, 2 is the last but one"
@@ -60,6 +62,55 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
             " -> score = (key * stream).sum(-1) / key.shape[1] ** 0.5": TWO_AXES,
             "score = (key * stream).sum(-1) / key.shape[-1] ** 0.5"
             " -> score = (key * stream).sum(-1) / stream.shape[-1] ** 0.5": "they are equally wide",
+        },
+    },
+    "rl_after_r1": {
+        "kept_log_probs": {
+            "return left.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]"
+            " -> return left.log_softmax(-1).gather(1, tokens[:, None])[:, 0]": TWO_AXES,
+            "return left.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]"
+            " -> return left.log_softmax(-1).gather(-1, tokens[:, None])[:, -1]": (
+                "one column is gathered, the first and the last"
+            ),
+            "return left.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]"
+            " -> return left.log_softmax(1).gather(-1, tokens[:, None])[:, 0]": TWO_AXES,
+        },
+        "flipped_share": {
+            "same = (chosen[:, :, None] == theirs[:, None, :]).any(-1)"
+            " -> same = (chosen[:, :, None] == theirs[:, None, :]).any(1)": BOTH_SIDES,
+            "same = (chosen[:, :, None] == theirs[:, None, :]).any(-1)"
+            " -> same = (chosen[:, :, None] == theirs[:, None, :]).any(-2)": BOTH_SIDES,
+            "same = (chosen[:, :, None] == theirs[:, None, :]).any(-1)"
+            " -> same = (chosen[:, :, None] == theirs[:, None]).any(-1)": (
+                "an axis that is not named is taken whole"
+            ),
+        },
+        "replayed_gates": {
+            "scores = logits.sigmoid().gather(-1, chosen)"
+            " -> scores = logits.sigmoid().gather(1, chosen)": TWO_AXES,
+            "weights = scale * scores / scores.sum(-1, keepdim=True)"
+            " -> weights = scale * scores / scores.sum(1, keepdim=True)": TWO_AXES,
+            "return torch.zeros_like(logits).scatter(-1, chosen, weights)"
+            " -> return torch.zeros_like(logits).scatter(1, chosen, weights)": TWO_AXES,
+            "return torch.zeros_like(logits).scatter(-1, chosen, weights)"
+            " -> return torch.zeros_like(their_logits).scatter(-1, chosen, weights)": (
+                "both tables of logits have one shape"
+            ),
+        },
+        "v32_loss": {
+            "gains = torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + clip)"
+            " * advantages) -> gains = torch.minimum(ratios.clamp(1 - clip, 1 + clip)"
+            " * advantages, ratios * advantages)": "the smaller of two has no order",
+            "return -((values * mask).sum(-1) / mask.sum(-1)).mean()"
+            " -> return -((values * mask).sum(1) / mask.sum(-1)).mean()": TWO_AXES,
+            "return -((values * mask).sum(-1) / mask.sum(-1)).mean()"
+            " -> return -((values * mask).sum(-1) / mask.sum(1)).mean()": TWO_AXES,
+        },
+        "kept_answers": {
+            "distance = ((old_log_probs - log_probs) * mask).sum(-1) / mask.sum(-1)"
+            " -> distance = ((old_log_probs - log_probs) * mask).sum(1) / mask.sum(-1)": TWO_AXES,
+            "distance = ((old_log_probs - log_probs) * mask).sum(-1) / mask.sum(-1)"
+            " -> distance = ((old_log_probs - log_probs) * mask).sum(-1) / mask.sum(1)": TWO_AXES,
         },
     },
     "ctrl": {
