@@ -21,7 +21,7 @@ from course_lib.alignment.grpo import GRPOSettings, train_grpo
 from course_lib.alignment.rl_loop import RolloutBatch, sample_rollouts
 from course_lib.alignment.rl_task import answer_questions
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.grpo_changes import rounded_curves
+from course_lib.experiments.grpo_changes import NO_CLIP, rounded_curves
 from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.experiments.run_records import RunRecords, timed_measure
 from course_lib.inference.rollout import Completions
@@ -41,7 +41,7 @@ OFF_POLICY_CURVES = (
 )  # fmt: skip
 # 48 answers a step and one update: ten seconds a run
 BRIEF = GRPOSettings(
-    24, n_questions=6, group_size=8, max_new_tokens=48, lr=1e-3, n_minibatches=1, beta=0.0
+    20, n_questions=6, group_size=8, max_new_tokens=48, lr=1e-3, n_minibatches=1, beta=0.0
 )
 
 
@@ -95,64 +95,53 @@ class OffPolicyRun:
 
 
 def stale_runs() -> dict[str, OffPolicyRun]:
-    """Samples that are used often, and samplers that get new weights seldom, masked or not."""
-    found = {"fresh": OffPolicyRun()}
-    for epochs, thresholds in ((4, (0.05,)), (8, (0.05, 0.2))):
-        often = {"n_epochs": epochs}
-        found[f"{epochs} updates"] = OffPolicyRun(often)
-        for threshold in thresholds:
-            masked = often | {"sequence_threshold": threshold}
-            found[f"{epochs} updates, mask {threshold}"] = OffPolicyRun(masked)
-    for wait in (8, 24):
-        old = {"wait": wait}
-        found[f"{wait} steps old, reread"] = OffPolicyRun({"old_log_probs": "trainer"}, old)
-        found[f"{wait} steps old"] = OffPolicyRun({}, old)
-        found[f"{wait} steps old, mask 0.05"] = OffPolicyRun({"sequence_threshold": 0.05}, old)
-    return found
+    """Samples that are used often, with and without a mask, and samplers of old weights."""
+    often, masked = {"n_epochs": 8}, {"sequence_threshold": 0.05}
+    found = {
+        "fresh": OffPolicyRun(),
+        "8 updates": OffPolicyRun(often),
+        "8 updates, mask": OffPolicyRun(often | masked),
+        "8 updates, no clip": OffPolicyRun(often | NO_CLIP),
+    }
+    old = {"wait": 8}
+    return found | {
+        "old weights, reread": OffPolicyRun({"old_log_probs": "trainer"}, old),
+        "old weights": OffPolicyRun({}, old),
+        "old weights, mask": OffPolicyRun(masked, old),
+    }
 
 
 def cut_runs() -> dict[str, OffPolicyRun]:
-    """Samplers that cut their distribution, with the mask unknown, lost, and kept."""
-    found = {}
-    for top_p in (0.5, 0.8):
-        cut, kept = {"top_p": top_p}, {"top_p": top_p, "keep_mask": True}
-        found[f"top-p {top_p}, whole distribution"] = OffPolicyRun(cut)
-        found[f"top-p {top_p}, mask lost"] = OffPolicyRun(kept, {"hand_over": False})
-        found[f"top-p {top_p}, mask kept"] = OffPolicyRun(kept)
-    return found
+    """A sampler that cuts its distribution, with the mask unknown, lost, and kept."""
+    cut, kept = {"top_p": 0.5}, {"top_p": 0.5, "keep_mask": True}
+    return {
+        "whole distribution": OffPolicyRun(cut),
+        "mask lost": OffPolicyRun(kept, {"hand_over": False}),
+        "mask kept": OffPolicyRun(kept),
+    }
 
 
 def routed_runs() -> dict[str, OffPolicyRun]:
-    """Samplers in fewer bits: with experts chosen anew by the trainer, and kept."""
-    found = {}
-    for name, sampler in {"bfloat16": {"bits": 16}, "4 bits": {"bits": 4}}.items():
-        found[name] = OffPolicyRun({}, sampler)
-        found[f"{name}, kept"] = OffPolicyRun({"keep_routing": True}, sampler)
-    return found
+    """A sampler in four bits: with experts chosen anew by the trainer, and kept."""
+    coarse = {"bits": 4}
+    return {
+        "routed anew": OffPolicyRun({}, coarse),
+        "routing kept": OffPolicyRun({"keep_routing": True}, coarse),
+    }
 
 
-def leashed_runs() -> dict[str, OffPolicyRun]:
-    """Leashes that hold, on policy and off: k3 as it is, and times the policy ratio."""
-    found = {}
-    for name, sampler in {"fresh": {}, "every 8 steps": {"wait": 8}}.items():
-        for weighted in (False, True):
-            changes = {"beta": 0.2, "kl_weighted": weighted}
-            found[f"{name}, {'weighted' if weighted else 'k3'}"] = OffPolicyRun(changes, sampler)
-    return found
-
-
-TABLES = {"stale": stale_runs, "cut": cut_runs, "routing": routed_runs, "leash": leashed_runs}
+TABLES = {"stale": stale_runs, "cut": cut_runs, "routing": routed_runs}
 
 
 def off_policy_run(run: OffPolicyRun, seed: int) -> dict:
-    """Practise sums from the shipped base, and measure the policy on 500 held-out sums."""
+    """Practise sums from the shipped base, and measure the policy on 400 held-out sums."""
     model, tokenizer = SHIPPED_R1.load("base"), SHIPPED_R1.tokenizer()
     settings, sampler = replace(BRIEF, **run.changes), OtherSampler(**run.sampler)
     task = arithmetic_task(ZERO_REWARDS)
     history = train_grpo(model, tokenizer, task, settings, seed=seed, sample=sampler)
     whole_run(history)
     return {
-        "after": evaluate_arithmetic(model, tokenizer, n=500),
+        "after": evaluate_arithmetic(model, tokenizer, n=400),
         "curves": rounded_curves(history, OFF_POLICY_CURVES),
     }
 
