@@ -55,7 +55,7 @@ class TablePolicy(nn.Module):
         return Completions(ids, padding, real, chosen, real[:, 0], kept=kept)
 
     @torch.no_grad()
-    def chance_to_be_right(self, top_p: float | None = None) -> float:
+    def success_probability(self, top_p: float | None = None) -> float:
         """Give the exact probability of an answer of good tokens alone, if it is cut by `top_p`."""
         return next_token_probs(self.scores, top_p=top_p)[:, :N_GOOD].sum(-1).prod().item()
 
@@ -63,7 +63,7 @@ class TablePolicy(nn.Module):
 def practise_table(
     seed: int, settings: GRPOSettings = TABLE_SETTINGS
 ) -> tuple[TablePolicy, list[float]]:
-    """Practise from random scores: the policy, and its chance to be right after each step.
+    """Practise from random scores: the policy, and how surely it was right after each step.
 
     The sampler's cut is `top_p` of the settings; without `keep_mask` its mask is lost.
     """
@@ -79,5 +79,5 @@ def practise_table(
         rewards = (drawn.ids[:, 1:] < N_GOOD).all(-1).float()
         advantages = group_advantages(rewards, settings.group_size, settings.scale_by_std)
         grpo_step(policy, None, optimizer, drawn, advantages, settings, generator)
-        curve.append(policy.chance_to_be_right())
+        curve.append(policy.success_probability())
     return policy, curve

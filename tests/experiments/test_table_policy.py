@@ -21,7 +21,7 @@ def policy(seed=0):
     return TablePolicy(torch.randn(*TABLE_SIZE, generator=torch.Generator().manual_seed(seed)))
 
 
-def test_the_chance_to_be_right_by_enumeration():
+def test_the_success_probability_by_enumeration():
     T, V = TABLE_SIZE
     rows, total = policy().scores.softmax(-1).tolist(), 0.0
     for answer in itertools.product(range(V), repeat=T):
@@ -30,7 +30,7 @@ def test_the_chance_to_be_right_by_enumeration():
             for t, token in enumerate(answer):
                 chance *= rows[t][token]
             total += chance
-    assert policy().chance_to_be_right() == pytest.approx(total, rel=1e-5)
+    assert policy().success_probability() == pytest.approx(total, rel=1e-5)
 
 
 def test_samples_follow_the_table_and_keep_its_log_probs():
@@ -47,7 +47,7 @@ def test_practice_makes_it_right_and_is_the_same_again():
     settings = replace(TABLE_SETTINGS, steps=15)
     made, curve = practise_table(0, settings)
     assert curve[-1] > 0.9 > 0.3 > curve[0] and len(curve) == 15
-    assert curve[-1] == made.chance_to_be_right()
+    assert curve[-1] == made.success_probability()
     assert practise_table(0, settings)[1] == curve
 
 
@@ -69,4 +69,4 @@ def test_a_cut_sampler_never_says_what_was_ruled_out_and_keeps_its_mask():
     part = sum(rows[0, token].item() for token in range(N_GOOD) if made.kept[0, 0, token])
     alone = TablePolicy(policy().scores[:1].detach())
     total = rows[0][made.kept[0, 0]].sum().item()
-    assert alone.chance_to_be_right(0.6) == pytest.approx(part / total, rel=1e-5)
+    assert alone.success_probability(0.6) == pytest.approx(part / total, rel=1e-5)
