@@ -301,7 +301,7 @@ def _cases_of_bytes() -> list[tuple]:
         (["CSA", "HCA"], 512, 64, 128, rates),
         (["sliding", "sliding", "CSA", "HCA", "CSA"], 32, 8, 16, {"CSA": 2, "HCA": 16}),
         (["HCA"], 100, 20, 7, rates),
-        (["CSA"], 100, 20, 8, rates),
+        (["CSA"], 101, 20, 7, rates),
         (["sliding"], 512, 64, 128, rates),
     ]
 

@@ -35,6 +35,33 @@ SHARED_WIDTH = {
 }
 
 EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
+    "v4_block": {
+        "doubly_stochastic": {
+            "mixing = mixing / mixing.sum(0, keepdim=True) -> mixing = mixing / mixing.sum(0)": (
+                "a row of sums meets every row of the matrix"
+            ),
+            "mixing = mixing / mixing.sum(0, keepdim=True)"
+            " -> mixing = mixing / mixing.sum(0, keepdim=False)": (
+                "a row of sums meets every row of the matrix"
+            ),
+            "mixing = mixing / mixing.sum(0, keepdim=True)"
+            " -> mixing = mixing / mixing.mean(0, keepdim=True)": (
+                "the rows are divided by their sums next, which takes a common factor out"
+            ),
+            "mixing = mixing / mixing.sum(1, keepdim=True)"
+            " -> mixing = mixing / mixing.sum(-1, keepdim=True)": TWO_AXES,
+        },
+        "v4_gates": {
+            "return torch.zeros_like(logits).scatter(0, chosen, picked / picked.sum())"
+            " -> return torch.zeros_like(logits).scatter(-1, chosen, picked / picked.sum())": (
+                ONE_AXIS
+            ),
+            "return torch.zeros_like(logits).scatter(0, chosen, picked / picked.sum())"
+            " -> return torch.zeros_like(bias).scatter(0, chosen, picked / picked.sum())": (
+                "there is a bias for each logit, of its kind"
+            ),
+        },
+    },
     "after_v4": {
         "expert_weights": {
             "moved: each = 3 * config['hidden_size'] * config['moe_intermediate_size']"
