@@ -30,6 +30,7 @@ SHOWN = {
     "17": "coded_pages",
     "18": "morph",
     "25": "practice",
+    "30": "reading",
 }
 
 
