@@ -45,7 +45,7 @@ def average_weights(models: Sequence[nn.Module], shares: Sequence[float]) -> nn.
         raise ValueError(f"{len(models)} models need as many shares with a sum of 1, not {shares}")
     shapes = [{name: tuple(p.shape) for name, p in m.named_parameters()} for m in models]
     for number, other in enumerate(shapes):
-        for name in shapes[0].keys() | other.keys():
+        for name in [*shapes[0], *other]:
             if shapes[0].get(name) != other.get(name):
                 raise ValueError(
                     f"{name} is {shapes[0].get(name)} in model 0, {other.get(name)} in {number}"
