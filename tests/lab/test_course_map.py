@@ -9,8 +9,8 @@ from course_lib.lab import course_map
 
 def test_all_lessons_are_there_in_order():
     lessons = course_map.lessons()
-    assert [lesson.number for lesson in lessons] == [f"{i:02}" for i in range(29)]
-    assert len({lesson.slug for lesson in lessons}) == 29
+    assert [lesson.number for lesson in lessons] == [f"{i:02}" for i in range(35)]
+    assert len({lesson.slug for lesson in lessons}) == 35
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", lesson.slug) for lesson in lessons)
     assert [lesson.part for lesson in lessons] == sorted(lesson.part for lesson in lessons)
     for lesson in lessons:
@@ -42,7 +42,7 @@ def test_the_map_marks_here_and_links_what_is_built(tmp_path, monkeypatch):
     html = course_map.as_html("03")
     assert html.count("you are here") == 1 and "03 Byte-pair encoding · you are here" in html
     assert re.findall(r'href="([^"]+)"', html) == ["01_pytorch.ipynb"]
-    assert html.count("(to come)") == 27
+    assert html.count("(to come)") == 33
     assert "03 Byte-pair encoding   <- you are here" in course_map.as_text("03")
     assert course_map.table().count("](notebooks/") == 1
 
@@ -53,7 +53,7 @@ def test_show_knows_the_lesson(monkeypatch):
     monkeypatch.setattr(course_map, "current", "")
     course_map.show("03")
     assert course_map.current == "03" and set(shown[0]) == {"text/html", "text/plain"}
-    with pytest.raises(ValueError, match='no lesson \'77\'.*"00" to "28"'):
+    with pytest.raises(ValueError, match='no lesson \'77\'.*"00" to "34"'):
         course_map.show("77")
 
 
