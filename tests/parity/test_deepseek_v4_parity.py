@@ -132,10 +132,10 @@ def test_logits_and_all_gradients_equal_hugging_face(settings):
         if ".indexer." in name:
             assert parameter.grad is None and not slopes[name].any()
         else:
-            # relative to the largest of the parameter: some are tiny
+            # relative to the parameter's largest; theirs computes the maps of mHC in float32
             size = slopes[name].abs().max().item()
             torch.testing.assert_close(
-                parameter.grad, slopes[name], rtol=1e-5, atol=1e-5 * size + 1e-9, msg=name
+                parameter.grad, slopes[name], rtol=1e-5, atol=1e-5 * size + 1e-8, msg=name
             )
     met = [n for n, p in ours.named_parameters() if p.grad is not None and p.grad.any()]
     assert any("attention_connection.weight" in n for n in met)
