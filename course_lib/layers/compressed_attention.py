@@ -108,7 +108,7 @@ class CSA(HCA):
         keys = cache.index.entries
         scores = self.indexer.scores(x.detach(), q_latent.detach(), keys, positions)
         selected = self.select(scores, visible)
-        if x.shape[1] > 1:
+        if x.shape[1] != 1:
             return entries, selected
         entries = entries[selected[:, 0]].unflatten(0, (len(x), self.top_k))
         return entries, visible[..., : self.top_k]
@@ -141,7 +141,8 @@ class CSA(HCA):
             seen = torch.cat([near.expand(len(x), -1, -1), selected], -1)
             weights = sink_weights(q, torch.cat([kv, entries], 1), seen, self.sinks)
             target = weights[..., len(positions) :].sum(1)
-        reads = selected.any(-1)  # the first tokens have no block behind them
+        # the first tokens have no block behind them, and a large sink may leave a block no weight
+        reads = target.sum(-1) > 0
         target = target[reads] / target[reads].sum(-1, keepdim=True)
         log_index = scores.masked_fill(~selected, -torch.inf)[reads].log_softmax(-1)
         difference = target.log().sub(log_index).masked_fill(target == 0, 0.0)

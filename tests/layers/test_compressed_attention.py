@@ -248,6 +248,14 @@ def test_a_cached_text_is_the_whole_one_in_any_split(kind, lengths, few_heads):
     assert cache.length == sum(lengths)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_token_at_all_changes_nothing(kind):
+    ours, cache, x = attention(kind), CompressedCache(), tokens(2, 30)
+    assert ours(x[:, :0]).shape == (2, 0, SHARED[0])
+    parts = [ours(part, cache) for part in (x[:, :0], x[:, :25], x[:, :0], x[:, 25:])]
+    torch.testing.assert_close(torch.cat(parts, 1), ours(x))
+
+
 def test_of_equal_scores_the_earliest_blocks_are_read():
     ours, x = attention("csa"), tokens(1, 40)
     ours.indexer.head_weights.weight.data.zero_()
@@ -313,6 +321,16 @@ def test_the_indexers_loss_is_the_divergence_and_teaches_the_indexer_alone(top_k
 
 
 # --- the cache ---
+
+
+def test_where_a_sink_takes_all_weight_the_indexers_loss_is_a_number():
+    ours = attention("csa").float()
+    ours.sinks.data.fill_(200.0)  # the weights on blocks are 0 in 32 bits
+    loss = ours.indexer_loss(tokens(2, 13).float())
+    loss.backward()
+    assert loss == 0
+    grads = [parameter.grad for parameter in ours.indexer.parameters()]
+    assert all(grad.isfinite().all() for grad in grads if grad is not None)
 
 
 def test_the_cache_counts_what_it_holds_and_keeps_rows():

@@ -24,6 +24,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 def cache_bytes(attempt: Attempt) -> str:
     """Count the bytes that all layers keep per token, from their rates."""
     cases = [([0, 0, 4, 128], 576, 64), ([128, 4, 4, 1, 4], 100, 12), ([0], 10, 3), ([4], 8, 2)]
+    cases.append(([2, 16, 0, 1], 48, 16))
 
     def counted(main: Callable, index: Callable) -> Callable:
         return lambda rates, entry, key: (
@@ -69,6 +70,14 @@ def cache_bytes(attempt: Attempt) -> str:
         (
             counted(whole, lambda r, size: size // r if r == 4 else 0),
             "a part of a byte per token counts: divide with /, not with //.",
+        ),
+        (
+            counted(per_block, lambda r, size: size / r if 0 < r <= 4 else 0),
+            "index keys are kept in layers of another rate too: only layers of rate 4 have them.",
+        ),
+        (
+            counted(chosen, chosen),
+            "only layers of rate 4 are counted. Those of another rate keep entries too.",
         ),
         (
             counted(lambda r, size: 2 * per_block(r, size), chosen),
@@ -137,7 +146,20 @@ def pool_block(attempt: Attempt) -> str:
             weighed(lambda z, b: (z + b).flatten().softmax(0).view_as(z)),
             "the softmax runs over the whole table. The rows of a channel compete: dim=0.",
         ),
-        (weighed(lambda z, b: z.softmax(0)), "the bias of the positions is missing."),
+        (
+            weighed(lambda z, b: z.softmax(0)),
+            "the bias of the positions is missing, or it is the same for all rows, which softmax"
+            " does not feel.",
+        ),
+        (
+            weighed(lambda z, b: ((z + b) / z.shape[1] ** 0.5).softmax(0)),
+            "the gates are divided by the root of the width. Gates are no dot products: they are"
+            " not scaled.",
+        ),
+        (
+            weighed(lambda z, b: (-z - b).softmax(0)),
+            "the smallest gate weighs most: the sign is the wrong way round.",
+        ),
         (
             weighed(lambda z, b: b.softmax(0)),
             "the gates are missing: these weights know the positions alone, not what stands there.",
@@ -184,13 +206,19 @@ def pool_block(attempt: Attempt) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
-def _turned(vector: list[float], pairs: list[tuple[int, int]], angles: list[float]) -> list[float]:
-    """Turn pairs of numbers as complex ones."""
-    vector = list(vector)
-    for (a, b), angle in zip(pairs, angles, strict=True):
-        number = complex(vector[a], vector[b]) * cmath.exp(1j * angle)
-        vector[a], vector[b] = number.real, number.imag
-    return vector
+def _as_complex(a: float, b: float, angle: float) -> tuple[float, float]:
+    number = complex(a, b) * cmath.exp(1j * angle)
+    return number.real, number.imag
+
+
+def _overwritten(a: float, b: float, angle: float) -> tuple[float, float]:
+    a = a * math.cos(angle) - b * math.sin(angle)
+    return a, a * math.sin(angle) + b * math.cos(angle)
+
+
+def _without_minus(a: float, b: float, angle: float) -> tuple[float, float]:
+    cos, sin = math.cos(angle), math.sin(angle)
+    return a * cos + b * sin, a * sin + b * cos
 
 
 def _placing(
@@ -198,17 +226,18 @@ def _placing(
     position: Callable = lambda i, rate: i * rate,
     power: Callable = lambda p, w, D: 2 * p / w,
     sign: int = 1,
+    base: float = 10_000.0,
+    turn: Callable = _as_complex,
 ) -> Callable:
     def place_all(entries: Tensor, rate: int, width: int) -> Tensor:
         D = entries.shape[1]
         found = pairs(D, width)
-        speeds = [10_000.0 ** -power(p, width, D) for p in range(len(found))]
-        return torch.tensor(
-            [
-                _turned(row, found, [sign * position(i, rate) * speed for speed in speeds])
-                for i, row in enumerate(entries.tolist())
-            ]
-        )
+        rows = entries.tolist()
+        for i, row in enumerate(rows):
+            for p, (a, b) in enumerate(found):
+                angle = sign * position(i, rate) * base ** -power(p, width, D)
+                row[a], row[b] = turn(row[a], row[b], angle)
+        return torch.tensor(rows)
 
     return place_all
 
@@ -249,6 +278,24 @@ def rotate_entries(attempt: Attempt) -> str:
             _placing(position=lambda i, rate: i * rate + (rate - 1) / 2),
             "the entries stand in the middle of their block. V4 puts them at the first token.",
         ),
+        (
+            _placing(position=lambda i, rate: i * rate + rate // 2),
+            "the entries stand in the middle of their block. V4 puts them at the first token.",
+        ),
+        (
+            _placing(position=lambda i, rate: i * rate + 1),
+            "positions are counted from 1. The first token is at 0.",
+        ),
+        (
+            _placing(turn=_overwritten),
+            "the second number is turned with the first one's new value. Keep the old one until"
+            " both are made.",
+        ),
+        (
+            _placing(turn=_without_minus),
+            "the first number of a pair becomes a cos - b sin: with a minus.",
+        ),
+        (_placing(base=160_000.0), "the angles have another base: here it is 10,000."),
         (
             _placing(power=lambda p, w, D: 2 * p / D),
             "the speeds are those of a vector as wide as the entry. The exponent is 2p/width.",
@@ -301,15 +348,22 @@ def _reading(
 def readable(attempt: Attempt) -> str:
     """Tell which tokens and which blocks each token reads."""
     cases = [(12, 5, 4), (9, 2, 3), (3, 4, 4), (8, 3, 1), (16, 3, 5)]
-    hidden = lambda t, i, m, w: i * m + m <= t + 1 and i * m + m <= t - w + 1  # noqa: E731
 
     def without_doubles(T, window, rate):
-        return _reading(far=lambda t, i, m: hidden(t, i, m, window))(T, window, rate)
+        return _reading(far=lambda t, i, m: i * m + m <= t - window + 1)(T, window, rate)
+
+    def without_common(T, window, rate):
+        far = lambda t, i, m: i * m + m <= t + 1 and i * m <= t - window  # noqa: E731
+        return _reading(far=far)(T, window, rate)
 
     slips = [
         (
             _reading(near=lambda t, s, w: 0 <= t - s <= w),
             "the window is one token too wide: the token itself counts, so t - s < window.",
+        ),
+        (
+            _reading(near=lambda t, s, w: 0 <= t - s < max(1, w - 1)),
+            "the window is one token too narrow: it has `window` tokens, with the token itself.",
         ),
         (
             _reading(near=lambda t, s, w: 0 < t - s <= w),
@@ -345,9 +399,13 @@ def readable(attempt: Attempt) -> str:
             _reading(far=lambda t, i, m: True),
             "all blocks are read by all tokens, also those that are not finished.",
         ),
-        (
-            without_doubles,
-            "blocks inside the window are hidden. V4 leaves them: what is in both is read twice.",
+        *(
+            (
+                slip,
+                "blocks inside the window are hidden. V4 leaves them: what is in both is read"
+                " twice.",
+            )
+            for slip in (without_doubles, without_common)
         ),
         (
             lambda T, w, m: _reading()(T, w, m)[:, :T],
@@ -370,30 +428,33 @@ def readable(attempt: Attempt) -> str:
     def called(T, window, rate):
         return f"what {T} tokens read with a window of {window} and blocks of {rate}"
 
-    judge_by_slips(attempt, cases, _reading(), slips, called, plain=_as_numbers)
+    def truth(*case):
+        return _as_numbers(_reading()(*case))
+
+    judge_by_slips(attempt, cases, truth, slips, called, plain=_as_numbers)
     return "right: nothing that comes later, and no block that is not finished."
 
 
 def _as_numbers(table: Any) -> Tensor:
     """True and False as 1 and 0, for a table may hold either."""
-    return torch.as_tensor(table).to(torch.long)
+    return torch.as_tensor(table).float()
 
 
 # Exercise 5
 # --------------------------------------------------------------------------------------------------
 
-LEAST_GATE = -1000.0  # a softmax gives it no weight: as good as -inf
+LEAST_GATE = -1000.0  # a softmax gives what is below it no weight: as good as -inf
 
 
 def _two_tables(got: Any) -> list[Tensor]:
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong(f"return two tables, contents and gates; got {describe(got)}")
     content, gate = (torch.as_tensor(part).float() for part in got)
-    return [content, gate.clamp(min=LEAST_GATE)]
+    return [content, gate.masked_fill(gate < LEAST_GATE, -torch.inf)]
 
 
 def _overlapping(
-    first: Any = (0.0, LEAST_GATE), step: int = 1, own: int = 1, own_first: bool = False
+    first: Any = (0.0, -torch.inf), step: int = 1, own: int = 1, own_first: bool = False
 ) -> Callable:
     """Lay rows out by loops; `first` is what stands before block 0, None for the last block."""
 
@@ -452,26 +513,35 @@ def overlap_rows(attempt: Attempt) -> str:
             "the previous block's rows come first, the own ones behind them.",
         ),
         (
-            _overlapping(first=(LEAST_GATE, LEAST_GATE)),
+            _overlapping(first=(-torch.inf, -torch.inf)),
             "-inf belongs to the gates alone: as a content it makes the entry nan, for 0 times"
             " infinity is no number.",
         ),
         (
-            lambda c, z: [t[:, :, c.shape[2] // 2 :] for t in (c, z.clamp(min=LEAST_GATE))],
+            lambda c, z: [t[:, :, c.shape[2] // 2 :] for t in (c, z)],
             "the rows of the previous block are missing.",
         ),
         (
             lambda c, z: _overlapping()(c, z)[::-1],
             "the gates come first here: return contents, then gates.",
         ),
+        (
+            lambda c, z: _overlapping()(c, z)[:1] + _overlapping(step=0)(c, z)[1:],
+            "the contents are shifted by a block and the gates are not: they belong together.",
+        ),
+        (
+            lambda c, z: _overlapping(step=0)(c, z)[:1] + _overlapping()(c, z)[1:],
+            "the gates are shifted by a block and the contents are not: they belong together.",
+        ),
     ]
 
-    def finite(got: Any) -> list[Tensor]:
-        content, gate = _two_tables(got)
-        return [content.clamp(min=LEAST_GATE), gate]
-
     judge_by_slips(
-        attempt, cases, _overlapping(), slips, lambda *case: "the rows of the blocks", plain=finite
+        attempt,
+        cases,
+        _overlapping(),
+        slips,
+        lambda *case: "the tables (contents, gates)",
+        plain=_two_tables,
     )
     return "right: every block but the first is made of twice as many rows."
 
@@ -493,23 +563,26 @@ def shared_kv_output(attempt: Attempt) -> str:
     """One head of shared keys and values: a sink, and the output turned back."""
     cases = []
     for i, (T, D, window, sink) in enumerate([(5, 4, 3, 0.0), (4, 6, 2, 1.5), (6, 2, 9, -0.8)]):
-        t = torch.arange(T)
-        visible = (t[:, None] >= t) & (t[:, None] - t < window)
-        cases.append((_draw(T, D, seed=i), _draw(T, D, seed=9 + i), visible, sink, _turn))
-    # two entries of blocks behind the tokens, the second for the last token alone
-    entries = torch.tensor([[False, False], [True, False], [True, True]])
-    visible = torch.cat([torch.ones(3, 3).tril().bool(), entries], 1)
-    cases.append((_draw(3, 4, seed=5), _draw(5, 4, seed=6), visible, 0.6, _turn))
+        visible = _reading()(T, window, 2)  # blocks of two tokens behind the tokens
+        vectors = _draw(visible.shape[1], D, seed=9 + i)
+        cases.append((_draw(T, D, seed=i), vectors, visible, sink, _turn))
 
-    def weights(q, kv, visible, sink, scale=None, extra=math.exp, hidden=0.0):
+    def weights(q, kv, visible, sink, scale=None, extra=math.exp, hidden=0.0, dim=1):
         scale = len(q[0]) ** -0.5 if scale is None else scale
         powers = (q @ kv.T * scale).exp()
         powers = torch.where(visible, powers, torch.tensor(hidden))
-        return powers / (powers.sum(1, keepdim=True) + extra(sink))
+        return powers / (powers.sum(dim, keepdim=True) + extra(sink))
 
-    def output(table: Callable, sign: int = -1) -> Callable:
+    def all_weights(q, kv, visible, sink):
+        return weights(q, kv, torch.ones_like(visible), sink)
+
+    def wrong_column(q, kv, visible, sink):
+        table = weights(q, kv, visible, sink)
+        return torch.cat([1 - table.sum(1, keepdim=True), table[:, :-1]], 1)
+
+    def output(table: Callable, sign: int = -1, start: int = 0) -> Callable:
         def made(q, kv, visible, sink, turn):
-            return turn(table(q, kv, visible, sink) @ kv, sign * torch.arange(len(q)))
+            return turn(table(q, kv, visible, sink) @ kv, sign * (start + torch.arange(len(q))))
 
         return made
 
@@ -550,8 +623,34 @@ def shared_kv_output(attempt: Attempt) -> str:
             "hidden scores are 0, which still gives them weight. They must be -inf.",
         ),
         (
-            output(lambda q, kv, visible, sink: weights(q, kv, torch.ones_like(visible), sink)),
+            output(all_weights),
             "nothing is hidden: tokens read what comes after them.",
+        ),
+        (
+            output(lambda *case: all_weights(*case) * case[2]),
+            "weights are hidden after the softmax, where hidden scores stand in the denominator"
+            " already. Hide the scores.",
+        ),
+        (
+            output(lambda q, kv, visible, sink: weights(q, kv, ~visible, sink)),
+            "`visible` is the wrong way round: True is what may be read.",
+        ),
+        (
+            output(wrong_column),
+            "the sink's column stands first, and the last one is taken away: the weights belong to"
+            " their neighbours' vectors now.",
+        ),
+        (
+            output(lambda *case: weights(*case, dim=0)),
+            "the softmax runs over the tokens that look. The vectors compete: dim=1.",
+        ),
+        (
+            output(lambda *case: weights(*case, extra=lambda sink: 1.0)),
+            "the denominator grows by 1 whatever the sink is. It grows by exp(sink).",
+        ),
+        (
+            output(weights, start=1),
+            "the output is turned back by one position too many: the first token is at 0.",
         ),
         (
             lambda q, kv, visible, sink, turn: turn(

@@ -45,13 +45,18 @@ def by_einsum(content, gate, bias):
 # --------------------------------------------------------------------------------------------------
 
 
-def placing(first=False, halves=False, position=lambda i, m: i * m, power=lambda w, D: w, sign=1):
+def placing(
+    first=False,
+    halves=False,
+    position=lambda i, m: i * m,
+    power=lambda w, D: w,
+    sign=1,
+    base=10_000.0,
+):
     def place_all(entries, rate, width):
         D = entries.shape[1]
         positions = torch.tensor([float(position(i, rate)) for i in range(len(entries))])
-        angles = (
-            sign * positions[:, None] * 10_000.0 ** (-torch.arange(0, width, 2) / power(width, D))
-        )
+        angles = sign * positions[:, None] * base ** (-torch.arange(0, width, 2) / power(width, D))
         turned = entries[:, :width] if first else entries[:, D - width :]
         kept = entries[:, width:] if first else entries[:, : D - width]
         pairs = turned.unflatten(1, (2, -1)).mT if halves else turned.unflatten(1, (-1, 2))
@@ -63,6 +68,29 @@ def placing(first=False, halves=False, position=lambda i, m: i * m, power=lambda
         return torch.cat([turned, kept] if first else [kept, turned], 1)
 
     return place_all
+
+
+def turning_pairs(turn):
+    def place_all(entries, rate, width):
+        angles = (
+            rate * torch.arange(len(entries))[:, None] * 1e4 ** (-torch.arange(0, width, 2) / width)
+        )
+        made = entries.clone()
+        turn(made[:, -width::2], made[:, 1 - width :: 2], angles.cos(), angles.sin())
+        return made
+
+    return place_all
+
+
+@turning_pairs
+def overwriting(a, b, cos, sin):
+    a[:] = a * cos - b * sin
+    b[:] = a * sin + b * cos
+
+
+@turning_pairs
+def without_minus(a, b, cos, sin):
+    a[:], b[:] = a * cos + b * sin, a * sin + b * cos
 
 
 # Reading
@@ -77,6 +105,11 @@ def reading(near=lambda t, s, w: (s <= t) & (s > t - w), far=lambda t, i, m: i <
         )
 
     return table
+
+
+def without_common_tokens(T, window, rate):
+    far = lambda t, i, m: (i < (t + 1) // m) & (i * m <= t - window)  # noqa: E731
+    return reading(far=far)(T, window, rate)
 
 
 # Overlap
@@ -127,6 +160,34 @@ def sink_everywhere(q, kv, visible, sink, turn):
     return turn(weights @ kv, -torch.arange(len(q)))
 
 
+def weighed(q, kv, visible, sink):
+    scores = (q @ kv.T / q.shape[1] ** 0.5).masked_fill(~visible, -torch.inf)
+    return torch.cat([torch.full((len(q), 1), float(sink)), scores], 1).softmax(1)
+
+
+def hidden_afterwards(q, kv, visible, sink, turn):
+    weights = weighed(q, kv, torch.ones_like(visible), sink)[:, 1:] * visible
+    return turn(weights @ kv, -torch.arange(len(q)))
+
+
+def wrong_column(q, kv, visible, sink, turn):
+    return turn(weighed(q, kv, visible, sink)[:, :-1] @ kv, -torch.arange(len(q)))
+
+
+def over_those_that_look(q, kv, visible, sink, turn):
+    powers = torch.exp(q @ kv.T / q.shape[1] ** 0.5) * visible
+    weights = powers / (powers.sum(0) + torch.tensor(sink).exp())
+    return turn(weights @ kv, -torch.arange(len(q)))
+
+
+def one_too_far(q, kv, visible, sink, turn):
+    return turn(weighed(q, kv, visible, sink)[:, 1:] @ kv, -1 - torch.arange(len(q)))
+
+
+def by_places_of_vectors(q, kv, visible, sink, turn):
+    return turn(weighed(q, kv, visible, sink)[:, 1:] @ kv, -torch.arange(len(kv)))
+
+
 def by_powers(q, kv, visible, sink, turn):
     powers = torch.exp(q @ kv.T / q.shape[1] ** 0.5) * visible
     weights = powers / (powers.sum(1, keepdim=True) + torch.tensor(sink).exp())
@@ -147,6 +208,8 @@ CASES = {
             (counting(lambda r, b: b // r, lambda r, b: b // r if r == 4 else 0), "not with //"),
             (lambda rates, b, k: counting()(rates, b, k) / len(rates), "mean over layers"),
             (counting(lambda r, b: 2 * b / r), "kept once"),
+            (counting(index=lambda r, b: b / r if r <= 4 else 0), "layers of another rate too"),
+            (counting(lambda r, b: b / r if r == 4 else 0), "another rate keep entries"),
         ],
     ),
     check.pool_block: Case(
@@ -159,6 +222,9 @@ CASES = {
             (pooling(lambda z, b: (z + b).sum(1, keepdim=True).softmax(0)), "one weight for all"),
             (pooling(lambda z, b: (z + b).softmax(1)), "over the channels"),
             (pooling(lambda z, b: z.softmax(0)), "bias of the positions is missing"),
+            (pooling(lambda z, b: (z + b[0]).softmax(0)), "the same for all rows"),
+            (pooling(lambda z, b: ((z + b) / z.shape[1] ** 0.5).softmax(0)), "root of the width"),
+            (pooling(lambda z, b: (-z - b).softmax(0)), "the smallest gate"),
             (pooling(lambda z, b: z.softmax(0) + b), "added to the weights"),
             (pooling(lambda z, b: (z + b).exp()), "do not add up to 1"),
             (pooling(lambda z, b: (z + b).sigmoid()), "a sigmoid"),
@@ -177,6 +243,11 @@ CASES = {
             (placing(position=lambda i, m: i), "number of their block"),
             (placing(position=lambda i, m: (i + 1) * m), "stand behind their block"),
             (placing(power=lambda w, D: D), "as wide as the entry"),
+            (placing(position=lambda i, m: i * m + m // 2), "in the middle"),
+            (placing(position=lambda i, m: i * m + 1), "counted from 1"),
+            (placing(base=160_000.0), "another base"),
+            (overwriting, "the first one's new value"),
+            (without_minus, "with a minus"),
             (placing(sign=-1), "the wrong way"),
             (lambda e, m, w: placing()(e, m, w)[:, -w:], "only the rotated part"),
         ],
@@ -193,6 +264,9 @@ CASES = {
             (reading(near=lambda t, s, w: (s < t) & (t - s < w)), "must read itself"),
             (reading(near=lambda t, s, w: s <= t), "no window"),
             (reading(near=lambda t, s, w: (s - t).abs() < w), "into the future"),
+            (reading(near=lambda t, s, w: (s <= t) & (t - s < max(1, w - 1))), "too narrow"),
+            (without_common_tokens, "inside the window are hidden"),
+            (lambda T, w, m: reading()(T, w, m) * 0.9, "got 0.9, expected 1"),
             (lambda T, w, m: reading()(T, w, m)[:, :T], "the blocks are missing"),
             (lambda T, w, m: ~reading()(T, w, m), "the wrong way round"),
         ],
@@ -210,6 +284,9 @@ CASES = {
             (overlapping(own_first=True), "previous block's rows come first"),
             (lambda c, z: tuple(t.chunk(2, -1)[1] for t in (c, z)), "previous block are missing"),
             (lambda c, z: overlapping()(c, z)[0], "return two tables"),
+            (overlapping(gate_before=-1.0), "got -1, expected -inf"),
+            (lambda c, z: (overlapping()(c, z)[0], overlapping(shift=0)(c, z)[1]), "gates are not"),
+            (lambda c, z: (overlapping(shift=0)(c, z)[0], overlapping()(c, z)[1]), "contents are"),
         ],
     ),
     check.shared_kv_output: Case(
@@ -225,6 +302,13 @@ CASES = {
             (output(scale=0), "not scaled"),
             (output(scale=1), "not by its root"),
             (output(fill=0.0), "must be -inf"),
+            (hidden_afterwards, "hidden after the softmax"),
+            (lambda q, kv, seen, *more: output()(q, kv, ~seen, *more), "is the wrong way round"),
+            (wrong_column, "the sink's column stands first"),
+            (over_those_that_look, "over the tokens that look"),
+            (output(lambda sink: 0.0), "by 1 whatever the sink is"),
+            (one_too_far, "one position too many"),
+            (by_places_of_vectors, "stopped with RuntimeError"),
         ],
     ),
 }

@@ -53,6 +53,7 @@ CACHE_BYTES = Answers(
         Slip(counted(lambda r, s: s // r if r else 0, lambda r, s: s // 4 * (r == 4)), "//", "/"),
         Slip(counted(lambda r, s: 2 * share(r, s), share_of_chosen), "key and value", "once"),
         Slip(lambda *case: bytes_by_kind(*case) / len(case[0]), "mean over layers", "mean"),
+        Slip(counted(share, lambda r, s: s / r if 0 < r <= 4 else 0), "keys to 4", "another rate"),
     ],
 )
 
@@ -95,6 +96,8 @@ POOL_BLOCK = Answers(
         Slip(weighed(lambda z, b: torch.exp(z + b)), "not normalised", "add up|sum"),
         Slip(lambda c, z, b: (z + b).softmax(0) * c, "not summed", "add them up|sum|shape"),
         Slip(weighed(lambda z, b: b.softmax(0)), "no gates", "gates"),
+        Slip(weighed(lambda z, b: (z + b[0]).softmax(0)), "the first row's bias", "same for all"),
+        Slip(weighed(lambda z, b: ((z + b) / z.shape[1] ** 0.5).softmax(0)), "scaled", "root"),
     ],
 )
 
@@ -159,6 +162,8 @@ ROTATE_ENTRIES = Answers(
         Slip(placed(first=True, halves=True), "first numbers, half-split", "first|neighbour"),
         Slip(placed(lambda i, m: (i + 1) * m - 1), "last token", "last token"),
         Slip(placed(lambda i, m: i), "block numbers", "rate|tokens"),
+        Slip(placed(lambda i, m: i * m + m // 2), "in the middle", "middle"),
+        Slip(placed(lambda i, m: i * m + 1), "positions from 1", "from 1"),
         Slip(placed(lambda i, m: (i + 1) * m), "from 1", "block 0|behind"),
         Slip(placed(over=lambda w, D: D), "speeds of the whole entry", "width|exponent"),
         Slip(placed(over=lambda w, D: 2 * w), "speeds too slow in falling", "2p"),
@@ -206,6 +211,7 @@ READABLE = Answers(
     wrong=[
         Slip(reads(near=lambda t, s, w: t - w <= s <= t), "window + 1", "too wide"),
         Slip(reads(near=lambda t, s, w: t - w < s < t), "not itself", "itself"),
+        Slip(reads(near=lambda t, s, w: s == t or t - w + 1 < s < t), "window - 1", "too narrow"),
         Slip(reads(near=lambda t, s, w: s <= t), "no window", "window"),
         Slip(reads(near=lambda t, s, w: t - w < s), "future tokens", "after|future"),
         Slip(reads(far=lambda t, i, m: (i + 1) * m <= t), "strictly before", "closes"),
@@ -271,6 +277,7 @@ OVERLAP_ROWS = Answers(
         Slip(rows(shift=-1, keep_first=True), "next block", "future|behind"),
         Slip(rows(shift=0, keep_first=True), "own block twice", "own"),
         Slip(rows(own_first=True), "own rows first", "first"),
+        Slip(rows(first=-1.0), "gates of -1", "expected -inf"),
         Slip(rows(content=-torch.inf), "contents of -inf", "contents?|nan"),
         Slip(lambda c, z: tuple(t.chunk(2, -1)[1] for t in (c, z)), "own rows alone", "missing"),
         Slip(lambda c, z: rows()(c, z)[0], "contents alone", "two tables"),
@@ -331,6 +338,18 @@ SHARED_KV_OUTPUT = Answers(
             lambda q, kv, visible, sink, turn: made()(q, kv, torch.ones_like(visible), sink, turn),
             "nothing hidden",
             "hidden|after",
+        ),
+        Slip(
+            lambda q, kv, visible, sink, turn: made()(q, kv, ~visible, sink, turn),
+            "hidden and visible exchanged",
+            "wrong way",
+        ),
+        Slip(
+            lambda q, kv, visible, sink, turn: turn(
+                made(back=0)(q, kv, visible, sink, turn), -torch.arange(len(kv))
+            ),
+            "by the positions of the vectors",
+            "size|stopped",
         ),
     ],
 )
