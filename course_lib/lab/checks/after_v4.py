@@ -46,6 +46,10 @@ def _experts(
     return counts[0], counts[1]
 
 
+def _routers(config: dict) -> int:
+    return config["num_hidden_layers"] * config["hidden_size"] * config["n_routed_experts"]
+
+
 SLIPS_OF_EXPERTS: list[Slip] = [
     (
         lambda c: (_experts(c)[0],) * 2,
@@ -78,6 +82,18 @@ SLIPS_OF_EXPERTS: list[Slip] = [
     (
         lambda c: _experts(c)[::-1],
         "the two are the wrong way round: first all weights, then the active ones.",
+    ),
+    (
+        lambda c: _experts(c, shared=lambda n: 1),
+        "one shared expert is counted whatever the file says. Read `n_shared_experts`.",
+    ),
+    (
+        lambda c: tuple(n + _routers(c) for n in _experts(c)),
+        "the routers are counted as well. Leave them out: only the experts' matrices count here.",
+    ),
+    (
+        lambda c: tuple(n / 1e9 for n in _experts(c)),
+        "that is in billions. Give the weights themselves.",
     ),
     (
         lambda c: (_experts(c)[0], _experts(c)[0] - _experts(c)[1]),
@@ -128,11 +144,11 @@ def _cache_config(head: int, rotary: int, index: int, ratios: Sequence[int]) -> 
     }
 
 
-CACHE_CASES = [
-    (_cache_config(512, 64, 128, [0, 0, *[4, 128] * 20, 4]),),
+CACHE_CASES = [  # small ones first: a message names the first that differs
     (_cache_config(32, 8, 16, [0, 4, 16, 4]),),
     (_cache_config(48, 12, 20, [128, 64, 4]),),
     (_cache_config(24, 10, 7, [0, 0, 4]),),
+    (_cache_config(512, 64, 128, [0, 0, *[4, 128] * 20, 4]),),
 ]
 
 
@@ -148,6 +164,10 @@ def _cache(
         (entry(head, rotary) + index(width, ratio)) * per(ratio)
         for ratio in config["compress_ratios"]
     )
+
+
+def _window(config: dict, layers: int) -> int:
+    return layers * config["sliding_window"] * (config["head_dim"] + config["qk_rope_head_dim"])
 
 
 SLIPS_OF_CACHE: list[Slip] = [
@@ -205,6 +225,37 @@ SLIPS_OF_CACHE: list[Slip] = [
         " token.",
     ),
     (
+        lambda c: _cache(c, entry=lambda head, rotary: 2 * (head - rotary) + rotary),
+        "the bytes are the wrong way round: the rotary numbers take two, the others one.",
+    ),
+    (
+        lambda c: _cache(c, entry=lambda head, rotary: head - rotary),
+        "the rotary numbers are missing. They are in the cache as well, with two bytes each.",
+    ),
+    (
+        lambda c: _cache(c, index=lambda width, ratio: width / 4 if ratio == 4 else 0),
+        "an index key's numbers take a quarter of a byte in your count. FP4 has 4 bits: half a"
+        " byte.",
+    ),
+    (
+        lambda c: _cache(c, per=lambda ratio: (1 + (ratio == 4)) / ratio if ratio else 0),
+        "layers of ratio 4 keep two entries for each four tokens in your count. An entry is made of"
+        " eight tokens, as blocks overlap, but there is still one for each four.",
+    ),
+    (
+        lambda c: _cache(c) + _window(c, c["compress_ratios"].count(0)),
+        "the windows are counted. They do not grow with the text.",
+    ),
+    (
+        lambda c: _cache(c) + _window(c, len(c["compress_ratios"])),
+        "the windows are counted. They do not grow with the text.",
+    ),
+    (lambda c: 8 * _cache(c), "that is in bits. A byte has eight."),
+    (
+        lambda c: round(_cache(c)),
+        "the result is rounded. A block's bytes are shared by its tokens, so fractions are right.",
+    ),
+    (
         lambda c: _cache(c) / len(c["compress_ratios"]),
         "that is the mean over the layers. The cache holds all of them: add them up.",
     ),
@@ -217,7 +268,7 @@ def cache_bytes(attempt: Attempt) -> str:
     judge_by_slips(
         attempt, CACHE_CASES, _cache, SLIPS_OF_CACHE, lambda config: f"the bytes for {config}"
     )
-    return f"V4-Flash keeps {_cache(*CACHE_CASES[0]):,.0f} bytes per token."
+    return f"V4-Flash keeps {_cache(*CACHE_CASES[-1]):,.0f} bytes per token."
 
 
 # Exercise 3
@@ -288,6 +339,27 @@ SLIPS_OF_HASH: list[Slip] = [
         "the products are multiplied. Mix them by XOR, `^`.",
     ),
     (
+        lambda t, m, size, before: _hashes(t, m, size, before, mix=lambda a, b: a & b),
+        "the products are mixed by AND. Mix them by XOR, `^`.",
+    ),
+    (
+        lambda t, m, size, before: [
+            a * m[0] ^ b * m[1] % size for a, b in zip(t, [before, *t[:-1]], strict=True)
+        ],
+        "the modulus takes the second product alone: `^` binds more weakly than `%`. Put the XOR in"
+        " brackets.",
+    ),
+    (
+        lambda t, m, size, before: _ahead(t, m[::-1], size, before),
+        "the row stands at the older token of its pair, so it looks ahead. It belongs to the token"
+        " at which the pair ends.",
+    ),
+    (
+        lambda t, m, size, before: [0, *_hashes(t, m, size, before)[1:]],
+        "the first token's row is always 0 in your answer. It makes a pair with `before`,"
+        " which is hashed as any other.",
+    ),
+    (
         lambda t, m, size, before: _hashes(t, m, 2**80, before),
         "no modulus is taken: a hash must name one of `size` rows.",
     ),
@@ -349,7 +421,8 @@ def hash_pairs(attempt: Attempt) -> str:
 
 def _gate_cases() -> list[tuple[Tensor, Tensor]]:
     rng = torch.Generator().manual_seed(34)
-    cases = [(torch.tensor([[3.0, 1.0, 2.0, 1.0]]), torch.tensor([[1.0, 2.0, 1.0, 1.0]]))]
+    keys, streams = [[3.0, 1, 2, 1], [1, 2, 0, 4]], [[1.0, 2, 1, 1], [-2, 1, 5, -3]]
+    cases = [(torch.tensor(keys), torch.tensor(streams))]
     cases += [(torch.tensor([[1.0, 2.0]]), torch.tensor([[-30.0, -10.0]]))]
     return cases + [
         (5 * torch.randn(n, width, generator=rng), torch.randn(n, width, generator=rng))
@@ -372,6 +445,20 @@ def _sigmoid(score: float) -> float:
 
 def _signed_root(score: float) -> float:
     return math.copysign(math.sqrt(abs(score)), score)
+
+
+def _normed_gates(key: Tensor, stream: Tensor, norm_key: Callable, norm_stream: Callable) -> Tensor:
+    """The gates with norms of their own, which are slips."""
+    score = (norm_key(key) * norm_stream(stream)).sum(-1) / key.shape[-1] ** 0.5
+    return (score.sign() * score.abs().sqrt()).sigmoid()
+
+
+def _over(axis: int | None) -> Callable[[Tensor], Tensor]:
+    return lambda v: v / v.square().mean(axis, keepdim=True).sqrt()
+
+
+def _centred(v: Tensor) -> Tensor:
+    return _over(-1)(v - v.mean(-1, keepdim=True))
 
 
 def _gates(
@@ -412,6 +499,31 @@ SLIPS_OF_GATE: list[Slip] = [
         "key and stream are not normed: with a long key the gate is all or nothing. Divide both by"
         " their RMS first.",
     ),
+    (
+        lambda k, x: _normed_gates(k, x, _over(-1), lambda v: v),
+        "only the key is normed. Norm the stream to RMS 1 as well.",
+    ),
+    (
+        lambda k, x: _normed_gates(k, x, lambda v: v, _over(-1)),
+        "only the stream is normed. Norm the key to RMS 1 as well.",
+    ),
+    (
+        lambda k, x: _normed_gates(k, x, _over(0), _over(0)),
+        "the mean square is taken over the tokens. Each row is normed by its own numbers.",
+    ),
+    (
+        lambda k, x: _normed_gates(k, x, _over(None), _over(None)),
+        "all rows are divided by one number. Each row is normed by its own numbers.",
+    ),
+    (
+        lambda k, x: _normed_gates(k, x, _centred, _centred),
+        "the mean is subtracted, which a layer norm does. Divide by the RMS alone.",
+    ),
+    (
+        lambda k, x: _gates(k, x, root=lambda s: s).sqrt(),
+        "the root is taken of the gate. Take it of the score's size, before the sigmoid.",
+    ),
+    (lambda k, x: 1 - _gates(k, x), "the gate is the wrong way round: a key that fits shuts it."),
     (
         lambda k, x: _gates(k, x, divide=lambda width: 1),
         "the product is not divided by the root of the width, so wide vectors make the gate all or"

@@ -41,6 +41,11 @@ def idle_weights(config):
     return total, total - active
 
 
+def weights_and_routers(config):
+    gates = config["n_routed_experts"] * config["hidden_size"] * config["num_hidden_layers"]
+    return tuple(gates + n for n in expert_weights(config))
+
+
 EXPERT_WEIGHTS = Answers(
     right=[expert_weights, weights_in_numpy, weights_layer_by_layer],
     wrong=[
@@ -75,6 +80,16 @@ EXPERT_WEIGHTS = Answers(
             "three",
         ),
         Slip(idle_weights, "those not visited", r"not visit", "three|shared"),
+        Slip(
+            lambda c: expert_weights(c | {"n_shared_experts": 1}),
+            "one shared expert always",
+            r"n_shared_experts",
+            "three|missing",
+        ),
+        Slip(
+            lambda c: tuple(n / 10**9 for n in expert_weights(c)), "in billions", "billion", "three"
+        ),
+        Slip(weights_and_routers, "routers too", r"router", "three|shared"),
     ],
 )
 
@@ -160,6 +175,54 @@ CACHE_BYTES = Answers(
             r"window|ratio 0",
             "index",
         ),
+        Slip(
+            lambda c: cache_bytes(c, entry=lambda head, rotary: 2 * head - rotary),
+            "one byte for the rotary numbers, two for the others",
+            r"way round",
+            "window|index",
+        ),
+        Slip(
+            lambda c: cache_bytes(c, entry=lambda head, rotary: head - rotary),
+            "no rotary numbers",
+            r"rotary.*missing",
+            "window|index",
+        ),
+        Slip(
+            lambda c: cache_bytes(c, index=lambda width, ratio: width / 4 if ratio == 4 else 0),
+            "FP4 as a quarter of a byte",
+            r"quarter",
+            "window|rotary",
+        ),
+        Slip(
+            lambda c: cache_bytes(c, share=lambda r: {0: 0, 4: 0.5}.get(r, 1 / max(r, 1))),
+            "two entries for a block that overlaps",
+            r"overlap",
+            "window|index",
+        ),
+        Slip(
+            lambda c: (
+                cache_bytes(c)
+                + sum(
+                    (c["head_dim"] + c["qk_rope_head_dim"]) * 128
+                    for r in c["compress_ratios"]
+                    if not r
+                )
+            ),
+            "the windows of the sliding layers",
+            r"window",
+            "index",
+        ),
+        Slip(
+            lambda c: (
+                cache_bytes(c)
+                + sum((c["head_dim"] + c["qk_rope_head_dim"]) * 128 for _ in c["compress_ratios"])
+            ),
+            "the windows of all layers",
+            r"window",
+            "index",
+        ),
+        Slip(lambda c: cache_bytes(c) * 8, "bits", r"bits", "window|index"),
+        Slip(lambda c: round(cache_bytes(c)), "rounded", r"round", "window|index"),
         Slip(
             lambda c: cache_bytes(c) / c["num_hidden_layers"], "the mean", r"mean|add|sum", "index"
         ),
@@ -258,6 +321,34 @@ HASH_PAIRS = Answers(
             r"before|modul",
             "ahead|swap",
         ),
+        Slip(
+            lambda t, m, size, b: hash_pairs(t, m, size, b, mix=lambda x, y: x & y),
+            "mixed by AND",
+            r"AND",
+            "ahead|swap",
+        ),
+        Slip(
+            lambda t, m, size, b: hash_pairs(
+                t, m, size, b, mix=lambda x, y: x ^ y % size, cut=lambda mixed, size: mixed
+            ),
+            "no brackets",
+            r"bracket|binds",
+            "ahead|swap",
+        ),
+        Slip(
+            lambda t, m, size, b: hash_pairs(
+                t, m, size, b, order=(1, 0), last=lambda t, i, b: t[i + 1] if i + 1 < len(t) else b
+            ),
+            "the row of the pair that begins here",
+            r"ahead|ends",
+            "modulus|swapped",
+        ),
+        Slip(
+            lambda t, m, size, b: [0] + hash_pairs(t, m, size, b)[1:],
+            "row 0 for the first",
+            r"always 0|before",
+            "ahead|swap",
+        ),
     ],
 )
 
@@ -339,6 +430,43 @@ GATE = Answers(
             r"own|sum|sigmoid",
             "norm",
         ),
+        Slip(
+            lambda k, x: gate(rms(k), x, norm=lambda v: v),
+            "only the key normed",
+            r"only the key",
+            "sign is|sigmoid",
+        ),
+        Slip(
+            lambda k, x: gate(k, rms(x), norm=lambda v: v),
+            "only the stream normed",
+            r"only the stream",
+            "sign is|sigmoid",
+        ),
+        Slip(
+            lambda k, x: gate(k, x, norm=lambda v: v / v.pow(2).mean(0).sqrt()),
+            "mean square over tokens",
+            r"over the tokens",
+            "sign is|sigmoid",
+        ),
+        Slip(
+            lambda k, x: gate(k, x, norm=lambda v: v / v.pow(2).mean().sqrt()),
+            "one size for all rows",
+            r"one number",
+            "sign is|sigmoid",
+        ),
+        Slip(
+            lambda k, x: gate(k, x, norm=lambda v: F.layer_norm(v, v.shape[-1:], eps=0.0)),
+            "layer norm",
+            r"mean is subtracted",
+            "sign is|sigmoid",
+        ),
+        Slip(
+            lambda k, x: gate(k, x, root=lambda s: s).sqrt(),
+            "root of the gate",
+            r"of the gate",
+            "sign is|norm",
+        ),
+        Slip(lambda k, x: 1 - gate(k, x), "turned round", r"way round", "sign is|norm"),
     ],
 )
 
