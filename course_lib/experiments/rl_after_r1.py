@@ -53,6 +53,8 @@ class OtherSampler:
     """
 
     def __init__(self, wait: int = 1, bits: int = 32, hand_over: bool = True) -> None:
+        if wait < 1:
+            raise ValueError(f"wait {wait} must be at least 1 step")
         self.wait, self.bits, self.hand_over = wait, bits, hand_over
         self.age, self.model = 0, None
 
@@ -70,8 +72,11 @@ class OtherSampler:
 def rounded_copy(model: nn.Module, bits: int = 32) -> nn.Module:
     """Copy a model: as it is, in bfloat16 (16 bits), or with matrices rounded to fewer bits.
 
-    In fewer bits each row of a matrix is rounded to whole numbers times a scale of its own.
+    In fewer bits each row of a matrix is rounded to whole numbers times a scale of its own. Raises
+    ValueError for bits that are none of 2 to 16 or 32.
     """
+    if bits not in (*range(2, 17), 32):
+        raise ValueError(f"bits {bits} must be a whole number from 2 to 16, or 32")
     twin = copy.deepcopy(model)
     if bits == 16:
         return twin.to(torch.bfloat16)
@@ -154,8 +159,12 @@ def count_flips(model: nn.Module, sampled: Completions) -> float:
     """Give the share of a sampler's choices of experts that a model would not have made.
 
     Over question and answer but for its last token, which nobody has read, and all layers of
-    experts.
+    experts. Raises ValueError if the sampler kept no choices.
     """
+    if sampled.chosen is None:
+        raise ValueError(
+            f"{len(sampled.ids)} completions keep no experts: sample with keep_routing"
+        )
     real = ~(sampled.padding[:, :-1] | sampled.padding[:, 1:])
     padding = sampled.padding[:, :-1]
     model.hidden(sampled.ids[:, :-1], padding=padding if padding.any() else None)

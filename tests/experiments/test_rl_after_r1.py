@@ -71,6 +71,18 @@ def test_flips_are_counted_as_by_one_text_at_a_time():
     assert runs.count_flips(model, runs.sample_with_routing(model, n=6)) == 0
 
 
+def test_impossible_samplers_name_their_numbers():
+    model = SHIPPED_R1.load("base")
+    for bits in (0, 1, 17):
+        with pytest.raises(ValueError, match=f"bits {bits} must be"):
+            runs.rounded_copy(model, bits)
+    with pytest.raises(ValueError, match="wait 0 must be at least 1"):
+        runs.OtherSampler(wait=0)
+    bare = replace(runs.sample_with_routing(model, n=3), chosen=None)
+    with pytest.raises(ValueError, match="3 completions keep no experts"):
+        runs.count_flips(model, bare)
+
+
 def test_a_mask_that_is_lost_leaves_the_ratio_below_one():
     model, settings = SHIPPED_R1.load("base"), replace(SMALL, top_p=0.5, keep_mask=True)
     found = {}

@@ -130,3 +130,8 @@ def test_what_does_not_fit_is_named():
     dense = Llama(LlamaSettings(32, 24, d_model=16, n_layers=2, n_heads=2))
     with pytest.raises(ValueError, match="Llama has 0 layers of experts"):
         moe.text_moe_layers(dense)
+    unchecked = getattr(moe.changed_choices, "__wrapped__", moe.changed_choices)
+    with pytest.raises(ValueError, match=r"shapes \(2, 2\) and \(2, 3\)"):
+        unchecked(torch.zeros(2, 2).long(), torch.zeros(2, 3).long())
+    with pytest.raises(ValueError, match="layer of experts 0 of 2 has routed 0 tokens"):
+        moe.last_choices(moe.text_moe_layers(model_of()))

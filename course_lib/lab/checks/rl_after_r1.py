@@ -138,9 +138,10 @@ def _kept(
 
 
 def _cases_of_kept() -> list[tuple]:
-    old = torch.tensor([[0.8, 0.8], [0.8, 0.8], [0.2, 0.2], [0.8, 0.8], [0.8, 0.6]]).log()
-    new = torch.tensor([[0.4, 0.8], [0.4, 0.8], [0.8, 0.2], [0.7, 0.8], [0.2, 0.1]]).log()
-    by_hand = (new, old, torch.tensor([-1.0, 1.0, -1.0, -1.0, 0.0]), _mask(2, 2, 2, 1, 2), 0.2)
+    old = torch.tensor([[8, 8], [8, 8], [2, 2], [8, 8], [8, 6], [8, 8]]).div(10).log()
+    new = torch.tensor([[4, 8], [4, 8], [8, 2], [7, 8], [2, 1], [6, 8]]).div(10).log()
+    signs = torch.tensor([-1.0, 1.0, -1.0, -1.0, 0.0, -1.0])
+    by_hand = (new, old, signs, _mask(2, 2, 2, 1, 2, 1), 0.2)
     lengths = (3, 6, 1, 4, 2, 5, 6, 3)
     signs = torch.tensor([-1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -0.5, 0.0])
     many = (_table(1, 8, 6), _table(2, 8, 6), signs, _mask(*lengths), 0.15)
@@ -179,6 +180,17 @@ def kept_answers(attempt: Attempt) -> str:
         (
             lambda *c: _kept(*c, whole=True),
             "padding counts in the mean. Only real tokens do, those of the mask.",
+        ),
+        (
+            lambda new, old, a, mask, delta: _kept(
+                new * mask, old * mask, a, mask, delta, whole=True
+            ),
+            "you divide by the width of the table. Divide by each answer's real tokens, or a short"
+            " answer seems nearer than it is.",
+        ),
+        (
+            lambda *c: _kept(*c[:4], c[4] - 1e-7),
+            "a distance of exactly the threshold is not above it: such an answer is kept.",
         ),
         (
             lambda *c: _kept(*c, far=lambda gaps: _mean_of(map(abs, gaps))),
@@ -306,6 +318,11 @@ def kept_log_probs(attempt: Attempt) -> str:
                 f"a table {tuple(got.shape)} came back. Give one number per token that was chosen:"
                 " gather it."
             )
+        if isinstance(got, Tensor) and got.isneginf().any():
+            raise Wrong(
+                "a drawn token has probability 0: the mask is turned round. True is for tokens that"
+                " were left."
+            )
         return got
 
     def called(logits: Tensor, kept: Tensor, tokens: Tensor) -> str:
@@ -377,6 +394,10 @@ def flipped_share(attempt: Attempt) -> str:
         (
             lambda a, b: 1 - _mean_of(x in set(b.flatten().tolist()) for x in a.flatten().tolist()),
             "you look an expert up among those of all tokens. Each token's own choices count.",
+        ),
+        (
+            lambda a, b: (a[:, :, None] != b[:, None, :]).double().mean().item(),
+            "every pair of choices counts. Ask of each choice whether *any* of theirs is equal.",
         ),
     ]
 
@@ -563,6 +584,14 @@ def v32_loss(attempt: Attempt) -> str:
         (
             lambda *c: _loss(*c, cut=lambda r, near, a: near * a),
             "the clipped form alone. Take the smaller of both, or nothing pulls a token back.",
+        ),
+        (
+            lambda *c: _loss(*c, cut=lambda r, near, a: max(r * a, near * a)),
+            "the larger of both products. Take the smaller, or the clip never ends a gain.",
+        ),
+        (
+            lambda *c: _loss(*c[:6], 1.0),
+            "`beta` is not used: it multiplies the divergence.",
         ),
         (
             lambda *c: _loss(*c, cut=lambda r, near, a: r * a),

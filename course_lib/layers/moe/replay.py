@@ -33,7 +33,13 @@ def text_moe_layers(model: nn.Module) -> list[MoE]:
 
 
 def last_choices(layers: Sequence[MoE]) -> Int[Tensor, "*B L K"]:
-    """Give the experts that each token of the last batch was sent to, layer by layer."""
+    """Give the experts that each token of the last batch was sent to, layer by layer.
+
+    Raises ValueError if a layer has seen no batch yet.
+    """
+    for i, layer in enumerate(layers):
+        if layer.routing is None:
+            raise ValueError(f"layer of experts {i} of {len(layers)} has routed 0 tokens so far")
     return torch.stack([layer.routing.chosen for layer in layers], -2)
 
 
@@ -59,8 +65,12 @@ def replayed_routing(model: nn.Module, chosen: Int[Tensor, "*B L K"]) -> Iterato
 def changed_choices(chosen: Int[Tensor, "*B K"], other: Int[Tensor, "*B K"]) -> Float[Tensor, "*B"]:
     """Give the share of each token's experts that are not among the other's, whatever their order.
 
+    Raises ValueError if the two differ in shape.
+
     >>> changed_choices(torch.tensor([[0, 3], [0, 3]]), torch.tensor([[3, 0], [3, 1]]))
     tensor([0.0000, 0.5000])
     """
+    if chosen.shape != other.shape:
+        raise ValueError(f"choices of shapes {tuple(chosen.shape)} and {tuple(other.shape)}")
     same = (chosen[..., :, None] == other[..., None, :]).any(-1)
     return 1 - same.float().mean(-1)

@@ -100,10 +100,10 @@ def gates_by_library(logits, theirs, k, scale):
 def loss(
     rewards, ratios, kl, mask, kept, clip, beta, scale=lambda a: 1.0,
     join=lambda gain, kept, price: gain * kept - price,
-    average=lambda v, mask: ((v * mask).sum(1) / mask.sum(1)).mean(),
+    average=lambda v, mask: ((v * mask).sum(1) / mask.sum(1)).mean(), cut=torch.minimum,
 ):  # fmt: skip
     a = (rewards - rewards.mean())[:, None] / scale(rewards)
-    gain = torch.minimum(ratios * a, ratios.clamp(1 - clip, 1 + clip) * a)
+    gain = cut(ratios * a, ratios.clamp(1 - clip, 1 + clip) * a)
     return -average(join(gain, kept[:, None], beta * kl), mask)
 
 
@@ -164,6 +164,8 @@ CASES = {
                 lambda n, o, a, m, d: verdicts(n, o, a, torch.ones_like(m), d),
                 "padding counts in the mean",
             ),
+            (lambda *c: verdicts(*c, far=lambda g, m: g.mean(1)), "width of the table"),
+            (lambda n, o, a, m, d: verdicts(n, o, a, m, d - 1e-7), "exactly the threshold"),
             (lambda *c: verdicts(*c, far=lambda g, m: g.abs().sum(1) / m.sum(1)), "mean of sizes"),
             (
                 lambda *c: verdicts(*c, far=lambda g, m: g.masked_fill(~m, -torch.inf).amax(1)),
@@ -199,6 +201,10 @@ CASES = {
                 ),
                 "turned round",
             ),
+            (
+                lambda x, k, t: x.masked_fill(k, -torch.inf).log_softmax(1).gather(1, t[:, None]),
+                "turned round",
+            ),
             (lambda x, k, t: x.masked_fill(~k, -torch.inf).log_softmax(1), "gather it"),
             (lambda *c: under(*c).detach(), "no gradient"),
         ],
@@ -216,6 +222,7 @@ CASES = {
             (lambda a, b: flips(a, b, lambda x, y: len(x ^ y)), "counted twice"),
             (lambda a, b: (a.sort(1).values != b.sort(1).values).float().mean(), "sorted rows"),
             (lambda a, b: 1 - torch.isin(a, b).float().mean(), "of all tokens"),
+            (lambda a, b: (a[:, :, None] != b[:, None]).float().mean(), "every pair"),
             (lambda a, b: moe.changed_choices(a, b), "several numbers"),
         ],
     ),
@@ -252,6 +259,8 @@ CASES = {
             (lambda *c: loss(*c, average=lambda v, m: (v * m).sum(1).mean()), "is missing: their"),
             (lambda *c: loss(*c, average=lambda v, m: (v * m).sum() / m.sum()), "over all tokens"),
             (lambda *c: loss(*c, average=lambda v, m: (v * m).mean()), "width of the table"),
+            (lambda *c: loss(*c, cut=torch.maximum), "larger of both"),
+            (lambda *c: loss(*c[:6], 1.0), "`beta` is not used"),
             (lambda *c: -loss(*c), "the sign is turned"),
             (
                 lambda *c: loss(*c, average=lambda v, m: ((v * m).sum(1) / m.sum(1))[c[4]].mean()),

@@ -148,6 +148,12 @@ KEPT_ANSWERS = Answers(
             r"padding|mask|real",
             "sign",
         ),
+        Slip(
+            kept_with(distance=lambda g, m: g.mean(1)),
+            "divided by the width",
+            r"width|real tokens",
+            "sign|sum",
+        ),
         Slip(kept_with(turn=True), "turned round", r"exchang|turn|True is", "sum|padding"),
         Slip(kept_with(bad=lambda a: a <= 0), "an advantage of 0 is bad", r"\b0\b", "sum|padding"),
         Slip(
