@@ -50,6 +50,7 @@ class RecallRun:
     n_facts: int
     tokens_per_fact: int
     seed: int
+    steps: int = RECALL_STEPS
 
 
 RECALL_KINDS = (
@@ -164,15 +165,15 @@ def weigh_all_alike(layer: HCA) -> None:
         gate.requires_grad_(False)
 
 
-def train_recall(run: RecallRun, steps: int = RECALL_STEPS) -> RecallModel:
+def train_recall(run: RecallRun) -> RecallModel:
     """Train one model; an indexer chooses in the last third, after it was taught on all blocks."""
     torch.manual_seed(run.seed)
     model, dice = RecallModel(recall_layers(run)), torch.Generator().manual_seed(run.seed)
     taught = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(taught, RECALL_RATE, weight_decay=0.0)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = RECALL_RATE * min(1.0, 2 * (1 - step / steps))
-        choose_blocks(model, CHOSEN_BLOCKS if chooses(run) and 3 * step >= 2 * steps else None)
+    for step in range(run.steps):
+        optimizer.param_groups[0]["lr"] = RECALL_RATE * min(1.0, 2 * (1 - step / run.steps))
+        choose_blocks(model, CHOSEN_BLOCKS if chooses(run) and 3 * step >= 2 * run.steps else None)
         keys, values, answers, _ = draw_texts(run, dice, RECALL_BATCH)
         scores, index_loss = model(keys, values)
         optimizer.zero_grad()
@@ -217,14 +218,16 @@ def measure_recall(model: RecallModel, run: RecallRun) -> dict:
     }
 
 
-def recall_runs(seeds: Sequence[int]) -> list[RecallRun]:
-    """List what is trained."""
-    return [RecallRun(*kind, seed) for seed in seeds for kind in RECALL_KINDS]
+def recall_runs(seeds: Sequence[int], steps: int = RECALL_STEPS) -> list[RecallRun]:
+    """List what is trained; the crowded blocks a second time, five times as long."""
+    return [RecallRun(*kind, seed, steps) for seed in seeds for kind in RECALL_KINDS] + [
+        RecallRun("pooled", rate, 24, 1, seed, 5 * steps) for seed in seeds for rate in (4, 8)
+    ]
 
 
-def read_recall(folder: Path = RECALL_FOLDER, **wanted) -> list[dict]:
+def read_recall(folder: Path = RECALL_FOLDER, steps: int = RECALL_STEPS, **wanted) -> list[dict]:
     """Read the runs that have these settings, seed by seed."""
-    return RunRecords(Path(folder) / "runs.json").by_seed(**wanted)
+    return RunRecords(Path(folder) / "runs.json").by_seed(steps=steps, **wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -236,10 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     records = RunRecords(asked.out / "runs.json")
-    for run in recall_runs(asked.seeds):
+    for run in recall_runs(asked.seeds, asked.steps):
 
         def made(run: RecallRun = run) -> dict:
-            return measure_recall(train_recall(run, asked.steps), run)
+            return measure_recall(train_recall(run), run)
 
         records.get(partial(timed_measure, made), **asdict(run))
 

@@ -1,5 +1,7 @@
 """Facts in compressed entries: what is asked stands in the text; what is learnt, and kept."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from course_lib.experiments.compressed_recall import (
     measure_recall,
     read_recall,
     recall_layers,
+    recall_runs,
     train_recall,
 )
 
@@ -33,7 +36,7 @@ def test_a_questions_answer_stands_where_its_key_does(n_facts, tokens):
 
 
 def test_alike_weights_stay_alike_in_training():
-    model = train_recall(RecallRun("mean", 4, 24, 1, seed=0), steps=3)
+    model = train_recall(RecallRun("mean", 4, 24, 1, seed=0, steps=3))
     compressor = model.layers[0].compressor
     assert not compressor.gate.weight.any() and not compressor.position_bias.any()
     x = torch.randn(1, 4, 32)
@@ -53,12 +56,12 @@ def test_questions_do_not_hear_of_later_ones(kind):
 
 
 def test_with_a_token_per_entry_facts_are_soon_found():
-    run = RecallRun("pooled", 1, 24, 1, seed=0)
-    found = measure_recall(train_recall(run, steps=150), run)
+    run = RecallRun("pooled", 1, 24, 1, seed=0, steps=150)
+    found = measure_recall(train_recall(run), run)
     assert found["accuracy"] > 0.9 and min(found["by_distance"].values()) > 0.7
 
 
-def test_the_record_has_all_kinds_for_three_seeds():
-    for kind, rate, n_facts, tokens in RECALL_KINDS:
-        wanted = {"kind": kind, "rate": rate, "n_facts": n_facts, "tokens_per_fact": tokens}
-        assert [run["seed"] for run in read_recall(**wanted)] == [0, 1, 2]
+def test_the_record_has_every_run_once():
+    runs = recall_runs([0, 1, 2])
+    assert len(runs) == 3 * (len(RECALL_KINDS) + 2)
+    assert all(len(read_recall(**asdict(run))) == 1 for run in runs)
