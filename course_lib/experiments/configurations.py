@@ -9,6 +9,7 @@ the digits that were printed.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
@@ -20,11 +21,22 @@ from course_lib.models.deepseek import (
     DEEPSEEK_V2,
     DEEPSEEK_V2_LITE,
     DEEPSEEK_V3,
+    DEEPSEEK_V32,
     DeepSeekSettings,
     DeepSeekV2,
     DeepSeekV3,
+    DeepSeekV32,
+    DeepSeekV32Settings,
     count_active_parameters,
     mla_cache_numbers_per_token,
+)
+from course_lib.models.deepseek_v4 import (
+    DEEPSEEK_V4_FLASH,
+    DEEPSEEK_V4_PRO,
+    DeepSeekV4,
+    DeepSeekV4Settings,
+    v4_cache_bytes_per_token,
+    v4_cache_numbers_per_token,
 )
 from course_lib.models.gpt2 import count_parameters
 from course_lib.models.llama import (
@@ -42,6 +54,7 @@ MOE_PAPER = "[DeepSeekMoE](https://arxiv.org/abs/2401.06066)"
 V2_PAPER = "[DeepSeek-V2](https://arxiv.org/abs/2405.04434)"
 V3_PAPER = "[DeepSeek-V3](https://arxiv.org/abs/2412.19437)"
 R1_PAGE = "[DeepSeek-R1's repository](https://github.com/deepseek-ai/DeepSeek-R1)"
+V4_PAPER = "[DeepSeek-V4](https://arxiv.org/abs/2606.19348)"
 INSIGHTS = "[Insights into DeepSeek-V3](https://arxiv.org/abs/2505.09343)"
 
 
@@ -50,8 +63,8 @@ class PublishedModel:
     """A model that was published, and what was printed of it; None: we found no such number."""
 
     name: str
-    kind: type[Llama]
-    settings: LlamaSettings
+    kind: type[nn.Module]
+    settings: LlamaSettings | DeepSeekV4Settings
     parameters: str  # billions in all
     active: str  # billions that a token meets
     source: str  # of both
@@ -84,6 +97,20 @@ PUBLISHED_MODELS = [
         gpu_hours=(180e3, f"{V3_PAPER}, section 1"),
     ),
     PublishedModel("R1", DeepSeekV3, DEEPSEEK_V3, "671", "37", R1_PAGE, None),
+]  # fmt: skip
+# those after R1, whose tokens attend to a chosen few: no count of operations below is of them
+SPARSE_MODELS = [
+    PublishedModel(
+        "V3.2", DeepSeekV32, DEEPSEEK_V32, "671", "37", f"{V3_PAPER}, abstract, of V3", None
+    ),
+    PublishedModel(
+        "V4-Flash", DeepSeekV4, DEEPSEEK_V4_FLASH, "284", "13", f"{V4_PAPER}, section 4.2.1", 32e12,
+        cache=("7 % of V3.2", f"{V4_PAPER}, section 1"),
+    ),
+    PublishedModel(
+        "V4-Pro", DeepSeekV4, DEEPSEEK_V4_PRO, "1.6E3", "49", f"{V4_PAPER}, section 4.2.1", 33e12,
+        cache=("10 % of V3.2", f"{V4_PAPER}, section 1"),
+    ),
 ]  # fmt: skip
 # Printed of whole batches: operations of training on 4096 tokens, in 10^12 (DeepSeekMoE)
 PUBLISHED_4K_TFLOPS = {"V1 7B": "183.5", "V1 67B": "2057.5"}
@@ -156,7 +183,7 @@ def count_published_models() -> list[CountedModel]:
 
 
 @cache
-def build_on_meta(kind: type[Llama], settings: LlamaSettings) -> Llama:
+def build_on_meta(kind: type[nn.Module], settings: LlamaSettings | DeepSeekV4Settings) -> nn.Module:
     """Build a model of shapes without numbers, once: one with many experts takes a second."""
     with torch.device("meta"):
         return kind(settings)
@@ -174,6 +201,45 @@ def count_published_model(published: PublishedModel, model: Llama) -> CountedMod
         cache_numbers(published.settings),
         forward_flops_per_token(model),
     )
+
+
+class CountedSparseModel(NamedTuple):
+    """What we count of a published model with sparse attention, which is `published`."""
+
+    published: PublishedModel
+    parameters: int  # without the module that predicts one token further
+    active: int  # without the table of the embedding
+    cache: float  # numbers per token
+    cache_bytes: float  # as its release stores them
+
+
+def count_sparse_models() -> list[CountedSparseModel]:
+    """Build every published model with sparse attention on the meta device and count it."""
+    counted = []
+    for published in SPARSE_MODELS:
+        model, s = build_on_meta(published.kind, published.settings), published.settings
+        ahead = getattr(model, "mtp", None) or nn.Identity()
+        is_v4 = isinstance(s, DeepSeekV4Settings)
+        counted.append(
+            CountedSparseModel(
+                published,
+                count_parameters(model) - count_parameters(ahead),
+                count_active_parameters(model),
+                (v4_cache_numbers_per_token if is_v4 else mla_cache_numbers_per_token)(s),
+                (v4_cache_bytes_per_token if is_v4 else v32_cache_bytes_per_token)(s),
+            )
+        )
+    return counted
+
+
+def v32_cache_bytes_per_token(settings: DeepSeekV32Settings) -> int:
+    """Count the bytes of a token in V4's formats: FP8, but BF16 where rotated; scales left out.
+
+    >>> v32_cache_bytes_per_token(DEEPSEEK_V32)
+    46848
+    """
+    s = settings
+    return s.n_layers * (s.kv_lora_rank + 2 * s.qk_rope_head_dim + s.index_head_dim)
 
 
 # The page
@@ -276,6 +342,23 @@ def formula_table(counted: list[CountedModel]) -> str:
     return markdown_table(header, rows)
 
 
+def sparse_table(counted: list[CountedSparseModel]) -> str:
+    """Lay out sizes, parameters in billions, and the cache of a token, of those after R1."""
+    header = ["model", "layers", "d_model", "heads", "experts", "of these per token"]
+    header += ["billions", "printed", "active", "printed", "source", "numbers in the cache"]
+    header += ["bytes", "of V3.2's", "printed", "source"]
+    rows, first = [], counted[0].cache_bytes
+    for c in counted:
+        printed, s = c.published, c.published.settings
+        row = [printed.name, s.n_layers, f"{s.d_model:,}", s.n_heads]
+        row += [f"{s.n_shared} + {s.n_experts}", f"{s.n_shared} + {s.n_chosen}"]
+        row += [f"{c.parameters / 1e9:,.1f}", f"{Decimal(printed.parameters):,f}"]
+        row += [f"{c.active / 1e9:.1f}", printed.active, printed.source, f"{c.cache:,.0f}"]
+        row += [f"{c.cache_bytes:,.0f}", f"{c.cache_bytes / first:.1%}"]
+        rows.append([*row, *(printed.cache or ("-", "-"))])
+    return markdown_table(header, rows)
+
+
 def configuration_tables() -> dict[str, str]:
     """Make what the book's page holds, by name: its tables and the numbers in its sentences."""
     counted = count_published_models()
@@ -289,6 +372,7 @@ def configuration_tables() -> dict[str, str]:
         "FLOPS": flops_table(counted),
         "FORMULA": formula_table(counted),
         "TRAINING": training_table(counted),
+        "SPARSE": sparse_table(count_sparse_models()),
         "AHEAD": f"{v3.ahead / 1e9:.1f}",
         "LAYER_67B": f"{layer / settings.n_layers / settings.d_model**2:.1f}",
         "V3_HOURS": f"{V3_GPU_HOURS:,.0f}",

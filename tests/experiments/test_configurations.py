@@ -1,5 +1,6 @@
 """The page on real configurations: our counts beside what was printed, and torch's own counter."""
 
+import json
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -9,11 +10,21 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DeepseekV32Config
 
 from course_lib.experiments import configurations
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, DeepSeekV3
 from course_lib.models.llama import Llama, LlamaSettings
 
+V4_WORDS = {
+    "d_model": "hidden_size", "n_heads": "num_attention_heads", "n_chosen": "num_experts_per_tok",
+    "n_experts": "n_routed_experts", "n_shared": "n_shared_experts", "vocab_size": "vocab_size",
+    "d_expert": "moe_intermediate_size", "q_lora_rank": "q_lora_rank",
+    "index_n_heads": "index_n_heads", "index_head_dim": "index_head_dim",
+    "index_top_k": "index_topk", "qk_rope_head_dim": "qk_rope_head_dim",
+    "n_layers": "num_hidden_layers",
+}  # fmt: skip
+V32_WORDS = V4_WORDS | {"kv_lora_rank": "kv_lora_rank", "d_ff": "intermediate_size"}
 ROOT = Path(__file__).parents[2]
 T = 8
 LLAMA = LlamaSettings(11, T, d_model=12, n_layers=2, n_heads=3, n_kv_heads=1, d_ff=20)
@@ -54,6 +65,26 @@ def test_caches_are_those_that_were_printed(counted):
     for name, unit in printed.items():
         number = counted[name].published.cache[0].split()[0]
         assert agrees(counted[name].cache * unit, number)
+
+
+def test_those_after_r1_are_counted_as_printed_and_as_their_files_say():
+    counted = {c.published.name: c for c in configurations.count_sparse_models()}
+    for c in counted.values():
+        assert agrees(c.parameters / 1e9, c.published.parameters)
+        assert agrees(c.active / 1e9, c.published.active)
+    first = counted["V3.2"].cache_bytes
+    for name in ("V4-Flash", "V4-Pro"):
+        percent = counted[name].published.cache[0].split()[0]
+        assert agrees(100 * counted[name].cache_bytes / first, percent)
+    theirs = DeepseekV32Config()  # its defaults are those of the release
+    s = counted["V3.2"].published.settings
+    for ours, word in V32_WORDS.items():
+        assert getattr(s, ours) == getattr(theirs, word), word
+    file = json.loads((ROOT / "data/published_configs/deepseek-v4-flash.json").read_text())
+    s, kinds = counted["V4-Flash"].published.settings, {0: "sliding", 4: "CSA", 128: "HCA"}
+    assert s.layer_types == tuple(kinds[rate] for rate in file["compress_ratios"])
+    for ours, word in V4_WORDS.items():
+        assert getattr(s, ours) == file[word], word
 
 
 def test_operations_are_those_that_were_printed(counted):
