@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import KVCache, PrefixCache
+from course_lib.inference.cache import PrefixCache, make_caches
 from course_lib.inference.generate import (
     apply_temperature,
     check_sampling,
@@ -237,9 +237,7 @@ class RolloutState:
         self.model = model
         self.layers = text_moe_layers(model) if keep_routing else []
         self.chosen: Int[Tensor, "B T L K"] | None = None
-        self.caches = [
-            KVCache(ids.shape[1] + max_new_tokens) for _ in range(model.settings.n_layers)
-        ]
+        self.caches = make_caches(model, ids.shape[1] + max_new_tokens)
         self.padding = nn.functional.pad(padding, (0, max_new_tokens)) if padding.any() else None
         self.read(ids)
 

@@ -22,6 +22,7 @@ from course_lib.inference.rollout import (
     token_log_probs,
 )
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
+from course_lib.models.deepseek_v4 import DeepSeekV4, DeepSeekV4Settings
 from course_lib.models.gpt2 import GPT2, GPT2Settings
 from course_lib.models.llama import Llama, LlamaSettings
 
@@ -111,6 +112,27 @@ def test_other_models_too(kind, settings):
         generate(model, torch.tensor([p]), NEW, temperature=0.0)[0, len(p) :].tolist()
         for p in PROMPTS
     ]
+
+
+@pytest.mark.parametrize("stop_token", [None, 3])
+def test_v4_writes_with_its_own_caches_behind_prompts_of_equal_length(stop_token):
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "n_heads": 2, "head_dim": 8, "d_expert": 8, "index_top_k": 2}
+    v4 = DeepSeekV4(DeepSeekV4Settings(11, 40, **sizes, window=8, hca_rate=8)).double()
+    for parameter in v4.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    prompts, n = [[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]], 30
+    got = sample_completions(v4, prompts, n, n_samples=2, temperature=0.0, stop_token=stop_token)
+    for i, text in enumerate(got.completions):
+        whole = generate(v4, torch.tensor([prompts[i // 2]]), n, temperature=0.0, use_cache=False)
+        want = whole[0, 5:].tolist()
+        assert text == want[: want.index(3) + 1 if stop_token in want else n]
+        torch.testing.assert_close(
+            got.log_probs[i, : len(text)], alone(v4, prompts[i // 2], text).detach()
+        )
+    assert stop_token is None or len(set(got.lengths.tolist())) > 1
+    with pytest.raises(ValueError, match="1 padded rows and a cache.*rows of equal length"):
+        sample_completions(v4, PROMPTS[:2], 3)
 
 
 def test_the_gradient_too_is_that_of_each_text_alone(model):
