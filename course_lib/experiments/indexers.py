@@ -83,10 +83,12 @@ def chosen_by(model: nn.Module, choice: str, top_k: int | None) -> Iterator[None
     """Let the model's sparse layers attend to `top_k` tokens of another choice for a while.
 
     "dense" is all tokens, "indexer" the layers' own choice; the others are in `CHOICES`. Raises
-    ValueError for one that is none of these.
+    ValueError for one that is none of these, and for a `top_k` below 1.
     """
     if choice not in ("dense", "indexer", *CHOICES):
         raise ValueError(f"choice {choice!r} is none of dense, indexer, {', '.join(CHOICES)}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k {top_k}: a token must attend to at least 1")
     layers = [part for part in model.modules() if isinstance(part, SparseMLA)]
     before = [(layer.top_k, layer.indexer) for layer in layers]
     for layer in layers:

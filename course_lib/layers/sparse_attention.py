@@ -38,6 +38,8 @@ class LightningIndexer(nn.Module):
         self, d_model: int, q_lora_rank: int, n_heads: int, head_dim: int, rotary: RotaryPosition
     ) -> None:
         super().__init__()
+        if n_heads < 1:
+            raise ValueError(f"index_n_heads {n_heads}: an indexer needs at least 1 head")
         if head_dim < rotary.d_head:
             raise ValueError(
                 f"index_head_dim {head_dim} has no room for qk_rope_head_dim {rotary.d_head}"
@@ -81,7 +83,11 @@ def select_top_k(scores: Float[Tensor, "*B S"], k: int) -> Bool[Tensor, "*B S"]:
 
     >>> select_top_k(torch.tensor([3.0, 1.0, 0.0, 1.0, 2.0]), k=3).int()
     tensor([1, 1, 0, 0, 1], dtype=torch.int32)
+
+    Raises ValueError for a `k` below 1.
     """
+    if k < 1:
+        raise ValueError(f"k {k}: at least 1 of the {scores.shape[-1]} scores must be chosen")
     k = min(k, scores.shape[-1])
     least = scores.topk(k, dim=-1).values[..., -1:]
     above, equal = scores > least, scores == least
@@ -106,6 +112,8 @@ class SparseMLA(MLA):
             raise ValueError(
                 "q_lora_rank None: the indexer reads the queries' latent, so there must be one"
             )
+        if index_top_k < 1:
+            raise ValueError(f"index_top_k {index_top_k}: a token must attend to at least 1")
         d_model, q_lora_rank = self.q_down.in_features, self.q_down.out_features
         self.top_k: int | None = index_top_k
         self.indexer = LightningIndexer(

@@ -78,6 +78,8 @@ def test_a_choice_lasts_as_long_as_it_is_asked_for(model):
         indexers.chosen_by(model, "best", 2),
     ):
         pass
+    with pytest.raises(ValueError, match="top_k 0"), indexers.chosen_by(model, "window", 0):
+        pass
 
 
 def moved(before, after):

@@ -200,3 +200,13 @@ def test_settings_that_will_not_do_are_named(change, message):
 def test_without_a_latent_of_queries_there_is_no_indexer():
     with pytest.raises(ValueError, match="q_lora_rank None"):
         SparseMLA(4, 6, 3, *WIDTHS[:-1])
+
+
+@pytest.mark.parametrize("k", [0, -2])
+def test_a_choice_of_none_is_named(k):
+    with pytest.raises(ValueError, match=f"k {k}: at least 1 of the 5"):
+        select_top_k(torch.zeros(2, 5), k)
+    with pytest.raises(ValueError, match=f"index_top_k {k}"):
+        SparseMLA(4, 6, k, *WIDTHS)
+    with pytest.raises(ValueError, match=f"index_n_heads {k}"):
+        SparseMLA(k, 6, 3, *WIDTHS)

@@ -13,7 +13,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# Exercise 1
+# Exercise 2
 # --------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +102,7 @@ def indexer_scores(attempt: Attempt) -> str:
     return "right: equation 1, with the scales of the release."
 
 
-# Exercise 2
+# Exercise 3
 # --------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +120,11 @@ def _turned(numbers: list[float], angles: Tensor, pair="halves", where="first", 
     start = 0 if where == "first" else len(numbers) - width
     out = list(numbers)
     for i, angle in enumerate(angles.tolist()):
-        a, b = (i, i + width // 2) if pair == "halves" else (2 * i, 2 * i + 1)
+        a, b = {
+            "halves": (i, i + width // 2),
+            "neighbours": (2 * i, 2 * i + 1),
+            "half of all": (i, i + len(numbers) // 2),
+        }[pair]
         turned = complex(numbers[start + a], numbers[start + b])
         turned *= complex(math.cos(angle), sign * math.sin(angle))
         out[start + a], out[start + b] = turned.real, turned.imag
@@ -192,6 +196,17 @@ def index_keys(attempt: Attempt) -> str:
             "neighbours are rotated together. Here number i goes with number i + half.",
         ),
         (
+            lambda *x: _keys(*x, pair="half of all"),
+            "number i is rotated with number i + half of the whole key. The partner is i + P: half"
+            " of what is rotated.",
+        ),
+        (
+            lambda m, g, b, a: (
+                _keys(m, torch.ones_like(g), torch.zeros_like(b), a) * g.double() + b.double()
+            ),
+            "gain and bias come after the rotation. They belong to LayerNorm, before it.",
+        ),
+        (
             lambda *x: _keys(*x, pair="none"),
             "nothing is rotated: without it a score could not tell how far away a token is.",
         ),
@@ -213,7 +228,7 @@ def index_keys(attempt: Attempt) -> str:
     return "right: LayerNorm with gain and bias, then the first numbers rotated, i with i + half."
 
 
-# Exercise 3
+# Exercise 4
 # --------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +295,23 @@ def choose_few(attempt: Attempt) -> str:
             "all that is visible is marked. Only the k best are to be.",
         ),
         (
+            _by_topk,
+            "of equal scores `topk` takes any. The earliest is the rule here: sort with"
+            " `stable=True`, which keeps equals in their order.",
+        ),
+        (
+            _filled,
+            "where a token sees fewer than k, hidden ones are marked to fill up. Take them off"
+            " again.",
+        ),
+        (
+            lambda s, k: _free(s.masked_fill(~_visible(s), 0.0), k) & _visible(s),
+            "later tokens are hidden by 0, which is a score like others, and better than a negative"
+            " one. Hide them by -inf.",
+        ),
+        (lambda s, k: _chosen(s, k + 1), "one too many is chosen in each row: k are asked for."),
+        (lambda s, k: _chosen(s, k - 1), "one too few is chosen in each row: k are asked for."),
+        (
             _free,
             "later tokens are chosen: a token must not see what comes after it.",
         ),
@@ -294,7 +326,29 @@ def choose_few(attempt: Attempt) -> str:
         return f"the best {k} for the last {len(scores)} of {scores.shape[1]} tokens"
 
     judge_by_slips(attempt, cases, _chosen, slips, called)
+    kind = torch.as_tensor(attempt(*cases[0])).dtype
+    if kind != torch.bool:
+        raise Wrong(
+            f"the right tokens are marked, but the table holds {kind}. Booleans are asked for,"
+            " which can be used as a mask."
+        )
     return "right: at most k in each row, none from the future, and ties go to the earliest."
+
+
+def _visible(scores: Tensor) -> Tensor:
+    T, S = scores.shape
+    return torch.ones(T, S).tril(S - T).bool()
+
+
+def _by_topk(scores: Tensor, k: int) -> Tensor:
+    """Leave ties to torch."""
+    best = scores.masked_fill(~_visible(scores), -torch.inf).topk(min(k, scores.shape[1])).indices
+    return torch.zeros(scores.shape).bool().scatter(1, best, True) & _visible(scores)
+
+
+def _filled(scores: Tensor, k: int) -> Tensor:
+    """Fill up with hidden tokens, the earliest first, to k in each row."""
+    return _free(scores.masked_fill(~_visible(scores), -torch.inf), k)
 
 
 def _free(scores: Tensor, k: int) -> Tensor:
@@ -305,7 +359,7 @@ def _free(scores: Tensor, k: int) -> Tensor:
     return table
 
 
-# Exercise 4
+# Exercise 1
 # --------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +403,14 @@ def mass_recall(attempt: Attempt) -> str:
         (
             lambda w, s: s.float().sum(-1) / (w[0] > 0).sum(-1),
             "you count tokens. Each counts as much as attention looks at it: its weight.",
+        ),
+        (
+            lambda w, s: torch.ones(len(s)),
+            "that is 1 for every choice: what is not selected must be missing from the sum.",
+        ),
+        (
+            lambda w, s: truth(w, s) / s.sum(-1),
+            "you divide by how many are selected. The share of the whole is the sum alone.",
         ),
         (lambda w, s: 1 - truth(w, s), "that is what is missed. Recall is what is caught."),
         (
@@ -417,6 +479,15 @@ def indexer_kl(attempt: Attempt) -> str:
         (
             lambda w, s, on: _kl_rows(_shares(w), s, every(on)).mean(),
             "softmax runs over all keys. Only the selected ones take part.",
+        ),
+        (
+            lambda w, s, on: _kl_rows(_shares(w), s * on, every(on)).mean(),
+            "the scores that are not selected are 0, and e to the 0 is 1 in softmax. Hide them by"
+            " -inf.",
+        ),
+        (
+            lambda w, s, on: _kl_rows(_shares(w), s, on).sum() / on.sum(),
+            "you average over all that is selected. Sum over the keys, then average over rows.",
         ),
         (
             lambda w, s, on: torch.stack([_kl_rows(head, s, on).mean() for head in w]).mean(),
@@ -530,6 +601,15 @@ def decode_costs(attempt: Attempt) -> str:
         (
             other(lambda S, k, H, R, P, Hi, Di: S * Hi * Di + k * each(H, R, P)),
             "where there are fewer than top_k tokens, only those there are can be read.",
+        ),
+        (
+            other(lambda S, k, H, R, P, Hi, Di: (S > k) * S * Hi * Di + min(S, k) * each(H, R, P)),
+            "with no more than top_k tokens the indexer is left out. The count is asked for with"
+            " it, at every context.",
+        ),
+        (
+            lambda S, *rest: truth(S + 1, *rest),
+            "the new token is counted besides. The `context` tokens of the cache are asked for.",
         ),
         (
             lean(lambda R, P: R + P),

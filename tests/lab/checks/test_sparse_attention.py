@@ -76,6 +76,19 @@ def by_rms(made, gain, bias, angles):
     return torch.cat([rotate_halves(normed[:, :width], angles), normed[:, width:]], 1)
 
 
+def far_apart(made, gain, bias, angles):
+    normed = F.layer_norm(made, made.shape[-1:], gain, bias, 1e-6)
+    pairs, half = angles.shape[-1], made.shape[-1] // 2
+    a, b = normed[:, :pairs].clone(), normed[:, half : half + pairs].clone()
+    normed[:, :pairs] = a * angles.cos() - b * angles.sin()
+    normed[:, half : half + pairs] = a * angles.sin() + b * angles.cos()
+    return normed
+
+
+def gained_last(made, gain, bias, angles):
+    return key(made, None, None, angles) * gain + bias
+
+
 def rotated_before(made, gain, bias, angles):
     width = 2 * angles.shape[-1]
     made = torch.cat([rotate_halves(made[:, :width], angles), made[:, width:]], 1)
@@ -102,6 +115,16 @@ def by_reaching(scores, k):
 
 def hidden_after(scores, k):
     return select_top_k(scores, k) & hidden(scores).isfinite()
+
+
+def by_topk(scores, k):
+    best = hidden(scores).topk(min(k, scores.shape[1])).indices
+    return torch.zeros(scores.shape).scatter(1, best, 1).bool() & hidden(scores).isfinite()
+
+
+def hidden_by_zero(scores, k):
+    visible = hidden(scores).isfinite()
+    return select_top_k(scores * visible, k) & visible
 
 
 def latest(scores, k):
@@ -177,6 +200,8 @@ CASES = {
             (rotated_before, "before the norm"),
             (lambda m, g, b, a: F.layer_norm(m, m.shape[-1:], g, b, 1e-6), "nothing is rotated"),
             (lambda *x: key(*x, eps=1e-5), "eps is 1e-6"),
+            (far_apart, "half of the whole key"),
+            (gained_last, "gain and bias come after"),
         ],
     ),
     check.choose_few: Case(
@@ -190,6 +215,12 @@ CASES = {
             (select_top_k, "later tokens are chosen"),
             (lambda s, k: select_top_k(hidden(s, -1), k) & hidden(s, -1).isfinite(), "itself too"),
             (lambda s, k: by_library(-s, k), "smallest scores"),
+            (by_topk, "`topk` takes any"),
+            (lambda s, k: select_top_k(hidden(s), k), "hidden ones are marked"),
+            (hidden_by_zero, "hidden by 0"),
+            (lambda s, k: by_rows(s, k + 1), "one too many"),
+            (lambda s, k: by_rows(s, k - 1), "one too few"),
+            (lambda s, k: by_rows(s, k).int(), "holds torch.int32"),
         ],
     ),
     check.mass_recall: Case(
@@ -204,6 +235,8 @@ CASES = {
             (lambda w, s: (w * s).sum(-1), "over the heads as well"),
             (lambda w, s: (w * s).sum(-1).mean(), "not their mean"),
             (lambda w, s: s.float().sum(-1) / (w[0] > 0).sum(-1), "you count tokens"),
+            (lambda w, s: w.mean(0).sum(-1), "1 for every choice"),
+            (lambda w, s: (w.mean(0) * s).sum(-1) / s.sum(-1), "by how many are selected"),
             (lambda w, s: 1 - (w.mean(0) * s).sum(-1), "what is missed"),
         ],
     ),
@@ -218,6 +251,8 @@ CASES = {
             (lambda *x: kl(*x, detach=False), "Detach the target"),
             (lambda *x: kl(*x).detach(), "no gradient"),
             (head_by_head, "one by one"),
+            (lambda w, s, on: kl(w, s * on, on, among=False), "e to the 0"),
+            (lambda w, s, on: kl(w, s, on, reduce=lambda r: r.sum() / on.sum()), "all that is sel"),
             (lambda w, s, on: kl(len(w) * w, s, on), "not divided"),
         ],
     ),
@@ -231,6 +266,11 @@ CASES = {
             (lambda *x: costs(*x, each=lambda H, R, P: 2 * R + P), "the heads are missing"),
             (lambda *x: costs(*x, each=lambda H, R, P: 2 * H * (R + P)), "over latents alone"),
             (lambda *x: costs(*x)[::-1], "changed places"),
+            (lambda S, *x: costs(S + 1, *x), "counted besides"),
+            (
+                lambda S, k, *x: costs(S, k, *x) if S > k else (costs(S, k, *x)[0],) * 2,
+                "the indexer is left out",
+            ),
         ],
     ),
 }
