@@ -1,10 +1,10 @@
-"""Checkers of lesson 31. The truths: sums over streams and experts one by one, divisions number by
-number, bytes added up layer by layer."""
+"""Checkers of lesson 31. The truths: sums over streams and experts one by one, divisions and
+products number by number."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lab.checks.core import Attempt, checker
@@ -295,108 +295,89 @@ def v4_gates(attempt: Attempt) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
-def _cases_of_bytes() -> list[tuple]:
-    rates = {"CSA": 4, "HCA": 128}
-    return [
-        (["CSA", "HCA"], 512, 64, 128, rates),
-        (["sliding", "sliding", "CSA", "HCA", "CSA"], 32, 8, 16, {"CSA": 2, "HCA": 16}),
-        (["HCA"], 100, 20, 7, rates),
-        (["CSA"], 101, 20, 7, rates),
-        (["sliding"], 512, 64, 128, rates),
-    ]
+def _cases_of_clamp() -> list[tuple]:
+    rng = torch.Generator().manual_seed(3)
+    cases = [(torch.tensor([-3.0, 0.5, 3.0, 3.0]), torch.tensor([-4.0, 0.5, 4.0, -4.0]), 1.0)]
+    for shape, limit in (((7,), 0.5), ((3, 4), 2.0), ((2, 3, 5), 1.5)):
+        gate, up = (3 * torch.randn(*shape, generator=rng) for _ in range(2))
+        cases.append((gate, up, limit))
+    return [*cases, (torch.tensor([-99.0, 99.0, 99.0]), torch.tensor([1.0, -99.0, 3.0]), 10.0)]
 
 
-def _bytes(kinds: Sequence[str], head: int, rotated: int, index: int, rates: dict) -> float:
-    total = 0.0
-    for kind in kinds:
-        if kind != "sliding":
-            total += ((head - rotated) * 1 + rotated * 2) / rates[kind]
-        if kind == "CSA":
-            total += index * 0.5 / rates[kind]
-    return total
+def _clamped(gate: Tensor, up: Tensor, limit: float) -> Tensor:
+    products = []
+    for g, u in zip(gate.flatten().tolist(), up.flatten().tolist(), strict=True):
+        g, u = min(g, limit), max(-limit, min(u, limit))
+        products.append(g / (1 + math.exp(-g)) * u)
+    return torch.tensor(products).view_as(gate)
 
 
-def _changed(**change) -> Callable:
-    """Bytes with other sizes or prices: of an entry, of an index key, or for a kind of layer."""
-
-    def counted(kinds, head, rotated, index, rates):
-        entry = change.get("entry", lambda h, r: h + r)(head, rotated)
-        key = change.get("key", lambda i: i / 2)(index)
-        with_key = change.get("with_key", ("CSA",))
-        whole = change.get("whole", 0)
-        total = 0.0
-        for kind in kinds:
-            if kind == "sliding":
-                total += whole * entry
-                continue
-            total += entry / rates[kind]
-            if kind in with_key:
-                total += key if change.get("key_per_token") else key / rates[kind]
-        return total
-
-    return counted
+def _both(x: Tensor, limit: float) -> Tensor:
+    return x.clamp(-limit, limit)
 
 
-SLIPS_OF_BYTES: list[Slip] = [
+AFTER_SILU = "the gate is clamped after silu. It is clamped before: silu(min(gate, limit))."
+SLIPS_OF_CLAMP: list[Slip] = [
     (
-        _changed(entry=lambda h, r: h),
-        "every number of an entry has one byte. The rotated ones are kept in 16 bits: two bytes.",
+        lambda g, u, c: F.silu(_both(g, c)) * _both(u, c),
+        "the gate is clamped on both sides. It is clamped from above only: below, silu is near 0"
+        " by itself.",
+    ),
+    (lambda g, u, c: F.silu(g).clamp(max=c) * _both(u, c), AFTER_SILU),
+    (lambda g, u, c: _both(F.silu(g), c) * _both(u, c), AFTER_SILU),
+    (
+        lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(max=c),
+        "`up` is clamped from above only. It can be large on both sides: clamp it at -limit too.",
     ),
     (
-        _changed(entry=lambda h, r: 2 * h),
-        "every number of an entry has two bytes. Only the rotated ones have; the others have one.",
+        lambda g, u, c: F.silu(g.clamp(max=c)) * u,
+        "`up` is not clamped. Clamp it at -limit and at limit.",
     ),
     (
-        _changed(entry=lambda h, r: h + 2 * r),
-        "the rotated numbers are counted beside the entry. They are its last numbers: one byte more"
-        " for each.",
-    ),
-    (_changed(entry=lambda h, r: 2 * (h + r)), "a key and a value are counted. One entry is both."),
-    (_changed(with_key=()), "the index keys are missing: CSA keeps one for each block."),
-    (
-        _changed(with_key=("CSA", "HCA")),
-        "HCA has no indexer: it reads every block. Index keys are CSA's alone.",
-    ),
-    (_changed(key=lambda i: i), "an index key's number has 4 bits: half a byte, not a whole one."),
-    (
-        _changed(key=lambda i: 2 * i),
-        "an index key's number has 4 bits: half a byte, not two bytes.",
+        lambda g, u, c: F.silu(g) * _both(u, c),
+        "the gate is not clamped. Clamp it from above, before silu.",
     ),
     (
-        _changed(key_per_token=True),
-        "there is an index key per token. It is one per block: divide by the rate as well.",
+        lambda g, u, c: _both(F.silu(g) * u, c),
+        "the product is clamped. Clamp what enters it: the gate before silu, and `up`.",
     ),
     (
-        _changed(whole=1),
-        "a sliding layer is counted. It keeps its window alone, which does not grow with the text.",
+        lambda g, u, c: (F.silu(g) * u).clamp(max=c),
+        "the product is clamped. Clamp what enters it: the gate before silu, and `up`.",
+    ),
+    (lambda g, u, c: F.silu(g) * u, "nothing is clamped: that is the plain SwiGLU of lesson 09."),
+    (
+        lambda g, u, c: F.silu(u.clamp(max=c)) * _both(g, c),
+        "gate and `up` have changed places: silu is taken of the gate.",
     ),
     (
-        lambda kinds, h, r, i, rates: _bytes(kinds, h, r, i, {kind: 1 for kind in rates}),
-        "nothing is divided by the rates: a block of so many tokens has one entry.",
+        lambda g, u, c: F.silu(g.clamp(max=c)) * F.silu(_both(u, c)),
+        "silu is taken of both. Take it of the gate alone.",
+    ),
+    (lambda g, u, c: g.clamp(max=c) * _both(u, c), "silu is missing: take it of the clamped gate."),
+    (
+        lambda g, u, c: torch.sigmoid(g.clamp(max=c)) * _both(u, c),
+        "that is a sigmoid. silu(x) is x * sigmoid(x).",
     ),
     (
-        lambda kinds, h, r, i, rates: _bytes(
-            kinds, h, r, i, {"CSA": rates["HCA"], "HCA": rates["CSA"]}
-        ),
-        "the two rates have changed places.",
+        lambda g, u, c: F.silu(g.clamp(min=c)) * _both(u, c),
+        "the gate is clamped from below. `clamp(max=limit)` keeps it from being larger.",
     ),
     (
-        lambda kinds, h, r, i, rates: sum(
-            _bytes([kind], h, r, i, rates) for kind in sorted(set(kinds))
-        ),
-        "each kind of layer is counted once. Count every layer.",
+        lambda g, u, c: F.silu(g.clamp(max=10.0)) * _both(u, 10.0),
+        "the limit is always 10. Use `limit`.",
     ),
 ]
 
 
 @checker
-def cache_bytes(attempt: Attempt) -> str:
-    """Give the bytes that a V4's caches grow by for each token."""
+def clamped_swiglu(attempt: Attempt) -> str:
+    """Give silu of the gate times `up`, both clamped first, as V4's experts do."""
     judge_by_slips(
         attempt,
-        _cases_of_bytes(),
-        _bytes,
-        SLIPS_OF_BYTES,
-        lambda kinds, h, *_: f"layers {kinds} with heads of {h} numbers",
+        _cases_of_clamp(),
+        _clamped,
+        SLIPS_OF_CLAMP,
+        lambda gate, up, limit: f"gates of shape {tuple(gate.shape)}, limit {limit}",
     )
-    return "the report's 7 and 10 percent follow from these numbers."
+    return "the gate from above, the other factor on both sides."

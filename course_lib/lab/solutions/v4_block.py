@@ -31,13 +31,5 @@ def v4_gates_solution(
     return torch.zeros_like(logits).scatter(0, chosen, picked / picked.sum())
 
 
-def cache_bytes_solution(
-    layer_types: list[str], head_dim: int, rotated: int, index_dim: int, rates: dict[str, int]
-) -> float:
-    entry = head_dim + rotated
-    per_layer = {
-        "sliding": 0.0,
-        "CSA": (entry + index_dim / 2) / rates["CSA"],
-        "HCA": entry / rates["HCA"],
-    }
-    return sum(per_layer[kind] for kind in layer_types)
+def clamped_swiglu_solution(gate: Tensor, up: Tensor, limit: float) -> Tensor:
+    return F.silu(gate.clamp(max=limit)) * up.clamp(-limit, limit)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from course_lib.lab.checks import v4_block as check
 from course_lib.lab.solutions import v4_block as solutions
+from course_lib.layers import mlp
 from course_lib.layers.hyper_connections import mix_and_write, read_streams
 from course_lib.layers.moe import route_by_table, route_sqrt_softplus
 from tests.lab.checks.cases import Case, tests_of
@@ -52,12 +53,6 @@ def rows_first(logits, n_iterations):
     return mixing
 
 
-def bytes_by_sum(kinds, head, rotated, index, rates):
-    n_csa, n_hca = kinds.count("CSA"), kinds.count("HCA")
-    entry = head - rotated + 2 * rotated
-    return n_csa * (entry + index / 2) / rates["CSA"] + n_hca * entry / rates["HCA"]
-
-
 CASES = {
     check.next_streams: Case(
         solution=solutions.next_streams_solution,
@@ -99,19 +94,18 @@ CASES = {
             (lambda z, b, k, row: gates_by_library(z, 0 * b, k, row), "the bias changes no choice"),
         ],
     ),
-    check.cache_bytes: Case(
-        solution=solutions.cache_bytes_solution,
-        skeleton=lambda layer_types, head_dim, rotated, index_dim, rates: ...,
-        also_right=[bytes_by_sum],
+    check.clamped_swiglu: Case(
+        solution=solutions.clamped_swiglu_solution,
+        skeleton=lambda gate, up, limit: ...,
+        also_right=[mlp.clamped_swiglu],
         wrong=[
-            (lambda k, h, r, i, rates: bytes_by_sum(k, h, 0, i, rates), "two bytes"),
-            (lambda k, h, r, i, rates: bytes_by_sum(k, h, r, 0, rates), "index keys are missing"),
-            (lambda k, h, r, i, rates: bytes_by_sum(k, h, r, 2 * i, rates), "half a byte"),
-            (lambda k, h, r, i, rates: bytes_by_sum(k, h, h, i, rates), "Only the rotated"),
-            (
-                lambda k, h, r, i, rates: bytes_by_sum(k, h, r, i, {"CSA": 1, "HCA": 1}),
-                "divided by the rates",
-            ),
+            (lambda g, u, c: F.silu(g.clamp(-c, c)) * u.clamp(-c, c), "clamped on both sides"),
+            (lambda g, u, c: F.silu(g).clamp(max=c) * u.clamp(-c, c), "after silu"),
+            (lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(max=c), "from above only"),
+            (lambda g, u, c: (F.silu(g) * u).clamp(-c, c), "the product is clamped"),
+            (lambda g, u, c: F.silu(g) * u, "nothing is clamped"),
+            (lambda g, u, c: mlp.clamped_swiglu(u, g, c), "changed places"),
+            (lambda g, u, c: mlp.clamped_swiglu(g, u, 10.0), "always 10"),
         ],
     ),
 }

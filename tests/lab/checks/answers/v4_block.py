@@ -173,65 +173,46 @@ V4_GATES = Answers(
     ],
 )  # fmt: skip
 
-# --- cache_bytes ---
+# --- clamped_swiglu ---
 
 
-def bytes_by_counts(layer_types, head_dim, rotated, index_dim, rates):
-    entry = (head_dim - rotated) + 2 * rotated
-    csa = layer_types.count("CSA") * (entry + 0.5 * index_dim) / rates["CSA"]
-    return csa + layer_types.count("HCA") * entry / rates["HCA"]
+def clamped_by_where(gate, up, limit):
+    gate = torch.where(gate > limit, limit, gate)
+    up = torch.where(up.abs() > limit, limit * up.sign(), up)
+    return gate * torch.sigmoid(gate) * up
 
 
-def bytes_in_bits(layer_types, head_dim, rotated, index_dim, rates):
-    bits = 0
-    for kind in layer_types:
-        if kind in rates:
-            block = 8 * (head_dim - rotated) + 16 * rotated + (4 * index_dim) * (kind == "CSA")
-            bits += block / rates[kind]
-    return bits / 8
+def clamped_in_numpy(gate, up, limit):
+    low = np.minimum(gate.double().numpy(), limit)
+    return low / (1 + np.exp(-low)) * np.clip(up.double().numpy(), -limit, limit)
 
 
-def bytes_per_long_text(layer_types, head_dim, rotated, index_dim, rates):
-    tokens = rates["CSA"] * rates["HCA"]
-    total = 0
-    for kind in layer_types:
-        if kind == "CSA":
-            total += tokens // rates["CSA"] * (head_dim + rotated + index_dim / 2)
-        elif kind == "HCA":
-            total += tokens // rates["HCA"] * (head_dim + rotated)
-    return total / tokens
+def clamped_by_minimum(gate, up, limit):
+    most = torch.tensor(limit)
+    return F.silu(torch.minimum(gate, most)) * torch.maximum(torch.minimum(up, most), -most)
 
 
-def bytes_with(entry=lambda h, r: h + r, key=lambda i: i / 2, hca_key=False, sliding=False):
-    def cache_bytes(layer_types, head_dim, rotated, index_dim, rates):
-        total = 0.0
-        for kind in layer_types:
-            if kind == "sliding":
-                total += sliding * entry(head_dim, rotated)
-            else:
-                held = entry(head_dim, rotated)
-                held += key(index_dim) if kind == "CSA" or hca_key else 0
-                total += held / rates[kind]
-        return total
-
-    return cache_bytes
+def both(x, limit):
+    return x.clamp(-limit, limit)
 
 
-CACHE_BYTES = Answers(
-    right=[bytes_by_counts, bytes_in_bits, bytes_per_long_text],
+CLAMPED_SWIGLU = Answers(
+    right=[clamped_by_where, clamped_in_numpy, clamped_by_minimum],
     wrong=[
-        Slip(bytes_with(lambda h, r: h), "all in a byte", r"rotated|two bytes"),
-        Slip(bytes_with(lambda h, r: 2 * h), "all in two bytes", r"only the rotated|two bytes"),
-        Slip(bytes_with(lambda h, r: h + 2 * r), "rotated beside", r"beside|last numbers"),
-        Slip(bytes_with(lambda h, r: 2 * (h + r)), "key and value", r"value|both"),
-        Slip(bytes_with(key=lambda i: 0), "no index keys", r"index key"),
-        Slip(bytes_with(key=lambda i: i), "a byte per index number", r"half a byte|4 bits"),
-        Slip(bytes_with(hca_key=True), "HCA has keys too", r"HCA"),
-        Slip(bytes_with(sliding=True), "sliding grows", r"sliding"),
+        Slip(lambda g, u, c: F.silu(both(g, c)) * both(u, c), "both sides", r"both sides|above"),
+        Slip(lambda g, u, c: F.silu(g).clamp(max=c) * both(u, c), "after silu", r"after|before"),
+        Slip(lambda g, u, c: both(F.silu(g), c) * both(u, c), "after silu, both", r"after|before"),
         Slip(
-            lambda k, h, r, i, rates: bytes_with()(k, h, r, i, dict.fromkeys(rates, 1)),
-            "nothing compressed", r"rate",
+            lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(max=c), "up from above",
+            r"above only",
         ),
+        Slip(lambda g, u, c: F.silu(g.clamp(max=c)) * u, "up free", r"`up` is not"),
+        Slip(lambda g, u, c: F.silu(g) * both(u, c), "gate free", r"gate is not"),
+        Slip(lambda g, u, c: both(F.silu(g) * u, c), "product clamped", r"product"),
+        Slip(lambda g, u, c: F.silu(g) * u, "no clamp", r"nothing is clamped"),
+        Slip(lambda g, u, c: F.silu(u.clamp(max=c)) * both(g, c), "exchanged", r"places"),
+        Slip(lambda g, u, c: g.clamp(max=c) * both(u, c), "no silu", r"silu is missing"),
+        Slip(lambda g, u, c: g.clamp(max=c).sigmoid() * both(u, c), "sigmoid", r"sigmoid"),
     ],
 )  # fmt: skip
 
@@ -239,5 +220,5 @@ ANSWERS = {
     "next_streams": NEXT_STREAMS,
     "doubly_stochastic": DOUBLY_STOCHASTIC,
     "v4_gates": V4_GATES,
-    "cache_bytes": CACHE_BYTES,
+    "clamped_swiglu": CLAMPED_SWIGLU,
 }
