@@ -78,6 +78,18 @@ SLIPS_OF_STREAMS: list[Slip] = [
         "`read` and `write` have changed places.",
     ),
     (lambda X, a, B, c, F: B @ X + torch.outer(c, a @ X), "the sublayer is not called."),
+    (
+        lambda X, a, B, c, F: B @ X + c[:, None] * F(a[:, None] * X),
+        "the sublayer works on every stream. Add the streams up first: it sees one vector, once.",
+    ),
+    (
+        lambda X, a, B, c, F: B @ X + torch.outer(c, a @ F(X)),
+        "the sublayer works on every stream, before they are added up. It sees one vector, once.",
+    ),
+    (
+        lambda X, a, B, c, F: X + B @ X + torch.outer(c, F(a @ X)),
+        "the old streams are there twice: as they are, and mixed. The mixed ones replace them.",
+    ),
 ]
 
 
@@ -129,6 +141,26 @@ def _all_at_once(logits: Tensor, rounds: int) -> Tensor:
     return M
 
 
+def _laid_across(logits: Tensor, rounds: int) -> Tensor:
+    M = logits.exp()
+    for _ in range(rounds):
+        M = M / M.sum(0)
+        M = M / M.sum(1)
+    return M
+
+
+def _exp_each_round(logits: Tensor, rounds: int) -> Tensor:
+    for _ in range(rounds):
+        logits = _scaled(logits, 1)
+    return logits
+
+
+def _softmax_by_turns(logits: Tensor, rounds: int) -> Tensor:
+    for _ in range(rounds):
+        logits = logits.softmax(0).softmax(1)
+    return logits
+
+
 SLIPS_OF_SINKHORN: list[Slip] = [
     (
         lambda x, k: _scaled(x, 1),
@@ -168,6 +200,20 @@ SLIPS_OF_SINKHORN: list[Slip] = [
     (lambda x, k: _scaled(x, k - 1), "there is one round too few."),
     (lambda x, k: _scaled(x, k + 1), "there is one round too many."),
     (lambda x, k: x.exp(), "nothing is divided yet."),
+    (
+        _laid_across,
+        "the sum of row i divides column i. `sum(1)` is laid across the columns; with keepdim=True"
+        " it stays one number per row.",
+    ),
+    (_exp_each_round, "exp is taken in every round. Take it once, before the first."),
+    (
+        _softmax_by_turns,
+        "every softmax takes exp anew. Take exp once, and only divide from then on.",
+    ),
+    (
+        lambda x, k: (lambda M: M / M.sum(0, keepdim=True))(_scaled(x, k)),
+        "the columns are divided once more at the end. A round ends on the rows.",
+    ),
 ]
 
 
@@ -196,7 +242,9 @@ def _cases_of_gates() -> list[tuple]:
         bias = torch.zeros(n_experts)
         bias[int(logits.argmin())] = 5.0  # chosen for its bias
         cases.append((logits, bias, n_chosen, None if row is None else torch.tensor(row)))
-    return cases
+    # affinities 1.7, 1.0, 0.2, 1.1: with its bias the third is first, but not by logit and bias
+    logits, bias = torch.tensor([3.0, 0.5, -3.0, 1.0]), torch.tensor([0.0, 0.0, 1.6, 0.1])
+    return [*cases, (logits, bias, 2, None)]
 
 
 def _root(z: float) -> float:
@@ -234,7 +282,31 @@ def _over_all(logits, bias, n_chosen, row) -> Tensor:
     return kept / sum(_root(z) for z in logits.tolist())
 
 
+def _ranked_by_logits(logits, bias, n_chosen, row) -> Tensor:
+    chosen = (logits + bias).topk(n_chosen).indices if row is None else row
+    return _gates(logits, bias, n_chosen, chosen)
+
+
+def _softmax_of_affinities(logits, bias, n_chosen, row) -> Tensor:
+    chosen = _gates(logits, bias, n_chosen, row) > 0
+    scores = torch.tensor([_root(z) for z in logits.tolist()])
+    return scores.masked_fill(~chosen, -torch.inf).softmax(0)
+
+
 SLIPS_OF_GATES: list[Slip] = [
+    (
+        _ranked_by_logits,
+        "the bias is added to the logits. Add it to the affinities, and rank by that.",
+    ),
+    (
+        lambda z, b, k, row: _gates(z + b, 0 * b, k, row),
+        "the bias is added to the logits, and so gets into the weights. Add it to the affinities,"
+        " for the ranking alone.",
+    ),
+    (
+        _softmax_of_affinities,
+        "a softmax of the affinities is taken. They are positive: divide them by their sum.",
+    ),
     (
         lambda z, b, k, row: _gates(z, b, k, row, leak=True),
         "the bias is in the weights. It may move an expert up the ranking, and then it is gone:"
@@ -328,6 +400,14 @@ SLIPS_OF_CLAMP: list[Slip] = [
     (
         lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(max=c),
         "`up` is clamped from above only. It can be large on both sides: clamp it at -limit too.",
+    ),
+    (
+        lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(min=-c),
+        "`up` is clamped from below only. It can be large on both sides: clamp it at limit too.",
+    ),
+    (
+        lambda g, u, c: _both(F.silu(g.clamp(max=c)) * _both(u, c), c),
+        "the product is clamped once more. With both factors clamped it may reach limit squared.",
     ),
     (
         lambda g, u, c: F.silu(g.clamp(max=c)) * u,

@@ -92,6 +92,12 @@ CASES = {
             (gates_with(torch.sigmoid), "V3's sigmoid"),
             (gates_with(F.softplus), "the root is missing"),
             (lambda z, b, k, row: gates_by_library(z, 0 * b, k, row), "the bias changes no choice"),
+            (
+                lambda z, b, k, row: gates_with()(
+                    z, b, k, (z + b).topk(k).indices if row is None else row
+                ),
+                "added to the logits. Add it to the affinities, and rank",
+            ),
         ],
     ),
     check.clamped_swiglu: Case(

@@ -46,6 +46,10 @@ NEXT_STREAMS = Answers(
         Slip(lambda X, a, B, c, F: X + c[:, None] * F(a @ X), "does not mix", r"mix"),
         Slip(lambda X, a, B, c, F: c[:, None] * F(a @ X), "drops the streams", r"lost|mixed"),
         Slip(
+            lambda X, a, B, c, F: B @ X + c[:, None] * F(a[:, None] * X), "sublayer on each stream",
+            r"every stream|one vector",
+        ),
+        Slip(
             lambda X, a, B, c, F: B @ X + c[:, None] * F(a @ B @ X), "reads mixed streams",
             r"after they are mixed|old ones",
         ),
@@ -86,6 +90,20 @@ def sinkhorn_by_scales(logits, n_iterations):
     return rows[:, None] * K * columns
 
 
+def sinkhorn_laid_across(logits, n_iterations):
+    M = logits.exp()
+    for _ in range(n_iterations):
+        M = M / M.sum(0)
+        M = M / M.sum(1)
+    return M
+
+
+def sinkhorn_by_softmax(logits, n_iterations):
+    for _ in range(n_iterations):
+        logits = logits.softmax(0).softmax(1)
+    return logits
+
+
 def alternated(logits, n_iterations, axes=(0, 1), start=torch.exp):
     M = start(logits)
     for _ in range(n_iterations):
@@ -106,6 +124,8 @@ DOUBLY_STOCHASTIC = Answers(
         Slip(lambda x, k: alternated(x, k, start=torch.sigmoid), "sigmoid", r"sigmoid"),
         Slip(lambda x, k: alternated(x, k - 1), "one round too few", r"few"),
         Slip(lambda x, k: alternated(x, k + 1), "one round too many", r"many"),
+        Slip(sinkhorn_laid_across, "rows' sums across columns", r"keepdim|across"),
+        Slip(sinkhorn_by_softmax, "softmax by turns", r"exp"),
     ],
 )
 
@@ -170,6 +190,14 @@ V4_GATES = Answers(
         Slip(gates(torch.exp), "exp", r"softmax|softplus"),
         Slip(gates(by=lambda scores: scores.sum()), "sum over all", r"over all|chosen ones"),
         Slip(gates(by=lambda scores: 1.0), "not normalised", r"sum to 1|divide"),
+        Slip(
+            lambda z, b, k, row: gates()(z, b, k, (z + b).topk(k)[1] if row is None else row),
+            "ranked by logit and bias", r"bias is added to the logits",
+        ),
+        Slip(
+            lambda z, b, k, row: gates()(z + b, 0 * b, k, row), "bias in the logits",
+            r"bias is added to the logits",
+        ),
     ],
 )  # fmt: skip
 
