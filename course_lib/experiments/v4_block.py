@@ -112,6 +112,8 @@ def train_deep_net(
     kind: str, seed: int, depth: int = 24, steps: int = 40, lr: float = 3e-3, batch: int = 256
 ) -> dict:
     """Train a deep net on random pairs; give its losses, gradient norms and gains by depth."""
+    if kind not in CONNECTIONS:
+        raise ValueError(f"kind {kind!r} is not one of {', '.join(CONNECTIONS)}")
     torch.manual_seed(seed)
     net, (pairs, answers) = DeepNet(kind, depth), all_pairs()
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=0.0)

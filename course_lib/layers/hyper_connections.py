@@ -42,6 +42,8 @@ def sinkhorn_by_loop(
     >>> sinkhorn_by_loop(torch.tensor([[1.0, 2.0], [3.0, 2.0]]).log()).sum(0)
     tensor([1.0000, 1.0000])
     """
+    if n_iterations < 1:
+        raise ValueError(f"n_iterations {n_iterations} is below 1")
     mixing = logits.softmax(-2) + eps  # exp, and the first round's columns, without overflow
     mixing = mixing / (mixing.sum(-1, keepdim=True) + eps)
     for _ in range(n_iterations - 1):

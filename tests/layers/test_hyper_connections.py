@@ -138,3 +138,5 @@ def test_wrong_numbers_are_refused():
         hc.ManifoldHyperConnection(8, 4, n_iterations=0)
     with pytest.raises(ValueError, match="n_iterations 0 is below 1"):
         hc.sinkhorn(torch.zeros(1, 2, 2), 0)
+    with pytest.raises(ValueError, match="n_iterations 0 is below 1"):
+        hc.sinkhorn_by_loop(torch.zeros(1, 2, 2), 0)
