@@ -41,7 +41,7 @@ def average_weights(models: Sequence[nn.Module], shares: Sequence[float]) -> nn.
     is no parameter is the first model's. Raises ValueError for other parameters or shapes, and for
     shares that don't sum to 1; a share may be negative.
     """
-    if not models or len(models) != len(shares) or abs(sum(shares) - 1) > 1e-6:
+    if not models or len(models) != len(shares) or not abs(sum(shares) - 1) <= 1e-6:
         raise ValueError(f"{len(models)} models need as many shares with a sum of 1, not {shares}")
     shapes = [{name: tuple(p.shape) for name, p in m.named_parameters()} for m in models]
     for number, other in enumerate(shapes):
@@ -120,6 +120,9 @@ def specialists_loss(
     `rows` says which completions are judged by whom; without `weights` all weigh alike, and sum
     to 1. Prompts and padding count nowhere. Source: DeepSeek-V4 (arXiv 2606.19348), equation 29.
     """
+    if not rows or not all(len(chosen) for chosen in rows.values()):
+        counts = {name: len(chosen) for name, chosen in rows.items()}
+        raise ValueError(f"rows by task {counts}: there must be a task, and each needs a row")
     if missing := set(rows) - set(teachers):
         raise ValueError(f"no teacher for {', '.join(sorted(missing))}; there are {list(teachers)}")
     weights = dict.fromkeys(rows, 1 / len(rows)) if weights is None else weights

@@ -69,6 +69,7 @@ def test_averaging_linear_models_is_averaging_what_they_say():
     [
         ([], [], "0 models"),
         ([small_model(0)], [0.5, 0.5], "1 models"),
+        ([small_model(0), small_model(1)], [float("nan"), 1.0], "not .nan"),
         ([small_model(0), small_model(1)], [0.5, 0.6], r"sum of 1, not \[0.5, 0.6\]"),
         ([small_model(0), small_model(1, 13)], [0.5, 0.5], r"\(12, 16\) in model 0, \(13, 16\)"),
         ([small_model(0), GPT2(GPT2Settings(12, 64, 16, 1, 2))], [0.5, 0.5], "model 0, .* in 1"),
@@ -175,13 +176,16 @@ def test_scores_stand_at_the_tokens_that_they_predict():
     )
 
 
-def test_a_missing_teacher_or_weight_is_named():
+def test_a_missing_teacher_weight_or_row_is_named():
     student = small_model(0)
     drawn, loss = drawn_by(student), full_vocabulary_loss
     with pytest.raises(ValueError, match="no teacher for b"):
         specialists_loss(student, {"a": student}, {"a": [0], "b": [1]}, drawn, loss)
     with pytest.raises(ValueError, match="weights {'b': 1.0}"):
         specialists_loss(student, {"a": student}, {"a": [0]}, drawn, loss, {"b": 1.0})
+    for rows, words in (({}, "{}"), ({"a": []}, "{'a': 0}")):
+        with pytest.raises(ValueError, match=f"rows by task {words}"):
+            specialists_loss(student, {"a": student}, rows, drawn, loss)
 
 
 def test_training_brings_the_student_to_each_teacher_and_ignores_rewards():

@@ -201,6 +201,19 @@ def _kl_slips(student: Tensor, teacher: Tensor, mask: Tensor) -> list[tuple[Any,
             _over_tokens(sequence.sum(-1), mask),
             "the softmax runs over the places. It runs over the vocabulary, the last axis.",
         ),
+        (
+            _over_tokens((own.exp() * (student - teacher)).sum(-1), mask),
+            "scores are subtracted where log-probabilities belong: they lack the softmax's"
+            " denominator.",
+        ),
+        (
+            (reverse * mask).sum() / len(mask),
+            "the sum is divided by the number of answers. Divide by the tokens in the mask.",
+        ),
+        (
+            _over_tokens(reverse + forward, mask) / 2,
+            "this is the mean of both directions. Only the reverse one is asked for.",
+        ),
         (_over_tokens(reverse, ~mask), "the mask is turned round: True is what counts."),
         (reverse[mask], "there is one number per token. Return their mean."),
         (reverse, "there is one number per token. Return the mean of those in the mask."),
@@ -311,6 +324,25 @@ def _full_gradient(student: Tensor, teacher: Tensor, written: Tensor, mask: Tens
     return _gradient_of(loss)(student, teacher)
 
 
+@_gradient_of
+def _raw_score_loss(student: Tensor, teacher: Tensor, written: Tensor, mask: Tensor) -> Tensor:
+    own, theirs = (x.gather(-1, written[..., None])[..., 0] for x in (student, teacher))
+    return _over_tokens(-(theirs - own).detach() * own, mask)
+
+
+def _centred_loss(
+    student: Tensor, teacher: Tensor, written: Tensor, mask: Tensor, scaled: bool
+) -> Tensor:
+    """Give the loss with advantages as in GRPO: less their mean, by their deviation or not."""
+    ids = written[..., None]
+    own, theirs = (x.log_softmax(-1).gather(-1, ids)[..., 0] for x in (student, teacher))
+    advantages = (theirs - own).detach()
+    advantages = advantages - advantages[mask].mean()
+    if scaled:
+        advantages = advantages / advantages[mask].std()
+    return _over_tokens(-advantages * own, mask)
+
+
 ONE_TOKEN_SLIPS = [
     (
         _policy_loss(advantage=lambda own, theirs: (own - theirs).detach()),
@@ -376,6 +408,25 @@ ONE_TOKEN_SLIPS = [
     (
         _policy_loss(shift=-1),
         "each place looks up the token behind. Place t scores written[:, t].",
+    ),
+    (
+        _raw_score_loss,
+        "scores stand where log-probabilities belong: take the log_softmax before you look up the"
+        " token.",
+    ),
+    (
+        _gradient_of(lambda *case: _centred_loss(*case, scaled=False)),
+        "the mean advantage is taken away, as in GRPO. Here the log-ratio itself is the advantage.",
+    ),
+    (
+        _gradient_of(lambda *case: _centred_loss(*case, scaled=True)),
+        "the advantages are centred and divided by their deviation. Here the log-ratio itself is"
+        " the advantage.",
+    ),
+    (
+        _policy_loss(lambda own, theirs: (1 - (theirs - own).exp()).detach(), lambda own: -own),
+        "this is the k3 estimate as a loss. Its value is right on average, but its gradient is that"
+        " of the forward direction, KL(teacher || student).",
     ),
     (
         _full_gradient,
@@ -519,6 +570,14 @@ TEACHER_SLIPS = [
         _teacher_parts(weigh=lambda weights, i: weights[::-1][i]),
         "the weights are read from the wrong end.",
     ),
+    (
+        _teacher_parts(weigh=lambda weights, i: weights[i] * (i > 0)),
+        "teacher 0 is missing: teachers are counted from 0, and all their parts are added up.",
+    ),
+    (
+        _teacher_parts(mean=lambda each, mask: (each * mask).sum() / len(mask)),
+        "the sums are divided by the number of answers. Divide by the tokens in the mask.",
+    ),
     (_teacher_parts(use=lambda mask: ~mask), "the mask is turned round: True is what counts."),
 ]
 
@@ -569,6 +628,7 @@ def _noise_slips(gradients: Tensor) -> list[tuple[Any, str]]:
     mean = g.mean(0)
     squares = (g - mean).square().sum()
     noise, raw = squares.item() / (n - 1), mean.square().sum().item()
+    across, deviations = g.var(1).sum().item(), g.std(0).sum().item()
     signal, biased = raw - noise / n, squares.item() / n
     return [
         (
@@ -592,6 +652,28 @@ def _noise_slips(gradients: Tensor) -> list[tuple[Any, str]]:
         (
             (raw - noise, noise),
             "too much is taken away: of the noise, 1/n stands in the mean's square.",
+        ),
+        (
+            (max(signal, 0.0), noise),
+            "a signal below 0 is cut off. Over many tables the mean would then be too large: an"
+            " estimate without bias may come out below 0.",
+        ),
+        (
+            (raw - noise / (n - 1), noise),
+            "too much is taken away from the signal: the noise of the mean is 1/n of one batch's.",
+        ),
+        (
+            (raw - noise / g.shape[1], noise),
+            "of the noise, one part in the number of *parameters* is taken away. The mean is one of"
+            " n gradients: 1/n of the noise.",
+        ),
+        (
+            (g.mean(1).square().sum().item() - across / g.shape[1], across),
+            "mean and distances run over the parameters. They run over the batches, axis 0.",
+        ),
+        (
+            (raw - deviations / n, deviations),
+            "the noise is a sum of standard deviations. It is a sum of variances, their squares.",
         ),
         (
             (raw + noise / n, noise),
@@ -642,6 +724,7 @@ def signal_and_noise(attempt: Attempt) -> str:
         (torch.tensor([[3.0, 0.0], [1.0, 0.0]]),),
         (torch.randn(6, 4, generator=draw) + 1,),
         (2 * torch.randn(3, 5, generator=draw),),
+        (torch.tensor([[1.0, -2.0, 0.5], [-1.5, 1.0, 0.25]]),),  # the signal comes out below 0
     ]
 
     def called(gradients: Tensor) -> str:

@@ -168,6 +168,25 @@ MASKED_REVERSE_KL = Answers(
             "a plain number",
             r"gradient|item",
         ),
+        Slip(
+            lambda student, teacher, mask: (
+                (student.softmax(-1) * (student - teacher.detach())).sum(-1)[mask].mean()
+            ),
+            "raw scores subtracted",
+            r"log-prob|denominator",
+        ),
+        Slip(
+            reverse_kl(reduce=lambda each, mask: (each * mask).sum() / len(mask)),
+            "divided by answers",
+            r"number of answers",
+        ),
+        Slip(
+            lambda student, teacher, mask: (
+                (kl_by_loops(student, teacher, mask) + kl_by_loops(teacher, student, mask)) / 2
+            ),
+            "both directions",
+            r"both directions",
+        ),
         Slip(reverse_kl(axis=1), "softmax over places", r"vocabulary|axis|places"),
         Slip(
             reverse_kl(weigh=lambda own, theirs: own.detach().exp()),
@@ -222,6 +241,26 @@ def one_token(
     return one_token_loss
 
 
+def one_by_scores(student, teacher, written, mask):
+    own, theirs = (x.gather(-1, written[..., None])[..., 0] for x in (student, teacher))
+    return ((own - theirs).detach() * own)[mask].mean()
+
+
+def one_by_group(student, teacher, written, mask, scale=True):
+    rows = torch.arange(int(mask.sum()))
+    own, theirs = (x[mask].log_softmax(-1)[rows, written[mask]] for x in (student, teacher))
+    gap = (theirs - own).detach()
+    gap = gap - gap.mean()
+    return -((gap / gap.std() if scale else gap) * own).mean()
+
+
+def one_by_k3(student, teacher, written, mask):
+    rows = torch.arange(int(mask.sum()))
+    own, theirs = (x[mask].log_softmax(-1)[rows, written[mask]] for x in (student, teacher))
+    gap = theirs.detach() - own
+    return (gap.exp() - 1 - gap).mean()
+
+
 ONE_TOKEN_LOSS = Answers(
     right=[one_by_nll, one_by_rows, one_by_one_hot],
     wrong=[
@@ -258,6 +297,10 @@ ONE_TOKEN_LOSS = Answers(
         Slip(
             one_token(ids=lambda written: written.roll(1, 1)), "the token before", r"before|place"
         ),
+        Slip(one_by_scores, "raw scores", r"log_softmax|log-prob"),
+        Slip(one_by_group, "centred and scaled", r"centred|deviation"),
+        Slip(lambda *case: one_by_group(*case, scale=False), "centred", r"mean advantage"),
+        Slip(one_by_k3, "k3 as a loss", r"k3|forward"),
         Slip(
             lambda student, teacher, written, mask: kl_by_function(student, teacher, mask),
             "the whole vocabulary",
@@ -337,6 +380,16 @@ TEACHERS_LOSS = Answers(
             by_teacher(share=lambda weights, n: 1 / sum(weights)),
             "divided by the weights",
             r"divided|sum",
+        ),
+        Slip(
+            by_teacher(weigh=lambda weights, i: weights[i] if i else 0.0),
+            "counted from 1",
+            r"teacher 0|from 0",
+        ),
+        Slip(
+            by_teacher(mean=lambda each, mask: (each * mask).sum() / len(mask)),
+            "divided by answers",
+            r"number of answers",
         ),
         Slip(by_teacher(share=lambda weights, n: 1 / n), "divided by teachers", r"divided|number"),
         Slip(
@@ -420,6 +473,31 @@ SIGNAL_AND_NOISE = Answers(
             signal_noise(signal=lambda g, noise: g.square().sum(1).mean().item()),
             "the mean of squares",
             r"mean of the squares|square of the mean",
+        ),
+        Slip(
+            signal_noise(give=lambda signal, noise: (max(signal, 0.0), noise)),
+            "no signal below 0",
+            r"cut off|below 0",
+        ),
+        Slip(
+            signal_noise(
+                signal=lambda g, noise: g.mean(0).square().sum().item() - noise / (len(g) - 1)
+            ),
+            "a share of n - 1",
+            r"too much|1/n",
+        ),
+        Slip(
+            signal_noise(
+                signal=lambda g, noise: g.mean(0).square().sum().item() - noise / g.shape[1]
+            ),
+            "a share by parameters",
+            r"parameters",
+        ),
+        Slip(lambda g: signal_noise()(g.T), "the other axis", r"axis 0|over the batches"),
+        Slip(
+            signal_noise(noise=lambda g: g.std(0).sum().item()),
+            "standard deviations",
+            r"variances|deviations",
         ),
         Slip(
             signal_noise(give=lambda signal, noise: signal / noise),
