@@ -43,6 +43,8 @@ def is_prime(n: int) -> bool:
 
 def hash_multipliers(n_ids: int, longest: int, seed: int = 0) -> Int[Tensor, "longest"]:
     """Draw an odd multiplier for each place of an n-gram, so small that no product overflows."""
+    if min(n_ids, longest) < 1:
+        raise ValueError(f"n_ids {n_ids} and longest {longest} must be at least 1")
     largest = LARGEST_ID // n_ids
     if largest < 3:
         raise ValueError(f"n_ids {n_ids} is too large to be hashed in 63 bits")
@@ -72,6 +74,8 @@ def hash_ngrams(
             f"{len(multipliers)} multipliers are for 2- to {len(multipliers)}-grams, and there are"
             f" sizes for {len(sizes)} kinds of them"
         )
+    if any(min(of_heads, default=0) < 1 for of_heads in sizes):
+        raise ValueError(f"sizes {sizes}: each kind needs tables of at least one row")
     T, rows = ids.shape[1], []
     mixed = ids * multipliers[0]
     for back, (multiplier, of_heads) in enumerate(zip(multipliers[1:], sizes, strict=True), 1):

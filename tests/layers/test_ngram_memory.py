@@ -58,6 +58,18 @@ def test_multipliers_are_odd_and_no_product_overflows():
         hash_multipliers(2**62, 2)
 
 
+@pytest.mark.parametrize("numbers", [(0, 2), (-3, 2), (10, 0)])
+def test_multipliers_refuse_a_vocabulary_or_an_ngram_of_nothing(numbers):
+    with pytest.raises(ValueError, match=f"n_ids {numbers[0]} and longest {numbers[1]}"):
+        hash_multipliers(*numbers)
+
+
+@pytest.mark.parametrize("size", [[0], [-7], []])
+def test_hashes_refuse_tables_without_rows(size):
+    with pytest.raises(ValueError, match="at least one row"):
+        hash_ngrams(torch.tensor([[1, 2]]), torch.tensor([3, 5]), [size], before=9)
+
+
 def test_the_sizes_of_v41s_tables_are_the_first_primes_from_sixteen_million_on():
     primes = next_primes(16_000_000, 2 * 3 * 8)  # two layers, 2- to 4-grams, eight heads
     assert sum(primes[:24]) == 384_006_168 and sum(primes[24:]) == 384_016_682
