@@ -19,7 +19,6 @@ from course_lib.layers.position import (
     check_longest,
     rotary_angles,
     rotary_frequencies,
-    rotate_interleaved,
 )
 from course_lib.layers.precision import at_least_float32
 
@@ -46,8 +45,11 @@ class PartialRotary(nn.Module):
         if self.scaling:
             frequencies = self.scaling.frequencies(self.width, self.base)
         angles = rotary_angles(positions, frequencies.to(x.device))
-        kept, turned = x.split([x.shape[-1] - self.width, self.width], -1)
-        return torch.cat([kept, rotate_interleaved(turned, angles)], -1)
+        pairs = at_least_float32(x[..., -self.width :]).unflatten(-1, (-1, 2)).contiguous()
+        turned = torch.view_as_complex(pairs) * torch.polar(torch.ones_like(angles), angles)
+        out = x.clone()  # its memory lies as that of `x`
+        out[..., -self.width :] = torch.view_as_real(turned).flatten(-2)
+        return out
 
 
 @dataclass
@@ -190,8 +192,8 @@ class BlockIndexer(nn.Module):
     ) -> Float[Tensor, "B T N"]:
         """Score all blocks for each token (eq. 16), also those that are not finished for it."""
         q = self.q_up(q_latent).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-        q = self.rotary(q, positions)
-        matches = (q.flatten(1, 2) @ keys.mT).unflatten(1, (self.n_heads, -1)).relu()
+        q = self.rotary(q, positions).transpose(1, 2)  # heads inside tokens, as they were made
+        matches = (q.flatten(1, 2) @ keys.mT).relu_().unflatten(1, (-1, self.n_heads))
         # not in the equation; the release has these scales, and softmax in the loss feels them
         weights = self.head_weights(x) * (self.n_heads * keys.shape[-1]) ** -0.5
-        return torch.einsum("bth,bhtn->btn", weights, matches)
+        return (weights[..., None, :] @ matches)[..., 0, :]

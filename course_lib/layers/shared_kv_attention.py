@@ -91,6 +91,53 @@ def sink_weights(
     return torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
 
 
+def attend_by_stretches(
+    q: Float[Tensor, "B H T D"],
+    recent: Float[Tensor, "B S D"],
+    entries: Float[Tensor, "B N D"],
+    readable: Bool[Tensor, "*B T N"],
+    sinks: Float[Tensor, "H"],
+    window: int,
+) -> Float[Tensor, "B H T D"]:
+    """Do what `sink_weights` and a product with the values do, without the table of all tokens.
+
+    A stretch of `window` tokens sees itself and the stretch before it, no more: so its scores are
+    2 * `window` numbers per token, however long the text. Heads lie inside tokens, as `q` was made.
+    """
+    B, H, T, D = q.shape
+    n, missing = -(-T // window), window - (recent.shape[1] - T)  # in front of the first token
+    end = n * window - T
+    kv = F.pad(recent, (0, 0, missing, end)).unflatten(1, (n + 1, window))
+    kv = torch.cat([kv[:, :-1], kv[:, 1:]], 2)
+    rows = F.pad((q * D**-0.5).transpose(1, 2), (0, 0, 0, 0, 0, end)).reshape(B, -1, D)
+    near = (rows.unflatten(1, (n, -1)) @ kv.mT).flatten(1, 2)
+    sink = sinks.to(near.dtype).repeat(n * window).expand(B, -1)[..., None]
+    scores = torch.cat([near, rows @ entries.mT, sink], -1).unflatten(1, (-1, H))
+    visible = visible_in_stretches(n, window, missing, q.device)
+    visible = visible.expand(len(readable), -1, -1)
+    visible = torch.cat([visible, F.pad(readable, (0, 1, 0, end), value=True)], -1)
+    weights = scores.masked_fill_(~visible[:, :, None], -torch.inf).softmax(-1).flatten(1, 2)
+    near, far, _ = weights.split([2 * window, entries.shape[1], 1], -1)
+    mixed = (near.unflatten(1, (n, -1)) @ kv).flatten(1, 2)
+    return torch.baddbmm(mixed, far, entries).unflatten(1, (-1, H))[:, :T].transpose(1, 2)
+
+
+def visible_in_stretches(n: int, window: int, missing: int, device=None) -> Bool[Tensor, "T S"]:
+    """Tell which of its own and the previous stretch each token of `n` stretches sees.
+
+    The first `missing` places of all hold no token.
+
+    >>> visible_in_stretches(n=2, window=2, missing=2).int()
+    tensor([[0, 0, 1, 0],
+            [0, 0, 1, 1],
+            [0, 1, 1, 0],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+    visible = visible_keys(window, 2 * window, window, device=device).repeat(n, 1)
+    visible[:window, :missing] = False
+    return visible
+
+
 class SharedKVAttention(nn.Module):
     """Attention to the last `window` tokens, itself included, by one vector for each of them.
 
@@ -146,10 +193,8 @@ class SharedKVAttention(nn.Module):
         q_latent, q, kv = self.project(x, positions)
         (recent,) = cache.append(kv)
         cache.forget(kept=self.window - 1)
-        near = visible_keys(x.shape[1], recent.shape[1], self.window, device=x.device)
         entries, readable = self.read_blocks(x, q_latent, positions, cache)
-        visible = torch.cat([near.expand(len(readable), -1, -1), readable], -1)
-        mixed = self.attend(q, torch.cat([recent, entries], 1), visible)
+        mixed = self.attend(q, recent, entries, readable)
         return self.project_out(self.rotary(mixed, -positions))
 
     def project(
@@ -176,11 +221,17 @@ class SharedKVAttention(nn.Module):
     def attend(
         self,
         q: Float[Tensor, "B H T D"],
-        kv: Float[Tensor, "B S D"],
-        visible: Bool[Tensor, "*B T S"],
+        recent: Float[Tensor, "B S D"],
+        entries: Float[Tensor, "B N D"],
+        readable: Bool[Tensor, "*B T N"],
     ) -> Float[Tensor, "B H T D"]:
         """Average the visible vectors, window and blocks in one softmax."""
-        weights = sink_weights(q, kv, visible, self.sinks)
+        T, S = q.shape[2], recent.shape[1]
+        if T > self.window:
+            return attend_by_stretches(q, recent, entries, readable, self.sinks, self.window)
+        near = visible_keys(T, S, self.window, device=q.device).expand(len(readable), T, S)
+        kv = torch.cat([recent, entries], 1)
+        weights = sink_weights(q, kv, torch.cat([near, readable], -1), self.sinks)
         return (weights.flatten(1, 2) @ kv).unflatten(1, weights.shape[1:3])
 
     def project_out(self, mixed: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:

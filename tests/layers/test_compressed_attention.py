@@ -14,7 +14,12 @@ from course_lib.layers.attention import visible_keys
 from course_lib.layers.compressed_attention import CSA, HCA
 from course_lib.layers.compressor import Compressor, PartialRotary, visible_blocks
 from course_lib.layers.position import YaRN
-from course_lib.layers.shared_kv_attention import CompressedCache, SharedKVAttention, sink_weights
+from course_lib.layers.shared_kv_attention import (
+    CompressedCache,
+    SharedKVAttention,
+    attend_by_stretches,
+    sink_weights,
+)
 
 SHARED = (
     24,
@@ -205,6 +210,22 @@ def test_without_sinks_it_is_the_plain_softmax_and_with_them_less():
     sinks = torch.tensor([0.0, 1.0, -2.0]).double()
     want = scores / (scores.sum(-1, keepdim=True) + sinks.exp()[:, None, None])
     torch.testing.assert_close(sink_weights(q, keys, visible, sinks), want)
+
+
+@pytest.mark.parametrize(("T", "before"), [(1, 0), (3, 2), (4, 3), (9, 0), (12, 1), (13, 3)])
+def test_stretches_are_the_whole_table_and_so_are_their_gradients(T, before):
+    torch.manual_seed(T)
+    parts = [torch.randn(2, 3, T, 6), torch.randn(2, before + T, 6), torch.randn(2, 5, 6)]
+    q, recent, entries, sinks = (p.double().requires_grad_() for p in (*parts, torch.randn(3)))
+    readable = torch.rand(2, T, 5) < 0.5
+    near = visible_keys(T, before + T, 4).expand(2, -1, -1)
+    kv = torch.cat([recent, entries], 1)
+    want = sink_weights(q, kv, torch.cat([near, readable], -1), sinks) @ kv[:, None]
+    got = attend_by_stretches(q, recent, entries, readable, sinks, window=4)
+    torch.testing.assert_close(got, want)
+    upstream, leaves = torch.randn_like(want), (q, recent, entries, sinks)
+    both = (torch.autograd.grad(out, leaves, upstream) for out in (got, want))
+    torch.testing.assert_close(*both)
 
 
 @pytest.mark.parametrize("kind", KINDS)
