@@ -1,4 +1,4 @@
-"""Train every rung of the ladder, from GPT-2 to V3, and write down what each step buys.
+"""Train every rung of the ladder, from GPT-2 to V4, and write down what each step buys.
 
     python -m course_lib.ladder --out data/ladder
 

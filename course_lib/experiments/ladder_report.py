@@ -8,7 +8,7 @@ from course_lib.files import markdown_table
 
 LADDER_HEAD = """# The ladder
 
-GPT-2, DeepSeek's V1, V2 and V3 in the same small size: trained on the same tokens over {seeds}
+GPT-2 and DeepSeek's V1 to V4 in the same small size: trained on the same tokens over {seeds}
 seeds, then for the same processor time as GPT-2. Made by
 
 ```bash
@@ -43,6 +43,8 @@ RUNG_PAIRS = (
     ("V1", "V2"),
     ("V2", "V3"),
     ("V3", "V3, looking ahead"),
+    ("V3", "V3.2"),
+    ("V3.2", "V4"),
 )
 
 
