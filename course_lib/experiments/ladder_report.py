@@ -69,7 +69,9 @@ def ladder_table(runs: list[dict], corpus: str) -> str:
     rows = []
     for rung in LADDER_RUNGS:
         mine = runs_with(runs, table="tokens", corpus=corpus, rung=rung)
-        timed = runs_with(runs, table="time", corpus=corpus, rung=rung) or mine
+        timed = runs_with(runs, table="time", corpus=corpus, rung=rung)
+        if rung == FIRST_RUNG:
+            timed = mine
         if mine:
             rows.append(
                 [
@@ -137,7 +139,9 @@ def gains_by_step(runs: list[dict], corpus: str) -> str:
             cache = (
                 "the same cache" if cache_ratio == 1 else f"a cache {cache_ratio:.1f} times smaller"
             )
-            told += [f"{time_ratio:.2f} times the time per token", cache]
+            if runs_with(runs, table="time", corpus=corpus, rung=after):  # else not timed alike
+                told.append(f"{time_ratio:.2f} times the time per token")
+            told.append(cache)
             lines.append(f"- {before} to {after}: {'; '.join(told)}.")
     return "\n".join(lines)
 
