@@ -43,7 +43,7 @@ def engine_settings(settings: GRPOSettings) -> list[EngineSetting]:
     """
     check_words_exist(settings)
     rows = batch_settings(settings) + learning_settings(settings) + loss_settings(settings)
-    return rows if settings.sequence_threshold is None else [*rows, mask_setting(settings)]
+    return [*rows, *off_policy_settings(settings)]
 
 
 def check_words_exist(s: GRPOSettings) -> None:
@@ -170,14 +170,21 @@ def gradient_clip(s: GRPOSettings) -> str:
     return f"{s.clip_gradient} * {s.average} / {s.max_new_tokens}"
 
 
-def mask_setting(s: GRPOSettings) -> EngineSetting:
-    """Say which bad answers are too far off to be learnt from."""
-    return EngineSetting(
-        f"sequence_threshold={s.sequence_threshold}",
-        {"off_policy_mask_threshold": str(s.sequence_threshold)},
-        {},
-        "the same",
-    )
+def off_policy_settings(s: GRPOSettings) -> list[EngineSetting]:
+    """Say what is done about samples that the policy would no longer draw so."""
+    threshold = {}
+    if s.sequence_threshold is not None:
+        threshold = {"off_policy_mask_threshold": str(s.sequence_threshold)}
+    kept = f"top_p={s.top_p}, keep_mask={s.keep_mask}, keep_routing={s.keep_routing}"
+    return [
+        EngineSetting(f"sequence_threshold={s.sequence_threshold}", threshold, {}, "the same"),
+        EngineSetting(
+            f"{kept}, old_log_probs={s.old_log_probs!r}",
+            {},
+            {},
+            "the whole distribution is drawn from; none of the sampler's choices are replayed",
+        ),
+    ]
 
 
 def loss_settings(s: GRPOSettings) -> list[EngineSetting]:

@@ -379,9 +379,14 @@ def optimizer_copy(optimizer, closure=None) -> tuple[tuple, dict]:
 
 
 def plug_orthogonal(library: Callable, newton_schulz: Part) -> Callable:
-    """Give her the matrices of a stack; one of zeros has no direction, and stays as it is."""
+    """Give her the matrices of a stack; one of zeros has no direction, and stays as it is.
 
-    def orthogonal(update, steps=5):
+    Her exercise has one polynomial: steps with V4's second one stay the library's.
+    """
+
+    def orthogonal(update, steps=5, polish=0):
+        if polish:
+            return library(update, steps, polish)
         tall = update.shape[-2] > update.shape[-1]
         stack = (update.mT if tall else update).reshape(-1, *sorted(update.shape[-2:]))
         empty = (stack == 0).all(-1).all(-1)[:, None, None]

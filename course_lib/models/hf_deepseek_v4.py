@@ -156,7 +156,8 @@ def rename_v4(name: str, table: dict[str, str]) -> str:
 def respell_v4(weights: V4Weights) -> V4Weights:
     """Bring the names that `save_pretrained` writes to the release's.
 
-    >>> list(respell_v4({"model.layers.0.attn.norm.weight": 1, "model.hc_head.hc_fn": 2}))
+    >>> one = torch.ones(1)
+    >>> list(respell_v4({"model.layers.0.attn.norm.weight": one, "model.hc_head.hc_fn": one}))
     ['layers.0.attn.kv_norm.weight', 'hc_head_fn']
     """
     spellings = (

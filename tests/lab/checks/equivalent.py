@@ -533,7 +533,7 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
         },
         "signal_and_noise": {
             "noise = (gradients - mean).square().sum() / (n - 1)"
-            " -> noise = (mean - gradients).square().sum() / (n - 1)": "a square has no sign"
+            " -> noise = (mean - gradients).square().sum() / (n - 1)": "a square keeps no sign"
         },
     },
     "distillation": {
