@@ -24,6 +24,7 @@ from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.grpo_changes import NO_CLIP, rounded_curves
 from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.inference.quantize import dequantize_groups, quantize_groups
 from course_lib.inference.rollout import Completions
 from course_lib.layers.moe import changed_choices, last_choices, text_moe_layers
 from course_lib.tasks.arithmetic import (
@@ -70,25 +71,22 @@ class OtherSampler:
 
 @torch.no_grad()
 def rounded_copy(model: nn.Module, bits: int = 32) -> nn.Module:
-    """Copy a model: as it is, in bfloat16 (16 bits), or with matrices rounded to fewer bits.
+    """Copy a model: as it is, in bfloat16 (16 bits), or with matrices rounded to 8 bits or fewer.
 
-    In fewer bits each row of a matrix is rounded to whole numbers times a scale of its own. Raises
-    ValueError for bits that are none of 2 to 16 or 32.
+    A row of a matrix is then a group of `quantize_groups`, which raises a ValueError for bits that
+    are none of 2 to 8.
     """
-    if bits not in (*range(2, 17), 32):
-        raise ValueError(f"bits {bits} must be a whole number from 2 to 16, or 32")
     twin = copy.deepcopy(model)
     if bits == 16:
         return twin.to(torch.bfloat16)
-    for weight in twin.parameters() if bits < 16 else ():
+    for weight in twin.parameters() if bits != 32 else ():
         if weight.ndim > 1:
-            limit = 2 ** (bits - 1) - 1
-            scale = weight.abs().amax(-1, keepdim=True).clamp(min=1e-12) / limit
-            weight.copy_((weight / scale).round() * scale)
+            weight.copy_(dequantize_groups(*quantize_groups(weight, bits, weight.shape[-1])))
     return twin
 
 
-# --------------------------------------------------------------------------- what is run, and how
+# What is run, and how
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,8 @@ def off_policy_run(run: OffPolicyRun, seed: int) -> dict:
     }
 
 
-# ------------------------------------------------------------------------------- how many choices
+# How many choices
+# --------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -180,7 +179,8 @@ def sample_with_routing(model: nn.Module, n: int = 64, seed: int = 0) -> Complet
     return answer_questions(model, tokenizer, questions, generator=generator, keep_routing=True)[1]
 
 
-# ----------------------------------------------------------------------------------------- all runs
+# All runs
+# --------------------------------------------------------------------------------------------------
 
 
 def off_policy_runs(table: str, folder: Path = OFF_POLICY_FOLDER) -> dict[str, list[dict]]:

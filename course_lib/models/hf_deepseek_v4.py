@@ -156,6 +156,7 @@ def rename_v4(name: str, table: dict[str, str]) -> str:
 def respell_v4(weights: V4Weights) -> V4Weights:
     """Bring the names that `save_pretrained` writes to the release's.
 
+    >>> import torch
     >>> one = torch.ones(1)
     >>> list(respell_v4({"model.layers.0.attn.norm.weight": one, "model.hc_head.hc_fn": one}))
     ['layers.0.attn.kv_norm.weight', 'hc_head_fn']

@@ -61,7 +61,7 @@ def recall_and_review_ask_what_was_missed(page, record):
     recalled, reviewed = output(page, 0), output(page, 1)
     expect(recalled.get_by_role("radiogroup")).to_have_count(2)
     expect(recalled.get_by_role("radiogroup").first).to_have_accessible_name(
-        "Which pair becomes a token next?"
+        "A byte-pair tokenizer is in training. Which pair becomes a token next?"
     )
     recalled.get_by_role("radio", name="The most frequent one in the text").press("Space")
     expect(recalled.locator("[role=status]:visible")).to_contain_text("Right.")

@@ -32,14 +32,8 @@ from course_lib.layers.moe.hash_routing import (
     random_hash_table,
     route_by_table,
 )
-from course_lib.layers.moe.layer import MoE
-from course_lib.layers.moe.replay import (
-    changed_choices,
-    last_choices,
-    moe_layers,
-    replayed_routing,
-    text_moe_layers,
-)
+from course_lib.layers.moe.layer import MoE, moe_layers, text_moe_layers
+from course_lib.layers.moe.replay import changed_choices, last_choices, replayed_routing
 from course_lib.layers.moe.routing import (
     Routing,
     SigmoidRouter,

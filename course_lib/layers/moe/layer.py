@@ -66,8 +66,21 @@ class MoE(nn.Module):
         return out if self.shared is None else out + self.shared(x)  # the first one
 
     def __getstate__(self) -> dict:
-        return {
-            **self.__dict__,
-            "routing": None,
-            "replay": None,
-        }  # it holds on to a graph, which can't be copied
+        # a routing holds on to a graph, which can't be copied
+        return {**self.__dict__, "routing": None, "replay": None}
+
+
+def moe_layers(model: nn.Module) -> list[MoE]:
+    """Give the model's mixtures of experts, first layer to last, an MTP module's included."""
+    return [module for module in model.modules() if isinstance(module, MoE)]
+
+
+def text_moe_layers(model: nn.Module) -> list[MoE]:
+    """Give those that a model's text passes through: without an MTP module's.
+
+    Raises ValueError if there are none.
+    """
+    layers = [layer for block in model.blocks for layer in moe_layers(block)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has 0 layers of experts: no choice to keep")
+    return layers

@@ -13,23 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.moe.layer import MoE
-
-
-def moe_layers(model: nn.Module) -> list[MoE]:
-    """Give the model's mixtures of experts, first layer to last, an MTP module's included."""
-    return [module for module in model.modules() if isinstance(module, MoE)]
-
-
-def text_moe_layers(model: nn.Module) -> list[MoE]:
-    """Give those that a model's text passes through: without an MTP module's.
-
-    Raises ValueError if there are none.
-    """
-    layers = [layer for block in model.blocks for layer in moe_layers(block)]
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has 0 layers of experts: no choice to keep")
-    return layers
+from course_lib.layers.moe.layer import MoE, text_moe_layers
 
 
 def last_choices(layers: Sequence[MoE]) -> Int[Tensor, "*B L K"]:

@@ -180,11 +180,9 @@ def replay_choices(
     if chosen.shape != routing.chosen.shape:
         theirs, ours = tuple(chosen.shape), tuple(routing.chosen.shape)
         raise ValueError(f"choices of shape {theirs} for tokens that make choices of shape {ours}")
-    picked = routing.scores.gather(-1, chosen)
-    weights = scale * picked
     if normalised:
-        weights = weights / (picked.sum(-1, keepdim=True) + 1e-20)
-    return Routing(routing.scores, chosen, weights)
+        return weigh_chosen(routing.scores, chosen, scale)
+    return Routing(routing.scores, chosen, scale * routing.scores.gather(-1, chosen))
 
 
 class Router(nn.Module):
