@@ -170,6 +170,11 @@ def _window(config: dict, layers: int) -> int:
     return layers * config["sliding_window"] * (config["head_dim"] + config["qk_rope_head_dim"])
 
 
+def _floored_cache(config: dict) -> int:
+    layers = [config | {"compress_ratios": [ratio]} for ratio in config["compress_ratios"]]
+    return sum(math.floor(_cache(layer)) for layer in layers)
+
+
 SLIPS_OF_CACHE: list[Slip] = [
     (
         lambda c: _cache(c, index=lambda width, ratio: 0),
@@ -185,9 +190,10 @@ SLIPS_OF_CACHE: list[Slip] = [
         lambda c: _cache(c, index=lambda width, ratio: width if ratio == 4 else 0),
         "an index key's numbers take one byte each in your count. In FP4 they take half of one.",
     ),
-    (
+    (  # the same for half a byte that is not divided by 4, and for two bytes that are
         lambda c: _cache(c, index=lambda width, ratio: 2 * width if ratio == 4 else 0),
-        "an index key's numbers take two bytes each in your count. In FP4 they take half of one.",
+        "the index keys weigh four times too much. There is one for each block of 4 tokens, so it"
+        " is divided by the ratio; and a number in FP4 takes half a byte, not two.",
     ),
     (
         lambda c: _cache(c, entry=lambda head, rotary: head),
@@ -217,14 +223,6 @@ SLIPS_OF_CACHE: list[Slip] = [
         " another token costs nothing.",
     ),
     (
-        lambda c: (
-            _cache(c, index=lambda width, ratio: 0)
-            + sum(c["index_head_dim"] / 2 for ratio in c["compress_ratios"] if ratio == 4)
-        ),
-        "the index keys are not divided by the ratio. There is one for each block, not for each"
-        " token.",
-    ),
-    (
         lambda c: _cache(c, entry=lambda head, rotary: 2 * (head - rotary) + rotary),
         "the bytes are the wrong way round: the rotary numbers take two, the others one.",
     ),
@@ -251,6 +249,11 @@ SLIPS_OF_CACHE: list[Slip] = [
         "the windows are counted. They do not grow with the text.",
     ),
     (lambda c: 8 * _cache(c), "that is in bits. A byte has eight."),
+    (
+        _floored_cache,
+        "each layer's bytes are rounded down, as `//` does. A block's bytes are shared by its"
+        " tokens, so fractions are right: `/`.",
+    ),
     (
         lambda c: round(_cache(c)),
         "the result is rounded. A block's bytes are shared by its tokens, so fractions are right.",
@@ -396,6 +399,17 @@ SLIPS_OF_HASH: list[Slip] = [
         ],
         "the modulus is taken before the XOR, whose result may be `size` or more.",
     ),
+    (
+        lambda t, m, size, before: _hashes(
+            t, m, size, before, mix=lambda a, b: (a % size) ^ (b % size)
+        ),
+        "the modulus is taken of each product, and once more of their XOR. That is another hash:"
+        " take it once, at the end.",
+    ),
+    (
+        lambda t, m, size, before: _hashes(t, (1, 1), size, before),
+        "the tokens are not multiplied, so the pair's order is lost.",
+    ),
 ]
 
 
@@ -532,7 +546,7 @@ SLIPS_OF_GATE: list[Slip] = [
     (
         lambda k, x: _gates(k, x, divide=lambda width: width),
         "the product is divided by the width. Divide by its square root, after norms to RMS 1 and"
-        " not to length 1.",
+        " not to length 1, and before the signed root is taken.",
     ),
     (
         lambda k, x: _gates(k, x, squash=lambda s: s),

@@ -17,7 +17,7 @@ if not IN_BROWSER:
     import torch
     from torch import Tensor
 
-NAN = "0/0, inf - inf and 0 * log(0) make NaN."
+NAN = "0/0, inf - inf, 0 * log(0) and the root or log of a negative number make NaN."
 
 
 class Wrong(Exception):

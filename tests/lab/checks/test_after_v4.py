@@ -32,6 +32,12 @@ def bytes_by_loop(config, index=0.5, rotary=2, always=False, per=True, window=Fa
     return total
 
 
+def whole_bytes_by_layer(config):
+    ratios = [ratio for ratio in config["compress_ratios"] if ratio]
+    entry, index = config["head_dim"] + config["qk_rope_head_dim"], config["index_head_dim"] / 2
+    return sum((entry + index * (ratio == 4)) // ratio for ratio in ratios)
+
+
 def hashes_by_library(tokens, multipliers, size, before):
     ids = torch.tensor([list(tokens)])
     return hash_ngrams(ids, torch.tensor(multipliers), [[size]], before)[0, :, 0]
@@ -78,6 +84,8 @@ CASES = {
             (lambda c: bytes_by_loop(c, always=True), "Only those of ratio 4 choose"),
             (lambda c: bytes_by_loop(c, per=False), "divide by it"),
             (lambda c: bytes_by_loop(c, window=True), "layers of ratio 0 are counted"),
+            (lambda c: bytes_by_loop(c, index=2), "four times too much"),
+            (whole_bytes_by_layer, "as `//` does"),
         ],
     ),
     check.hash_pairs: Case(
@@ -110,6 +118,13 @@ CASES = {
                 ],
                 "tokens[-1]",
             ),
+            (
+                lambda t, m, size, b: [
+                    ((x * m[0]) % size ^ (y * m[1]) % size) % size for x, y in pairs_of(t, b)
+                ],
+                "of each product",
+            ),
+            (lambda t, m, size, b: [(x ^ y) % size for x, y in pairs_of(t, b)], "not multiplied"),
         ],
     ),
     check.gate: Case(
@@ -120,6 +135,7 @@ CASES = {
             (lambda k, x: normed_score(k, x).sigmoid(), "the root is missing"),
             (lambda k, x: normed_score(k, x).abs().sqrt().sigmoid(), "sign is lost"),
             (lambda k, x: normed_score(k, x).clamp(min=0).sqrt().sigmoid(), "are cut off"),
+            (lambda k, x: normed_score(k, x).sqrt().sigmoid(), "root or log of a negative number"),
             (lambda k, x: memory_gate(k, x), "not normed"),
             (
                 lambda k, x: memory_gate(
