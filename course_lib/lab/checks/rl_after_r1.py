@@ -334,7 +334,12 @@ def kept_log_probs(attempt: Attempt) -> str:
     if not (isinstance(got, Tensor) and got.requires_grad):
         raise Wrong("the numbers are right, but no gradient flows back to the scores.")
     slope = torch.autograd.grad(got.sum(), table)[0]
-    if not slope.isfinite().all() or slope[~kept].abs().max() > 1e-5:
+    if not slope.isfinite().all():
+        raise Wrong(
+            "the numbers are right, their gradient is NaN: where a probability is 0, its log has no"
+            " slope. Rule out the score, before the softmax."
+        )
+    if slope[~kept].abs().max() > 1e-5:
         raise Wrong("the numbers are right, but a gradient reaches tokens that were ruled out.")
     return "right. Where nothing was ruled out, it is the usual log-probability."
 
@@ -623,6 +628,20 @@ def v32_loss(attempt: Attempt) -> str:
                 ) / sum(c[4].tolist()),
             ),
             "answers that are not kept are left out of the mean. They stay in it, with no gain.",
+        ),
+        (
+            lambda *c: _loss(*c, average=lambda sums, n, T: math.fsum(
+                s / k for s, k in zip(sums, n, strict=True))),
+            "the answers are added up. Average over them, or a larger group makes a larger step.",
+        ),
+        (
+            lambda *c: _loss(*c, average=lambda sums, n, T: math.fsum(
+                s / k for s, k in zip(sums, n, strict=True)) / sum(c[4].tolist())),
+            "you divide by the number of kept answers. The mean is over all of the group.",
+        ),
+        (
+            lambda *c: _loss(*c[:3], torch.ones_like(c[3]), *c[4:]),
+            "padding counts as tokens. Only real tokens do, those of the mask.",
         ),
     ]  # fmt: skip
 

@@ -206,6 +206,14 @@ CASES = {
                 "turned round",
             ),
             (lambda x, k, t: x.masked_fill(~k, -torch.inf).log_softmax(1), "gather it"),
+            (
+                lambda x, k, t: (
+                    (x.softmax(1) * k / (x.softmax(1) * k).sum(1, keepdim=True))
+                    .log()
+                    .gather(1, t[:, None])[:, 0]
+                ),
+                "before the softmax",
+            ),
             (lambda *c: under(*c).detach(), "no gradient"),
         ],
     ),
@@ -266,6 +274,9 @@ CASES = {
                 lambda *c: loss(*c, average=lambda v, m: ((v * m).sum(1) / m.sum(1))[c[4]].mean()),
                 "left out of the mean",
             ),
+            (lambda *c: len(c[0]) * loss(*c), "are added up"),
+            (lambda *c: loss(*c) * len(c[4]) / c[4].sum(), "number of kept answers"),
+            (lambda *c: loss(*c[:3], torch.ones_like(c[3]), *c[4:]), "padding counts"),
             (lambda *c: loss(*c).detach(), "no gradient"),
         ],
     ),
