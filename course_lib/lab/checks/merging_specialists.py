@@ -234,6 +234,11 @@ def masked_reverse_kl(attempt: Attempt) -> str:
     loss = _learnable(attempt(student, teacher, mask))
     gradients = torch.autograd.grad(loss, [student, teacher], allow_unused=True)
     _require_still_teacher(gradients[1])
+    if gradients[0].abs().max() < 1e-5:
+        raise Wrong(
+            "the number is right, but its gradient is 0: the student's probabilities are detached,"
+            " and what is left cancels. The gradient runs through the weights of the sum too."
+        )
     want = _quotients(lambda scores: _masked_kl(scores, teacher.detach(), mask), student)
     expect(gradients[0], want, "the gradient by the student's scores", 1e-3)
     far = torch.tensor([[[0.0, -300.0]]]), torch.tensor([[[0.0, -200.0]]]), torch.tensor([[True]])
@@ -492,6 +497,12 @@ LOSS_CASES = [
         [3.0, 1.0],
     ),
 ]
+NO_TOKEN_COUNTS = (  # of teacher 0, though it has a row
+    torch.tensor([[3.0, 7.0], [2.0, 9.0]]),
+    torch.tensor([[False, False], [True, True]]),
+    torch.tensor([0, 1]),
+    [1.0, 2.0],
+)
 
 
 def _weighted_means(losses: Tensor, mask: Tensor, teachers: Tensor, weights: list) -> Tensor:
@@ -593,12 +604,14 @@ def teachers_loss(attempt: Attempt) -> str:
         got = attempt(*case)
         if isinstance(got, Tensor) and got.isnan().any():
             raise Wrong(
-                "NaN: a teacher without a row in this batch has no mean. It adds nothing, so leave"
-                " it out."
+                "NaN: a teacher without a token that counts has no mean, whether it has no row or"
+                " its rows are masked. It adds nothing, so leave it out."
             )
         return got
 
     judge_by_slips(finite, LOSS_CASES, _weighted_means, TEACHER_SLIPS, called)
+    case = NO_TOKEN_COUNTS
+    expect(finite(*case), _weighted_means(*case), f"{called(*case)}, row 0 masked")
     losses = LOSS_CASES[0][0].clone().requires_grad_()
     got = attempt(losses, *LOSS_CASES[0][1:])
     if not isinstance(got, Tensor) or not got.requires_grad:
@@ -698,6 +711,10 @@ def _noise_slips(gradients: Tensor) -> list[tuple[Any, str]]:
         ),
         (
             (signal, noise / g.shape[1]),
+            "the noise is averaged over the parameters. It is a sum over them.",
+        ),
+        (
+            (raw - noise / n / g.shape[1], noise / g.shape[1]),
             "the noise is averaged over the parameters. It is a sum over them.",
         ),
         (

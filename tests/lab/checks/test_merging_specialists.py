@@ -209,7 +209,9 @@ def teachers_by_loop(losses, mask, teachers, weights):
     total = torch.zeros(())
     for i in teachers.unique().tolist():
         rows = teachers == i
-        total = total + weights[i] * (losses[rows] * mask[rows]).sum() / mask[rows].sum()
+        total = total + weights[i] * (losses[rows] * mask[rows]).sum() / mask[rows].sum().clamp(
+            min=1
+        )
     return total
 
 
@@ -226,6 +228,14 @@ def teachers_as_one(losses, mask, teachers, weights):
 
 def teachers_with_nan(losses, mask, teachers, weights):
     return sum(w * losses[mask & (teachers == i)[:, None]].mean() for i, w in enumerate(weights))
+
+
+def teachers_by_rows(losses, mask, teachers, weights):
+    return sum(
+        w * losses[mask & (teachers == i)[:, None]].mean()
+        for i, w in enumerate(weights)
+        if (teachers == i).any()
+    )
 
 
 def teachers_unweighted(losses, mask, teachers, weights):
@@ -281,6 +291,11 @@ def noise_per_parameter(gradients):
     return signal, gradients.var(0).mean().item()
 
 
+def noise_per_parameter_in_both(gradients):
+    noise = gradients.var(0).mean()
+    return gradients.mean(0).square().sum() - noise / len(gradients), noise
+
+
 def noise_of_the_mean(gradients):
     signal, noise = noise_of_library(gradients)
     return signal, noise / len(gradients)
@@ -311,7 +326,7 @@ CASES = {
             (kl_by_padding, "padding included"),
             (kl_into_teacher, "flows into the teacher"),
             (kl_without_gradient, "no gradient flows back"),
-            (kl_with_fixed_weights, "gradient by the student's scores"),
+            (kl_with_fixed_weights, "what is left cancels"),
             (kl_of_softmax, "log_softmax"),
             (kl_per_token, "one number per token"),
         ],
@@ -338,6 +353,7 @@ CASES = {
         wrong=[
             (teachers_as_one, "one mean over all tokens"),
             (teachers_with_nan, "has no mean"),
+            (teachers_by_rows, "its rows are masked"),
             (teachers_unweighted, "weights don't count"),
             (teachers_normalised, "divided by the sum"),
             (teachers_of_padding, "mask is not used"),
@@ -354,6 +370,7 @@ CASES = {
             (noise_as_length, "no root is taken"),
             (noise_first, "two are swapped"),
             (noise_per_parameter, "averaged over the parameters"),
+            (noise_per_parameter_in_both, "averaged over the parameters"),
             (noise_of_the_mean, "noise of the mean"),
         ],
     ),
