@@ -76,6 +76,11 @@ def cache_bytes(attempt: Attempt) -> str:
             "index keys are kept in layers of another rate too: only layers of rate 4 have them.",
         ),
         (
+            counted(lambda r, size: 0.0 if r == 4 else per_block(r, size), chosen),
+            "a layer of rate 4 keeps entries and, besides, index keys: here one replaces the"
+            " other.",
+        ),
+        (
             counted(chosen, chosen),
             "only layers of rate 4 are counted. Those of another rate keep entries too.",
         ),
@@ -190,6 +195,15 @@ def pool_block(attempt: Attempt) -> str:
             "content and gate have changed places: the gates make the weights.",
         ),
         (
+            lambda c, z, b: (z + b).softmax(0).T @ c,
+            "a product of matrices weighs each channel by the weights of all others too. Multiply"
+            " number by number, then add up the rows.",
+        ),
+        (
+            lambda c, z, b: (z.softmax(0) * (c + b)).sum(0),
+            "the bias is added to the content. It is added to the gates, before the softmax.",
+        ),
+        (
             lambda c, z, b: ((z + b).softmax(0) * (c + b)).sum(0),
             "the bias is in the content too. It belongs to the gates alone.",
         ),
@@ -240,6 +254,13 @@ def _placing(
         return torch.tensor(rows)
 
     return place_all
+
+
+def _side_by_side(entries: Tensor, rate: int, width: int) -> Tensor:
+    """Leave the turned numbers in halves."""
+    placed = _placing()(entries, rate, width)
+    turned = placed[:, -width:]
+    return torch.cat([placed[:, :-width], turned[:, ::2], turned[:, 1::2]], 1)
 
 
 @checker
@@ -303,6 +324,16 @@ def rotate_entries(attempt: Attempt) -> str:
         (
             _placing(power=lambda p, w, D: p / w),
             "the speeds fall too slowly: the exponent is 2p/width, for pair p.",
+        ),
+        (
+            _placing(power=lambda p, w, D: 4 * p / w),
+            "the speeds fall too fast: the exponent is 2p/width for pair p, and steps of 2 hold the"
+            " 2p already.",
+        ),
+        (
+            _side_by_side,
+            "the turned pairs are laid side by side, all first numbers and then all second ones. A"
+            " pair goes back to where it was, as neighbours.",
         ),
         (_placing(sign=-1), "the entries turn the wrong way: a positive angle goes from the first"
                             " number of a pair towards the second."),
@@ -599,8 +630,14 @@ def shared_kv_output(attempt: Attempt) -> str:
         ),
         (
             output(lambda *case: weights(*case, extra=lambda sink: 0.0)),
-            "the sink is missing, or it was added to all scores, which softmax does not feel. It is"
-            " one more score: even a sink of 0 is one more unit in the denominator.",
+            "the sink takes no weight: it is missing, or was added to all scores, which softmax"
+            " does not feel, or the weights without it were divided by their sum again. It is one"
+            " more score: even a sink of 0 is one more unit in the denominator.",
+        ),
+        (
+            output(lambda q, *case: weights(q, *case[:-1], case[-1] / len(q[0]) ** 0.5)),
+            "the sink is divided by the root of the width too. It is learned as it is, and joins"
+            " the scaled scores.",
         ),
         (
             output(lambda *case: weights(*case, extra=lambda sink: sink)),
@@ -659,6 +696,12 @@ def shared_kv_output(attempt: Attempt) -> str:
             ),
             "the keys are turned back before the scores. They are rotated already, as they should"
             " be.",
+        ),
+        (
+            lambda q, kv, visible, sink, turn: truth(
+                turn(q, torch.arange(len(q))), turn(kv, torch.arange(len(kv))), visible, sink, turn
+            ),
+            "queries and vectors are rotated once more. They come rotated already.",
         ),
         (
             lambda q, kv, visible, sink, turn: (

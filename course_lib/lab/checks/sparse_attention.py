@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lab.checks.core import Attempt, Wrong, checker, expect
@@ -86,6 +87,10 @@ def indexer_scores(attempt: Attempt) -> str:
             "a softmax is on the weights. They are used as they are, and may be negative.",
         ),
         (
+            lambda q, k, w: truth(q, k, w) / q.shape[1],
+            "you take the mean over the heads. The formula adds them up.",
+        ),
+        (
             lambda q, k, w: truth(q, k, w).softmax(-1),
             "these are shares, after softmax. The exercise asks for the scores.",
         ),
@@ -166,6 +171,17 @@ def index_keys(attempt: Attempt) -> str:
             "the bias is missing: LayerNorm here has a gain and a bias.",
         ),
         (
+            lambda m, g, b, a: _keys(
+                m, g, torch.zeros_like(b), a, norm=lambda row: _normed(row, centre=False)
+            ),
+            "that is RMSNorm, without a bias. The indexer's keys have LayerNorm: the mean is taken"
+            " off first, and a bias is added last.",
+        ),
+        (
+            lambda m, g, b, a: _keys(m, torch.ones_like(g), torch.zeros_like(b), a),
+            "gain and bias are missing: `F.layer_norm` takes both after the width.",
+        ),
+        (
             lambda m, g, b, a: _keys(m, torch.ones_like(g), b, a),
             "the gain is missing: LayerNorm here has a gain and a bias.",
         ),
@@ -219,6 +235,12 @@ def index_keys(attempt: Attempt) -> str:
             lambda *x: _keys(*x)[:, : 2 * x[3].shape[1]],
             "the numbers that are not rotated are gone: they stay behind the rotated ones.",
         ),
+        (
+            lambda *x: torch.cat(
+                [_keys(*x)[:, : 2 * x[3].shape[1]], x[0].double()[:, 2 * x[3].shape[1] :]], 1
+            ),
+            "what is not rotated was not normed either: LayerNorm is for the whole key.",
+        ),
     ]
 
     def called(made, gain, bias, angles):
@@ -246,10 +268,19 @@ def _chosen(scores: Tensor, k: int, past=1, hide=True, late=False, sign=-1) -> T
 
 def _all_equal(scores: Tensor, k: int) -> Tensor:
     """Take also what is equal to the last of the chosen."""
-    T, S = scores.shape
-    hidden = scores.masked_fill(~torch.ones(T, S).tril(S - T).bool(), -torch.inf)
-    least = hidden.topk(min(k, S)).values[:, -1:]
-    return (hidden >= least) & hidden.isfinite()
+    return (scores >= _least(scores, k)) & _visible(scores)
+
+
+def _least(scores: Tensor, k: int) -> Tensor:
+    """The smallest of the k best in each row; -inf where fewer are visible."""
+    hidden = scores.masked_fill(~_visible(scores), -torch.inf)
+    return hidden.topk(min(k, scores.shape[1])).values[:, -1:]
+
+
+def _sorted_upwards(scores: Tensor, k: int) -> Tensor:
+    """Sort without `descending`, so that what is hidden comes first."""
+    worst = scores.masked_fill(~_visible(scores), -torch.inf).sort(stable=True).indices[:, :k]
+    return torch.zeros(scores.shape).bool().scatter(1, worst, True) & _visible(scores)
 
 
 @checker
@@ -291,6 +322,16 @@ def choose_few(attempt: Attempt) -> str:
             "you chose the smallest scores.",
         ),
         (
+            _sorted_upwards,
+            "the sort begins with the smallest, which are the hidden ones at -inf: "
+            "`descending=True` puts the best first.",
+        ),
+        (
+            lambda s, k: _all_equal(s, k) & (s > _least(s, k)),
+            "where scores are equal too few are chosen: none of those that reach just the smallest"
+            " of the k best. Fill up with them, the earliest first.",
+        ),
+        (
             lambda s, k: torch.ones(s.shape).tril(s.shape[1] - len(s)).bool(),
             "all that is visible is marked. Only the k best are to be.",
         ),
@@ -305,9 +346,19 @@ def choose_few(attempt: Attempt) -> str:
             " again.",
         ),
         (
+            lambda s, k: _by_topk(s, k, after=False),
+            "where a token sees fewer than k, hidden ones are marked to fill up: take them off"
+            " again. And of equal scores `topk` takes any, where the earliest is the rule here.",
+        ),
+        (
+            lambda s, k: _all_equal(s, k) | ~_least(s, k).isfinite(),
+            "where a token sees fewer than k, all that is hidden is marked, as -inf reaches -inf."
+            " And of equal scores too many are chosen: the earliest is the rule here.",
+        ),
+        (
             lambda s, k: _free(s.masked_fill(~_visible(s), 0.0), k) & _visible(s),
-            "later tokens are hidden by 0, which is a score like others, and better than a negative"
-            " one. Hide them by -inf.",
+            "later tokens are hidden by 0 or another number, which is a score like others, and"
+            " better than a lower one. Hide them by -inf.",
         ),
         (lambda s, k: _chosen(s, k + 1), "one too many is chosen in each row: k are asked for."),
         (lambda s, k: _chosen(s, k - 1), "one too few is chosen in each row: k are asked for."),
@@ -340,10 +391,11 @@ def _visible(scores: Tensor) -> Tensor:
     return torch.ones(T, S).tril(S - T).bool()
 
 
-def _by_topk(scores: Tensor, k: int) -> Tensor:
-    """Leave ties to torch."""
+def _by_topk(scores: Tensor, k: int, after: bool = True) -> Tensor:
+    """Leave ties to torch; `after` takes off what is hidden."""
     best = scores.masked_fill(~_visible(scores), -torch.inf).topk(min(k, scores.shape[1])).indices
-    return torch.zeros(scores.shape).bool().scatter(1, best, True) & _visible(scores)
+    table = torch.zeros(scores.shape).bool().scatter(1, best, True)
+    return table & _visible(scores) if after else table
 
 
 def _filled(scores: Tensor, k: int) -> Tensor:
@@ -516,6 +568,14 @@ def indexer_kl(attempt: Attempt) -> str:
             "that is the cross-entropy. KL is 0 where the indexer agrees: take attention's own"
             " entropy off.",
         ),
+        (
+            lambda w, s, on: _torch_kl(_index_shares(s, on), _shares(w)),
+            "`F.kl_div` takes logarithms first, and got shares: log_softmax in place of softmax.",
+        ),
+        (
+            lambda w, s, on: _torch_kl(_shares(w), _index_shares(s, on)),
+            "`F.kl_div` takes the indexer's logarithms first and attention's shares second.",
+        ),
         (lambda w, s, on: -truth(w, s, on), "the sign is wrong: a divergence is never below 0."),
     ]
     judge_by_slips(attempt, cases, truth, slips, lambda w, s, on: "the loss")
@@ -526,6 +586,14 @@ def indexer_kl(attempt: Attempt) -> str:
 def _unnormed_kl(weights: Tensor, scores: Tensor, selected: Tensor) -> Tensor:
     heads, target = len(weights), _shares(weights)
     return (heads * (_kl_rows(target, scores, selected) + math.log(heads))).mean()
+
+
+def _index_shares(scores: Tensor, selected: Tensor) -> Tensor:
+    return scores.double().masked_fill(~selected, -torch.inf).softmax(-1)
+
+
+def _torch_kl(first: Tensor, second: Tensor) -> Tensor:
+    return F.kl_div(first, second, reduction="none").sum(-1).mean()
 
 
 def _cross_entropy(weights: Tensor, scores: Tensor, selected: Tensor) -> Tensor:
@@ -589,6 +657,14 @@ def decode_costs(attempt: Attempt) -> str:
         (
             other(lambda S, k, H, R, P, Hi, Di: min(S, k) * each(H, R, P)),
             "the indexer's own work is missing. It scores every cached token.",
+        ),
+        (
+            other(lambda S, k, H, R, P, Hi, Di: Hi * Di + min(S, k) * each(H, R, P)),
+            "the indexer is counted for one token. It scores every cached one.",
+        ),
+        (
+            lambda *case: (truth(*case)[0] + case[0] * case[5] * case[6], truth(*case)[1]),
+            "attention to all tokens needs no indexer: it belongs to the second number alone.",
         ),
         (
             other(lambda S, k, H, R, P, Hi, Di: min(S, k) * (each(H, R, P) + Hi * Di)),

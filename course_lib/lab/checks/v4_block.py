@@ -161,6 +161,14 @@ def _softmax_by_turns(logits: Tensor, rounds: int) -> Tensor:
     return logits
 
 
+def _without_exp(logits: Tensor, rounds: int) -> Tensor:
+    """In torch as a learner would: with negative numbers differences of rounding grow."""
+    for _ in range(rounds):
+        logits = logits / logits.sum(0, keepdim=True)
+        logits = logits / logits.sum(1, keepdim=True)
+    return logits
+
+
 SLIPS_OF_SINKHORN: list[Slip] = [
     (
         lambda x, k: _scaled(x, 1),
@@ -181,7 +189,7 @@ SLIPS_OF_SINKHORN: list[Slip] = [
         "only the columns sum to 1. Rows must be divided by their sums as well.",
     ),
     (
-        lambda x, k: _scaled(x, k, start=lambda z: z),
+        _without_exp,
         "the logits themselves are divided, and some are negative. Take exp of them first.",
     ),
     (
@@ -240,7 +248,8 @@ def _cases_of_gates() -> list[tuple]:
     for n_experts, n_chosen, row in ((4, 2, None), (6, 3, None), (5, 2, [3, 0]), (6, 2, [1, 5])):
         logits = 2 * torch.randn(n_experts, generator=rng)
         bias = torch.zeros(n_experts)
-        bias[int(logits.argmin())] = 5.0  # chosen for its bias
+        # chosen for its bias; or by the row, where the bias must not get into its weight
+        bias[int(logits.argmin()) if row is None else row[0]] = 5.0
         cases.append((logits, bias, n_chosen, None if row is None else torch.tensor(row)))
     # affinities 1.7, 1.0, 0.2, 1.1: with its bias the third is first, but not by logit and bias
     logits, bias = torch.tensor([3.0, 0.5, -3.0, 1.0]), torch.tensor([0.0, 0.0, 1.6, 0.1])
@@ -270,6 +279,12 @@ def _evenly(logits, bias, n_chosen, row) -> Tensor:
 
 def _table_even(logits, bias, n_chosen, row) -> Tensor:
     return (_gates if row is None else _evenly)(logits, bias, n_chosen, row)
+
+
+def _table_whole(logits, bias, n_chosen, row) -> Tensor:
+    if row is None:
+        return _gates(logits, bias, n_chosen, row)
+    return torch.zeros_like(logits).scatter(0, row, 1.0)
 
 
 def _unnormalised(logits, bias, n_chosen, row) -> Tensor:
@@ -318,6 +333,11 @@ SLIPS_OF_GATES: list[Slip] = [
         " weigh by the affinities alone.",
     ),
     (
+        lambda z, b, k, row: _gates(z, b, k, row, leak=row is not None),
+        "with a table the bias is in the weights. A row of the table ranks nothing, so it needs no"
+        " bias: weigh by the affinities alone.",
+    ),
+    (
         lambda z, b, k, row: _gates(z, b, k, row, ranked=False),
         "the bias changes no choice. Without a table, rank by affinity plus bias.",
     ),
@@ -325,6 +345,11 @@ SLIPS_OF_GATES: list[Slip] = [
         _table_even,
         "with a table the chosen experts count alike. The table chooses; how much each counts is"
         " still learned, by its affinity.",
+    ),
+    (
+        _table_whole,
+        "with a table each chosen expert counts whole. The table chooses; how much each counts is"
+        " still learned: its affinity, divided by their sum.",
     ),
     (_evenly, "the chosen experts count alike. Each counts by its affinity, divided by their sum."),
     (
@@ -425,7 +450,24 @@ SLIPS_OF_CLAMP: list[Slip] = [
         lambda g, u, c: (F.silu(g) * u).clamp(max=c),
         "the product is clamped. Clamp what enters it: the gate before silu, and `up`.",
     ),
+    (
+        lambda g, u, c: _both(F.silu(g) * u, c * c),
+        "the product is clamped. Clamp what enters it: the gate before silu, and `up`.",
+    ),
+    (
+        lambda g, u, c: F.silu(_both(g, c)) * u.clamp(max=c),
+        "the two clamps have changed places: the gate is clamped from above only, `up` on both"
+        " sides.",
+    ),
+    (
+        lambda g, u, c: F.relu(g.clamp(max=c)) * _both(u, c),
+        "that is a ReLU. silu(x) is x * sigmoid(x), and a little below 0 left of 0.",
+    ),
     (lambda g, u, c: F.silu(g) * u, "nothing is clamped: that is the plain SwiGLU of lesson 09."),
+    (
+        lambda g, u, c: F.silu(_both(u, c)) * g.clamp(max=c),
+        "gate and `up` have changed places in silu: it is taken of the gate.",
+    ),
     (
         lambda g, u, c: F.silu(u.clamp(max=c)) * _both(g, c),
         "gate and `up` have changed places: silu is taken of the gate.",

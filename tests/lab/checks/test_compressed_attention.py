@@ -70,6 +70,11 @@ def placing(
     return place_all
 
 
+def side_by_side(entries, rate, width):
+    turned = placing()(entries, rate, width)[:, -width:].unflatten(1, (-1, 2)).mT.flatten(1)
+    return torch.cat([entries[:, :-width], turned], 1)
+
+
 def turning_pairs(turn):
     def place_all(entries, rate, width):
         angles = (
@@ -165,6 +170,16 @@ def weighed(q, kv, visible, sink):
     return torch.cat([torch.full((len(q), 1), float(sink)), scores], 1).softmax(1)
 
 
+def divided_again(q, kv, visible, sink, turn):
+    weights = F.normalize(weighed(q, kv, visible, sink)[:, 1:], p=1, dim=1)
+    return turn(weights @ kv, -torch.arange(len(q)))
+
+
+def rotated_twice(q, kv, visible, sink, turn):
+    q, kv = turn(q, torch.arange(len(q))), turn(kv, torch.arange(len(kv)))
+    return output()(q, kv, visible, sink, turn)
+
+
 def hidden_afterwards(q, kv, visible, sink, turn):
     weights = weighed(q, kv, torch.ones_like(visible), sink)[:, 1:] * visible
     return turn(weights @ kv, -torch.arange(len(q)))
@@ -210,6 +225,7 @@ CASES = {
             (counting(lambda r, b: 2 * b / r), "kept once"),
             (counting(index=lambda r, b: b / r if r <= 4 else 0), "layers of another rate too"),
             (counting(lambda r, b: b / r if r == 4 else 0), "another rate keep entries"),
+            (counting(lambda r, b: 0 if r == 4 else b / r), "one replaces the other"),
         ],
     ),
     check.pool_block: Case(
@@ -229,6 +245,8 @@ CASES = {
             (pooling(lambda z, b: (z + b).exp()), "do not add up to 1"),
             (pooling(lambda z, b: (z + b).sigmoid()), "a sigmoid"),
             (lambda c, z, b: ((z + b).softmax(0) * c).mean(0), "averaged once more"),
+            (lambda c, z, b: (z + b).softmax(0).T @ c, "a product of matrices"),
+            (lambda c, z, b: (z.softmax(0) * (c + b)).sum(0), "added to the content"),
         ],
     ),
     check.rotate_entries: Case(
@@ -246,6 +264,8 @@ CASES = {
             (placing(position=lambda i, m: i * m + m // 2), "in the middle"),
             (placing(position=lambda i, m: i * m + 1), "counted from 1"),
             (placing(base=160_000.0), "another base"),
+            (placing(power=lambda w, D: w / 2), "fall too fast"),
+            (side_by_side, "laid side by side"),
             (overwriting, "the first one's new value"),
             (without_minus, "with a minus"),
             (placing(sign=-1), "the wrong way"),
@@ -296,7 +316,15 @@ CASES = {
         wrong=[
             (output(back=0), "not turned back"),
             (output(back=1), "turned forward"),
-            (output(drop=True), "the sink is missing"),
+            (output(drop=True), "it is missing"),
+            (divided_again, "divided by their sum again"),
+            (
+                lambda q, kv, seen, sink, turn: output()(
+                    q, kv, seen, sink / q.shape[1] ** 0.5, turn
+                ),
+                "learned as it is",
+            ),
+            (rotated_twice, "They come rotated already"),
             (output(lambda s: s if s else -torch.inf), "a sink of 0 is not off"),
             (sink_everywhere, "added to all scores"),
             (output(scale=0), "not scaled"),

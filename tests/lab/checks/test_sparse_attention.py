@@ -89,6 +89,11 @@ def gained_last(made, gain, bias, angles):
     return key(made, None, None, angles) * gain + bias
 
 
+def rest_as_made(made, gain, bias, angles):
+    width = 2 * angles.shape[-1]
+    return torch.cat([key(made, gain, bias, angles)[:, :width], made[:, width:]], 1)
+
+
 def rotated_before(made, gain, bias, angles):
     width = 2 * angles.shape[-1]
     made = torch.cat([rotate_halves(made[:, :width], angles), made[:, width:]], 1)
@@ -108,18 +113,28 @@ def by_library(scores, k):
     return select_top_k(hidden(scores), k) & hidden(scores).isfinite()
 
 
-def by_reaching(scores, k):
+def by_reaching(scores, k, off=True):
     least = hidden(scores).topk(min(k, scores.shape[1])).values[:, -1:]
-    return (hidden(scores) >= least) & hidden(scores).isfinite()
+    return (hidden(scores) >= least) & (hidden(scores).isfinite() | (not off))
+
+
+def above_alone(scores, k):
+    return hidden(scores) > hidden(scores).topk(min(k, scores.shape[1])).values[:, -1:]
+
+
+def sorted_upwards(scores, k):
+    first = hidden(scores).argsort(dim=-1, stable=True)[:, :k]
+    return torch.zeros(scores.shape).scatter(1, first, 1).bool() & hidden(scores).isfinite()
 
 
 def hidden_after(scores, k):
     return select_top_k(scores, k) & hidden(scores).isfinite()
 
 
-def by_topk(scores, k):
+def by_topk(scores, k, off=True):
     best = hidden(scores).topk(min(k, scores.shape[1])).indices
-    return torch.zeros(scores.shape).scatter(1, best, 1).bool() & hidden(scores).isfinite()
+    table = torch.zeros(scores.shape).scatter(1, best, 1).bool()
+    return table & hidden(scores).isfinite() if off else table
 
 
 def hidden_by_zero(scores, k):
@@ -158,6 +173,14 @@ def by_torch(weights, scores, selected):
     return F.kl_div(log_index, target, reduction="batchmean")
 
 
+def indexed(scores, selected):
+    return scores.masked_fill(~selected, -torch.inf).softmax(-1)
+
+
+def by_torch_kl(first, second):
+    return F.kl_div(first, second, reduction="none").sum(-1).mean()
+
+
 def turned(weights, scores, selected):
     target = weights.detach().mean(0)
     shares = scores.masked_fill(~selected, -torch.inf).softmax(-1)
@@ -186,6 +209,7 @@ CASES = {
             (lambda *x: score(*x, scale=lambda H, D: 1), "the scale is missing"),
             (lambda *x: score(*x, scale=lambda H, D: D**0.5), "only the width"),
             (lambda *x: score(*x).T, "on its side"),
+            (lambda q, k, w: score(q, k, w) / q.shape[1], "mean over the heads"),
         ],
     ),
     check.index_keys: Case(
@@ -202,6 +226,9 @@ CASES = {
             (lambda *x: key(*x, eps=1e-5), "eps is 1e-6"),
             (far_apart, "half of the whole key"),
             (gained_last, "gain and bias come after"),
+            (lambda m, g, b, a: by_rms(m, g, 0.0, a), "RMSNorm, without a bias"),
+            (lambda m, g, b, a: key(m, None, None, a), "gain and bias are missing"),
+            (rest_as_made, "was not normed either"),
         ],
     ),
     check.choose_few: Case(
@@ -218,6 +245,10 @@ CASES = {
             (by_topk, "`topk` takes any"),
             (lambda s, k: select_top_k(hidden(s), k), "hidden ones are marked"),
             (hidden_by_zero, "hidden by 0"),
+            (lambda s, k: by_topk(s, k, off=False), "hidden ones are marked to fill up: take"),
+            (lambda s, k: by_reaching(s, k, off=False), "-inf reaches -inf"),
+            (above_alone, "too few are chosen"),
+            (sorted_upwards, "`descending=True`"),
             (lambda s, k: by_rows(s, k + 1), "one too many"),
             (lambda s, k: by_rows(s, k - 1), "one too few"),
             (lambda s, k: by_rows(s, k).int(), "holds torch.int32"),
@@ -254,6 +285,8 @@ CASES = {
             (lambda w, s, on: kl(w, s * on, on, among=False), "e to the 0"),
             (lambda w, s, on: kl(w, s, on, reduce=lambda r: r.sum() / on.sum()), "all that is sel"),
             (lambda w, s, on: kl(len(w) * w, s, on), "not divided"),
+            (lambda w, s, on: by_torch_kl(indexed(s, on), w.detach().mean(0)), "logarithms first"),
+            (lambda w, s, on: by_torch_kl(w.detach().mean(0), indexed(s, on)), "shares second"),
         ],
     ),
     check.decode_costs: Case(
@@ -267,6 +300,11 @@ CASES = {
             (lambda *x: costs(*x, each=lambda H, R, P: 2 * H * (R + P)), "over latents alone"),
             (lambda *x: costs(*x)[::-1], "changed places"),
             (lambda S, *x: costs(S + 1, *x), "counted besides"),
+            (
+                lambda *x: (costs(*x)[0], costs(*x)[1] - (x[0] - 1) * x[5] * x[6]),
+                "counted for one token",
+            ),
+            (lambda *x: (costs(*x)[0] + x[0] * x[5] * x[6], costs(*x)[1]), "needs no indexer"),
             (
                 lambda S, k, *x: costs(S, k, *x) if S > k else (costs(S, k, *x)[0],) * 2,
                 "the indexer is left out",

@@ -38,10 +38,22 @@ def gates_with(affinity=lambda z: F.softplus(z).sqrt(), leak=False, even=False, 
     return v4_gates
 
 
+def by_row_with_bias(logits, bias, n_chosen, table_row):
+    leak = table_row is not None
+    return gates_with(leak=leak)(logits, bias, n_chosen, table_row)
+
+
 def one_loop(logits, n_iterations):
     mixing = logits.exp()
     for _ in range(2 * n_iterations):
         mixing = (mixing / mixing.sum(0)).T
+    return mixing
+
+
+def by_turns(mixing, n_iterations):
+    for _ in range(n_iterations):
+        for axis in (0, 1):
+            mixing = mixing / mixing.sum(axis, keepdim=True)
     return mixing
 
 
@@ -79,6 +91,7 @@ CASES = {
             (lambda x, k: one_loop(x, k - 1), "round too few"),
             (lambda x, k: one_loop(x.sigmoid().log(), k), "start from a sigmoid"),
             (lambda x, k: x.exp(), "nothing is divided"),
+            (by_turns, "Take exp of them first"),
         ],
     ),
     check.v4_gates: Case(
@@ -87,7 +100,16 @@ CASES = {
         also_right=[gates_by_library],
         wrong=[
             (gates_with(leak=True), "the bias is in the weights"),
+            (by_row_with_bias, "A row of the table ranks nothing"),
             (gates_with(even=True), "still learned"),
+            (
+                lambda z, b, k, row: (
+                    gates_with()(z, b, k, None)
+                    if row is None
+                    else torch.zeros_like(z).index_fill(0, row, 1.0)
+                ),
+                "counts whole",
+            ),
             (gates_with(table=False), "the table is not used"),
             (gates_with(torch.sigmoid), "V3's sigmoid"),
             (gates_with(F.softplus), "the root is missing"),
@@ -110,6 +132,10 @@ CASES = {
             (lambda g, u, c: F.silu(g.clamp(max=c)) * u.clamp(max=c), "from above only"),
             (lambda g, u, c: (F.silu(g) * u).clamp(-c, c), "the product is clamped"),
             (lambda g, u, c: F.silu(g) * u, "nothing is clamped"),
+            (lambda g, u, c: (F.silu(g) * u).clamp(-c * c, c * c), "the product is clamped"),
+            (lambda g, u, c: F.silu(g.clamp(-c, c)) * u.clamp(max=c), "clamps have changed places"),
+            (lambda g, u, c: g.clamp(0, c) * u.clamp(-c, c), "that is a ReLU"),
+            (lambda g, u, c: F.silu(u.clamp(-c, c)) * g.clamp(max=c), "changed places in silu"),
             (lambda g, u, c: mlp.clamped_swiglu(u, g, c), "changed places"),
             (lambda g, u, c: mlp.clamped_swiglu(g, u, 10.0), "always 10"),
         ],
