@@ -143,6 +143,48 @@ def test_a_patch_refuses_what_has_to_be_run(twin):
     assert tool.target(twin).read_bytes() == before
 
 
+QUIZ = """
+```{code-cell} ipython3
+import random
+
+from course_lib.lab import quiz
+
+print(random.SystemRandom().random())
+```
+
+```{code-cell} ipython3
+quiz.choice("99.1", "%s", [("yes", True, "It is."), ("no", False, "It is not.")])
+```
+"""
+
+
+def test_a_patch_asks_a_quiz_anew_and_runs_nothing_else(twin):
+    """A number drawn by chance stays the one that was built; of the old question nothing stays."""
+    twin.write_text(tool.fill_quotes(TWIN + QUIZ % "Is 1 odd?"), encoding="utf-8")
+    tool.build(twin)
+    built = tool.target(twin).read_text()
+    twin.write_text(tool.fill_quotes(TWIN + QUIZ % "Is 2 even?"), encoding="utf-8")
+    tool.patch(twin)
+    patched = tool.target(twin).read_text()
+    assert "Is 2 even?" in patched and "Is 1 odd?" in built and "Is 1 odd?" not in patched
+    kept = [nbformat.reads(text, as_version=4).cells[-2].outputs for text in (built, patched)]
+    assert kept[0] == kept[1] and kept[0][0].text.startswith("0.")
+    assert len(tool.models_of(nbformat.reads(built, as_version=4))) == len(
+        tool.models_of(nbformat.reads(patched, as_version=4))
+    ), "the widgets of the old question are gone"
+
+
+def test_a_cell_that_does_more_than_ask_is_not_patched(twin):
+    twin.write_text(tool.fill_quotes(TWIN + QUIZ % "Is 1 odd?"), encoding="utf-8")
+    tool.build(twin)
+    before = tool.target(twin).read_bytes()
+    more = QUIZ.replace("quiz.choice(", "x = 1\nquiz.choice(") % "Is 2 even?"
+    twin.write_text(tool.fill_quotes(TWIN + more), encoding="utf-8")
+    with pytest.raises(ValueError, match="must be built: its cell 'x = 1' is new"):
+        tool.patch(twin)
+    assert tool.target(twin).read_bytes() == before
+
+
 def test_a_failing_cell_is_told_and_nothing_is_written(twin, capsys):
     tool.target(twin).write_text("the old notebook")
     twin.write_text("# 99\n\n```{code-cell} ipython3\nx = 1 / 0\n```\n", encoding="utf-8")
