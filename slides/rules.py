@@ -4,6 +4,7 @@
 - Of a paragraph, the first sentence, those that introduce a term (in bold) and a last one that
   leads on (with a colon or a question mark) are shown. One that introduces a term by "This is ..."
   brings the sentence before it along. All of the paragraph is in the speaker's notes.
+- A colon stands on the slide of what it leads to.
 - Formulas, tables and lists are shown; of a long list's items the first sentences.
 - The first sentence below an output says what it shows: it comes last on the output's slide, and
   when it is asked for.
@@ -48,6 +49,7 @@ class Part:
     html: str
     height: float
     kind: str = ""  # its classes in the style sheet; a "fragment" comes when it is asked for
+    text: str = ""  # of a paragraph: its Markdown
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Slide:
 def text_part(markdown: str, kind: str = "") -> Part:
     """A few lines of text."""
     lines = math.ceil(len(markdown) / LETTERS)
-    return Part(as_html(markdown), 38 * lines + 14, kind)
+    return Part(as_html(markdown), 38 * lines + 14, kind, markdown)
 
 
 def block_parts(block: Block) -> list[Part]:
@@ -254,9 +256,22 @@ class Deck:
         if not parts:
             return
         height = self.slide.height + sum(part.height for part in parts)
-        if self.closed or (self.slide.parts and height > HEIGHT):
+        if self.closed:
             self.begin()
+        elif self.slide.parts and height > HEIGHT:
+            self.turn(height)
         self.slide.parts += parts
+
+    def turn(self, height: float) -> None:
+        """Begin a slide, since this one would become too high. A last sentence that leads on comes
+        along; alone on its slide, or where smaller letters will do, it keeps what follows here."""
+        *rest, last = sentences(self.slide.parts[-1].text)
+        if not last.endswith(":"):
+            self.begin()
+        elif height > MOST * HEIGHT and (rest or len(self.slide.parts) > 1):
+            self.slide.parts[-1:] = [text_part(" ".join(rest))] if rest else []
+            self.begin()
+            self.slide.parts.append(text_part(last))
 
     def paragraph(self, text: str) -> None:
         """Show what a paragraph comes to, and note the rest."""
@@ -295,17 +310,17 @@ class Deck:
         rest = found[end:]
         for block in found[:end]:
             if block.kind == "paragraph":
-                last = before_code and not rest
+                last = block is found[end - 1] and (before_code or bool(rest))
                 rest[:0] = self.say(block, last)
             else:
                 self.block(block)
         return rest
 
-    def say(self, block: Block, before_code: bool) -> list[Block]:
+    def say(self, block: Block, last: bool) -> list[Block]:
         """Show what a paragraph comes to when it is asked for. Gives back its last sentence where
-        that leads on to code."""
+        that leads on to another slide."""
         found = sentences(block.text)
-        lead = [found.pop()] if before_code and found[-1].endswith(":") else []
+        lead = [found.pop()] if last and found[-1].endswith(":") else []
         if found:
             self.slide.parts.append(text_part(shown_sentences(found), "fragment"))
             self.slide.notes.append(as_html(" ".join(found)))

@@ -3,6 +3,7 @@ is told."""
 
 import html
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from course_lib.lab import course_map
+from slides.rules import lesson_slides
 from tests.browser.barriers import serious_barriers
 from tests.browser.conftest import ROOT
 from tests.browser.moving import assert_slider_moves
@@ -97,6 +99,67 @@ def test_a_told_solution_is_found():
     page = '<pre><span class="k">return</span> a <span>*</span> b + 12</pre>'
     assert told_solutions(page, {"cells": [cell]}) == ["returna*b+12"]
     assert told_solutions(page, {"cells": [cell, cell | {"metadata": {}}]}) == []
+
+
+# A colon
+# --------------------------------------------------------------------------------------------------
+
+
+def words_of(part):
+    """The text of a part of a slide."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", part.html)).split())
+
+
+def colons(columns):
+    """The last words of slides that end with a colon, so that what they lead to is elsewhere."""
+    ends = [words_of(slide.parts[-1]) for column in columns for slide in column if slide.parts]
+    return [end[-60:] for end in ends if end.endswith(":")]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
+def test_a_colon_stands_on_the_slide_of_what_it_leads_to(lesson):
+    notebook = json.loads((course_map.NOTEBOOKS / lesson.file).read_text(encoding="utf-8"))
+    assert colons(lesson_slides(notebook)) == []
+
+
+def a_cell(kind, source):
+    """A cell of a notebook."""
+    return {"cell_type": kind, "metadata": {}, "outputs": [], "source": source}
+
+
+def a_lesson(*below):
+    """A notebook: a title, a map, a set-up, and below a question texts and numbers of lines."""
+    return {
+        "cells": [
+            a_cell("markdown", "# A\n\nB."),
+            a_cell("code", "course_map.show()"),
+            a_cell("code", "import x"),
+            a_cell("markdown", "## Why?"),
+            *(
+                a_cell("markdown", one) if isinstance(one, str) else a_cell("code", "a = 1\n" * one)
+                for one in below
+            ),
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("cells", "want"),
+    [
+        (("One. Two:", 3), [["One. Two:", "code"]]),
+        (("One. Two:", 17), [["One. Two:", "code"]]),  # a little too high
+        (("One. Two:", 22), [["One."], ["Two:", "code"]]),
+        (("One:", 22), [["One:", "code"]]),  # nothing would stay behind
+        ((5, "One. Two:\n\n- a\n- b"), [["code", "One. Two:", "list"]]),
+        ((5, "One. Two:\n\n- a\n- b", 3), [["code", "One."], ["Two:", "list", "code"]]),
+        ((5, "One. Two:", 3), [["code", "One."], ["Two:", "code"]]),
+    ],
+)
+def test_where_a_sentence_that_leads_on_stands(cells, want):
+    ((_,), column) = lesson_slides(a_lesson(*cells))
+    kinds = {"<pre": "code", "<ul>": "list"}
+    got = [[kinds.get(part.html[:4], words_of(part)) for part in slide.parts] for slide in column]
+    assert [parts for parts in got if parts] == want
 
 
 # A deck
