@@ -65,6 +65,24 @@ def test_a_figures_own_styles_are_kept(pdf, browser, book):
     assert any(".course-steps pre" in style for style in chapter.drawn)
 
 
+def test_a_function_played_line_by_line_breaks_where_a_page_ends(page, book, tmp_path):
+    """It may be as long as a page: kept whole, it would leave a large gap before it."""
+    page.goto((book / LESSON).as_uri())
+    page.wait_for_selector(".course-steps pre span")
+    page.evaluate("""() => {
+        const article = document.querySelector("article.bd-article");
+        const figure = document.querySelector(".course-steps").closest(".cell_output");
+        const above = document.createElement("div");
+        above.style.height = "235mm"; // of 263 on a page
+        article.replaceChildren(above, figure);
+    }""")
+    page.pdf(path=tmp_path / "figure.pdf", prefer_css_page_size=True)
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "figure.pdf").pages]
+    lines = [line.strip() for line in page.locator(".course-steps pre").first.all_inner_texts()]
+    first, *_, last = lines[0].splitlines()
+    assert first in pages[0] and last not in pages[0] and last in "".join(pages[1:])
+
+
 def bookmarks(outline):
     """All bookmarks, those below others too."""
     for each in outline:
