@@ -3,13 +3,14 @@ objects."""
 
 import copy
 import json
+from itertools import count
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-from course_lib.lab import course_map, recall
+from course_lib.lab import course_map, quiz, recall
 from tests.notebooks.rules import (
     RECALL, RECALL_CODE, RULES, Lesson, all_quizzes_are_balanced
 )
@@ -59,12 +60,13 @@ def exercise(number: int) -> list[NotebookNode]:
 
 
 def question(right: int, text: str = "no") -> str:
-    """A call that asks a question whose right option has this place and text; the wrong ones are
-    'wrong'."""
-    options = [("wrong", False, "No."), ("also wrong", False, "No.")]
-    options.insert(right % 3, (text, True, "Yes."))
+    """A call that asks a question whose right option has this text and is shown in this place; the
+    wrong ones are 'wrong'."""
+    options = [("wrong", False, "No."), ("also wrong", False, "No."), (text, True, "Yes.")]
+    keys = (f"q{right}-{i}" for i in count())
+    key = next(key for key in keys if quiz.shuffled(key, options)[right % 3][1])
     typed = ",\n    ".join(map(repr, options))
-    return f'quiz.choice("q{right}", "Which?", [\n    {typed}])'
+    return f'quiz.choice("{key}", "Which?", [\n    {typed}])'
 
 
 def good_cells() -> list[NotebookNode]:
@@ -300,7 +302,7 @@ BROKEN = {
     ],
     "quizzes_are_balanced": [
         change("quiz.choice", "('no'", "('the longest of them'"),
-        change("quiz.choice", question(1), question(0)),
+        edit("quiz.choice", lambda cell: cell.update(source="\n".join([question(0)] * 4))),
     ],
     "hints_are_no_answers": [
         change("Exercise 2", "Hint 3: the line</summary>...", f"Hint 3: the line</summary>{KEY}")
