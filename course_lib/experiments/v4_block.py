@@ -28,8 +28,7 @@ from course_lib.layers.moe import (
 from course_lib.layers.norm import RMSNorm
 from course_lib.models.deepseek_v4 import DeepSeekV4, DeepSeekV4Settings
 from course_lib.text.batches import shuffled_windows
-from course_lib.training.deepseek_objective import balance_by_bias
-from course_lib.training.objectives import next_token_objective
+from course_lib.training.deepseek_objective import balance_by_bias, deepseek_objective
 from course_lib.training.optimizers import Muon, split_parameters
 
 MODULUS = 31
@@ -135,7 +134,7 @@ def train_deep_net(
 WAYS_TO_ROUTE = ("learned, no balance", "learned, bias", "random table", "balanced table")
 
 
-def small_v4(corpus: LadderCorpus, way: str = "learned, bias") -> DeepSeekV4:
+def small_v4(corpus: LadderCorpus, way: str = "learned, bias", mtp: bool = False) -> DeepSeekV4:
     """Build a V4 of two sliding layers whose experts are chosen in this way."""
     if way not in WAYS_TO_ROUTE:
         raise ValueError(f"way {way!r} is not one of {', '.join(WAYS_TO_ROUTE)}")
@@ -143,6 +142,7 @@ def small_v4(corpus: LadderCorpus, way: str = "learned, bias") -> DeepSeekV4:
         corpus.tokenizer.n_vocab, ROUTED_LENGTH, d_model=32, n_heads=2, head_dim=16,
         layer_types=("sliding",) * 2, q_lora_rank=16, o_lora_rank=16, window=ROUTED_LENGTH,
         n_hash_layers=0, d_expert=16, n_experts=16, n_chosen=2, tied=True,
+        mtp=mtp,
     )  # fmt: skip
     model, sizes = DeepSeekV4(settings), (settings.n_experts, settings.n_chosen)
     if "table" in way:
@@ -165,20 +165,23 @@ def train_small_v4(
     seed: int,
     steps: int = 60,
     matrices: Callable[[list], torch.optim.Optimizer] = lambda p: torch.optim.AdamW(p, lr=5e-3),
+    ahead: float = 0.0,
 ) -> dict:
-    """Train a small V4; give its losses, and each layer's load over the last ten batches.
+    """Train a small V4; give it, its losses, and each layer's load over the last ten batches.
 
-    `matrices` makes the optimizer of the hidden matrices; the rest has AdamW.
+    `matrices` makes the optimizer of the hidden matrices; the rest has AdamW. With `ahead` the
+    model looks a token further, and so much of that loss is added.
     """
     torch.manual_seed(seed)
-    model = small_v4(corpus, way)
+    model = small_v4(corpus, way, mtp=ahead > 0)
+    objective = deepseek_objective(ahead=ahead)
     hidden, rest = split_parameters(model)
     optimizers = [matrices(hidden), torch.optim.AdamW(rest, lr=5e-3, weight_decay=0.0)]
     nudge = balance_by_bias(lambda step: 0.01)
     losses, loads = [], []
     windows = shuffled_windows(corpus.tokens, ROUTED_BATCH, ROUTED_LENGTH, seed)
     for step, (inputs, targets) in zip(range(steps), windows, strict=False):
-        loss = next_token_objective(model, inputs, targets).mean
+        loss = objective(model, inputs, targets).mean
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -187,16 +190,20 @@ def train_small_v4(
             nudge(step, model)
         losses.append(loss.item())
         loads.append(torch.stack([expert_load(layer.routing) for layer in moe_layers(model)]))
-    return {"losses": losses, "loads": torch.stack(loads[-10:]).sum(0)}
+    return {"model": model, "losses": losses, "loads": torch.stack(loads[-10:]).sum(0)}
 
 
 def load_variation(load: Int[Tensor, "*B E"]) -> Float[Tensor, "*B"]:
     """Divide the standard deviation of the experts' loads by their mean: 0 is even.
 
+    Raises a ValueError where no expert has any load.
+
     >>> load_variation(torch.tensor([3, 1, 3, 1]))
     tensor(0.5000)
     """
     load = load.float()
+    if (load.sum(-1) == 0).any():
+        raise ValueError(f"loads of {load.shape[-1]} experts that are all 0 have no variation")
     return load.std(-1, correction=0) / load.mean(-1)
 
 

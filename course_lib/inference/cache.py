@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor, nn
 
 
@@ -25,7 +25,7 @@ class KVCache:
         self.length = 0
         self.stored: list[Tensor] = []
 
-    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+    def append(self, *new: Shaped[Tensor, "B *_ T _"]) -> tuple[Shaped[Tensor, "B *_ S _"], ...]:
         """Store what the next `T` tokens bring to each tensor; return all `S` so far (as views)."""
         end = self.length + new[0].shape[-2]
         if end > self.max_seq_len:
@@ -57,6 +57,17 @@ class KVCache:
             )
         self.length = length
 
+    def remember(self) -> None:
+        """Do nothing: `fall_back` reaches any length. Other caches keep their state here."""
+
+    def fall_back(self, length: int) -> int:
+        """Forget all but the first `length` tokens, or more of them where a cache cannot be cut.
+
+        Gives the number of tokens that are left, here `length`.
+        """
+        self.rewind(length)
+        return length
+
     @property
     def n_bytes(self) -> int:
         """Count the bytes of memory that the room takes, filled or not."""
@@ -70,12 +81,6 @@ class KVCache:
         if length:
             twin.append(*(room[..., :length, :] for room in self.stored))
         return twin
-
-
-def make_caches(model: nn.Module, room: int) -> list:
-    """Make one cache per layer, with room for so many tokens: of the model's own kind, if any."""
-    new_cache = getattr(model, "new_cache", KVCache)
-    return [new_cache(room) for _ in range(model.settings.n_layers)]
 
 
 class PrefixCache:
@@ -98,7 +103,7 @@ class PrefixCache:
         self.length = 0
         self.stored: tuple[Tensor, ...] = ()
 
-    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+    def append(self, *new: Shaped[Tensor, "B *_ T _"]) -> tuple[Shaped[Tensor, "B *_ S _"], ...]:
         """Store the beginnings, or give what is new behind them."""
         if self.stored:
             return tuple(torch.cat(both, -2) for both in zip(self.stored, new, strict=True))
@@ -123,7 +128,7 @@ class RowCache:
         self.length = torch.zeros(0, dtype=torch.long)
         self.columns = KVCache(max_seq_len)
 
-    def append(self, *new: Float[Tensor, "B *_ T _"]) -> tuple[Float[Tensor, "B *_ S _"], ...]:
+    def append(self, *new: Shaped[Tensor, "B *_ T _"]) -> tuple[Shaped[Tensor, "B *_ S _"], ...]:
         """Store what the next `T` tokens of each row bring; return all columns so far."""
         stored = self.columns.append(*new)
         self.length = self.length + new[0].shape[-2]
@@ -161,3 +166,29 @@ class RowCache:
     def n_bytes(self) -> int:
         """Count the bytes of memory that the room takes, filled or not."""
         return self.columns.n_bytes
+
+
+def make_caches(model: nn.Module, room: int) -> list:
+    """Make one cache per layer, with room for so many tokens: of the model's own kind, if any.
+
+    A model may ask for more of them (`n_caches`).
+    """
+    kind = getattr(model, "new_cache", KVCache)
+    return [kind(room) for _ in range(count_caches(model))]
+
+
+def make_prefix_caches(model: nn.Module) -> list:
+    """Make the caches for texts that share beginnings and are learned from, see `PrefixCache`."""
+    kind = getattr(model, "new_prefix_cache", PrefixCache)
+    return [kind() for _ in range(count_caches(model))]
+
+
+def make_row_caches(model: nn.Module) -> list:
+    """Make the caches for rows that come and go, see `RowCache`, with room for a full context."""
+    kind = getattr(model, "new_row_cache", RowCache)
+    return [kind(model.settings.max_seq_len) for _ in range(count_caches(model))]
+
+
+def count_caches(model: nn.Module) -> int:
+    """Count the caches that a model reads with: one per layer, if it says nothing else."""
+    return getattr(model, "n_caches", model.settings.n_layers)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import PrefixCache, make_caches
+from course_lib.inference.cache import make_caches, make_prefix_caches
 from course_lib.inference.generate import (
     apply_temperature,
     check_sampling,
@@ -362,8 +362,8 @@ def completion_log_probs(
     return torch.where(completions.loss_mask, chosen, 0.0)
 
 
-def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tensor, "B T C"]:
-    """Give what stands in a model's stream in front of each token of whole completions.
+def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tensor, "B T *n C"]:
+    """Give what stands in a model's stream (V4: `n` of them) in front of each completion's tokens.
 
     A prompt that several of them share is read once, and its gradients are added up; not so where
     experts are replayed, which a context manager sets for whole rows.
@@ -380,7 +380,7 @@ def completion_hidden(model: nn.Module, completions: Completions) -> Float[Tenso
     prompts, rows = marked.unique(dim=0, return_inverse=True)
     if len(prompts) == len(ids):
         return model.hidden(ids, padding=padding)[:, -T:]
-    caches = [PrefixCache() for _ in model.blocks]
+    caches = make_prefix_caches(model)
     begun = model.hidden(prompts.clamp(min=0), caches, None if padding is None else prompts < 0)
     for cache in caches:
         cache.keep(rows)

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import KVCache, RowCache
+from course_lib.inference.cache import make_caches, make_row_caches
 from course_lib.inference.generate import checked_logits
 from course_lib.inference.speculative import shared_prefix_length
+from course_lib.layers.attention import AttentionCache
 from course_lib.layers.embedding import check_ids
 
 
@@ -41,7 +42,7 @@ class ReadPrefix:
     """A beginning that many prompts share, and what each layer has computed for it."""
 
     ids: Int[Tensor, "S"]
-    caches: Sequence[KVCache]
+    caches: Sequence[AttentionCache]
 
 
 @torch.no_grad()
@@ -54,7 +55,7 @@ def read_prefix(model: nn.Module, ids: Sequence[int]) -> ReadPrefix:
     if not ids:
         raise ValueError("a prefix of 0 tokens holds nothing to share")
     text = torch.tensor(ids, dtype=torch.long, device=next(model.parameters()).device)
-    caches = [KVCache(model.settings.max_seq_len) for _ in range(model.settings.n_layers)]
+    caches = make_caches(model, model.settings.max_seq_len)
     with torch.inference_mode():
         model.hidden(text[None], caches)
     return ReadPrefix(text, caches)
@@ -63,16 +64,18 @@ def read_prefix(model: nn.Module, ids: Sequence[int]) -> ReadPrefix:
 @torch.no_grad()
 def prefill_prompt(
     model: nn.Module, prompt: Sequence[int], prefix: ReadPrefix | None = None
-) -> tuple[list[KVCache], Float[Tensor, "V"]]:
+) -> tuple[list[AttentionCache], Float[Tensor, "V"]]:
     """Read a prompt from where it leaves the prefix; give its caches and the next token's scores.
 
-    The last token is read in any case, since its scores are wanted.
+    The last token is read in any case, since its scores are wanted. Caches that cannot be cut, as
+    V4's, serve only prompts that go on behind the whole prefix.
     """
     text = torch.tensor(prompt, dtype=torch.long, device=next(model.parameters()).device)
-    caches, known = [KVCache(model.settings.max_seq_len) for _ in range(model.settings.n_layers)], 0
+    caches, known = make_caches(model, model.settings.max_seq_len), 0
     if prefix is not None:
         known = min(shared_prefix_length(prefix.ids, text), len(text) - 1)
         caches = [cache.copy(known) for cache in prefix.caches]
+        known = caches[0].length
     with torch.inference_mode():
         hidden = model.hidden(text[None, known:], caches)
         return caches, model.logits(hidden[:, -1:])[0, 0]
@@ -102,7 +105,7 @@ class ContinuousBatch:
             check_ids(torch.tensor(stop_token), model.settings.vocab_size)
         self.model, self.max_rows, self.stop_token = model, max_rows, stop_token
         self.prefix, self.continuous = prefix, continuous
-        self.caches = [RowCache(model.settings.max_seq_len) for _ in range(model.settings.n_layers)]
+        self.caches = make_row_caches(model)
         self.waiting: deque[ServingRequest] = deque()
         self.rows: list[ServedText] = []  # in the order of the cache's rows
         self.clock = 0
@@ -176,7 +179,7 @@ class ContinuousBatch:
         return done
 
     def regroup(
-        self, kept: list[int], joined: list[ServedText], joining: list[list[KVCache]]
+        self, kept: list[int], joined: list[ServedText], joining: list[list[AttentionCache]]
     ) -> None:
         """Go on with these rows, and the new ones behind them."""
         with torch.inference_mode():

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import make_caches
 from course_lib.inference.generate import (
     check_sampling,
     checked_logits,
@@ -31,11 +31,11 @@ class DraftSource(Protocol):
     """Whatever can guess how a text goes on."""
 
     def propose(
-        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
+        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R *n C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Guess up to `n` tokens after `ids`, each by `choose`; return them and all probabilities.
 
-        `hidden` is what the judging model made of all tokens but the last.
+        `hidden` is what the judging model made of all tokens but the last, in V4 `n` streams of it.
         """
 
 
@@ -141,20 +141,27 @@ def expected_tokens_per_pass(acceptance_rate: float, n_drafted: int) -> float:
 class CachedReader:
     """A model and the text that it has read: given another, it goes on from where the two part.
 
-    `ids` is the text and `hidden` what the model made of its tokens, before the scores.
+    `ids` is the text and `hidden` what the model made of its tokens, before the scores. Where the
+    caches cannot be cut at that place, as V4's, some tokens before it are read again.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.caches = [KVCache(model.settings.max_seq_len) for _ in range(model.settings.n_layers)]
+        self.caches = make_caches(model, model.settings.max_seq_len)
         self.ids = torch.empty(0, dtype=torch.long)
         self.hidden = torch.empty(0, model.settings.d_model)
 
-    def read(self, ids: Int[Tensor, "S"]) -> None:
-        """Read a text, its last token in any case."""
+    def read(self, ids: Int[Tensor, "S"], n_certain: int | None = None) -> None:
+        """Read a text, its last token in any case.
+
+        The next text begins with the first `n_certain` tokens too (None: with all).
+        """
         known = min(shared_prefix_length(self.ids, ids), len(ids) - 1)
         for cache in self.caches:
-            cache.rewind(known)
+            known = cache.fall_back(known)
+        if n_certain is None or known <= n_certain:
+            for cache in self.caches:
+                cache.remember()
         with torch.inference_mode():
             new = self.model.hidden(ids[None, known:], self.caches)[0]
         self.ids, self.hidden = ids, torch.cat([self.hidden[:known], new]) if known else new
@@ -192,12 +199,12 @@ class ModelDraft:
         self.reader = CachedReader(model)
 
     def propose(
-        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
+        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R *n C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Write `n` tokens one by one; see `DraftSource`."""
         start, rows = len(ids), []
         for _ in range(n):
-            self.reader.read(ids)
+            self.reader.read(ids, n_certain=start)
             token, probs = choose(self.reader.scores(1)[0])
             ids = torch.cat([ids, token[None]])
             rows.append(probs)
@@ -207,7 +214,7 @@ class ModelDraft:
 
 
 class MTPDraft:
-    """DeepSeek-V3's multi-token prediction as draft: guess from what the model made so far.
+    """Multi-token prediction (V3, V4) as draft: guess from what the model made so far.
 
     It was trained to look one token further than the model; further ones it guesses from its own
     output in place of the model's. It has nothing to go by until the model has read something: the
@@ -215,16 +222,16 @@ class MTPDraft:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if model.mtp is None:
+        if getattr(model, "mtp", None) is None:
             raise ValueError(
                 "this model has no module for multi-token prediction: its settings say mtp=False"
             )
         self.model = model
-        self.cache = KVCache(model.settings.max_seq_len)
+        (self.cache, *_) = make_caches(model, model.settings.max_seq_len)
         self.ids = torch.empty(0, dtype=torch.long)
 
     def propose(
-        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R C"], n: int, choose: SamplingRule
+        self, ids: Int[Tensor, "S"], hidden: Float[Tensor, "R *n C"], n: int, choose: SamplingRule
     ) -> tuple[Int[Tensor, "N"], Float[Tensor, "N V"]]:
         """Join each token with what the model made of the one before, and guess.
 
@@ -234,14 +241,14 @@ class MTPDraft:
         known = max(
             0, min(self.cache.length, shared_prefix_length(self.ids, ids) - 1, len(ids) - 2)
         )
-        self.cache.rewind(known)  # what lies behind stands on guesses
+        known = self.cache.fall_back(known)  # what lies behind stands on guesses
         self.ids, start, rows = ids, len(ids), []
         unread, state = ids[known + 1 :], hidden[known:]
-        for _ in range(n):
-            state = self.model.mtp(
-                state[None], self.model.token_embedding(unread[None]), self.cache
-            )[0]
-            token, probs = choose(self.model.logits(state[None, -1:])[0, 0])
+        for step in range(n):
+            state = self.model.think_ahead(state[None], unread[None], self.cache)[0]
+            if step == 0:
+                self.cache.remember()
+            token, probs = choose(self.model.logits_ahead(state[None, -1:])[0, 0])
             rows.append(probs)
             ids, unread, state = torch.cat([ids, token[None]]), token[None], state[-1:]
         return ids[start:], stack_draft_probs(rows, self.model.settings.vocab_size, ids.device)
@@ -285,7 +292,7 @@ def speculative_generate(
         drafted, q = draft.propose(
             text, reader.hidden[: len(text) - 1], min(n_ahead, end - len(text) - 1), choose
         )
-        reader.read(torch.cat([text, drafted]))
+        reader.read(torch.cat([text, drafted]), n_certain=len(text))
         steps = range(len(text) - len(prompt), len(text) - len(prompt) + len(drafted) + 1)
         scores = checked_logits(reader.scores(len(steps)), "new token ", steps)
         new = verify_draft(next_probs(scores), q, drafted, generator)

@@ -22,7 +22,7 @@ from torch import Tensor
 from course_lib.layers.attention import visible_keys
 from course_lib.layers.compressor import BlockIndexer, Compressor, visible_blocks
 from course_lib.layers.shared_kv_attention import CompressedCache, SharedKVAttention, sink_weights
-from course_lib.layers.sparse_attention import select_top_k
+from course_lib.layers.sparse_attention import check_scores, select_top_k
 
 
 class HCA(SharedKVAttention):
@@ -119,7 +119,8 @@ class CSA(HCA):
         """Mark the blocks that each token reads; of equal scores the earliest."""
         if self.top_k is None:
             return visible.expand(scores.shape)
-        return select_top_k(scores.masked_fill(~visible, -torch.inf), self.top_k) & visible
+        hidden = check_scores(scores).masked_fill(~visible, -torch.inf)
+        return select_top_k(hidden, self.top_k) & visible
 
     def indexer_loss(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, ""]:
         """How far the indexer's choice is from the blocks that attention looks at, in nats.

@@ -23,6 +23,7 @@ from course_lib.layers.norm import RMSNorm
 from course_lib.layers.precision import at_least_float32
 
 LARGEST_ID = 2**63 - 1  # of a hash, which must not overflow
+NO_TOKEN = -1
 
 
 def next_primes(least: int, n: int) -> list[int]:
@@ -170,11 +171,14 @@ class NgramMemory(nn.Module):
     ) -> Int[Tensor, "B T N"]:
         """Name the rows of the one table, in which all tables lie end to end.
 
-        `past` are the tokens before `ids`, of which the last `longest - 1` matter.
+        `past` are the tokens before `ids`, of which the last `longest - 1` matter. `NO_TOKEN` is
+        where the text has not begun.
         """
-        check_ids(ids, len(self.numbers))
         known = ids if past is None else torch.cat([past, ids], 1)
-        hashed = hash_ngrams(self.numbers[known], self.multipliers, self.sizes, self.before)
+        begun = known != NO_TOKEN
+        check_ids(known[begun], len(self.numbers))
+        numbers = torch.where(begun, self.numbers[known.where(begun, 0)], self.before)
+        hashed = hash_ngrams(numbers, self.multipliers, self.sizes, self.before)
         return (hashed + self.starts)[:, known.shape[1] - ids.shape[1] :]
 
     def read(

@@ -4,6 +4,9 @@ Letters: `D` is the width of a head, and of the one vector per token that is key
 heads. What lies before the window, `compressed_attention` adds.
 """
 
+import copy
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -18,8 +21,9 @@ from course_lib.layers.position import RotaryScaling
 class CompressedCache:
     """What one layer of V4 keeps of the text so far: little, and growing by blocks.
 
-    The last tokens of the window, the compressor's state, and the indexer's. There is no way back:
-    the tokens of a finished block are gone, so it cannot be rewound.
+    The last tokens of the window, the compressor's state, and the indexer's. The tokens of a
+    finished block are gone, so it cannot be rewound: the only way back is to a state that it was
+    told to `remember`.
     """
 
     def __init__(self, max_seq_len: int | None = None) -> None:
@@ -27,6 +31,7 @@ class CompressedCache:
         self.recent: Float[Tensor, "B S D"] | None = None
         self.blocks: BlockState | None = None
         self.index: BlockState | None = None
+        self.remembered: CompressedCache | None = None
 
     def append(self, *new: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B S D"]]:
         """Store the vectors of the next `T` tokens; return those that are kept, and them."""
@@ -51,6 +56,7 @@ class CompressedCache:
         self.recent = None if self.recent is None else self.recent[rows]
         self.blocks = self.blocks and self.blocks.keep(rows)
         self.index = self.index and self.index.keep(rows)
+        self.remembered = None
 
     def rewind(self, length: int) -> None:
         """Refuse to forget tokens: their blocks cannot be taken apart."""
@@ -59,11 +65,64 @@ class CompressedCache:
                 f"a compressed cache of {self.length} tokens cannot be rewound to {length}"
             )
 
+    def remember(self) -> None:
+        """Keep this state in place of the one kept before: `fall_back` can come back to it."""
+        self.remembered = None
+        self.remembered = copy.copy(self)  # no tensor is ever written to, so both may hold it
+
+    def fall_back(self, length: int) -> int:
+        """Go back to the remembered state, or to no token at all: the first of at most `length`.
+
+        Gives the number of tokens that are left; who goes on must read again what is missing.
+        """
+        if length < self.length:
+            kept = self.remembered
+            if kept is None or kept.length > length:
+                kept = CompressedCache(self.max_seq_len)
+            self.__dict__.update(vars(kept), remembered=kept)
+        return self.length
+
+    def copy(self, length: int) -> "CompressedCache":
+        """Make a cache of its own that holds what `fall_back` leaves of the first `length`."""
+        twin = copy.copy(self)
+        twin.fall_back(length)
+        return twin
+
+    @property
+    def n_bytes(self) -> int:
+        """Count the bytes that are held, without those of a remembered state alone."""
+        held = [state.n_bytes for state in (self.blocks, self.index) if state is not None]
+        return sum(held) + (0 if self.recent is None else self.recent.nbytes)
+
+
+class CompressedRows:
+    """One layer's caches of rows that come and go: for each row one of its own.
+
+    Blocks are finished at other steps in each row, so the layer reads them row by row; there is no
+    padding. The interface is that of `RowCache`.
+    """
+
+    def __init__(self, max_seq_len: int | None = None) -> None:
+        self.rows: list[CompressedCache] = []
+
+    def regroup(self, kept: Int[Tensor, "K"], joining: Sequence[CompressedCache]) -> None:
+        """Go on with the `kept` rows, in this order, and behind them one row from each cache."""
+        self.rows = [self.rows[row] for row in kept.tolist()] + list(joining)
+
+    @property
+    def length(self) -> Int[Tensor, "B"]:
+        """Count the tokens of each row."""
+        return torch.tensor([row.length for row in self.rows], dtype=torch.long)
+
+    @property
+    def padding(self) -> Bool[Tensor, "B 0"]:
+        """Tell which columns hold no token of a row: there are no columns."""
+        return torch.zeros(len(self.rows), 0, dtype=torch.bool)
+
     @property
     def n_bytes(self) -> int:
         """Count the bytes that are held."""
-        held = [state.n_bytes for state in (self.blocks, self.index) if state is not None]
-        return sum(held) + (0 if self.recent is None else self.recent.nbytes)
+        return sum(row.n_bytes for row in self.rows)
 
 
 def sink_weights(

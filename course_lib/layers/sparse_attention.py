@@ -84,7 +84,8 @@ def select_top_k(scores: Float[Tensor, "*B S"], k: int) -> Bool[Tensor, "*B S"]:
     >>> select_top_k(torch.tensor([3.0, 1.0, 0.0, 1.0, 2.0]), k=3).int()
     tensor([1, 1, 0, 0, 1], dtype=torch.int32)
 
-    Raises ValueError for a `k` below 1.
+    Raises ValueError for a `k` below 1. Where a score is NaN, no `k` are the largest: indexers call
+    `check_scores` first.
     """
     if k < 1:
         raise ValueError(f"k {k}: at least 1 of the {scores.shape[-1]} scores must be chosen")
@@ -93,6 +94,21 @@ def select_top_k(scores: Float[Tensor, "*B S"], k: int) -> Bool[Tensor, "*B S"]:
     above, equal = scores > least, scores == least
     room = k - above.sum(-1, keepdim=True)
     return above | (equal & (equal.cumsum(-1) <= room))
+
+
+def check_scores(scores: Float[Tensor, "*B S"]) -> Float[Tensor, "*B S"]:
+    """Give the scores; raise a ValueError if one is NaN, the work of a broken model.
+
+    >>> check_scores(torch.tensor([[1.0, 2.0], [1.0, float("nan")]]))
+    Traceback (most recent call last):
+    ValueError: 1 of 2 rows of scores hold NaN: the indexer can choose nothing there
+    """
+    best = scores.amax(-1)  # NaN where any score of the row is
+    if n := int(best.isnan().sum()):
+        raise ValueError(
+            f"{n} of {best.numel()} rows of scores hold NaN: the indexer can choose nothing there"
+        )
+    return scores
 
 
 class SparseMLA(MLA):
@@ -151,7 +167,8 @@ class SparseMLA(MLA):
         visible = visible.flatten(0, -3) if padding is not None else visible
         if self.top_k is None:
             return visible.expand(scores.shape)
-        return select_top_k(scores.masked_fill(~visible, -torch.inf), self.top_k) & visible
+        hidden = check_scores(scores).masked_fill(~visible, -torch.inf)
+        return select_top_k(hidden, self.top_k) & visible
 
     def attend_to(
         self,

@@ -245,12 +245,26 @@ class DeepSeekV3(DeepSeekV2):
         decoding, the newest token is the last of `next_ids`, and the best-scored one a draft of
         what follows. The module has a cache of its own. Embedding and head are those of the model.
         """
+        return self.logits_ahead(self.think_ahead(hidden, next_ids, cache, padding))
+
+    def think_ahead(
+        self,
+        hidden: Float[Tensor, "B T C"],
+        next_ids: Int[Tensor, "B T"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B S"] | None = None,
+    ) -> Float[Tensor, "B T C"]:
+        """Do what `predict_ahead` does, up to the scores: what comes out can stand for `hidden`."""
         if self.mtp is None:
             raise ValueError(
                 "this model has no module for multi-token prediction: its settings say mtp=False"
             )
         check_ids(next_ids, self.settings.vocab_size)
-        return self.logits(self.mtp(hidden, self.token_embedding(next_ids), cache, padding))
+        return self.mtp(hidden, self.token_embedding(next_ids), cache, padding)
+
+    def logits_ahead(self, ahead: Float[Tensor, "B T C"]) -> Float[Tensor, "B T V"]:
+        """Score every token as the one after the next, given what `think_ahead` made."""
+        return self.logits(ahead)
 
 
 class DeepSeekV32(DeepSeekV3):

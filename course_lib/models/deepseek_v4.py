@@ -36,6 +36,7 @@ from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import YaRN, check_longest
 from course_lib.layers.shared_kv_attention import (
     CompressedCache,
+    CompressedRows,
     SharedKVAttention,
     check_shared_kv_sizes,
 )
@@ -188,6 +189,13 @@ class V4Block(nn.Module):
         )
         return self.mlp_connection(streams, lambda x: self.mlp(self.norm_2(x), asked))
 
+    def by_rows(
+        self, streams: Float[Tensor, "B T n C"], ids: Int[Tensor, "B T"], cache: CompressedRows
+    ) -> Float[Tensor, "B T n C"]:
+        """Read row by row, where each row has a cache of its own."""
+        rows = zip(streams.split(1), ids.split(1), cache.rows, strict=True)
+        return torch.cat([self(row, row_ids, own_cache) for row, row_ids, own_cache in rows])
+
 
 class DeepSeekV4(nn.Module):
     """Predict the next token, `n_streams` residual streams wide. Source: arXiv 2606.19348.
@@ -197,7 +205,8 @@ class DeepSeekV4(nn.Module):
     """
 
     settings: DeepSeekV4Settings
-    new_cache = CompressedCache
+    new_cache = new_prefix_cache = CompressedCache
+    new_row_cache = CompressedRows
 
     def __init__(self, settings: DeepSeekV4Settings) -> None:
         super().__init__()
@@ -219,7 +228,7 @@ class DeepSeekV4(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "B T"],
-        caches: Sequence[AttentionCache] | None = None,
+        caches: Sequence[AttentionCache | CompressedRows] | None = None,
         padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T V"]:
         return self.logits(self.hidden(ids, caches, padding))
@@ -227,7 +236,7 @@ class DeepSeekV4(nn.Module):
     def hidden(
         self,
         ids: Int[Tensor, "B T"],
-        caches: Sequence[AttentionCache] | None = None,
+        caches: Sequence[AttentionCache | CompressedRows] | None = None,
         padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T n C"]:
         """Read the tokens: all streams after the last block."""
@@ -237,7 +246,11 @@ class DeepSeekV4(nn.Module):
             raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
         streams = expand_streams(self.token_embedding(ids), self.settings.n_streams)
         for layer, block in enumerate(self.blocks):
-            streams = block(streams, ids, caches[layer] if caches else None, padding)
+            cache = caches[layer] if caches else None
+            if isinstance(cache, CompressedRows):
+                streams = block.by_rows(streams, ids, cache)
+            else:
+                streams = block(streams, ids, cache, padding)
         return streams
 
     def logits(self, hidden: Float[Tensor, "B T n C"]) -> Float[Tensor, "B T V"]:
@@ -259,13 +272,26 @@ class DeepSeekV4(nn.Module):
 
         `hidden` holds the streams. Embedding and head are those of the model.
         """
+        return self.logits_ahead(self.think_ahead(hidden, next_ids, cache, padding))
+
+    def think_ahead(
+        self,
+        hidden: Float[Tensor, "B T n C"],
+        next_ids: Int[Tensor, "B T"],
+        cache: AttentionCache | None = None,
+        padding: Bool[Tensor, "B S"] | None = None,
+    ) -> Float[Tensor, "B T n C"]:
+        """Do what `predict_ahead` does, up to the scores: streams that can stand for `hidden`."""
         if self.mtp is None:
             raise ValueError(
                 "this model has no module for multi-token prediction: its settings say mtp=False"
             )
         check_ids(next_ids, self.settings.vocab_size)
-        ahead = self.mtp(hidden, self.token_embedding(next_ids), next_ids, cache, padding)
-        return self.scores(ahead)
+        return self.mtp(hidden, self.token_embedding(next_ids), next_ids, cache, padding)
+
+    def logits_ahead(self, ahead: Float[Tensor, "B T n C"]) -> Float[Tensor, "B T V"]:
+        """Score every token as the one after the next, given what `think_ahead` made."""
+        return self.scores(self.mtp.norm(self.mtp.collapse(ahead)))
 
     def set_top_k(self, top_k: int | None) -> None:
         """Let CSA read so many blocks from now on; None: all, as in the warm-up."""
@@ -289,9 +315,10 @@ class DeepSeekV4(nn.Module):
 
 
 class V4MTPModule(nn.Module):
-    """Multi-token prediction stream by stream: join each with the next token, think, add up.
+    """Multi-token prediction stream by stream: join each with the next token, and think on.
 
-    Source: DeepSeek-V4's released code, `MTPBlock`.
+    `collapse` and `norm` are for what comes out, before the model's head. Source: DeepSeek-V4's
+    released code, `MTPBlock`.
     """
 
     def __init__(self, settings: DeepSeekV4Settings) -> None:
@@ -312,10 +339,10 @@ class V4MTPModule(nn.Module):
         ids: Int[Tensor, "B T"],
         cache: AttentionCache | None = None,
         padding: Bool[Tensor, "B S"] | None = None,
-    ) -> Float[Tensor, "B T C"]:
+    ) -> Float[Tensor, "B T n C"]:
         known = self.from_embedding(self.norm_embedding(embedded)).unsqueeze(-2)
         streams = self.from_hidden(self.norm_hidden(hidden)) + known
-        return self.norm(self.collapse(self.block(streams, ids, cache, padding)))
+        return self.block(streams, ids, cache, padding)
 
 
 def v4_cache_numbers_per_token(settings: DeepSeekV4Settings) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from course_lib.layers.attention import AttentionCache, longest_row
 from course_lib.layers.embedding import check_ids
-from course_lib.layers.ngram_memory import NgramMemory
+from course_lib.layers.ngram_memory import NO_TOKEN, NgramMemory
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
 from course_lib.models.llama import init_llama_weights
 
@@ -45,6 +45,11 @@ class MemoryV3(DeepSeekV3):
 
     settings: MemorySettings
 
+    @property
+    def n_caches(self) -> int:
+        """Count the caches: one per layer, and one for the tokens, which make the n-grams."""
+        return self.settings.n_layers + 1
+
     def __init__(self, settings: MemorySettings, numbers: Int[Tensor, "V"] | None = None) -> None:
         super().__init__(settings)
         s = settings
@@ -57,11 +62,8 @@ class MemoryV3(DeepSeekV3):
         ids: Int[Tensor, "B T"],
         caches: Sequence[AttentionCache] | None = None,
         padding: Bool[Tensor, "B *T S"] | None = None,
-        past: Int[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B T C"]:
-        """Read the tokens; behind what caches hold, `past` must name the last tokens before."""
-        if padding is not None:
-            raise ValueError("padding: the memory would take it for tokens of the text")
+        """Read the tokens; `padding` covers the tokens in the caches too."""
         check_ids(ids, self.settings.vocab_size)
         known = longest_row(caches[0].length) if caches else 0
         if known + ids.shape[1] > self.settings.max_seq_len:
@@ -69,12 +71,35 @@ class MemoryV3(DeepSeekV3):
                 f"{known + ids.shape[1]} tokens are more than max_seq_len"
                 f" {self.settings.max_seq_len}"
             )
-        needed = min(known, self.settings.longest_ngram - 1)
-        if (0 if past is None else past.shape[1]) < needed:
-            raise ValueError(f"the caches hold {known} tokens: past must name the last {needed}")
+        tokens = self.tokens_so_far(ids, caches, padding)
+        start = tokens.shape[1] - ids.shape[1]
+        past = tokens[:, max(0, start - self.settings.longest_ngram + 1) : start]
         x = self.token_embedding(ids)
         for layer, block in enumerate(self.blocks):
             if layer == self.settings.memory_layer:
-                x = x + self.memory(x, ids, past)
-            x = block(x, caches[layer] if caches else None)
+                x = x + self.memory(x, tokens[:, start:], past)
+            x = block(x, caches[layer] if caches else None, padding)
         return self.norm(x)
+
+    def tokens_so_far(
+        self,
+        ids: Int[Tensor, "B T"],
+        caches: Sequence[AttentionCache] | None,
+        padding: Bool[Tensor, "B *T S"] | None,
+    ) -> Int[Tensor, "B S"]:
+        """Put the new tokens behind those in the last cache; `NO_TOKEN` stands for padding."""
+        if caches and len(caches) != self.n_caches:
+            raise ValueError(
+                f"{len(caches)} caches: a memory of n-grams needs {self.n_caches}, one per layer"
+                " and one for the tokens; make_caches makes them"
+            )
+        if caches:
+            ids = caches[-1].append(ids[..., None])[0][..., 0]
+        if padding is None:
+            return ids
+        if padding.shape != ids.shape:
+            raise ValueError(
+                f"padding of shape {tuple(padding.shape)} for {len(ids)} rows of {ids.shape[1]}"
+                " tokens: the memory reads each row as one text"
+            )
+        return ids.masked_fill(padding, NO_TOKEN)

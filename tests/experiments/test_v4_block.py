@@ -32,3 +32,9 @@ def test_answers_are_sums_and_products_modulo_31():
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="kind 'GRU' is not one of residual, HC, mHC"):
         v4_block.train_deep_net("GRU", seed=0)
+
+
+def test_loads_of_nothing_have_no_variation():
+    assert v4_block.load_variation(torch.tensor([[2, 2], [0, 4]])).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match="loads of 3 experts that are all 0"):
+        v4_block.load_variation(torch.tensor([[1, 2, 3], [0, 0, 0]]))

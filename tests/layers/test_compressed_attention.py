@@ -341,6 +341,14 @@ def test_the_indexers_loss_is_the_divergence_and_teaches_the_indexer_alone(top_k
     assert ours.indexer_loss(x[:, :3]).item() == 0  # no block is finished
 
 
+def test_blocks_whose_scores_are_nan_are_named_not_chosen_from():
+    ours, x = attention("csa"), tokens(2, 21)
+    ours.indexer.head_weights.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="42 of 42 rows of scores hold NaN"):
+        ours(x)
+    assert ours(x[:, :15]).isfinite().all()  # all 3 blocks are read, and nothing is chosen
+
+
 # --- the cache ---
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import KVCache, make_caches
 from course_lib.layers.ngram_memory import (
     LARGEST_ID,
     NgramMemory,
@@ -171,11 +171,27 @@ def memory_model(**changes) -> MemoryV3:
 def test_a_model_with_caches_says_what_it_says_without():
     model, ids = memory_model(), torch.randint(0, 50, (2, 16))
     whole = model.hidden(ids)
-    caches, parts = [KVCache(32) for _ in range(3)], []
-    for start, end in ((0, 5), (5, 6), (6, 16)):
-        past = ids[:, max(0, start - 2) : start]
-        parts.append(model.hidden(ids[:, start:end], caches, past=past))
+    caches, cuts = make_caches(model, 32), ((0, 1), (1, 5), (5, 6), (6, 16))
+    assert len(caches) == 4
+    parts = [model.hidden(ids[:, start:end], caches) for start, end in cuts]
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_padded_row_is_read_as_if_alone(side):
+    model, ids = memory_model(), torch.randint(0, 50, (2, 12))
+    padding = torch.zeros(2, 12).bool()
+    padding[1, slice(7) if side == "left" else slice(5, None)] = True
+    real = ~padding[1]
+    alone = model.hidden(ids[1:, real])[0]
+    got = model.hidden(ids, padding=padding)
+    torch.testing.assert_close(got[1, real], alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(got[:1], model.hidden(ids[:1]), atol=1e-5, rtol=1e-4)
+    if side == "left":
+        caches = make_caches(model, 32)
+        cuts = ((0, 3), (3, 8), (8, 9), (9, 12))
+        parts = [model.hidden(ids[:, a:b], caches, padding[:, :b]) for a, b in cuts]
+        torch.testing.assert_close(torch.cat(parts, 1)[1, real], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_model_whose_memory_says_nothing_is_v3():
@@ -215,9 +231,9 @@ def test_the_memory_learns_table_key_and_value():
         ),
         (
             lambda: memory_model()(
-                torch.ones(1, 2, dtype=torch.long), padding=torch.zeros(1, 2, dtype=torch.bool)
+                torch.ones(1, 2, dtype=torch.long), padding=torch.zeros(1, 2, 2, dtype=torch.bool)
             ),
-            "padding",
+            r"padding of shape \(1, 2, 2\) for 1 rows of 2 tokens",
         ),
     ],
 )
@@ -226,9 +242,7 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-def test_caches_without_the_last_tokens_are_refused():
+def test_caches_without_the_tokens_are_refused():
     model, caches = memory_model(), [KVCache(32) for _ in range(3)]
-    ids = torch.ones(1, 4, dtype=torch.long)
-    model.hidden(ids, caches)
-    with pytest.raises(ValueError, match="past must name the last 2"):
-        model.hidden(ids, caches, past=ids[:, :1])
+    with pytest.raises(ValueError, match="3 caches: a memory of n-grams needs 4"):
+        model.hidden(torch.ones(1, 4, dtype=torch.long), caches)

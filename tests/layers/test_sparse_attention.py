@@ -210,3 +210,15 @@ def test_a_choice_of_none_is_named(k):
         SparseMLA(4, 6, k, *WIDTHS)
     with pytest.raises(ValueError, match=f"index_n_heads {k}"):
         SparseMLA(k, 6, 3, *WIDTHS)
+
+
+@pytest.mark.parametrize("broken", ["head_weights", "key"])
+def test_scores_that_are_nan_are_named_not_chosen_from(broken):
+    ours, x = sparse(top_k=3), torch.randn(2, 9, 24).double()
+    getattr(ours.indexer, broken).weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="18 of 18 rows of scores hold NaN"):
+        ours(x)
+    with pytest.raises(ValueError, match="rows of scores hold NaN"):
+        ours.indexer_loss(x)
+    ours.top_k = None  # all are read, and nothing is chosen
+    assert ours(x).isfinite().all()
