@@ -55,8 +55,9 @@ def small_albert(kind: str, seed: int) -> ALBERT:
     """Build one kind. Raises ValueError for a kind that is none."""
     if kind not in SMALL_KINDS:
         raise ValueError(f"{kind!r} is none of {', '.join(SMALL_KINDS)}")
-    n_layers, n_groups, d_embedding = SMALL_KINDS[kind]
-    return family.new_albert(seed, n_layers=n_layers, n_groups=n_groups, d_embedding=d_embedding)
+    n_layers, n_hidden_groups, d_embedding = SMALL_KINDS[kind]
+    sizes = {"n_layers": n_layers, "n_hidden_groups": n_hidden_groups, "d_embedding": d_embedding}
+    return family.new_albert(seed, **sizes)
 
 
 def cloze_parameters(model: nn.Module) -> int:

@@ -24,21 +24,23 @@ class ALBERTSettings(EncoderSettings):
     """The numbers that make one ALBERT differ from another; the defaults are base, version 2.
 
     Tokens are looked up in a table `d_embedding` wide and widened to `d_model`. The layers are cut
-    into `n_groups`; those of a group share their weights, which are `n_inner` blocks, run one after
-    the other. `exact_gelu` is version 1's.
+    into `n_hidden_groups`; those of a group share their weights, which are `n_inner` blocks, run
+    one after the other. `exact_gelu` is version 1's.
     """
 
     vocab_size: int = 30000
     d_embedding: int = 128
-    n_groups: int = 1
+    n_hidden_groups: int = 1
     n_inner: int = 1
     n_segments: int = 2
     exact_gelu: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_groups > self.n_layers:
-            raise ValueError(f"n_groups {self.n_groups} is more than n_layers {self.n_layers}")
+        if self.n_hidden_groups > self.n_layers:
+            raise ValueError(
+                f"n_hidden_groups {self.n_hidden_groups} is more than n_layers {self.n_layers}"
+            )
 
 
 ALBERT_BASE = ALBERTSettings()  # 11,813,810 parameters, 11,683,584 without the two heads
@@ -63,7 +65,7 @@ class ALBERT(nn.Module):
         self.widen = nn.Linear(s.d_embedding, s.d_model)
         self.groups = nn.ModuleList(
             nn.ModuleList(EncoderBlock(s, activation) for _ in range(s.n_inner))
-            for _ in range(s.n_groups)
+            for _ in range(s.n_hidden_groups)
         )
         self.pooler = Pooler(s.d_model)
         self.mlm_head = MaskedLMHead(s, s.d_embedding, activation)
@@ -98,7 +100,7 @@ class ALBERT(nn.Module):
 
         As in transformers, the division is one of floats.
         """
-        return int(layer / (self.settings.n_layers / self.settings.n_groups))
+        return int(layer / (self.settings.n_layers / self.settings.n_hidden_groups))
 
     def logits(self, hidden: Float[Tensor, "*B C"]) -> Float[Tensor, "*B V"]:
         """Score every token as the hidden one, `d_embedding` numbers against the table's."""

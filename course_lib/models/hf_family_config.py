@@ -38,7 +38,8 @@ DISTILBERT_SIZES = {
     "hidden_dim": "d_ff", "n_layers": "n_layers", "n_heads": "n_heads",
 }  # fmt: skip
 ALBERT_SIZES = BERT_SIZES | {
-    "embedding_size": "d_embedding", "num_hidden_groups": "n_groups", "inner_group_num": "n_inner",
+    "embedding_size": "d_embedding", "num_hidden_groups": "n_hidden_groups",
+    "inner_group_num": "n_inner",
 }  # fmt: skip
 CTRL_SIZES = GPT2_SIZES | {"dff": "d_ff"}
 XLNET_SIZES = {

@@ -156,9 +156,9 @@ def by_the_papers(groups, variant, s):
     return total / n_tokens if variant == "DAPO" else total
 
 
-def a_batch(seed, n_groups, size, longest=6):
+def a_batch(seed, n_questions, size, longest=6):
     generator = seeded(seed)
-    lengths = torch.randint(1, longest + 1, (n_groups * size,), generator=generator).tolist()
+    lengths = torch.randint(1, longest + 1, (n_questions * size,), generator=generator).tolist()
     new, old, reference = (
         torch.randn(len(lengths), max(lengths), generator=generator).double() / 2 for _ in range(3)
     )
@@ -168,11 +168,11 @@ def a_batch(seed, n_groups, size, longest=6):
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize(("n_groups", "size"), [(1, 5), (3, 4)])
-def test_the_whole_loss_is_that_of_the_papers(variant, beta, n_groups, size):
+@pytest.mark.parametrize(("n_questions", "size"), [(1, 5), (3, 4)])
+def test_the_whole_loss_is_that_of_the_papers(variant, beta, n_questions, size):
     s = replace(GRPOSettings(1, **VARIANTS[variant]), beta=beta, group_size=size)
     for seed in range(3):
-        lengths, new, old, reference, rewards = a_batch(seed, n_groups, size)
+        lengths, new, old, reference, rewards = a_batch(seed, n_questions, size)
         part = completions(lengths, old, torch.float64)
         advantages = group_advantages(rewards, size, s.scale_by_std)
         loss, divergence = grpo_loss(new, reference if beta else None, part, advantages, s)

@@ -1,6 +1,7 @@
 """ALBERT and CTRL: published sizes, what is shared, what is scaled, errors."""
 
 import math
+from dataclasses import fields
 
 import jaxtyping
 import pytest
@@ -16,6 +17,8 @@ from course_lib.models.albert import (
 )
 from course_lib.models.bert import BERT, BERTSettings
 from course_lib.models.ctrl import CTRL, CTRL_RELEASE, CTRLSettings
+from course_lib.models.deepseek import DeepSeekSettings
+from course_lib.models.encoder import EncoderSettings
 from course_lib.models.gpt2 import GPT2, GPT2Settings, count_parameters
 
 TINY = {"vocab_size": 11, "max_seq_len": 9, "d_model": 12, "n_layers": 4, "n_heads": 3}
@@ -43,7 +46,7 @@ def test_depth_costs_no_parameters(n_layers):
     )
     assert one == deep
     block = count_parameters(BERT(BERTSettings(**TINY)).blocks[0])
-    groups = ALBERTSettings(**TINY, n_groups=2, n_inner=3, d_embedding=128)
+    groups = ALBERTSettings(**TINY, n_hidden_groups=2, n_inner=3, d_embedding=128)
     assert count_parameters(ALBERT(groups)) - one == 5 * block
 
 
@@ -54,8 +57,16 @@ def test_the_factorised_table_saves_what_the_paper_says():
     assert table == V * E + E * C + C
 
 
+def test_groups_of_layers_and_groups_of_experts_have_two_names():
+    encoder, albert, deepseek = (
+        {field.name for field in fields(settings)}
+        for settings in (EncoderSettings, ALBERTSettings, DeepSeekSettings)
+    )
+    assert {"n_groups"} < deepseek and not (albert - encoder) & deepseek
+
+
 def test_layers_run_in_groups_each_as_often_as_its_share():
-    model = ALBERT(ALBERTSettings(**TINY, n_groups=2, n_inner=1))
+    model = ALBERT(ALBERTSettings(**TINY, n_hidden_groups=2, n_inner=1))
     assert [model.group_of(layer) for layer in range(4)] == [0, 0, 1, 1]
     x = torch.randn(1, 3, 12)
     model.widen = torch.nn.Identity()
@@ -91,7 +102,10 @@ def test_ctrl_is_causal_and_has_a_bias_for_each_token():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ALBERTSettings(n_layers=2, n_groups=3), "n_groups 3 is more than n_layers 2"),
+        (
+            lambda: ALBERTSettings(n_layers=2, n_hidden_groups=3),
+            "n_hidden_groups 3 is more than n_layers 2",
+        ),
         (lambda: ALBERTSettings(d_embedding=0), "d_embedding 0 is below 1"),
         (lambda: ALBERT(ALBERTSettings(**TINY))(torch.ones(1, 10).long()), "10 tokens are more"),
         (lambda: CTRLSettings(d_model=15, n_heads=3), "d_model 15 is odd"),

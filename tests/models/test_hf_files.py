@@ -33,7 +33,9 @@ MODELS = {
     "BERTEncoder": lambda: BERTEncoder(BERTSettings(**ENCODER)),
     "RoBERTa": lambda: RoBERTa(RoBERTaSettings(**ENCODER)),
     "DistilBERT": lambda: DistilBERT(DistilBERTSettings(**ENCODER)),
-    "ALBERT": lambda: ALBERT(ALBERTSettings(**ENCODER, n_groups=2, n_inner=2, d_embedding=5)),
+    "ALBERT": lambda: ALBERT(
+        ALBERTSettings(**ENCODER, n_hidden_groups=2, n_inner=2, d_embedding=5)
+    ),
     "XLNet": lambda: XLNet(XLNetSettings(11, 12, 2, 3, memory_length=4)),
     "CTRL": lambda: CTRL(CTRLSettings(**ENCODER)),
 }  # fmt: skip

@@ -24,10 +24,14 @@ transformers = pytest.importorskip("transformers")
 
 SETTINGS = [
     ALBERTSettings(50, 16, d_model=24, n_layers=2, n_heads=4, d_embedding=10),
-    ALBERTSettings(30, 9, 12, 5, 3, d_ff=7, d_embedding=20, n_groups=2, n_inner=2, pad_token=4),
-    ALBERTSettings(21, 7, 10, 6, 2, d_embedding=3, n_groups=3, n_segments=3, exact_gelu=True),
-    ALBERTSettings(9, 5, 6, 4, 1, norm_eps=0.01, d_embedding=6, n_groups=4, n_segments=1),
-    ALBERTSettings(17, 6, 14, 7, 7, d_ff=33, d_embedding=1, n_groups=3),
+    ALBERTSettings(
+        30, 9, 12, 5, 3, d_ff=7, d_embedding=20, n_hidden_groups=2, n_inner=2, pad_token=4
+    ),
+    ALBERTSettings(
+        21, 7, 10, 6, 2, d_embedding=3, n_hidden_groups=3, n_segments=3, exact_gelu=True
+    ),
+    ALBERTSettings(9, 5, 6, 4, 1, norm_eps=0.01, d_embedding=6, n_hidden_groups=4, n_segments=1),
+    ALBERTSettings(17, 6, 14, 7, 7, d_ff=33, d_embedding=1, n_hidden_groups=3),
 ]
 every_size = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 
@@ -108,11 +112,13 @@ def test_their_default_configuration_is_our_xxlarge():
 def test_groups_are_cut_as_theirs_for_every_depth():
     """Their division is one of floats, which may fall below the whole number."""
     for n_layers in range(1, 61):
-        for n_groups in range(1, n_layers + 1):
-            settings = ALBERTSettings(5, 5, 2, n_layers, 1, d_embedding=1, n_groups=n_groups)
+        for n_hidden_groups in range(1, n_layers + 1):
+            settings = ALBERTSettings(
+                5, 5, 2, n_layers, 1, d_embedding=1, n_hidden_groups=n_hidden_groups
+            )
             with torch.device("meta"):
                 group_of = ALBERT.group_of
             model = type("Model", (), {"settings": settings})
             got = [group_of(model, layer) for layer in range(n_layers)]
-            assert got == [int(i / (n_layers / n_groups)) for i in range(n_layers)]
-            assert got[0] == 0 and max(got) < n_groups
+            assert got == [int(i / (n_layers / n_hidden_groups)) for i in range(n_layers)]
+            assert got[0] == 0 and max(got) < n_hidden_groups

@@ -85,8 +85,8 @@ def layer_group(attempt: Attempt) -> str:
     sizes = [(12, 1), (12, 4), (6, 3), (8, 2), (5, 5)]
     cases = [(layer, n, groups) for n, groups in sizes for layer in range(n)]
 
-    def truth(layer, n_layers, n_groups):
-        runs = torch.arange(n_layers).chunk(n_groups)
+    def truth(layer, n_layers, n_hidden_groups):
+        runs = torch.arange(n_layers).chunk(n_hidden_groups)
         return next(number for number, run in enumerate(runs) if layer in run.tolist())
 
     slips = [

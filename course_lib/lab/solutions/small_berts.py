@@ -9,8 +9,8 @@ def factorised_parameters_solution(n_vocab: int, d_model: int, d_embedding: int)
     return n_vocab * d_model, n_vocab * d_embedding + d_embedding * d_model
 
 
-def layer_group_solution(layer: int, n_layers: int, n_groups: int) -> int:
-    return layer // (n_layers // n_groups)
+def layer_group_solution(layer: int, n_layers: int, n_hidden_groups: int) -> int:
+    return layer // (n_layers // n_hidden_groups)
 
 
 def shared_forward_solution(

@@ -271,9 +271,8 @@ EQUIVALENT: dict[str, dict[str, dict[str, str]]] = {
     },
     "small_berts": {
         "layer_group": {
-            "return layer // (n_layers // n_groups) -> return layer // (n_layers / n_groups)": (
-                WHOLE_QUOTIENT
-            )
+            "return layer // (n_layers // n_hidden_groups)"
+            " -> return layer // (n_layers / n_hidden_groups)": WHOLE_QUOTIENT
         },
         "order_pair": {
             "moved: second = [token for sentence in sentences[cut:] for token in sentence]": (

@@ -84,17 +84,17 @@ FACTORISED_PARAMETERS = Answers(
 # --- layer_group ---
 
 
-def group_by_division(layer, n_layers, n_groups):
-    return layer // (n_layers // n_groups)
+def group_by_division(layer, n_layers, n_hidden_groups):
+    return layer // (n_layers // n_hidden_groups)
 
 
-def group_by_product(layer, n_layers, n_groups):
-    return layer * n_groups // n_layers
+def group_by_product(layer, n_layers, n_hidden_groups):
+    return layer * n_hidden_groups // n_layers
 
 
-def group_by_search(layer, n_layers, n_groups):
-    size = n_layers // n_groups
-    runs = [range(g * size, (g + 1) * size) for g in range(n_groups)]
+def group_by_search(layer, n_layers, n_hidden_groups):
+    size = n_layers // n_hidden_groups
+    runs = [range(g * size, (g + 1) * size) for g in range(n_hidden_groups)]
     return next(g for g, run in enumerate(runs) if layer in run)
 
 
@@ -102,56 +102,46 @@ LAYER_GROUP = Answers(
     right=[group_by_division, group_by_product, group_by_search],
     wrong=[
         Slip(
-            lambda layer, n_layers, n_groups: layer % n_groups,
-            "groups in turn",
-            r"neighbour|turn|cycl|run|%",
+            lambda layer, n, groups: layer % groups, "groups in turn", r"neighbour|turn|cycl|run|%"
         ),
         Slip(
-            lambda layer, n_layers, n_groups: layer // n_groups,
+            lambda layer, n, groups: layer // groups,
             "divided by the number of groups",
-            r"how many layers|n_groups|size|divid",
+            r"how many layers|n_hidden_groups|size|divid",
         ),
         Slip(
-            lambda layer, n_layers, n_groups: layer % (n_layers // n_groups),
+            lambda layer, n, groups: layer % (n // groups),
             "the place in the group",
             r"place|within|in its group|inside|remainder|%",
         ),
         Slip(
-            lambda layer, n_layers, n_groups: layer // (n_layers // n_groups) + 1,
+            lambda layer, n, groups: layer // (n // groups) + 1,
             "groups from 1",
             r"from 0|from 1|count",
         ),
         Slip(
-            lambda layer, n_layers, n_groups: (layer - 1) // (n_layers // n_groups),
+            lambda layer, n, groups: (layer - 1) // (n // groups),
             "layers from 1",
             r"from 0|from 1|layers",
         ),
+        Slip(lambda layer, n, groups: layer / (n // groups), "not rounded", r"round|whole|//|\.\d"),
         Slip(
-            lambda layer, n_layers, n_groups: layer / (n_layers // n_groups),
-            "not rounded",
-            r"round|whole|//|\.\d",
-        ),
-        Slip(
-            lambda layer, n_layers, n_groups: round(layer / (n_layers / n_groups)),
+            lambda layer, n, groups: round(layer / (n / groups)),
             "rounded to the nearest",
             r"round|down|nearest",
         ),
+        Slip(lambda layer, n, groups: -(-layer // (n // groups)), "rounded up", r"round|up|down"),
         Slip(
-            lambda layer, n_layers, n_groups: -(-layer // (n_layers // n_groups)),
-            "rounded up",
-            r"round|up|down",
-        ),
-        Slip(
-            lambda layer, n_layers, n_groups: n_groups - 1 - layer // (n_layers // n_groups),
+            lambda layer, n, groups: groups - 1 - layer // (n // groups),
             "counted from the end",
             r"first|last|end|back|turned",
         ),
         Slip(
-            lambda layer, n_layers, n_groups: n_layers // n_groups,
+            lambda layer, n, groups: n // groups,
             "how many layers a group has",
             r"how many|size|layer",
         ),
-        Slip(lambda layer, n_layers, n_groups: 0, "one group", r"group|layer"),
+        Slip(lambda layer, n, groups: 0, "one group", r"group|layer"),
     ],
 )
 
