@@ -23,9 +23,21 @@ class AttentionCache(Protocol):
     def append(self, *new: Tensor) -> tuple[Tensor, ...]: ...
 
 
-def longest_row(length: int | Int[Tensor, "B"]) -> int:
-    """Give the largest of the rows' lengths, or the one length that all have."""
-    return int(length.max()) if isinstance(length, Tensor) else length
+def check_length(
+    ids: Int[Tensor, "B T"], max_seq_len: int, past: int | Int[Tensor, "B"] = 0
+) -> int:
+    """Count the tokens of the longest row, `past` ones before it included: of all rows, or of each.
+
+    Raises ValueError if these are more than a model has places for.
+
+    >>> check_length(torch.tensor([[5, 3, 7], [2, 9, 4]]), max_seq_len=8, past=torch.tensor([6, 1]))
+    Traceback (most recent call last):
+    ValueError: 9 tokens are more than max_seq_len 8
+    """
+    end = ids.shape[1] + (int(past.max()) if isinstance(past, Tensor) else past)
+    if end > max_seq_len:
+        raise ValueError(f"{end} tokens are more than max_seq_len {max_seq_len}")
+    return end
 
 
 def visible_keys(
@@ -244,7 +256,9 @@ def unpadded_keys(
     return ~padding[:, None, None]
 
 
-def check_head_sizes(d_model: int, n_heads: int, n_kv_heads: int, window: int | None) -> None:
+def check_head_sizes(
+    d_model: int, n_heads: int, n_kv_heads: int = 1, window: int | None = None
+) -> None:
     """Raise a ValueError if the heads cannot be cut or shared evenly, or the window is empty."""
     if n_heads < 1 or d_model % n_heads:
         raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")

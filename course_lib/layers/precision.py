@@ -29,17 +29,21 @@ def without_autocast(device_type: str) -> AbstractContextManager:
 
 
 class KeptInFloat32(nn.Module):
-    """A module whose parameters stay in float32 at least, whatever the model is moved to.
+    """A module with numbers that stay in float32 at least, whatever the model is moved to.
 
     >>> KeptInFloat32().half()
     KeptInFloat32()
     """
 
+    def kept(self) -> list[Tensor]:
+        """Name these: all parameters, unless a module says others."""
+        return list(self.parameters())
+
     def _apply(self, fn, recurse: bool = True) -> nn.Module:
         """Move the module as `to`, `half` and the like do, and take the numbers back."""
-        before = [parameter.data for parameter in self.parameters()]
+        before = [tensor.data for tensor in self.kept()]
         super()._apply(fn, recurse)
-        for parameter, kept in zip(self.parameters(), before, strict=True):
-            if parameter.dtype.itemsize < 4:
-                parameter.data = kept.to(parameter.device, at_least_float32(kept).dtype)
+        for tensor, old in zip(self.kept(), before, strict=True):
+            if tensor.dtype.itemsize < 4:
+                tensor.data = old.to(tensor.device, at_least_float32(old).dtype)
         return self

@@ -71,7 +71,7 @@ class RelativeAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
-        check_head_sizes(d_model, n_heads, n_heads, None)
+        check_head_sizes(d_model, n_heads)
         self.n_heads, self.d_head = n_heads, d_model // n_heads
         self.q, self.k, self.v, self.r, self.out = (
             nn.Linear(d_model, d_model, bias=False) for _ in range(5)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.layers.attention import check_length
 from course_lib.layers.mlp import FUSED_GELU_TANH
-from course_lib.models.bert import check_length
 from course_lib.models.encoder import (
     EncoderBlock,
     EncoderEmbedding,

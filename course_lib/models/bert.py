@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.layers.attention import check_length
 from course_lib.layers.norm import LayerNorm
 from course_lib.models.encoder import (
     EncoderBlock,
@@ -121,12 +122,6 @@ class BERT(BERTEncoder):
         if self.nsp_head is None:
             raise ValueError("this model has no next-sentence head: its settings say nsp=False")
         return self.nsp_head(self.pooler(hidden))
-
-
-def check_length(ids: Int[Tensor, "B T"], max_seq_len: int) -> None:
-    """Raise a ValueError if the rows are longer than the model has places for."""
-    if ids.shape[1] > max_seq_len:
-        raise ValueError(f"{ids.shape[1]} tokens are more than max_seq_len {max_seq_len}")
 
 
 def sentence_vectors(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import EncoderAttention
+from course_lib.layers.attention import EncoderAttention, check_head_sizes
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP, Activation
 from course_lib.layers.norm import LayerNorm
@@ -38,8 +38,7 @@ class EncoderSettings:
 
     def __post_init__(self) -> None:
         check_settings(self, may_be_zero={"pad_token", "n_segments"})
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        check_head_sizes(self.d_model, self.n_heads)
         if self.pad_token >= self.vocab_size:
             raise ValueError(f"pad_token {self.pad_token} is no token of {self.vocab_size}")
         if self.d_ff is None:

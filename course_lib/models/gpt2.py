@@ -7,7 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, SelfAttention, longest_row
+from course_lib.layers.attention import (
+    AttentionCache,
+    SelfAttention,
+    check_head_sizes,
+    check_length,
+)
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
@@ -35,8 +40,7 @@ class GPT2Settings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        check_head_sizes(self.d_model, self.n_heads)
         if self.d_ff is None:
             object.__setattr__(self, "d_ff", 4 * self.d_model)
 
@@ -121,9 +125,7 @@ class GPT2(nn.Module):
         Raises ValueError for a token or place the model lacks.
         """
         check_ids(ids, self.settings.vocab_size)
-        end = longest_row(past) + ids.shape[1]
-        if end > self.settings.max_seq_len:
-            raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
+        end = check_length(ids, self.settings.max_seq_len, past)
         if isinstance(past, Tensor):
             return past[:, None] + torch.arange(ids.shape[1], device=ids.device)
         if padding is None:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, SelfAttention, longest_row
+from course_lib.layers.attention import (
+    AttentionCache,
+    SelfAttention,
+    check_head_sizes,
+    check_length,
+)
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.norm import RMSNorm
@@ -46,12 +51,7 @@ class LlamaSettings:
 
     def __post_init__(self) -> None:
         self.fill_in()
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
-        if self.n_heads % self.n_kv_heads:
-            raise ValueError(
-                f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}"
-            )
+        check_head_sizes(self.d_model, self.n_heads, self.n_kv_heads)
         if self.d_head % 2:
             raise ValueError(
                 f"d_model {self.d_model} / n_heads {self.n_heads} is odd: rotary positions want"
@@ -168,9 +168,7 @@ class Llama(nn.Module):
     ) -> Float[Tensor, "B T C"]:
         """Read the tokens: what stands in the stream after the last block, normed."""
         check_ids(ids, self.settings.vocab_size)
-        end = ids.shape[1] + (longest_row(caches[0].length) if caches else 0)
-        if end > self.settings.max_seq_len:
-            raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
+        check_length(ids, self.settings.max_seq_len, caches[0].length if caches else 0)
         x = self.token_embedding(ids)
         for layer, block in enumerate(self.blocks):
             x = block(x, caches[layer] if caches else None, padding)

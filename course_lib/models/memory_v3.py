@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from course_lib.layers.attention import AttentionCache, longest_row
+from course_lib.layers.attention import AttentionCache, check_length
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.ngram_memory import NO_TOKEN, NgramMemory
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3
@@ -65,12 +65,7 @@ class MemoryV3(DeepSeekV3):
     ) -> Float[Tensor, "B T C"]:
         """Read the tokens; `padding` covers the tokens in the caches too."""
         check_ids(ids, self.settings.vocab_size)
-        known = longest_row(caches[0].length) if caches else 0
-        if known + ids.shape[1] > self.settings.max_seq_len:
-            raise ValueError(
-                f"{known + ids.shape[1]} tokens are more than max_seq_len"
-                f" {self.settings.max_seq_len}"
-            )
+        check_length(ids, self.settings.max_seq_len, caches[0].length if caches else 0)
         tokens = self.tokens_so_far(ids, caches, padding)
         start = tokens.shape[1] - ids.shape[1]
         past = tokens[:, max(0, start - self.settings.longest_ngram + 1) : start]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from course_lib.models.bert import BERT, BERTSettings, check_length
+from course_lib.layers.attention import check_length
+from course_lib.models.bert import BERT, BERTSettings
 from course_lib.models.encoder import EncoderEmbedding
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import SelfAttention, causal_attention
+from course_lib.layers.attention import SelfAttention, causal_attention, check_length
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.mlp import SwiGLU
 from course_lib.layers.norm import RMSNorm
@@ -203,10 +203,7 @@ class Speedrun(Llama):
     def hidden(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
         """Read the tokens: what stands in the stream after the last block, normed."""
         check_ids(ids, self.settings.vocab_size)
-        if ids.shape[1] > self.settings.max_seq_len:
-            raise ValueError(
-                f"{ids.shape[1]} tokens are more than max_seq_len {self.settings.max_seq_len}"
-            )
+        check_length(ids, self.settings.max_seq_len)
         x = self.token_embedding(ids)
         if self.ngrams is not None:
             x = x + self.ngrams(ids)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.layers.attention import check_head_sizes
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.mlp import MLP
 from course_lib.layers.norm import LayerNorm
@@ -36,8 +37,7 @@ class XLNetSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
+        check_head_sizes(self.d_model, self.n_heads)
         if self.d_model % 2:
             raise ValueError(f"d_model {self.d_model} is odd: each frequency has a sine and cosine")
         if self.d_ff is None:
