@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from course_lib.check_numbers import check_whole_numbers
 from course_lib.layers.attention import visible_keys
 from course_lib.layers.compressor import BlockIndexer, Compressor, visible_blocks
 from course_lib.layers.shared_kv_attention import CompressedCache, SharedKVAttention, sink_weights
@@ -81,9 +82,7 @@ class CSA(HCA):
         **more: Any,
     ) -> None:
         super().__init__(rate, *shared_settings, **more)
-        for name, size in (("index_n_heads", index_n_heads), ("index_top_k", index_top_k)):
-            if size < 1:
-                raise ValueError(f"{name} {size} is below 1")
+        check_whole_numbers(index_n_heads=index_n_heads, index_top_k=index_top_k)
         self.top_k: int | None = index_top_k
         d_model, q_lora_rank = self.q_down.in_features, self.q_down.out_features
         self.indexer = BlockIndexer(
@@ -143,7 +142,7 @@ class CSA(HCA):
             weights = sink_weights(q, torch.cat([kv, entries], 1), seen, self.sinks)
             target = weights[..., len(positions) :].sum(1)
         # the first tokens have no block behind them, and a large sink may leave a block no weight
-        reads = target.sum(-1) > 0
+        reads = target.sum(-1) != 0  # NaN reads: the loss must tell
         target = target[reads] / target[reads].sum(-1, keepdim=True)
         log_index = scores.masked_fill(~selected, -torch.inf)[reads].log_softmax(-1)
         difference = target.log().sub(log_index).masked_fill(target == 0, 0.0)

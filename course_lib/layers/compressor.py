@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.check_numbers import check_positive_numbers, check_whole_numbers
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.position import (
     RotaryScaling,
@@ -32,13 +33,19 @@ class PartialRotary(nn.Module):
 
     def __init__(self, width: int, base: float, scaling: RotaryScaling | None = None) -> None:
         super().__init__()
-        # refuses a width or base that will not do
+        check_positive_numbers(base=base)
+        # refuses a width that will not do
         scaling.frequencies(width, base) if scaling else rotary_frequencies(width, base)
         self.width, self.base, self.scaling = width, base, scaling
 
     def forward(
         self, x: Float[Tensor, "B *H T D"], positions: Int[Tensor, "T"]
     ) -> Float[Tensor, "B *H T D"]:
+        T, D = x.shape[-2:]
+        if len(positions) != T or D < self.width:
+            raise ValueError(
+                f"{len(positions)} positions for {T} vectors of {D} numbers, {self.width} rotated"
+            )
         if self.scaling and len(positions):
             check_longest(int(positions.abs().max()) + 1, self.scaling)
         frequencies = rotary_frequencies(self.width, self.base)
@@ -80,8 +87,14 @@ def pool_rows(
     >>> pool_rows(torch.tensor([[1.0, 1.0], [3.0, 3.0]]), gate).round()
     tensor([2., 1.])
 
-    Source: arXiv 2606.19348, equations 11 and 22. Reckoned in float32 at least, as there.
+    Reckoned in float32 at least. Raises ValueError for a block of no row, and for other shapes of
+    contents than of gates. Source: arXiv 2606.19348, equations 11 and 22.
     """
+    if content.shape != gate.shape or not content.shape[-2]:
+        raise ValueError(
+            f"content of shape {tuple(content.shape)} and gates of shape {tuple(gate.shape)}: each"
+            " row needs its own, and a block a row"
+        )
     weights = at_least_float32(gate).softmax(-2)
     return (weights * at_least_float32(content)).sum(-2).to(content.dtype)
 
@@ -106,8 +119,7 @@ class Compressor(nn.Module):
         norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        if rate < 1:
-            raise ValueError(f"a rate of {rate} tokens makes no block")
+        check_whole_numbers(d_model=d_model, rate=rate)
         if width < rotary.width:
             raise ValueError(f"entries of {width} numbers have no room for {rotary.width} rotated")
         self.width, self.rate, self.overlap, self.rotary = width, rate, overlap, rotary
@@ -155,6 +167,7 @@ def visible_blocks(positions: Int[Tensor, "T"], n_blocks: int, rate: int) -> Boo
             [1, 1],
             [1, 1]], dtype=torch.int32)
     """
+    check_whole_numbers(rate=rate)
     last = rate * (torch.arange(n_blocks, device=positions.device) + 1) - 1
     return last <= positions[:, None]
 
@@ -178,6 +191,7 @@ class BlockIndexer(nn.Module):
         norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
+        check_whole_numbers(q_lora_rank=q_lora_rank, n_heads=n_heads)
         self.n_heads, self.rotary = n_heads, rotary
         self.compressor = Compressor(d_model, head_dim, rate, rotary, True, norm_eps)
         self.q_up = nn.Linear(q_lora_rank, n_heads * head_dim, bias=False)
@@ -190,7 +204,16 @@ class BlockIndexer(nn.Module):
         keys: Float[Tensor, "B N Di"],
         positions: Int[Tensor, "T"],
     ) -> Float[Tensor, "B T N"]:
-        """Score all blocks for each token (eq. 16), also those that are not finished for it."""
+        """Score all blocks for each token (eq. 16), also those that are not finished for it.
+
+        Raises ValueError if the four are not of the same rows and tokens.
+        """
+        B, T = x.shape[:2]
+        if q_latent.shape[:2] != (B, T) or len(keys) != B or len(positions) != T:
+            raise ValueError(
+                f"{B} rows of {T} tokens, with latents of shape {tuple(q_latent.shape)}, keys of"
+                f" {len(keys)} rows and {len(positions)} positions"
+            )
         q = self.q_up(q_latent).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         q = self.rotary(q, positions).transpose(1, 2)  # heads inside tokens, as they were made
         matches = (q.flatten(1, 2) @ keys.mT).relu_().unflatten(1, (-1, self.n_heads))

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from course_lib.check_numbers import check_whole_numbers, is_number
 from course_lib.layers.precision import KeptInFloat32, at_least_float32, without_autocast
 
 Sublayer = Callable[[Tensor], Tensor]  # (B T C) -> (B T C), its own norm included
@@ -42,8 +43,8 @@ def sinkhorn_by_loop(
     >>> sinkhorn_by_loop(torch.tensor([[1.0, 2.0], [3.0, 2.0]]).log()).sum(0)
     tensor([1.0000, 1.0000])
     """
-    if n_iterations < 1:
-        raise ValueError(f"n_iterations {n_iterations} is below 1")
+    check_square(logits)
+    check_sinkhorn(n_iterations, eps)
     mixing = logits.softmax(-2) + eps  # exp, and the first round's columns, without overflow
     mixing = mixing / (mixing.sum(-1, keepdim=True) + eps)
     for _ in range(n_iterations - 1):
@@ -60,11 +61,25 @@ def sinkhorn(
     Tokens go last, so that each sum is of a few long rows; and what changes from round to round is
     one number per row and per column, so that no round touches the matrix itself.
     """
-    if n_iterations < 1:
-        raise ValueError(f"n_iterations {n_iterations} is below 1")
+    check_square(logits)
+    check_sinkhorn(n_iterations, eps)
     start = logits.reshape(-1, *logits.shape[-2:]).permute(1, 2, 0).contiguous().softmax(0) + eps
     scaled = ScaleToSums.apply(start, n_iterations, eps)
     return scaled.permute(2, 0, 1).contiguous().view(logits.shape)  # in order: a product is next
+
+
+def check_square(matrices: Float[Tensor, "*B n m"]) -> None:
+    """Raise a ValueError unless these are square matrices, of one number at least."""
+    n, m = matrices.shape[-2:]
+    if n != m or n < 1:
+        raise ValueError(f"matrices of {n} x {m} numbers are not square")
+
+
+def check_sinkhorn(n_iterations: int, eps: float) -> None:
+    """Raise a ValueError for no round at all, or an `eps` that is below 0, infinite or NaN."""
+    check_whole_numbers(n_iterations=n_iterations)
+    if not is_number(eps, 0):
+        raise ValueError(f"eps {eps} must be a number from 0 on")
 
 
 class ScaleToSums(torch.autograd.Function):
@@ -121,6 +136,7 @@ class ScaleToSums(torch.autograd.Function):
 
 def expand_streams(x: Float[Tensor, "*B C"], n_streams: int) -> Float[Tensor, "*B n C"]:
     """Start the streams: each is a copy of the embedding."""
+    check_whole_numbers(n_streams=n_streams)
     # laid out: a product with four views of one vector is slow
     return x.unsqueeze(-2).expand(*x.shape[:-1], n_streams, x.shape[-1]).contiguous()
 
@@ -128,7 +144,14 @@ def expand_streams(x: Float[Tensor, "*B C"], n_streams: int) -> Float[Tensor, "*
 def read_streams(
     streams: Float[Tensor, "*B n C"], read: Float[Tensor, "*B n"]
 ) -> Float[Tensor, "*B C"]:
-    """A X: add the streams up, each by its weight, to the one vector that a sublayer sees."""
+    """A X: add the streams up, each by its weight, to the one vector that a sublayer sees.
+
+    Raises ValueError unless each stream has a weight of its own.
+    """
+    if read.shape != streams.shape[:-1]:
+        raise ValueError(
+            f"weights of shape {tuple(read.shape)} for streams of shape {tuple(streams.shape)}"
+        )
     return (read[..., None] * streams).sum(-2)
 
 
@@ -138,7 +161,16 @@ def mix_and_write(
     write: Float[Tensor, "*B n"],
     out: Float[Tensor, "*B C"],
 ) -> Float[Tensor, "*B n C"]:
-    """B X + C F: new stream i is the sum of mix[i, j] * stream j, and write[i] of the output."""
+    """B X + C F: new stream i is the sum of mix[i, j] * stream j, and write[i] of the output.
+
+    Raises ValueError where a shape would be stretched to fit.
+    """
+    *B, n, C = streams.shape
+    given = [tuple(part.shape) for part in (mix, write, out)]
+    if given != [(*B, n, n), (*B, n), (*B, C)]:
+        raise ValueError(
+            f"streams of shape {tuple(streams.shape)} do not go with mix, write and out of {given}"
+        )
     return torch.addcmul(mix @ streams, write[..., None], out[..., None, :])
 
 
@@ -146,11 +178,15 @@ def composite_gain(mixes: Float[Tensor, "L *B n n"]) -> Float[Tensor, "L *B"]:
     """Tell how much all layers' B together can stretch a signal: after 1, 2, ... layers.
 
     The largest sum of absolute values in a row of the product, which bounds every stream by so many
-    times the largest at the start. Source: arXiv 2512.24880, section 3.1, "Amax gain".
+    times the largest at the start. Raises ValueError for no layer, or no square. Source: arXiv
+    2512.24880, section 3.1, "Amax gain".
 
     >>> composite_gain(torch.full((3, 2, 2), 1.0)).tolist()
     [2.0, 4.0, 8.0]
     """
+    check_square(mixes)
+    if not len(mixes):
+        raise ValueError("0 layers have no gain")
     product, gains = torch.eye(mixes.shape[-1]).to(mixes), []
     for mix in mixes:
         product = mix @ product
@@ -169,7 +205,7 @@ class HyperConnection(KeptInFloat32):
 
     def __init__(self, d_model: int, n_streams: int = 4, norm_eps: float = 1e-6) -> None:
         super().__init__()
-        check_streams(d_model, n_streams)
+        check_whole_numbers(d_model=d_model, n_streams=n_streams)
         self.n_streams, self.norm_eps = n_streams, norm_eps
         self.sizes = [n_streams, n_streams, n_streams**2]  # of A, C and B
         width = n_streams * d_model
@@ -222,8 +258,7 @@ class ManifoldHyperConnection(HyperConnection):
         eps: float = HC_EPS,
     ) -> None:
         super().__init__(d_model, n_streams, norm_eps)
-        if n_iterations < 1:
-            raise ValueError(f"n_iterations {n_iterations} is below 1")
+        check_sinkhorn(n_iterations, eps)
         self.n_iterations, self.eps = n_iterations, eps
 
     def first_bias(self) -> Float[Tensor, "M"]:
@@ -247,7 +282,7 @@ class StreamCollapse(KeptInFloat32):
         self, d_model: int, n_streams: int = 4, norm_eps: float = 1e-6, eps: float = HC_EPS
     ) -> None:
         super().__init__()
-        check_streams(d_model, n_streams)
+        check_whole_numbers(d_model=d_model, n_streams=n_streams)
         self.norm_eps, self.eps = norm_eps, eps
         width = n_streams * d_model
         self.weight = nn.Parameter(torch.empty(n_streams, width).uniform_(-1, 1) / width**0.5)
@@ -271,9 +306,3 @@ def linear_of_streams(
         flat, weight = at_least_float32(streams.flatten(-2)), at_least_float32(weight)
         scale = (flat.square().mean(-1, keepdim=True) + norm_eps).rsqrt()
         return F.linear(flat, weight.to(flat.dtype)) * scale
-
-
-def check_streams(d_model: int, n_streams: int) -> None:
-    """Raise a ValueError if there is no stream, or nothing in it."""
-    if d_model < 1 or n_streams < 1:
-        raise ValueError(f"n_streams {n_streams} of d_model {d_model}: neither may be below 1")

@@ -9,6 +9,7 @@ How ours differs from the paper (arXiv 2601.07372) and its demonstration code:
 5. Key and value have no biases, as nothing in our Llamas has.
 """
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from itertools import count, islice
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from course_lib.check_numbers import check_whole_numbers
 from course_lib.layers.embedding import check_ids
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.precision import at_least_float32
@@ -34,7 +36,9 @@ def next_primes(least: int, n: int) -> list[int]:
     >>> next_primes(10, 3)
     [11, 13, 17]
     """
-    return list(islice(filter(is_prime, count(max(least, 2))), n))
+    if n < 0:
+        raise ValueError(f"n {n} is below 0")
+    return list(islice(filter(is_prime, count(max(math.ceil(least), 2))), n))
 
 
 def is_prime(n: int) -> bool:
@@ -97,6 +101,10 @@ def memory_gate(key: Float[Tensor, "*B C"], stream: Float[Tensor, "*B C"]) -> Fl
     >>> memory_gate(key, torch.stack([key[0], -key[0]]))     # products 2 and -2, roots 1.41, -1.41
     tensor([0.8044, 0.1956])
     """
+    if key.shape != stream.shape:
+        raise ValueError(
+            f"keys of shape {tuple(key.shape)} for a stream of shape {tuple(stream.shape)}"
+        )
     score = (at_least_float32(key) * at_least_float32(stream)).sum(-1) / key.shape[-1] ** 0.5
     return (score.sign() * score.abs().clamp_min(1e-6).sqrt()).sigmoid()
 
@@ -112,7 +120,8 @@ def normalised_vocabulary(tokens: Sequence[str]) -> Int[Tensor, "V"]:
     tensor([0, 1, 0, 2, 2, 3])
     """
     numbers: dict[str, int] = {}
-    return torch.tensor([numbers.setdefault(plain_form(token), len(numbers)) for token in tokens])
+    found = [numbers.setdefault(plain_form(token), len(numbers)) for token in tokens]
+    return torch.tensor(found, dtype=torch.long)
 
 
 def plain_form(token: str) -> str:
@@ -146,14 +155,16 @@ class NgramMemory(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if longest < 2 or min(n_rows, d_row, n_heads) < 1:
-            raise ValueError(
-                f"longest {longest} is below 2, or n_rows {n_rows}, d_row {d_row} or n_heads"
-                f" {n_heads} below 1"
-            )
+        check_whole_numbers(d_model=d_model, vocab_size=vocab_size, longest=longest)
+        check_whole_numbers(n_rows=n_rows, d_row=d_row, n_heads=n_heads)
+        if longest < 2:
+            raise ValueError(f"longest {longest} is below 2")
         numbers = torch.arange(vocab_size) if numbers is None else numbers
-        if len(numbers) != vocab_size:
-            raise ValueError(f"{len(numbers)} numbers for vocab_size {vocab_size}")
+        if numbers.shape != (vocab_size,) or numbers.is_floating_point():
+            given = f"{tuple(numbers.shape)}, {numbers.dtype}"
+            raise ValueError(f"numbers of shape {given}, for vocab_size {vocab_size}")
+        if numbers.min() < 0:
+            raise ValueError(f"the number {numbers.min()} of a token is below 0")
         self.before = int(numbers.max()) + 1
         primes = iter(next_primes(n_rows, n_heads * (longest - 1)))
         self.sizes = [list(islice(primes, n_heads)) for _ in range(longest - 1)]
@@ -172,8 +183,11 @@ class NgramMemory(nn.Module):
         """Name the rows of the one table, in which all tables lie end to end.
 
         `past` are the tokens before `ids`, of which the last `longest - 1` matter. `NO_TOKEN` is
-        where the text has not begun.
+        where the text has not begun. Raises ValueError for another token outside the vocabulary,
+        and for a past of other rows.
         """
+        if past is not None and len(past) != len(ids):
+            raise ValueError(f"the past of {len(past)} rows for {len(ids)} rows of tokens")
         known = ids if past is None else torch.cat([past, ids], 1)
         begun = known != NO_TOKEN
         check_ids(known[begun], len(self.numbers))

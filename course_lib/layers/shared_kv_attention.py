@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from course_lib.check_numbers import check_whole_numbers
 from course_lib.layers.attention import AttentionCache, visible_keys
 from course_lib.layers.compressor import BlockState, PartialRotary
 from course_lib.layers.norm import RMSNorm
@@ -40,16 +41,20 @@ class CompressedCache:
         if self.max_seq_len is not None and length > self.max_seq_len:
             raise ValueError(f"the cache has room for {self.max_seq_len} tokens, not for {length}")
         if self.recent is not None:
-            if len(self.recent) != len(vectors):
-                raise ValueError(f"the cache holds {len(self.recent)} rows, not {len(vectors)}")
+            (B, _, D), (rows, _, width) = self.recent.shape, vectors.shape
+            if (B, D) != (rows, width):
+                raise ValueError(f"the cache holds {B} rows of {D} numbers, not {rows} of {width}")
             vectors = torch.cat([self.recent, vectors], 1)
         self.recent, self.length = vectors, length
         return (vectors,)
 
     def forget(self, kept: int) -> None:
-        """Keep the vectors of the last tokens alone: no later one sees further."""
-        # a copy: a part would hold the memory of the whole
-        self.recent = self.recent[:, max(0, self.recent.shape[1] - kept) :].clone()
+        """Keep the vectors of the last `kept` tokens alone: no later one sees further."""
+        if kept < 0:
+            raise ValueError(f"{kept} tokens cannot be kept")
+        if self.recent is not None:
+            # a copy: a part would hold the memory of the whole
+            self.recent = self.recent[:, max(0, self.recent.shape[1] - kept) :].clone()
 
     def keep(self, rows: Int[Tensor, "K"] | Bool[Tensor, "B"]) -> None:
         """Go on with these rows of the batch alone, in this order; a row named twice is doubled."""
@@ -135,7 +140,8 @@ def sink_weights(
 
     They add up to less than 1: each head has a sink, one more score in the softmax that no value
     belongs to, so that a head may look at nothing. A sink of 0 is one more unit in the denominator;
-    none at all is -inf. Source: arXiv 2606.19348, equation 27.
+    none at all is -inf. Raises ValueError for shapes that do not fit. Source: arXiv 2606.19348,
+    equation 27.
 
     >>> import torch
     >>> one = torch.zeros(1, 1, 1, 2), torch.zeros(1, 3, 2), torch.ones(1, 3).bool()
@@ -143,6 +149,12 @@ def sink_weights(
     tensor([[[[0.2500, 0.2500, 0.2500]]]])
     """
     B, H, T, D = q.shape
+    S = keys.shape[1]
+    if keys.shape != (B, S, D) or visible.shape[-2:] != (T, S) or sinks.shape != (H,):
+        raise ValueError(
+            f"queries of shape {tuple(q.shape)}, keys {tuple(keys.shape)}, a table of who sees whom"
+            f" {tuple(visible.shape)} and {tuple(sinks.shape)} sinks do not fit"
+        )
     scores = (q * D**-0.5).flatten(1, 2) @ keys.mT
     visible = visible.expand(B, T, -1)[:, None]
     scores = scores.unflatten(1, (H, T)).masked_fill(~visible, -torch.inf)
@@ -162,13 +174,19 @@ def attend_by_stretches(
 
     A stretch of `window` tokens sees itself and the stretch before it, no more: so its scores are
     2 * `window` numbers per token, however long the text. Heads lie inside tokens, as `q` was made.
+    Raises ValueError if `recent` lacks the tokens, or holds more than a stretch before them.
     """
     B, H, T, D = q.shape
+    if window < 1 or not 0 < T <= recent.shape[1] <= T + window:
+        raise ValueError(
+            f"{T} tokens cannot look at {recent.shape[1]} in stretches of {window}: they need"
+            " themselves, and at most a stretch before"
+        )
     n, missing = -(-T // window), window - (recent.shape[1] - T)  # in front of the first token
     end = n * window - T
     kv = F.pad(recent, (0, 0, missing, end)).unflatten(1, (n + 1, window))
     kv = torch.cat([kv[:, :-1], kv[:, 1:]], 2)
-    rows = F.pad((q * D**-0.5).transpose(1, 2), (0, 0, 0, 0, 0, end)).reshape(B, -1, D)
+    rows = F.pad((q * D**-0.5).transpose(1, 2), (0, 0, 0, 0, 0, end)).flatten(1, 2)
     near = (rows.unflatten(1, (n, -1)) @ kv.mT).flatten(1, 2)
     sink = sinks.to(near.dtype).repeat(n * window).expand(B, -1)[..., None]
     scores = torch.cat([near, rows @ entries.mT, sink], -1).unflatten(1, (-1, H))
@@ -184,7 +202,7 @@ def attend_by_stretches(
 def visible_in_stretches(n: int, window: int, missing: int, device=None) -> Bool[Tensor, "T S"]:
     """Tell which of its own and the previous stretch each token of `n` stretches sees.
 
-    The first `missing` places of all hold no token.
+    The first `missing` places of all hold no token; ValueError if those are more than a window.
 
     >>> visible_in_stretches(n=2, window=2, missing=2).int()
     tensor([[0, 0, 1, 0],
@@ -192,6 +210,9 @@ def visible_in_stretches(n: int, window: int, missing: int, device=None) -> Bool
             [0, 1, 1, 0],
             [0, 0, 1, 1]], dtype=torch.int32)
     """
+    check_whole_numbers(n=n, window=window)
+    if not 0 <= missing <= window:
+        raise ValueError(f"missing {missing} is not between 0 and window {window}")
     visible = visible_keys(window, 2 * window, window, device=device).repeat(n, 1)
     visible[:window, :missing] = False
     return visible
@@ -222,6 +243,7 @@ class SharedKVAttention(nn.Module):
         norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
+        check_whole_numbers(d_model=d_model, q_lora_rank=q_lora_rank, o_lora_rank=o_lora_rank)
         check_shared_kv_sizes(n_heads, head_dim, qk_rope_head_dim, o_groups, window)
         self.n_heads, self.head_dim, self.o_groups = n_heads, head_dim, o_groups
         self.window, self.norm_eps = window, norm_eps

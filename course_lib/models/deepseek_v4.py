@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.attention import AttentionCache, longest_row
+from course_lib.layers.attention import AttentionCache, check_length
 from course_lib.layers.compressed_attention import CSA, HCA
 from course_lib.layers.embedding import Embedding, check_ids
 from course_lib.layers.hyper_connections import (
@@ -240,11 +240,7 @@ class DeepSeekV4(nn.Module):
         padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T n C"]:
         """Read the tokens: all streams after the last block."""
-        check_ids(ids, self.settings.vocab_size)
-        end = ids.shape[1] + (longest_row(caches[0].length) if caches else 0)
-        if end > self.settings.max_seq_len:
-            raise ValueError(f"{end} tokens are more than max_seq_len {self.settings.max_seq_len}")
-        streams = expand_streams(self.token_embedding(ids), self.settings.n_streams)
+        streams = self.first_streams(ids, caches[0].length if caches else 0)
         for layer, block in enumerate(self.blocks):
             cache = caches[layer] if caches else None
             if isinstance(cache, CompressedRows):
@@ -252,6 +248,14 @@ class DeepSeekV4(nn.Module):
             else:
                 streams = block(streams, ids, cache, padding)
         return streams
+
+    def first_streams(
+        self, ids: Int[Tensor, "B T"], past: int | Int[Tensor, "B"] = 0
+    ) -> Float[Tensor, "B T n C"]:
+        """Start the streams. Raises ValueError for a token or a place that the model lacks."""
+        check_ids(ids, self.settings.vocab_size)
+        check_length(ids, self.settings.max_seq_len, past)
+        return expand_streams(self.token_embedding(ids), self.settings.n_streams)
 
     def logits(self, hidden: Float[Tensor, "B T n C"]) -> Float[Tensor, "B T V"]:
         """Score every token as the next one."""
@@ -286,6 +290,11 @@ class DeepSeekV4(nn.Module):
             raise ValueError(
                 "this model has no module for multi-token prediction: its settings say mtp=False"
             )
+        if next_ids.shape != hidden.shape[:2]:
+            raise ValueError(
+                f"next_ids of shape {tuple(next_ids.shape)} for streams of shape"
+                f" {tuple(hidden.shape)}"
+            )
         check_ids(next_ids, self.settings.vocab_size)
         return self.mtp(hidden, self.token_embedding(next_ids), next_ids, cache, padding)
 
@@ -303,7 +312,7 @@ class DeepSeekV4(nn.Module):
         """Add up the losses of all CSA layers' indexers, in nats per token; see `CSA`."""
         total = torch.zeros((), device=ids.device)
         with torch.no_grad():
-            streams = expand_streams(self.token_embedding(ids), self.settings.n_streams)
+            streams = self.first_streams(ids)
             for block in self.blocks:
                 if isinstance(block.attention, CSA):
                     read = block.attention_connection.maps(streams)[0]

@@ -12,13 +12,20 @@ from transformers.models.deepseek_v4 import modeling_deepseek_v4 as published
 from course_lib.inference.cache import KVCache
 from course_lib.layers.attention import visible_keys
 from course_lib.layers.compressed_attention import CSA, HCA
-from course_lib.layers.compressor import Compressor, PartialRotary, visible_blocks
+from course_lib.layers.compressor import (
+    BlockIndexer,
+    Compressor,
+    PartialRotary,
+    pool_rows,
+    visible_blocks,
+)
 from course_lib.layers.position import YaRN
 from course_lib.layers.shared_kv_attention import (
     CompressedCache,
     SharedKVAttention,
     attend_by_stretches,
     sink_weights,
+    visible_in_stretches,
 )
 
 SHARED = (
@@ -378,7 +385,7 @@ def test_what_a_cache_cannot_do_is_said():
     ours(tokens(2, 10), cache)
     with pytest.raises(ValueError, match="room for 12 tokens, not for 13"):
         ours(tokens(2, 3), cache)
-    with pytest.raises(ValueError, match="holds 2 rows, not 1"):
+    with pytest.raises(ValueError, match=r"holds 2 rows of (\d+) numbers, not 1 of \1"):
         ours(tokens(1, 1), cache)
     with pytest.raises(ValueError, match="of 10 tokens cannot be rewound to 4"):
         cache.rewind(4)
@@ -419,6 +426,9 @@ def test_padding_that_blocks_cannot_leave_out_is_refused():
         ({5: 5}, "n_heads 4 x head_dim 12 cannot be shared out to 5 o_groups"),
         ({3: 14}, "head_dim 12 has no room for qk_rope_head_dim 14"),
         ({7: 0}, "a window of 0 tokens"),
+        ({0: 0}, "d_model 0 must be at least 1"),
+        ({4: -1}, "q_lora_rank -1 must be at least 1"),
+        ({6: 0}, "o_lora_rank 0 must be at least 1"),
         ({3: 5}, "a width of 5 cannot be cut into pairs"),
     ],
 )
@@ -428,10 +438,15 @@ def test_sizes_that_will_not_do_are_named(change, message):
 
 
 def test_rates_and_indexers_that_will_not_do_are_named():
-    with pytest.raises(ValueError, match="a rate of 0 tokens"):
+    with pytest.raises(ValueError, match="rate 0 must be at least 1"):
         HCA(0, *SHARED)
-    with pytest.raises(ValueError, match="index_top_k 0 is below 1"):
+    with pytest.raises(ValueError, match="index_top_k 0 must be at least 1"):
         CSA(4, 8, 0, 4, *SHARED)
+    with pytest.raises(ValueError, match="n_heads 0 must be at least 1"):
+        BlockIndexer(24, 8, 0, 8, 4, PartialRotary(6, 1e4))
+    for base in (0.0, float("nan")):
+        with pytest.raises(ValueError, match=f"base {base} must be a number above 0"):
+            PartialRotary(6, base)
     with pytest.raises(ValueError, match="entries of 4 numbers have no room for 6 rotated"):
         CSA(4, 4, 3, 4, *SHARED)
 
@@ -449,3 +464,79 @@ def test_a_text_longer_than_the_stretched_frequencies_reach_is_refused():
     ours(torch.randn(1, 16, 24))
     with pytest.raises(ValueError, match="17 tokens are more than"):
         ours(torch.randn(1, 17, 24))
+
+
+def unchecked(function):
+    """Give the function as it runs outside of the tests, where nothing checks shapes."""
+    return getattr(function, "__wrapped__", function)
+
+
+def weights_of(visible=(1, 4, 6), keys=(2, 6, 5), n_sinks=3):
+    q, seen = torch.ones(2, 3, 4, 5), torch.ones(visible).bool()
+    return unchecked(sink_weights)(q, torch.ones(keys), seen, torch.zeros(n_sinks))
+
+
+def stretches_of(T, S, window):
+    q, recent, entries = torch.ones(1, 2, T, 4), torch.ones(1, S, 4), torch.ones(1, 0, 4)
+    readable = torch.ones(1, T, 0).bool()
+    return attend_by_stretches(q, recent, entries, readable, torch.zeros(2), window)
+
+
+def scores_of(q_latent=(2, 3, 8), keys=(2, 5, 8), n_positions=3):
+    indexer, x = BlockIndexer(24, 8, 2, 8, 4, PartialRotary(6, 1e4)), torch.ones(2, 3, 24)
+    return unchecked(BlockIndexer.scores)(
+        indexer, x, torch.ones(q_latent), torch.ones(keys), torch.arange(n_positions)
+    )
+
+
+def turned(T, D, n_positions):
+    rotary = PartialRotary(6, 1e4)
+    return unchecked(PartialRotary.forward)(rotary, torch.ones(1, T, D), torch.arange(n_positions))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: turned(3, 8, n_positions=1), "1 positions for 3 vectors of 8 numbers, 6 rotated"),
+        (lambda: turned(3, 4, n_positions=3), "3 positions for 3 vectors of 4 numbers, 6 rotated"),
+        (lambda: pool_rows(torch.ones(2, 0, 3), torch.ones(2, 0, 3)), r"\(2, 0, 3\)"),
+        (
+            lambda: unchecked(pool_rows)(torch.ones(2, 4, 3), torch.ones(2, 4, 1)),
+            r"\(2, 4, 3\) and gates of shape \(2, 4, 1\)",
+        ),
+        (lambda: visible_blocks(torch.arange(3), 2, 0), "rate 0 must be at least 1"),
+        (lambda: visible_blocks(torch.arange(3), 2, -1), "rate -1 must be at least 1"),
+        (lambda: scores_of(q_latent=(2, 1, 8)), r"2 rows of 3 tokens, .* \(2, 1, 8\)"),
+        (lambda: scores_of(keys=(1, 5, 8)), "2 rows of 3 tokens, .* keys of 1 rows"),
+        (lambda: scores_of(n_positions=1), "2 rows of 3 tokens, .* and 1 positions"),
+        (lambda: weights_of(visible=(1, 4, 1)), r"who sees whom \(1, 4, 1\)"),
+        (lambda: weights_of(keys=(1, 6, 5)), r"keys \(1, 6, 5\)"),
+        (lambda: weights_of(n_sinks=1), r"\(1,\) sinks"),
+        (lambda: stretches_of(T=4, S=3, window=2), "4 tokens cannot look at 3 in stretches of 2"),
+        (lambda: stretches_of(T=4, S=7, window=2), "4 tokens cannot look at 7 in stretches of 2"),
+        (lambda: stretches_of(T=0, S=0, window=2), "0 tokens cannot look at 0"),
+        (lambda: stretches_of(T=4, S=4, window=0), "4 tokens cannot look at 4 in stretches of 0"),
+        (lambda: visible_in_stretches(2, 2, -1), "missing -1 is not between 0 and window 2"),
+        (lambda: visible_in_stretches(0, 2, 0), "n 0 must be at least 1"),
+        (lambda: CompressedCache().forget(-1), "-1 tokens cannot be kept"),
+    ],
+)
+def test_what_would_be_silently_wrong_is_refused(call, message):
+    weights_of(), scores_of(), turned(3, 8, 3), stretches_of(4, 6, 2)  # these do fit
+    CompressedCache().forget(3)  # there is nothing to forget
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("kind", ["sliding", "hca", "csa"])
+@pytest.mark.parametrize(("B", "T"), [(0, 40), (0, 3), (2, 0), (2, 1)])
+def test_no_text_and_texts_of_one_token_are_read(kind, B, T):
+    ours, x = attention(kind), tokens(B, T)
+    assert ours(x).shape == x.shape and ours(x, CompressedCache()).shape == x.shape
+    if kind == "csa":
+        assert ours.indexer_loss(x) == 0
+
+
+def test_the_indexers_loss_of_numbers_that_are_none_is_none():
+    ours, x = attention("csa"), torch.full((1, 20, SHARED[0]), torch.nan).double()
+    assert ours.indexer_loss(x).isnan()

@@ -7,6 +7,15 @@ import torch
 from course_lib.layers import hyper_connections as hc
 
 
+def unchecked(function):
+    """Give the function as it runs outside of the tests, where nothing checks shapes."""
+    return getattr(function, "__wrapped__", function)
+
+
+def ones(*shapes):
+    return [torch.ones(shape) for shape in shapes]
+
+
 def logits(*shape, scale=1.0, seed=0):
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
 
@@ -130,13 +139,47 @@ def test_maps_stay_in_float32_in_a_model_of_16_bits():
 
 
 def test_wrong_numbers_are_refused():
-    with pytest.raises(ValueError, match="n_streams 0 of d_model 8"):
+    with pytest.raises(ValueError, match="n_streams 0 must be at least 1"):
         hc.HyperConnection(8, 0)
-    with pytest.raises(ValueError, match="n_streams 4 of d_model 0"):
+    with pytest.raises(ValueError, match="d_model 0 must be at least 1"):
         hc.StreamCollapse(0)
-    with pytest.raises(ValueError, match="n_iterations 0 is below 1"):
+    with pytest.raises(ValueError, match="n_iterations 0 must be at least 1"):
         hc.ManifoldHyperConnection(8, 4, n_iterations=0)
-    with pytest.raises(ValueError, match="n_iterations 0 is below 1"):
-        hc.sinkhorn(torch.zeros(1, 2, 2), 0)
-    with pytest.raises(ValueError, match="n_iterations 0 is below 1"):
-        hc.sinkhorn_by_loop(torch.zeros(1, 2, 2), 0)
+    with pytest.raises(ValueError, match="n_streams -1 must be at least 1"):
+        hc.expand_streams(torch.zeros(2, 3), -1)
+    with pytest.raises(ValueError, match="0 layers have no gain"):
+        hc.composite_gain(torch.zeros(0, 2, 2))
+
+
+@pytest.mark.parametrize("scale", [hc.sinkhorn, hc.sinkhorn_by_loop])
+def test_sinkhorn_refuses_no_round_an_eps_that_is_none_and_what_is_not_square(scale):
+    with pytest.raises(ValueError, match="n_iterations 0 must be at least 1"):
+        scale(torch.zeros(1, 2, 2), 0)
+    for eps in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"eps {eps} must be a number from 0 on"):
+            scale(torch.zeros(2, 2), 3, eps)
+    for n, m in ((2, 3), (0, 0)):
+        with pytest.raises(ValueError, match=f"{n} x {m} numbers are not square"):
+            unchecked(scale)(torch.zeros(1, n, m))
+    assert scale(torch.zeros(0, 2, 2)).shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: unchecked(hc.read_streams)(*ones((2, 4, 3), (2, 1))), r"\(2, 1\) .* \(2, 4, 3\)"),
+        (lambda: unchecked(hc.read_streams)(*ones((2, 4, 3), (1, 4))), r"\(1, 4\) .* \(2, 4, 3\)"),
+        (
+            lambda: unchecked(hc.mix_and_write)(*ones((4, 3), (1, 4), (4,), (3,))),
+            r"\(4, 3\) do not go with .*\(1, 4\), \(4,\), \(3,\)",
+        ),
+        (
+            lambda: unchecked(hc.mix_and_write)(*ones((4, 3), (4, 4), (4,), (1,))),
+            r"\(4, 3\) do not go with .*\(4, 4\), \(4,\), \(1,\)",
+        ),
+        (lambda: unchecked(hc.composite_gain)(torch.ones(3, 2, 3)), "2 x 3 numbers"),
+    ],
+)
+def test_what_would_be_stretched_to_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -120,10 +120,14 @@ def test_copies_leave_a_replay_behind():
 
 def test_what_does_not_fit_is_named():
     model = model_of()
-    with pytest.raises(ValueError, match="choices for 3 layers, not 2"):
+    with pytest.raises(ValueError, match=r"shape \(2, 10, 3, 2\) are not for 2 layers"):
         model.hidden(IDS)
         with moe.replayed_routing(model, torch.zeros(2, 10, 3, 2, dtype=torch.long)):
             pass
+    for chosen in ([0, 6], [-1, 6]):
+        with pytest.raises(ValueError, match=f"expert 6 or {chosen[0]} of 6 does not exist"):
+            with moe.replayed_routing(model, torch.tensor(chosen).expand(2, 10, 2, 2)):
+                pass
     with moe.replayed_routing(model, torch.zeros(2, 9, 2, 2, dtype=torch.long)):
         with pytest.raises(ValueError, match=r"\(2, 9, 2\) for tokens .* \(2, 10, 2\)"):
             model.hidden(IDS)
@@ -133,5 +137,7 @@ def test_what_does_not_fit_is_named():
     unchecked = getattr(moe.changed_choices, "__wrapped__", moe.changed_choices)
     with pytest.raises(ValueError, match=r"shapes \(2, 2\) and \(2, 3\)"):
         unchecked(torch.zeros(2, 2).long(), torch.zeros(2, 3).long())
+    with pytest.raises(ValueError, match="0 layers of experts have chosen nothing"):
+        moe.last_choices([])
     with pytest.raises(ValueError, match="layer of experts 0 of 2 has routed 0 tokens"):
         moe.last_choices(moe.text_moe_layers(model_of()))

@@ -9,6 +9,13 @@ from course_lib.layers.expert_parallel import ParallelExperts
 from course_lib.layers.mlp import ClampedSwiGLU
 from course_lib.layers.moe import experts as working
 
+TABLE = moe.random_hash_table(3, 5, 2)
+
+
+def unchecked(function):
+    """Give the function as it runs outside of the tests, where nothing checks shapes."""
+    return getattr(function, "__wrapped__", function)
+
 
 def test_sqrt_softplus_routing_equals_the_rule_by_hand():
     torch.manual_seed(0)
@@ -76,13 +83,39 @@ def test_balanced_tables_even_out_frequencies_that_random_ones_do_not():
         ([[0, 1], [0, 0]], r"token 1 goes to the experts \[0, 0\]: they must be distinct, .* 1 of"),
         ([[0, 0], [0, 0]], r"token 0 goes to the experts \[0, 0\].* 2 of 2 tokens"),
         ([[0, 5]], "expert 5 or 0 of 5"),
+        ([[0.5, 1.0]], r"table of shape \(1, 2\) and torch.float32"),
+        ([], r"table of shape \(0,\)"),
+        ([0, 1], r"table of shape \(2,\)"),
         ([[-1, 2]], "expert 2 or -1 of 5"),
         ([[0, 1, 2, 3, 4, 0]], "n_chosen 6 is not between 1 and n_experts 5"),
     ],
 )
 def test_tables_that_repeat_an_expert_or_name_none_are_refused(table, message):
     with pytest.raises(ValueError, match=message):
-        moe.HashRouter(8, 5, torch.tensor(table))
+        unchecked(moe.check_hash_table)(torch.tensor(table), 5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: moe.random_hash_table(0, 4, 2), "vocab_size 0 must be at least 1"),
+        (lambda: moe.balanced_hash_table(torch.tensor([]), 4, 2), r"shape \(0,\)"),
+        (lambda: moe.balanced_hash_table(torch.tensor([3, -1]), 4, 2), r"as \[3, -1\]"),
+        (lambda: moe.balanced_hash_table(torch.tensor([torch.nan]), 4, 2), r"as \[nan\]"),
+        (
+            lambda: unchecked(moe.route_by_table)(torch.zeros(3, 5), torch.tensor([0, 1]), TABLE),
+            r"ids of shape \(2,\) for logits of shape \(3, 5\)",
+        ),
+        (lambda: moe.route_by_table(torch.zeros(1, 5), torch.tensor([-1]), TABLE), "token -1"),
+        (lambda: moe.route_by_table(torch.zeros(1, 5), torch.tensor([3]), TABLE), "token 3"),
+        (lambda: moe.HashRouter(0, 5, TABLE), "d_model 0 must be at least 1"),
+        (lambda: moe.HashRouter(8, 5, TABLE, 0.0), "scale 0.0 must be a number above 0"),
+        (lambda: moe.SqrtSoftplusRouter(8, 5, 2, torch.nan), "scale nan must be a number above 0"),
+    ],
+)
+def test_what_no_table_or_router_can_do_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_a_table_of_zeros_in_a_file_is_refused():

@@ -25,6 +25,11 @@ def small_memory(**sizes) -> NgramMemory:
     return NgramMemory(8, vocab_size=50, **{"n_rows": 30, "d_row": 4} | sizes)
 
 
+def unchecked(function):
+    """Give the function as it runs outside of the tests, where nothing checks shapes."""
+    return getattr(function, "__wrapped__", function)
+
+
 def hashes_by_loop(text: list[int], multipliers: list[int], sizes, before: int) -> list[list[int]]:
     """Hash with Python's whole numbers, which never overflow, token by token."""
     found = []
@@ -102,6 +107,12 @@ def test_gate_has_a_finite_gradient_where_key_and_stream_do_not_agree_at_all():
 def test_tokens_alike_but_for_case_accents_and_spaces_share_a_number():
     tokens = ["The", " the", "THE ", "thé", "\n", " ", "\ufffd", " \ufffd", "", "ﬁ", "fi"]
     assert normalised_vocabulary(tokens).tolist() == [0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 5]
+    assert normalised_vocabulary([]).dtype == torch.long
+
+
+@pytest.mark.parametrize(("B", "T"), [(0, 3), (2, 0), (2, 1)])
+def test_no_text_and_texts_of_one_token_are_read(B, T):
+    assert small_memory()(torch.randn(B, T, 8), torch.ones(B, T).long()).shape == (B, T, 8)
 
 
 def test_memory_is_the_sum_written_out_for_one_token():
@@ -215,9 +226,27 @@ def test_the_memory_learns_table_key_and_value():
     ("call", "message"),
     [
         (lambda: small_memory(longest=1), "longest 1 is below 2"),
-        (lambda: small_memory(n_heads=0), "n_heads 0 below 1"),
-        (lambda: small_memory(numbers=torch.arange(9)), "9 numbers for vocab_size 50"),
+        (lambda: small_memory(n_heads=0), "n_heads 0 must be at least 1"),
+        (lambda: NgramMemory(0, 5, 7, 2), "d_model 0 must be at least 1"),
+        (lambda: NgramMemory(4, 0, 7, 2), "vocab_size 0 must be at least 1"),
+        (lambda: NgramMemory(4, -1, 7, 2), "vocab_size -1 must be at least 1"),
+        (lambda: next_primes(10, -1), "n -1 is below 0"),
+        (lambda: unchecked(next_primes)(math.nan, 1), "NaN"),
+        (lambda: small_memory(numbers=torch.arange(9)), r"shape \(9,\), .* vocab_size 50"),
+        (lambda: small_memory(numbers=torch.arange(50) - 1), "number -1 of a token is below 0"),
         (lambda: small_memory().rows(torch.tensor([[50]])), "token 50 is outside"),
+        (lambda: small_memory().rows(*torch.tensor([[[3]], [[50]]])), "token 50 is outside"),
+        (lambda: small_memory().rows(*torch.tensor([[[3]], [[-2]]])), "token -2 is outside"),
+        (
+            lambda: unchecked(NgramMemory.rows)(
+                small_memory(), torch.ones(2, 3).long(), torch.ones(1, 2).long()
+            ),
+            "past of 1 rows for 2 rows",
+        ),
+        (
+            lambda: unchecked(memory_gate)(torch.ones(2, 5, 8), torch.ones(2, 1, 8)),
+            r"\(2, 5, 8\) for a stream of shape \(2, 1, 8\)",
+        ),
         (
             lambda: hash_ngrams(
                 torch.ones(1, 2, dtype=torch.long), hash_multipliers(9, 3), [[7]], 0

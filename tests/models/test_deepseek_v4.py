@@ -1,7 +1,7 @@
 """V4's settings, its module that looks ahead, its indexers' loss, and generation; parity is
 elsewhere."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -41,6 +41,20 @@ def test_settings_that_do_not_fit_are_refused_with_their_numbers(change, message
         replace(SMALL, **change)
 
 
+IMPOSSIBLE = {int: (0, -1), float: (0.0, -1.0, float("nan"), float("inf"))}
+
+
+NUMBERS = {field.name: field.type for field in fields(SMALL) if field.type in IMPOSSIBLE}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_setting_may_be_an_impossible_number(name):
+    may_be_zero = name in ("n_hash_layers", "n_shared")
+    for value in IMPOSSIBLE[NUMBERS[name]][may_be_zero:]:
+        with pytest.raises(ValueError, match=f"^{name} {value}"):
+            replace(SMALL, **{name: value})
+
+
 def test_layer_types_are_a_row_of_words():
     assert as_words("layer_types", ["sliding", "CSA"]) == ("sliding", "CSA")
     for value in ("CSA", [1, 2], None):
@@ -69,6 +83,9 @@ def test_the_look_ahead_is_the_formula_stream_by_stream():
     torch.testing.assert_close(model.predict_ahead(streams, ids[:, 1:]), x @ model.head.weight.T)
     with pytest.raises(ValueError, match="mtp=False"):
         DeepSeekV4(SMALL).predict_ahead(streams, ids[:, 1:])
+    unchecked = getattr(DeepSeekV4.predict_ahead, "__wrapped__", DeepSeekV4.predict_ahead)
+    with pytest.raises(ValueError, match=r"shape \(2, 1\) for streams of shape \(2, 8, 4, 16\)"):
+        unchecked(model, streams, ids[:, 1:2])
 
 
 def test_the_indexers_learn_from_their_own_loss_alone():
@@ -80,6 +97,10 @@ def test_the_indexers_learn_from_their_own_loss_alone():
     model.indexer_loss(ids).backward()
     learned = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert learned and all(".indexer." in name for name in learned)
+    with pytest.raises(ValueError, match="token 40 is outside"):
+        model.indexer_loss(torch.full((1, 4), 40))
+    with pytest.raises(ValueError, match="49 tokens are more than max_seq_len 48"):
+        model.indexer_loss(torch.zeros(1, 49).long())
     model.set_top_k(None)
     assert model.blocks[1].attention.top_k is None
 

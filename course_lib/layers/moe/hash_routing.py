@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from course_lib.check_numbers import check_whole_numbers
+from course_lib.layers.embedding import check_ids
 from course_lib.layers.moe.routing import (
     Router,
     Routing,
@@ -27,6 +29,7 @@ def random_hash_table(
     >>> random_hash_table(vocab_size=2, n_experts=4, n_chosen=2).shape
     torch.Size([2, 2])
     """
+    check_whole_numbers(vocab_size=vocab_size)
     check_routing(n_experts, n_chosen)
     rng = torch.Generator().manual_seed(seed)
     return torch.rand(vocab_size, n_experts, generator=rng).topk(n_chosen).indices
@@ -37,13 +40,18 @@ def balanced_hash_table(
 ) -> Int[Tensor, "V K"]:
     """Give each token the experts with the least load so far, the most frequent token first.
 
-    `counts` is how often each token occurs. Source: arXiv 2106.04426, section 3.2, balanced
-    assignment.
+    `counts` is how often each token occurs; ValueError if one is below 0 or not finite.
+    Source: arXiv 2106.04426, section 3.2, balanced assignment.
 
     >>> balanced_hash_table(torch.tensor([5, 3, 2]), n_experts=2, n_chosen=1).tolist()
     [[0], [1], [1]]
     """
     check_routing(n_experts, n_chosen)
+    if counts.ndim != 1 or not len(counts) or not 0 <= counts.min() <= counts.max() < torch.inf:
+        raise ValueError(
+            f"counts of shape {tuple(counts.shape)}, as {counts.flatten()[:9].tolist()}: there must"
+            " be one for each token, finite and from 0 on"
+        )
     load = torch.zeros(n_experts, dtype=torch.double)
     table = torch.empty(len(counts), n_chosen, dtype=torch.long)
     for token in counts.argsort(descending=True, stable=True):
@@ -53,11 +61,15 @@ def balanced_hash_table(
 
 
 def check_hash_table(table: Int[Tensor, "V K"], n_experts: int) -> None:
-    """Raise a ValueError if a token's experts are not distinct, or are none.
+    """Raise a ValueError if a token's experts are not distinct, or are none; or for no token.
 
     A token that visits one expert twice trains it twice as fast and the others not at all. The
     table of transformers' class is all zeros until a file is read: all tokens, twice, to expert 0.
     """
+    if table.ndim != 2 or not len(table) or table.is_floating_point():
+        raise ValueError(
+            f"a table of shape {tuple(table.shape)} and {table.dtype} names no experts"
+        )
     check_routing(n_experts, table.shape[-1])
     if table.is_meta:
         return
@@ -79,7 +91,15 @@ def route_by_table(
     table: Int[Tensor, "V K"],
     scale: float = 1.0,
 ) -> Routing:
-    """Choose by the table; weigh by the affinities of the chosen, as `route_sqrt_softplus` does."""
+    """Choose by the table; weigh by the affinities of the chosen, as `route_sqrt_softplus` does.
+
+    Raises ValueError for a token that the table lacks, and unless each row of logits has a token.
+    """
+    if ids.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"ids of shape {tuple(ids.shape)} for logits of shape {tuple(logits.shape)}"
+        )
+    check_ids(ids, len(table))
     return weigh_chosen(sqrt_softplus(logits), table[ids], scale)
 
 

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_lib.layers.precision import at_least_float32, without_autocast
+from course_lib.check_numbers import check_positive_numbers, check_whole_numbers
+from course_lib.layers.precision import KeptInFloat32, at_least_float32, without_autocast
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,8 @@ class Router(nn.Module):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
+        check_whole_numbers(d_model=d_model)
+        check_positive_numbers(scale=scale)
         check_routing(n_experts, n_chosen, n_groups, n_limited_groups)
         self.choice = {
             "n_chosen": n_chosen,
@@ -233,7 +236,7 @@ class SoftmaxRouter(Router):
         return route_softmax(self.logits(x), **self.choice)
 
 
-class SigmoidRouter(Router):
+class SigmoidRouter(KeptInFloat32, Router):
     """The gate of DeepSeek-V3, see `route_sigmoid`.
 
     No gradient moves its `bias`; `update_bias` does after a step.
@@ -248,16 +251,9 @@ class SigmoidRouter(Router):
     def forward(self, x: Float[Tensor, "*B C"]) -> Routing:
         return route_sigmoid(self.logits(x), self.bias, **self.choice)
 
-    def _apply(self, fn, recurse: bool = True) -> nn.Module:
-        """Move the layer as `to`, `half` and the like do, but keep the bias in float32 at least.
-
-        In bfloat16 it would stand still: 0.5 + 0.001, a step of the paper's, is 0.5 there.
-        """
-        bias = self.bias
-        super()._apply(fn, recurse)
-        if self.bias.dtype.itemsize < 4:
-            self.bias = bias.to(self.bias.device, at_least_float32(bias).dtype)
-        return self
+    def kept(self) -> list[Tensor]:
+        """Keep the bias in float32: 0.5 + 0.001, a step of the paper's, is 0.5 in bfloat16."""
+        return [self.bias]
 
 
 class SqrtSoftplusRouter(SigmoidRouter):
