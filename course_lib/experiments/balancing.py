@@ -7,13 +7,11 @@ The same model without the mistake, and with no balance at all, is among the lad
 ladder. Finished runs are kept in `runs.json`: a command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,7 +24,7 @@ from course_lib.experiments.ladder_runs import (
     deepseek_builder,
     run_rung,
 )
-from course_lib.experiments.run_records import RunRecords, runs_with
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, runs_with
 from course_lib.layers.moe import Routing, SigmoidRouter
 from course_lib.models.deepseek import DeepSeekV3
 
@@ -67,18 +65,12 @@ def balancing_runs(folder: Path = BALANCING_FOLDER) -> dict[str, list[dict]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.balancing", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("balancing", __doc__)
     parser.add_argument("--steps", type=int, default=STEPS, help="of 2048 tokens each")
     asked = parser.parse_args(arguments)
     if asked.steps < 8:
         parser.error(f"--steps {asked.steps} is below 8")
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records, corpus = RunRecords(asked.out / "runs.json"), ladder.ladder_corpus(CORPUS)
+    records, corpus = open_records(asked.out), ladder.ladder_corpus(CORPUS)
     for seed, (name, rung) in product(asked.seeds, balancing_rungs().items()):
         records.get(partial(run_rung, rung, corpus, asked.steps, seed), balanced_by=name, seed=seed)
 

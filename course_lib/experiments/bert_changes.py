@@ -6,7 +6,6 @@ Every table compares kinds of training in one measure, the cloze of held-out pas
 are kept: a command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from course_lib.experiments import cloze, family
 from course_lib.experiments import family_texts as texts
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.layers.attention import EncoderAttention, SelfAttention
 from course_lib.models.roberta import RoBERTa
 from course_lib.text.batches import IGNORE_INDEX
@@ -233,14 +232,10 @@ def load_changes(file: Path = texts.FAMILY_FOLDER / "bert_changes.json") -> RunR
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.bert_changes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for bert_changes.json")
+    parser = runs_parser("bert_changes", file="bert_changes.json", seeds=family.FAMILY_SEEDS)
     parser.add_argument("--tables", nargs="+", default=list(change_runs()), choices=change_runs())
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(family.FAMILY_SEEDS))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "bert_changes.json")
+    records = open_records(asked.out, "bert_changes.json")
     cloze.cloze_places()  # drawn before the clock starts
     for table in asked.tables:
         for seed in asked.seeds:

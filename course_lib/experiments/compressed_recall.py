@@ -7,7 +7,6 @@ tokens, some of them facts (a key and a value, in one token or in two neighbours
 fillers, and then 8 questions, keys alone. A model of one or two layers of V4's attention answers.
 """
 
-import argparse
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, runs_parser, timed_measure
 from course_lib.layers.compressed_attention import CSA, HCA
 from course_lib.layers.norm import RMSNorm
 from course_lib.layers.shared_kv_attention import SharedKVAttention
@@ -232,9 +231,7 @@ def read_recall(folder: Path = RECALL_FOLDER, steps: int = RECALL_STEPS, **wante
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.compressed_recall")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("compressed_recall")
     parser.add_argument("--steps", type=int, default=RECALL_STEPS)
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ makes all runs and keeps the record; what stands in it already is not made again
 `v4_block`: 24 sublayers that learn (a b + a) mod 31, by AdamW without a warm-up.
 """
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
@@ -16,7 +15,7 @@ from statistics import mean
 import torch
 
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_parser
 from course_lib.experiments.v4_block import CONNECTIONS, train_deep_net
 
 RATES_FOLDER = DATA_FOLDER / "connection_rates"
@@ -47,9 +46,7 @@ def read_rates(folder: Path = RATES_FOLDER) -> dict[str, list[list[dict]]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.connection_rates")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("connection_rates")
     parser.add_argument("--steps", type=int, default=RATE_STEPS)
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ Writers are kept in `control_codes/`, the numbers in `control_codes.json`. Finis
 command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
@@ -21,7 +20,7 @@ from course_lib.experiments import control_measures as measures
 from course_lib.experiments import control_prompts as prompts
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.cloze import passage_log_probs
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.inference.generate import penalize_repeats
 from course_lib.models.gpt2 import GPT2
 
@@ -260,13 +259,9 @@ def run_prompts(record: Callable[..., None], model: GPT2) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.control_runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for control_codes.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(control.CONTROL_SEEDS))
+    parser = runs_parser("control_runs", file="control_codes.json", seeds=control.CONTROL_SEEDS)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "control_codes.json")
+    records = open_records(asked.out, "control_codes.json")
     for seed in asked.seeds:
         for writer in control.CONTROL_WRITERS:
             run_writer(records, writer, seed, asked.out / "control_codes")

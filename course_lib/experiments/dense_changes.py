@@ -6,7 +6,6 @@ Every kind of model reads the same windows of the small web, at several learning
 seeds. Finished runs are kept: a command that was stopped goes on where it was.
 """
 
-import argparse
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import sweeps
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser
 from course_lib.layers.attention import SelfAttention
 from course_lib.layers.embedding import Embedding
 from course_lib.layers.mlp import MLP, SwiGLU
@@ -219,14 +218,10 @@ def gains(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.dense_changes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser = runs_parser("dense_changes", seeds=DENSE_SEEDS)
     parser.add_argument("--steps", type=int, default=DENSE_STEPS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(DENSE_SEEDS))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for changes in dense_chain():
         sweep_dense_rates(records, changes, asked.seeds, asked.steps)
 

@@ -4,7 +4,6 @@
 what stands in it already is not trained again.
 """
 
-import argparse
 import copy
 import time
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from course_lib.experiments.experts import (
     page_corpus,
 )
 from course_lib.experiments.ladder_runs import mean_by_eighths
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, runs_parser
 from course_lib.experiments.specialisation import measure_devices
 from course_lib.inference.evaluate import evaluate_bits_per_byte, transformer_scorer
 from course_lib.layers.moe import dead_experts, expert_load, max_load_violation
@@ -231,10 +230,8 @@ def load_experts(seed: int = 0, folder: Path | str = SHIPPED_EXPERTS) -> DeepSee
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m course_lib.experiments.expert_runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser = runs_parser("expert_runs")
     parser.add_argument("--steps", type=int, default=EXPERT_STEPS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tables", nargs="+", choices=EXPERT_TABLES, default=list(EXPERT_TABLES))
     parser.add_argument("--megabytes", type=float, default=2.0, help="of text to draw")
     options = parser.parse_args(arguments)

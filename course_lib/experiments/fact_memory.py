@@ -5,7 +5,6 @@ reads the pair; its MLP is narrow, wide, or made of experts with as many weights
 narrow one. `python -m course_lib.experiments.fact_memory --out data/experts` keeps the record.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.experts import BALANCE, ROUTE_SCALE, DetachedRouter, RandomRouter
+from course_lib.experiments.run_records import runs_parser
 from course_lib.files import read_json, write_json
 from course_lib.layers import moe
 from course_lib.layers.mlp import SwiGLU
@@ -144,10 +144,8 @@ def read_facts(folder: Path | str = DATA_FOLDER / "experts") -> list[dict]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m course_lib.experiments.fact_memory")
-    parser.add_argument("--out", type=Path, required=True, help="folder for facts.json")
+    parser = runs_parser("fact_memory", file="facts.json")
     parser.add_argument("--steps", type=int, default=FACT_STEPS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args(arguments)
     runs: list[dict] = []
     for name, seed in product(FACT_MODELS, options.seeds):

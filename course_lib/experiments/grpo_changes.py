@@ -7,7 +7,6 @@ the policies that practised from them. Finished runs are kept in `runs.json`: a 
 stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,7 @@ from course_lib.assets import DATA_FOLDER
 from course_lib.experiments import ablations, r1
 from course_lib.experiments.r1 import SHIPPED_R1
 from course_lib.experiments.run import DATA_VERSION, ExperimentRun
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.files import read_json
 from course_lib.inference.rollout import completion_log_probs
 from course_lib.tasks.arithmetic import (
@@ -211,16 +210,10 @@ def grpo_runs(table: str, folder: Path = GRPO_FOLDER) -> dict[str, list[dict]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.grpo_changes", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser = runs_parser("grpo_changes", __doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for bases and policies")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for key, make in all_runs(asked.work, asked.seeds):
         records.get(partial(timed_measure, make), **key)
 

@@ -8,7 +8,6 @@ may be shown a hundred solved examples, and practises by GRPO. Finished runs are
 `runs.json`: a command that was stopped goes on where it was.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from course_lib.alignment.grpo import GRPOSettings, train_grpo
@@ -27,7 +25,7 @@ from course_lib.alignment.rl_task import EVALUATION_SEED, Question, answer_in_ba
 from course_lib.alignment.sft import SFTExample, sft_examples, sft_settings, train_sft
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.r1 import SHIPPED_R1
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser
 from course_lib.tasks.at_k import pass_at_k
 from course_lib.tasks.demonstrations import as_dialogue
 from course_lib.tasks.reasoning_gym_task import (
@@ -211,16 +209,10 @@ def gym_runs(folder: Path = GYM_FOLDER) -> dict[str, list[dict]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.gym_runs", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("gym_runs", __doc__)
     parser.add_argument("--recipes", nargs="+", choices=GYM_RECIPES, default=list(GYM_RECIPES))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for seed, name in product(asked.seeds, asked.recipes):
         records.get(partial(run_gym_recipe, GYM_RECIPES[name], seed), recipe=name, seed=seed)
 

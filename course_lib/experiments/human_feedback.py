@@ -7,7 +7,6 @@ All start from the shipped base, which answers questions about facts. The labels
 a command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
@@ -48,7 +47,7 @@ from course_lib.experiments.feedback_policies import (
     sft_policy,
     watched_answers,
 )
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, runs_parser, timed_measure
 from course_lib.tasks.fact_chats import draw_fact_question
 from course_lib.training.settings import whole_run
 
@@ -224,11 +223,7 @@ def make_missing_runs(path: Path, seeds: Sequence[int], tables: Sequence[str]) -
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.human_feedback", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("human_feedback", __doc__)
     parser.add_argument("--tables", nargs="*", default=[], help="only these")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)

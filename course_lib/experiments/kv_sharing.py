@@ -4,7 +4,6 @@
 record; what stands in it already is not trained again.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from course_lib.assets import DATA_FOLDER
+from course_lib.experiments.run_records import runs_parser
 from course_lib.files import read_json, write_json
 from course_lib.inference.evaluate import evaluate_bits_per_byte, transformer_scorer
 from course_lib.models.gpt2 import count_parameters
@@ -121,10 +121,8 @@ def load_sharing(seed: int, folder: Path | str = SHIPPED_SHARING) -> Llama:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m course_lib.experiments.kv_sharing")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser = runs_parser("kv_sharing")
     parser.add_argument("--steps", type=int, default=SHARING_STEPS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--megabytes", type=float, default=2.0, help="of text to draw")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ folder in which `course_lib.experiments.family` has kept its models. Finished ru
 command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from course_lib.experiments.few_labels import (
     label_objective,
 )
 from course_lib.experiments.label_baselines import bag_of_words_accuracy, label_accuracy
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import open_records, runs_parser, timed_measure
 from course_lib.experiments.student_berts import STUDENT_SEEDS
 from course_lib.text.batches import shuffled_rows
 from course_lib.training.encoder_objectives import soft_label_loss
@@ -132,14 +131,10 @@ def measure_label_students(teacher: nn.Module, seed: int) -> dict:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.label_students")
-    parser.add_argument("--out", type=Path, required=True, help="folder for label_students.json")
+    parser = runs_parser("label_students", file="label_students.json", seeds=STUDENT_SEEDS)
     parser.add_argument("--work", type=Path, required=True, help="folder of the family's models")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(STUDENT_SEEDS))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / LABEL_STUDENTS_FILE.name)
+    records = open_records(asked.out, LABEL_STUDENTS_FILE.name)
     for seed in asked.seeds:
         measure = partial(
             measure_label_students, family.load_system("RoBERTa", seed, asked.work), seed

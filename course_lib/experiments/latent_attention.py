@@ -5,7 +5,6 @@ the record; what stands in it already is not trained again. Text, order, size an
 `kv_sharing`; the learning rate is twice as high, which MHA and latents like better.
 """
 
-import argparse
 import copy
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from course_lib.experiments.kv_sharing import (
     sharing_settings,
     tale_corpus,
 )
+from course_lib.experiments.run_records import runs_parser
 from course_lib.files import read_json, write_json
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV2, mla_cache_numbers_per_token
 from course_lib.models.llama import Llama, kv_cache_numbers_per_token
@@ -165,10 +165,8 @@ def load_latent(seed: int, folder: Path | str = SHIPPED_LATENTS) -> DeepSeekV2:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m course_lib.experiments.latent_attention")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
+    parser = runs_parser("latent_attention")
     parser.add_argument("--steps", type=int, default=SHARING_STEPS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--megabytes", type=float, default=2.0, help="of text to draw")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

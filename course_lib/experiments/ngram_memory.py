@@ -8,7 +8,6 @@ same work per token and one of the same size. Finished runs are kept in `runs.js
 was stopped goes on where it was.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from course_lib.experiments.ladder_runs import (
     LADDER_LENGTH,
     LADDER_RECIPE,
 )
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser
 from course_lib.layers.ngram_memory import NgramMemory, normalised_vocabulary
 from course_lib.models.deepseek import DeepSeekSettings, DeepSeekV3, count_active_parameters
 from course_lib.models.gpt2 import count_parameters
@@ -246,16 +245,10 @@ def memory_runs(folder: Path = MEMORY_FOLDER) -> dict[str, list[dict]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.ngram_memory", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("ngram_memory", __doc__)
     parser.add_argument("--steps", type=int, default=NGRAM_RUN_STEPS, help="of 2048 tokens each")
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for seed, name in product(asked.seeds, memory_kinds()):
         records.get(partial(run_memory_model, name, seed, asked.steps), name=name, seed=seed)
 

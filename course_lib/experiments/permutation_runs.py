@@ -5,11 +5,9 @@
 Finished runs are kept: a command that was stopped goes on where it was.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from jaxtyping import Int
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from course_lib.experiments import cloze, family
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments import permutation_scores as scores
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import open_records, runs_parser
 from course_lib.models.xlnet import XLNet
 from course_lib.text.batches import shuffled_rows
 from course_lib.text.factorisation import partial_prediction, unseen_in_order
@@ -217,15 +215,13 @@ def run_permutation(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.permutation_runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for permutation_runs.json")
+    parser = runs_parser(
+        "permutation_runs", file="permutation_runs.json", seeds=family.FAMILY_SEEDS
+    )
     parser.add_argument("--tables", nargs="+", default=list(PERMUTATION_TABLES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(family.FAMILY_SEEDS))
     parser.add_argument("--steps", type=int, help="fewer, to try it out")
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / PERMUTATION_FILE.name)
+    records = open_records(asked.out, PERMUTATION_FILE.name)
     for seed in asked.seeds:
         for table in asked.tables:
             systems, score = PERMUTATION_TABLES[table]

@@ -9,7 +9,6 @@ stays beside the pipeline's stages, under `experiments/`; finished runs are kept
 a command that was stopped goes on where it was.
 """
 
-import argparse
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-
-import torch
 
 from course_lib.alignment.rewards import count_worked_sums, is_mixed, languages_of, true_fraction
 from course_lib.alignment.rl_task import EVALUATION_SEED, Question, RLTask, answer_in_batches
@@ -38,7 +35,7 @@ from course_lib.experiments.r1 import (
     is_readable_answer,
 )
 from course_lib.experiments.run import ExperimentRun
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.experiments.stages import finetune_stage, rl_stage
 from course_lib.tasks.arithmetic import (
     REASONING_REWARDS,
@@ -355,17 +352,11 @@ def r1_steps(table: str, folder: Path = R1_STEPS_FOLDER) -> dict[str, list[dict]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.r1_steps", description=__doc__.split("\n\n")[0]
-    )
+    parser = runs_parser("r1_steps", __doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the pipeline's runs")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tables", nargs="+", help="only these, as in --tables manners judge")
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for seed in asked.seeds:
         run = ExperimentRun(asked.runs / f"seed-{seed}", seed, LAPTOP_RECIPE)
         for table, name, make in steps_of_seed(run):

@@ -7,7 +7,6 @@ Finished runs are kept in `runs.json`, unfinished ones in checkpoints beside it:
 stopped goes on where it was.
 """
 
-import argparse
 import shutil
 import time
 import zlib
@@ -26,7 +25,7 @@ from course_lib.alignment.lora import add_lora, count_trainable_parameters
 from course_lib.alignment.rl_task import Question, RLTask
 from course_lib.alignment.template_policy import answer_by_template, ask_after, template_sampler
 from course_lib.assets import DATA_FOLDER
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser
 from course_lib.models.gguf_files import GGUFModel, load_gguf
 from course_lib.tasks.reasoning_gym_task import load_reasoning_gym
 from course_lib.tasks.tagged_sums import (
@@ -135,18 +134,12 @@ def real_model_runs(recipe: str, folder: Path = REAL_MODEL_FOLDER) -> list[dict]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.real_model_runs", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("real_model_runs", __doc__)
     parser.add_argument(
         "--recipes", nargs="+", choices=REAL_MODEL_TASKS, default=list(REAL_MODEL_TASKS)
     )
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for name, seed in product(asked.recipes, asked.seeds):
         unfinished = asked.out / f"unfinished-{name.replace(' ', '-')}-{seed}"
         run = partial(run_grpo_on_lora, name, seed, Checkpoints(unfinished, every=2, keep=1))

@@ -1,9 +1,12 @@
 """A record of finished runs: an experiment that was stopped goes on where it was."""
 
+import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import torch
 
 from course_lib.files import write_atomically
 
@@ -63,3 +66,25 @@ def timed_measure(measure: Callable[[], dict]) -> dict:
     start = time.process_time()
     found = measure()
     return found | {"seconds": round(time.process_time() - start, 1)}
+
+
+def runs_parser(
+    name: str, about: str = "", file: str = "runs.json", seeds: Sequence[int] = (0, 1, 2)
+) -> argparse.ArgumentParser:
+    """Make an experiment's command line: the folder for its file of runs, and which seeds."""
+    parser = argparse.ArgumentParser(
+        f"python -m course_lib.experiments.{name}", description=about.split("\n\n")[0]
+    )
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for {file}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    return parser
+
+
+def open_records(folder: Path, file: str = "runs.json") -> RunRecords:
+    """Read the runs of this folder, which is made if it is missing; go on with one thread alone.
+
+    So that the order of sums, and with it a run, does not depend on the number of cores.
+    """
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    return RunRecords(folder / file)

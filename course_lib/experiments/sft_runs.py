@@ -6,7 +6,6 @@ All start from the shipped base. Finished runs are kept in `runs.json`: a comman
 goes on where it was. About eight minutes of one core.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +32,7 @@ from course_lib.alignment.sft import (
 )
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.r1 import LAPTOP_RECIPE, SHIPPED_R1
-from course_lib.experiments.run_records import RunRecords, runs_with
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, runs_with
 from course_lib.tasks import arithmetic
 from course_lib.tasks.demonstrations import as_dialogue, draw_demonstrations, wrong_attempt
 from course_lib.tasks.fact_chats import draw_fact_question, fact_answer_metrics
@@ -376,15 +375,9 @@ def make_runs(records: RunRecords, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.sft_runs", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("sft_runs", __doc__)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    make_runs(RunRecords(asked.out / "runs.json"), asked.seeds)
+    make_runs(open_records(asked.out), asked.seeds)
 
 
 if __name__ == "__main__":

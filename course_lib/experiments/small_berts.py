@@ -6,19 +6,16 @@ ALBERT's changes one at a time, on the family's passages. Finished runs are kept
 stopped goes on where it was.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import nn
 
 from course_lib.experiments import family
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.cloze import cloze_places, masked_cloze
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import open_records, runs_parser, timed_measure
 from course_lib.models.albert import ALBERT
 from course_lib.models.bert import BERT
 from course_lib.models.gpt2 import count_parameters
@@ -108,13 +105,9 @@ def measure_pairs(task: str, seed: int, steps: int = PAIR_STEPS) -> dict:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.small_berts")
-    parser.add_argument("--out", type=Path, required=True, help="folder for small_berts.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SMALL_SEEDS))
+    parser = runs_parser("small_berts", file="small_berts.json", seeds=SMALL_SEEDS)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / SMALL_BERTS_FILE.name)
+    records = open_records(asked.out, SMALL_BERTS_FILE.name)
     for seed in asked.seeds:
         for task in PAIR_TASKS:
             measure = partial(timed_measure, partial(measure_pairs, task, seed))

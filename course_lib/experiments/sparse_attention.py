@@ -6,16 +6,13 @@ makes all runs and keeps the record; what stands in it already is not made again
 `needles` and `sparse_language`, the choices in `indexers`.
 """
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.needles import run_needles
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.experiments.sparse_language import run_plays
 
 SPARSE_FOLDER = DATA_FOLDER / "sparse_attention"
@@ -34,16 +31,10 @@ def pick_rows(runs: Sequence[dict], measure: str, **wanted) -> list:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.sparse_attention", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = runs_parser("sparse_attention", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=SPARSE_TASKS, default=list(SPARSE_TASKS))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for seed in asked.seeds:
         for task in asked.tasks:
             run = partial(SPARSE_TASKS[task], seed)

@@ -8,7 +8,6 @@ are hidden; and what a student hears of words that it is never asked for. Finish
 command that was stopped goes on where it was.
 """
 
-import argparse
 import copy
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from course_lib.experiments import family
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.cloze import ClozePlaces, cloze_places, masked_cloze, world_word_ids
-from course_lib.experiments.run_records import RunRecords
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser
 from course_lib.models.bert import BERT
 from course_lib.models.distilbert import DistilBERT, student_of
 from course_lib.text.batches import IGNORE_INDEX
@@ -223,13 +222,9 @@ def run_student_tables(records: RunRecords, seed: int, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what is missing."""
-    parser = argparse.ArgumentParser("python -m course_lib.experiments.student_berts")
-    parser.add_argument("--out", type=Path, required=True, help="folder for student_berts.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(STUDENT_SEEDS))
+    parser = runs_parser("student_berts", file="student_berts.json", seeds=STUDENT_SEEDS)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / STUDENT_BERTS_FILE.name)
+    records = open_records(asked.out, STUDENT_BERTS_FILE.name)
     for seed in asked.seeds:
         run_student_tables(records, seed, asked.out)
 

@@ -7,7 +7,6 @@ Each base is tuned on demonstrations of sums of three to six numbers, practises 
 then asked sums of three to eight. A command that was stopped goes on where it was.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from course_lib.alignment.sft import sft_settings, train_sft
 from course_lib.assets import DATA_FOLDER
 from course_lib.experiments.r1_zero import ANY_STEP
 from course_lib.experiments.run import ExperimentRun
-from course_lib.experiments.run_records import RunRecords, timed_measure
+from course_lib.experiments.run_records import RunRecords, open_records, runs_parser, timed_measure
 from course_lib.inference.rollout import Completions
 from course_lib.inference.tool_use import (
     CALC_TOKENS,
@@ -196,17 +195,11 @@ def tool_use_runs(folder: Path = TOOL_USE_FOLDER) -> dict[str, list[dict]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and make the runs that are missing."""
-    parser = argparse.ArgumentParser(
-        "python -m course_lib.experiments.tool_use", description=__doc__.split("\n\n")[0]
-    )
+    parser = runs_parser("tool_use", __doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder with seed-0/base, ...")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=TOOL_VARIANTS, default=list(TOOL_VARIANTS))
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    records = RunRecords(asked.out / "runs.json")
+    records = open_records(asked.out)
     for seed in asked.seeds:
         for name in asked.only:
             run = ExperimentRun(asked.runs / f"seed-{seed}", seed)
