@@ -75,10 +75,12 @@ def sft_batch(examples: Sequence[SFTExample]) -> tuple[Int[Tensor, "B T"], Int[T
 
 
 def example_inputs(example: SFTExample) -> list[int]:
+    """Give the tokens that are read: all but the last, which nothing follows."""
     return [*example.prompt, *example.completion[:-1]]
 
 
 def example_targets(example: SFTExample) -> list[int]:
+    """Give the next token at each input, IGNORE_INDEX in place of the prompt's own."""
     return [IGNORE_INDEX] * (len(example.prompt) - 1) + [*example.completion]
 
 

@@ -145,6 +145,7 @@ def check_sampling(
     min_p: float | None = None,
     repetition_penalty: float | None = None,
 ) -> None:
+    """Raise a ValueError for numbers that leave no token, or that no distribution is made by."""
     if not 0 <= temperature < math.inf:
         raise ValueError(
             f"temperature {temperature} must be 0 (always the best token) or a number above it"
@@ -329,6 +330,7 @@ def best_extensions(
 
 
 def check_beam_request(prompt_length: int, max_new_tokens: int, n_beams: int, room: int) -> None:
+    """Raise a ValueError without a beam or a prompt, or if prompt and new tokens find no room."""
     if n_beams < 1:
         raise ValueError(f"n_beams {n_beams} would leave no text")
     if max_new_tokens < 0:

@@ -46,6 +46,7 @@ def dequantize_groups(
 
 
 def check_quantization(weight: Tensor, bits: int, group_size: int | None) -> None:
+    """Raise a ValueError unless it is 2 to 8 bits, and rows can be cut into such groups."""
     if bits not in range(2, 9):
         raise ValueError(f"bits {bits} is not between 2 and 8")
     if group_size is not None and (group_size < 1 or weight.shape[-1] % group_size):

@@ -83,5 +83,6 @@ def relative_error(
 
 
 def check_tiles(rows: int, columns: int) -> None:
+    """Raise a ValueError for tiles that hold no number."""
     if rows < 1 or columns < 1:
         raise ValueError(f"tiles of {rows} x {columns} numbers hold none")

@@ -168,6 +168,7 @@ def reorder_rotary(
 
 
 def names_for(settings: DeepSeekSettings) -> dict[str, str]:
+    """Give our names of the weights and theirs; without a rank, queries are one matrix."""
     return DEEPSEEK_NAMES | (Q_WHOLE if settings.q_lora_rank is None else {})
 
 

@@ -48,6 +48,7 @@ def rotary_settings(config: dict) -> dict:
 
 
 def rope_kind(rope: dict) -> str:
+    """Give the kind of rotary positions that a configuration names, in its new word or the old."""
     return rope.get("rope_type", rope.get("type", "default"))
 
 

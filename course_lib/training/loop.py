@@ -96,6 +96,7 @@ def which_gradient(module: nn.Module, length: float) -> str:
 
 
 def in_words(number: float) -> str:
+    """Say what a number is that is not finite."""
     return "NaN" if math.isnan(number) else "infinite"
 
 

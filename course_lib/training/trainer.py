@@ -301,5 +301,6 @@ def training_progress(step: int, seconds: float, settings: TrainSettings) -> flo
 
 
 def show_training_progress(bar: tqdm, loss: float, speed: float) -> None:
+    """Move the bar on by a step, with the loss in nats and the speed in tokens per second."""
     bar.set_postfix_str(f"loss {loss:.2f} nats/token, {speed:,.0f} tokens/s")
     bar.update()

@@ -616,17 +616,11 @@ def force_thought(attempt: Attempt) -> str:
 
         return wrong
 
-    def unforced(draw, end, instead, times, longest):
-        return _forced(draw, end, instead, 0, longest)
-
-    def once(draw, end, instead, times, longest):
-        return _forced(draw, end, instead, min(times, 1), longest)
-
-    def one_more(draw, end, instead, times, longest):
-        return _forced(draw, end, instead, times + 1, longest)
-
-    def one_less(draw, end, instead, times, longest):
-        return _forced(draw, end, instead, max(0, times - 1), longest)
+    def replacing(count: Callable[[int], int]) -> Callable[..., list[int]]:
+        """As many ends as `count` says are replaced, not `times`."""
+        return lambda draw, end, instead, times, longest: _forced(
+            draw, end, instead, count(times), longest
+        )
 
     def appended(draw, end, instead, times, longest):
         plain = _forced(draw, end, instead, 0, longest)
@@ -636,10 +630,13 @@ def force_thought(attempt: Attempt) -> str:
         return [t for t in _forced(draw, end, instead, times, longest) if t not in instead]
 
     slips = [
-        (unforced, "nothing is put in place of an end: the thought ends at its first one."),
-        (once, "only one end is replaced, whatever `times` is."),
-        (one_more, "one end too many is replaced."),
-        (one_less, "one end too few is replaced."),
+        (
+            replacing(lambda times: 0),
+            "nothing is put in place of an end: the thought ends at its first one.",
+        ),
+        (replacing(lambda times: min(times, 1)), "only one end is replaced, whatever `times` is."),
+        (replacing(lambda times: times + 1), "one end too many is replaced."),
+        (replacing(lambda times: max(0, times - 1)), "one end too few is replaced."),
         (
             appended,
             "the tokens are put in, but the model is not asked again: what it writes behind them is"
