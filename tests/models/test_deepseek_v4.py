@@ -83,7 +83,7 @@ def test_the_look_ahead_is_the_formula_stream_by_stream():
     torch.testing.assert_close(model.predict_ahead(streams, ids[:, 1:]), x @ model.head.weight.T)
     with pytest.raises(ValueError, match="mtp=False"):
         DeepSeekV4(SMALL).predict_ahead(streams, ids[:, 1:])
-    unchecked = getattr(DeepSeekV4.predict_ahead, "__wrapped__", DeepSeekV4.predict_ahead)
+    unchecked = getattr(DeepSeekV4.think_ahead, "__wrapped__", DeepSeekV4.think_ahead)
     with pytest.raises(ValueError, match=r"shape \(2, 1\) for streams of shape \(2, 8, 4, 16\)"):
         unchecked(model, streams, ids[:, 1:2])
 
