@@ -67,6 +67,16 @@ def test_each_part_of_the_course_has_a_figure_on_the_start_page(soup):
     assert shown == parts
 
 
+@pytest.mark.parametrize("width", [1024, 1280])
+def test_no_picture_on_the_start_page_is_cut(page, book, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto((book / "index.html").as_uri())
+    cut = """[...document.querySelectorAll(".moving-frames > .shown:has(img)")]
+        .map(frame => frame.scrollWidth - frame.clientWidth)"""
+    found = page.evaluate(cut)
+    assert found and max(found) <= 0
+
+
 def test_a_figure_of_the_start_page_follows_each_of_its_controls(page, book):
     page.goto((book / "index.html").as_uri())
     seen = """figure => [...figure.querySelectorAll('[data-frame]')]
