@@ -14,7 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.alignment.rl_loop import RLHistory, RLSettings, rl_optimizer_step, run_rl
+from course_lib.alignment.rl_loop import (
+    RLHistory,
+    RLSettings,
+    rl_optimizer,
+    rl_optimizer_step,
+    run_rl,
+)
 from course_lib.alignment.rl_task import RLTask
 from course_lib.alignment.sft import SFTExample, examples_that_fit, sft_batches
 from course_lib.check_numbers import check_positive_numbers
@@ -143,9 +149,7 @@ def train_on_policy(
     judged, where a reward judges an answer. Source: GKD (arXiv 2306.13649), algorithm 1, with all
     samples from the student.
     """
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-    )
+    optimizer = rl_optimizer(model.parameters(), settings.lr)
 
     def learn(completions: Completions, rewards: Tensor, generator: torch.Generator) -> dict:
         loss = on_policy_teacher_loss(model, teacher, completions)

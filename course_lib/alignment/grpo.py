@@ -58,6 +58,7 @@ from course_lib.alignment.rl_loop import (
     RolloutSampler,
     join_rollouts,
     measured_optimizer_step,
+    rl_optimizer,
     run_rl,
     sample_rollouts,
     shuffled_minibatches,
@@ -379,9 +380,7 @@ def train_grpo(
     reference = copy.deepcopy(model).requires_grad_(False) if s.beta else None
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     learners = nn.ParameterList(learning) if len(learning) < len([*model.parameters()]) else model
-    optimizer = torch.optim.AdamW(
-        learning, lr=s.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-    )
+    optimizer = rl_optimizer(learning, s.lr)
 
     def learn(
         completions: Completions, rewards: Tensor, generator: torch.Generator

@@ -39,6 +39,7 @@ from course_lib.alignment.reward_model import trunk_alone
 from course_lib.alignment.rl_loop import (
     RLHistory,
     RLSettings,
+    rl_optimizer,
     rl_optimizer_step,
     run_rl,
     shuffled_minibatches,
@@ -394,9 +395,7 @@ def train_ppo(
     reference = copy.deepcopy(model).requires_grad_(False) if settings.beta else None
     critic = critic or Critic(model)
     optimizers = [
-        torch.optim.AdamW(
-            module.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        )
+        rl_optimizer(module.parameters(), lr)
         for module, lr in ((model, settings.lr), (critic, settings.critic_lr))
     ]
 

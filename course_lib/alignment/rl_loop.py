@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import NamedTuple
@@ -211,6 +211,11 @@ def shuffled_minibatches(
     for _ in range(settings.n_epochs if len(rows) else 0):
         order = torch.randperm(len(rows), generator=generator)
         yield from rows[order].chunk(settings.n_minibatches)
+
+
+def rl_optimizer(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.AdamW:
+    """Make the optimizer of every loop: AdamW with V3's betas, and no weight decay."""
+    return torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
 
 def rl_optimizer_step(

@@ -12,6 +12,7 @@ from course_lib.experiments import control_codes as control
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.cloze import passage_log_probs
 from course_lib.inference.generate import generate, next_token_probs, sample_tokens
+from course_lib.training.optimizers import minimise
 
 CODE_CHUNK = 60  # rows read at once
 
@@ -35,15 +36,10 @@ def fit_softmax_regression(
 ) -> Float[Tensor, "W K"]:
     """Fit the weights of a linear classifier by L-BFGS, with a small L2 penalty."""
     weights = torch.zeros(counts.shape[1], n_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = F.cross_entropy(counts @ weights, labels) + decay * weights.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(loss)
+    minimise(
+        lambda: F.cross_entropy(counts @ weights, labels) + decay * weights.square().sum(),
+        [weights],
+    )
     return weights.detach()
 
 

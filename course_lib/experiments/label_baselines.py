@@ -11,6 +11,7 @@ from torch import Tensor
 from course_lib.experiments import family_texts as texts
 from course_lib.experiments.few_label_tasks import FewLabelTask, LabelledRows
 from course_lib.text.batches import IGNORE_INDEX
+from course_lib.training.optimizers import minimise
 
 COUNT_WINDOW, COUNT_WIDTH = 5, 64  # neighbours to either side; numbers of a vector
 
@@ -32,16 +33,12 @@ def fit_logistic(
     """
     weight = torch.zeros(n_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(n_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(F.linear(features, weight, bias), labels)
-        loss = loss + l2 / 2 * weight.square().sum()
-        loss.backward()
-        return loss
+    def loss() -> Tensor:
+        surprise = F.cross_entropy(F.linear(features, weight, bias), labels)
+        return surprise + l2 / 2 * weight.square().sum()
 
-    optimizer.step(closure)
+    minimise(loss, [weight, bias], steps)
     return lambda others: F.linear(others, weight.detach(), bias.detach())
 
 

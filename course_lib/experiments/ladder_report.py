@@ -15,12 +15,12 @@ seeds, then for the same processor time as GPT-2. Made by
 {command}
 ```
 
-Bits per byte on held-out text: mean and range over the seeds; less is better. *Seconds*: of one
-thread, for training on equal tokens. *Active*: the parameters that one token is multiplied by.
-*Cache*: bytes per token in real caches, four bytes a number. *Violation*: how far the busiest
-expert of the worst layer is above a fair load, on held-out text. *Dead*: experts with less than a
-tenth of a fair load, seed by seed. *Accepted*: how often a token drawn from the look ahead would
-stand."""
+Bits per byte on held-out text: mean and range over the seeds; less is better. *Time*: processor
+time of a training step by GPT-2's, both on one thread, measured in turns. *Active*: the parameters
+that one token is multiplied by. *Cache*: bytes per token in real caches, four bytes a number.
+*Violation*: how far the busiest expert of the worst layer is above a fair load, on held-out text.
+*Dead*: experts with less than a tenth of a fair load, seed by seed. *Accepted*: how often a token
+drawn from the look ahead would stand."""
 BALANCE_HEAD = """Three layers, two of them with 16 experts, of which a token visits 2, and a shared
 one; three fifths of the steps. *Violation over the run*: of the worst layer, eighth by eighth; 7 is
 everybody at the same two experts."""
@@ -28,7 +28,7 @@ LADDER_COLUMNS = (
     "rung",
     "bits per byte, equal tokens",
     "equal time",
-    "seconds",
+    "time",
     "parameters",
     "active",
     "cache, bytes per token",
@@ -50,8 +50,12 @@ RUNG_PAIRS = (
 
 def ladder_report(runs: list[dict], command: str) -> str:
     """Write all tables and what they say as Markdown."""
-    corpora = list(dict.fromkeys(run["corpus"] for run in runs))
-    parts = [LADDER_HEAD.format(command=command, seeds=len({run["seed"] for run in runs}))]
+    corpora = dict.fromkeys(run["corpus"] for run in runs if run["table"] == "tokens")
+    parts = [
+        LADDER_HEAD.format(
+            command=command, seeds=len({run["seed"] for run in runs if "seed" in run})
+        )
+    ]
     for name in corpora:
         parts += [
             f"## {name.capitalize()}",
@@ -66,7 +70,7 @@ def ladder_report(runs: list[dict], command: str) -> str:
 
 def ladder_table(runs: list[dict], corpus: str) -> str:
     """One row for each rung: bits per byte after equal tokens and equal time, and what it costs."""
-    rows = []
+    rows, costs = [], cost_by_rung(runs, corpus)
     for rung in LADDER_RUNGS:
         mine = runs_with(runs, table="tokens", corpus=corpus, rung=rung)
         timed = runs_with(runs, table="time", corpus=corpus, rung=rung)
@@ -78,7 +82,7 @@ def ladder_table(runs: list[dict], corpus: str) -> str:
                     rung,
                     mean_and_range(mine, "bits_per_byte"),
                     mean_and_range(timed, "bits_per_byte"),
-                    f"{mean_measure(mine, 'seconds'):.0f}",
+                    f"{costs[rung]:.2f}",
                     f"{mine[0]['parameters']:,}",
                     f"{mine[0]['active']:,}",
                     f"{mine[0]['cache_bytes']:,.0f}",
@@ -119,7 +123,7 @@ def balance_table(runs: list[dict]) -> str:
 
 def gains_by_step(runs: list[dict], corpus: str) -> str:
     """One line for each pair of neighbours: the gain in bits per byte, by seed, and in cost."""
-    lines = []
+    lines, costs = [], cost_by_rung(runs, corpus)
     for before, after in RUNG_PAIRS:
         told = []
         for table, words in (("tokens", "equal tokens"), ("time", "equal time")):
@@ -134,16 +138,19 @@ def gains_by_step(runs: list[dict], corpus: str) -> str:
             runs_with(runs, table="tokens", corpus=corpus, rung=rung) for rung in (before, after)
         )
         if told:
-            time_ratio = mean_measure(b, "seconds") / mean_measure(a, "seconds")
-            cache_ratio = mean_measure(a, "cache_bytes") / mean_measure(b, "cache_bytes")
+            time_ratio = costs[after] / costs[before]
+            cache_ratio = a[0]["cache_bytes"] / b[0]["cache_bytes"]
             cache = (
                 "the same cache" if cache_ratio == 1 else f"a cache {cache_ratio:.1f} times smaller"
             )
-            if runs_with(runs, table="time", corpus=corpus, rung=after):  # else not timed alike
-                told.append(f"{time_ratio:.2f} times the time per token")
-            told.append(cache)
+            told += [f"{time_ratio:.2f} times the time per token", cache]
             lines.append(f"- {before} to {after}: {'; '.join(told)}.")
     return "\n".join(lines)
+
+
+def cost_by_rung(runs: list[dict], corpus: str) -> dict[str, float]:
+    """Give the processor time of a training step of each rung, by the first rung's."""
+    return runs_with(runs, table="cost", corpus=corpus)[0]["ratios"]
 
 
 def paired_gains(runs: list[dict], corpus: str, table: str, before: str, after: str) -> list[float]:
@@ -161,11 +168,6 @@ def paired_gains(runs: list[dict], corpus: str, table: str, before: str, after: 
 
     a, b = by_seed(before), by_seed(after)
     return [b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())]
-
-
-def mean_measure(runs: list[dict], what: str) -> float:
-    """Average a measurement over runs."""
-    return mean(run[what] for run in runs)
 
 
 def mean_and_range(runs: list[dict], what: str, digits: int = 3) -> str:

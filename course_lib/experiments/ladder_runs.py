@@ -1,5 +1,6 @@
 """The ladder's runs: every kind of model in the same small size, trained and measured."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,10 +52,14 @@ LADDER_DEEPSEEK = LADDER_SIZE | {
     "v_head_dim": 16,
     "tied": True,
 }
+# An indexer must be far cheaper than the attention that it chooses for: a third of its numbers.
+LADDER_INDEXER = {"index_n_heads": 4, "index_head_dim": 8}
 # each token attends to a quarter of the context; the queries' latent is what the indexer reads
-LADDER_SPARSE = LADDER_DEEPSEEK | {"q_lora_rank": 32, "index_top_k": LADDER_LENGTH // 4}
+LADDER_SPARSE = (
+    LADDER_DEEPSEEK | LADDER_INDEXER | {"q_lora_rank": 32, "index_top_k": LADDER_LENGTH // 4}
+)
 # a window of an eighth; behind it eight blocks of 4 tokens, or all of 16
-LADDER_V4 = {
+LADDER_V4 = LADDER_INDEXER | {
     "max_seq_len": LADDER_LENGTH,
     "d_model": 64,
     "n_heads": 4,
@@ -125,11 +130,19 @@ BALANCING_RUNGS = {
 # --------------------------------------------------------------------------------------------------
 
 
-def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int) -> dict:
-    """Train one model and measure all that the tables show.
+@dataclass(frozen=True)
+class TrainedRung:
+    """A trained model, and what its training was like."""
 
-    The seconds are the processor's, of training alone.
-    """
+    model: nn.Module
+    violations: list[list[float]]  # step by step, of every layer of experts
+    seconds: float  # the processor's, of training alone
+
+
+def train_rung(
+    rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int = 0
+) -> TrainedRung:
+    """Train one kind of model from its first weights."""
     torch.manual_seed(seed)
     model, settings = rung.build(corpus.tokenizer.n_vocab), TrainSettings(steps, **LADDER_RECIPE)
     nudge = balance_by_bias(lambda step: rung.bias_speed * settings.share_of_peak(step / steps))
@@ -145,17 +158,36 @@ def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: in
     batches = shuffled_windows(corpus.tokens, LADDER_BATCH, LADDER_LENGTH, seed)
     start = time.process_time()
     train_to_the_end(model, batches, settings, rung.objective, on_step=on_step)
+    return TrainedRung(model, violations, time.process_time() - start)
+
+
+def run_rung(rung: LadderRung, corpus: ladder.LadderCorpus, steps: int, seed: int) -> dict:
+    """Train one model and measure all that the tables show."""
+    trained = train_rung(rung, corpus, steps, seed)
+    model = trained.model
     return {
         "steps": steps,
-        "seconds": time.process_time() - start,
+        "seconds": trained.seconds,
         "bits_per_byte": evaluate_bits_per_byte(corpus.scorer(model), corpus.held_out),
         "parameters": count_parameters(model),
         "active": count_active_parameters(model),
         "cache_bytes": cache_bytes_per_token(model),
-        "violation_in_training": mean_by_eighths(violations),
+        "violation_in_training": mean_by_eighths(trained.violations),
         **measure_balance(model, corpus),
         "acceptance": held_out_acceptance(model, corpus),
     }
+
+
+def measure_costs(corpus: ladder.LadderCorpus, rounds: int = 5, steps: int = 8) -> dict:
+    """Compare the processor time of a training step of each rung with the first rung's.
+
+    The rungs take turns, a few steps at a time. Of each the fastest turn counts: whatever else the
+    machine does can only make it slower.
+    """
+    seconds = {name: math.inf for name in LADDER_RUNGS}
+    for _, (name, rung) in product(range(rounds), LADDER_RUNGS.items()):
+        seconds[name] = min(seconds[name], train_rung(rung, corpus, steps).seconds)
+    return {"ratios": {name: taken / seconds[FIRST_RUNG] for name, taken in seconds.items()}}
 
 
 def held_out_windows(corpus: ladder.LadderCorpus, n: int = 64) -> Int[Tensor, "n L"]:
@@ -213,14 +245,14 @@ def mean_by_eighths(violations: list[list[float]]) -> list[float]:
 
 def train_all_rungs(records: RunRecords, seeds: list[int], corpora: list[str], steps: int) -> None:
     """Train every rung on equal tokens, all but the first on equal time, then without balance."""
-    for seed, name in product(seeds, corpora):
+    for name, seed in product(corpora, seeds):
         corpus, key = ladder.ladder_corpus(name), {"corpus": name, "seed": seed}
+        costs = records.get(partial(measure_costs, corpus), table="cost", corpus=name)["ratios"]
         for rung, how in LADDER_RUNGS.items():
             measure = partial(run_rung, how, corpus, seed=seed)
-            first = records.get(partial(measure, steps), table="tokens", rung=rung, **key)
+            records.get(partial(measure, steps), table="tokens", rung=rung, **key)
             if rung != FIRST_RUNG:
-                budget = records.find(table="tokens", rung=FIRST_RUNG, **key)["seconds"]
-                as_long = round(steps * budget / first["seconds"])
+                as_long = round(steps / costs[rung])
                 records.get(partial(measure, as_long), table="time", rung=rung, **key)
     corpus = ladder.ladder_corpus("small web")
     for seed, (rung, how) in product(seeds, BALANCING_RUNGS.items()):

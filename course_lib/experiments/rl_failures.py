@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from course_lib.alignment.grpo import GRPOSettings, group_advantages, grpo_step
 from course_lib.alignment.rewards import RuleReward, accuracy_reward
-from course_lib.alignment.rl_loop import RLHistory, rl_optimizer_step, run_rl
+from course_lib.alignment.rl_loop import RLHistory, rl_optimizer, rl_optimizer_step, run_rl
 from course_lib.alignment.rl_task import RLTask
 from course_lib.inference.rollout import Completions, completion_log_probs, token_entropies
 from course_lib.tasks.arithmetic import arithmetic_task, draw_arithmetic_question
@@ -44,9 +44,7 @@ class Practice:
         self.rewards = rewards or self.rewards
         self.settings = self.change_settings(settings)
         self.reference = copy.deepcopy(model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        )
+        self.optimizer = rl_optimizer(model.parameters(), self.settings.lr)
 
     def change_settings(self, settings: GRPOSettings) -> GRPOSettings:
         """Give the settings of the run."""

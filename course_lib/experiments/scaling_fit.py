@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from course_lib.training.optimizers import minimise
+
 # one number or many
 Numbers = float | int | Sequence | np.ndarray | np.generic
 
@@ -203,19 +205,10 @@ def _descend(start: Tensor, logs: Tensor, delta: float) -> tuple[np.ndarray, flo
     vector = start.clone().requires_grad_()
     # Huber's values are about delta^2, so small that tolerances would stop at once: scale them up.
     scale = 1 / delta**2
-    optimizer = torch.optim.LBFGS(
-        [vector], max_iter=400, tolerance_grad=1e-7, tolerance_change=1e-10,
-        line_search_fn="strong_wolfe",
+    end = minimise(
+        lambda: scale * huber_of_law(vector, logs, delta),
+        [vector], steps=400, tolerance_grad=1e-7, tolerance_change=1e-10,
     )  # fmt: skip
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = scale * huber_of_law(vector, logs, delta)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    end = closure().item()
     return vector.detach().numpy(), end if math.isfinite(end) else math.inf
 
 

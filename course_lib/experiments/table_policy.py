@@ -4,6 +4,7 @@ It says four tokens of a vocabulary of eight, each by its own row of scores, wha
 An answer is right if all its tokens are among the good ones.
 """
 
+import copy
 from dataclasses import replace
 
 import torch
@@ -29,6 +30,7 @@ class TablePolicy(nn.Module):
     def __init__(self, scores: Float[Tensor, "T V"]) -> None:
         super().__init__()
         self.scores = nn.Parameter(scores.clone())
+        self.register_buffer("start", scores.clone())
 
     def hidden(
         self, ids: Tensor, caches: tuple = (), padding: Tensor | None = None
@@ -59,16 +61,24 @@ class TablePolicy(nn.Module):
         """Give the exact probability of an answer of good tokens alone, if it is cut by `top_p`."""
         return next_token_probs(self.scores, top_p=top_p)[:, :N_GOOD].sum(-1).prod().item()
 
+    @torch.no_grad()
+    def kl_from_start(self) -> float:
+        """Give the exact KL(policy || the table it was made with), in nats of a whole answer."""
+        own, start = self.scores.log_softmax(-1), self.start.log_softmax(-1)
+        return (own.exp() * (own - start)).sum().item()
+
 
 def practise_table(
     seed: int, settings: GRPOSettings = TABLE_SETTINGS
 ) -> tuple[TablePolicy, list[float]]:
     """Practise from random scores: the policy, and how surely it was right after each step.
 
-    The sampler's cut is `top_p` of the settings; without `keep_mask` its mask is lost.
+    The sampler's cut is `top_p` of the settings; without `keep_mask` its mask is lost. A leash of
+    `beta` holds it to the scores that it began with.
     """
     generator = torch.Generator().manual_seed(seed)
     policy = TablePolicy(torch.randn(*TABLE_SIZE, generator=generator) / 2)
+    reference = copy.deepcopy(policy)
     optimizer = torch.optim.AdamW(policy.parameters(), settings.lr, (0.9, 0.95), weight_decay=0.0)
     curve = []
     for _ in range(settings.steps):
@@ -78,6 +88,6 @@ def practise_table(
             drawn = replace(drawn, kept=None)
         rewards = (drawn.ids[:, 1:] < N_GOOD).all(-1).float()
         advantages = group_advantages(rewards, settings.group_size, settings.scale_by_std)
-        grpo_step(policy, None, optimizer, drawn, advantages, settings, generator)
+        grpo_step(policy, reference, optimizer, drawn, advantages, settings, generator)
         curve.append(policy.success_probability())
     return policy, curve

@@ -103,7 +103,7 @@ class CompressedCache:
 class CompressedRows:
     """One layer's caches of rows that come and go: for each row one of its own.
 
-    Blocks are finished at other steps in each row, so the layer reads them row by row; there is no
+    Blocks are finished at other steps in each row, so attention reads them row by row; there is no
     padding. The interface is that of `RowCache`.
     """
 

@@ -15,6 +15,7 @@ that was released with it:
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -185,8 +186,15 @@ class SparseMLA(MLA):
                 table[rows, places].view(len(table), self.top_k, -1) for table in (latent, k_rotary)
             )
             return absorbed_attention(q_content, q_rotary, latent, k_rotary, *self.up())
-        weights = self.weights_of(selected, q_content, q_rotary, latent, k_rotary)
-        return torch.einsum("bhtr,hdr->bhtd", weights @ latent[:, None], self.up()[1])
+        up_k, up_v = self.up()
+        # as in `absorbed_attention`, by torch's fused kernel, which wants one width for all three
+        q = torch.cat([torch.einsum("bhtd,hdr->bhtr", q_content, up_k), q_rotary], -1)
+        k = torch.cat([latent, k_rotary], -1)[:, None].expand(-1, self.n_heads, -1, -1)
+        v = F.pad(latent, (0, k_rotary.shape[-1]))[:, None].expand_as(k)
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=selected[:, None], scale=sum(self.q_widths) ** -0.5
+        )
+        return torch.einsum("bhtr,hdr->bhtd", mixed[..., : latent.shape[-1]], up_v)
 
     def weights_of(
         self,
@@ -199,7 +207,10 @@ class SparseMLA(MLA):
         """Write out each head's weights on the selected tokens, as in `absorbed_attention`."""
         scale = sum(self.q_widths) ** -0.5
         q_latent = torch.einsum("bhtd,hdr->bhtr", q_content * scale, self.up()[0])
-        scores = q_latent @ latent[:, None].mT + (q_rotary * scale) @ k_rotary[:, None].mT
+        # all heads' queries meet the same keys: one product
+        by_place = (q_rotary * scale).flatten(1, 2) @ k_rotary.mT
+        scores = torch.baddbmm(by_place, q_latent.flatten(1, 2), latent.mT)
+        scores = scores.unflatten(1, (self.n_heads, -1))
         return scores.masked_fill(~selected[:, None], -torch.inf).softmax(-1)
 
     def indexer_loss(

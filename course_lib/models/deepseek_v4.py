@@ -180,21 +180,26 @@ class V4Block(nn.Module):
         self,
         streams: Float[Tensor, "B T n C"],
         ids: Int[Tensor, "B T"],
-        cache: AttentionCache | None = None,
+        cache: AttentionCache | CompressedRows | None = None,
         padding: Bool[Tensor, "B *T S"] | None = None,
     ) -> Float[Tensor, "B T n C"]:
         asked = ids if isinstance(self.mlp.router, HashRouter) else None
         streams = self.attention_connection(
-            streams, lambda x: self.attention(self.norm_1(x), cache, padding)
+            streams, lambda x: self.attend(self.norm_1(x), cache, padding)
         )
         return self.mlp_connection(streams, lambda x: self.mlp(self.norm_2(x), asked))
 
-    def by_rows(
-        self, streams: Float[Tensor, "B T n C"], ids: Int[Tensor, "B T"], cache: CompressedRows
-    ) -> Float[Tensor, "B T n C"]:
-        """Read row by row, where each row has a cache of its own."""
-        rows = zip(streams.split(1), ids.split(1), cache.rows, strict=True)
-        return torch.cat([self(row, row_ids, own_cache) for row, row_ids, own_cache in rows])
+    def attend(
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: AttentionCache | CompressedRows | None,
+        padding: Bool[Tensor, "B *T S"] | None,
+    ) -> Float[Tensor, "B T C"]:
+        """Let the tokens look back, row by row where each row has a cache of its own."""
+        if not isinstance(cache, CompressedRows):
+            return self.attention(x, cache, padding)
+        rows = zip(x.split(1), cache.rows, strict=True)
+        return torch.cat([self.attention(row, own_cache) for row, own_cache in rows])
 
 
 class DeepSeekV4(nn.Module):
@@ -242,11 +247,7 @@ class DeepSeekV4(nn.Module):
         """Read the tokens: all streams after the last block."""
         streams = self.first_streams(ids, caches[0].length if caches else 0)
         for layer, block in enumerate(self.blocks):
-            cache = caches[layer] if caches else None
-            if isinstance(cache, CompressedRows):
-                streams = block.by_rows(streams, ids, cache)
-            else:
-                streams = block(streams, ids, cache, padding)
+            streams = block(streams, ids, caches[layer] if caches else None, padding)
         return streams
 
     def first_streams(

@@ -1,6 +1,6 @@
 """Which way to step and how far: AdamW for every number on its own, Muon for whole matrices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -184,6 +184,32 @@ class Muon(torch.optim.Optimizer):
         average = state["momentum"].lerp_(matrix.grad, 1 - beta)
         # Not divided by 1 - beta^t as Adam's: the step is made orthogonal, which forgets its size.
         return matrix.grad.lerp(average, beta)
+
+
+def minimise(
+    loss: Callable[[], Tensor], numbers: Sequence[Tensor], steps: int = 60, **tolerances: float
+) -> float:
+    """Take a few numbers downhill by L-BFGS, as `loss` tells it; return how low they got.
+
+    For sums over all data that are the same at every call, not for batches. `tolerances` are those
+    of torch's LBFGS.
+
+    >>> x = torch.tensor([5.0], requires_grad=True)
+    >>> minimise(lambda: (x - 3).square().sum(), [x]), x.item()
+    (0.0, 3.0)
+    """
+    optimizer = torch.optim.LBFGS(
+        numbers, max_iter=steps, line_search_fn="strong_wolfe", **tolerances
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return loss().item()
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -4,6 +4,7 @@ say."""
 import json
 
 import pytest
+from torch import nn
 
 from course_lib.experiments import ladder, ladder_runs
 from course_lib.experiments.ladder_report import gains_by_step, ladder_table, paired_gains
@@ -36,10 +37,10 @@ def test_every_rung_is_trained_and_measured(name, corpus, small):
     assert 0 < found["bits_per_byte"] < 10 and found["steps"] == 3
     assert found["active"] <= found["parameters"]
     latents = dict.fromkeys(("V2, latent attention only", "V2", "V3", "V3, looking ahead"), 32 + 8)
-    per_layer = (latents | {"V3.2": 32 + 8 + 16}).get(name, 2 * 64)
+    per_layer = (latents | {"V3.2": 32 + 8 + 8}).get(name, 2 * 64)
     numbers = 4 * per_layer
     if name == "V4":  # windows, blocks and index keys, what CSA carries over; of 128 tokens
-        csa = 32 * (32 + 16) + 4 * 2 * (32 + 16)
+        csa = 32 * (32 + 8) + 4 * 2 * (32 + 8)
         numbers = (4 * 15 * 32 + 2 * csa + 8 * 32) / 128
     assert found["cache_bytes"] == 4 * numbers
     assert (found["acceptance"] is not None) == (name == "V3, looking ahead")
@@ -76,7 +77,11 @@ def test_a_stopped_command_goes_on_and_does_not_train_twice(tmp_path, small, mon
     )
     main(["--out", str(tmp_path), "--seeds", "0", "--corpora", "plays", "--steps", "10"])
     runs = json.loads((tmp_path / "runs.json").read_text())
-    assert len(runs) == 2 * len(ladder_runs.LADDER_RUNGS) - 1 + len(ladder_runs.BALANCING_RUNGS)
+    count = 2 * len(ladder_runs.LADDER_RUNGS) - 1 + len(ladder_runs.BALANCING_RUNGS)
+    assert len(runs) == count + 1 and runs[0]["table"] == "cost"
+    by_table = {run["table"]: run for run in runs if run.get("rung") == "V1"}
+    assert by_table["tokens"]["steps"] == 10
+    assert by_table["time"]["steps"] == round(10 / runs[0]["ratios"]["V1"])
     (tmp_path / "runs.json").write_text(json.dumps(runs[:-1]))
     trained = []
     real = ladder_runs.run_rung
@@ -90,14 +95,30 @@ def test_a_stopped_command_goes_on_and_does_not_train_twice(tmp_path, small, mon
     assert "| GPT-2 |" in (tmp_path / "runs.md").read_text()
 
 
-def fake(rung: str, table: str, seed: int, bits: float, seconds: float = 10.0) -> dict:
+def test_the_fastest_turn_of_each_counts(monkeypatch, corpus):
+    rungs = {"GPT-2": "first", "V1": "second"}
+    seconds = {"first": iter([8.0, 4.0, 5.0]), "second": iter([9.0, 30.0, 6.0])}
+    order = []
+
+    def fake_train(rung, corpus, steps):
+        order.append(rung)
+        return ladder_runs.TrainedRung(nn.Identity(), [], next(seconds[rung]))
+
+    monkeypatch.setattr(ladder_runs, "LADDER_RUNGS", rungs)
+    monkeypatch.setattr(ladder_runs, "train_rung", fake_train)
+    found = ladder_runs.measure_costs(corpus, rounds=3)
+    assert found == {"ratios": {"GPT-2": 1.0, "V1": 1.5}}
+    assert order == ["first", "second"] * 3
+
+
+def fake(rung: str, table: str, seed: int, bits: float) -> dict:
     return {
         "corpus": "plays",
         "table": table,
         "rung": rung,
         "seed": seed,
         "bits_per_byte": bits,
-        "seconds": seconds,
+        "seconds": 10.0,
         "parameters": 1000,
         "active": 900,
         "cache_bytes": 640.0,
@@ -113,9 +134,10 @@ def test_differences_are_taken_seed_by_seed():
     runs = [
         fake("GPT-2", "tokens", 0, 2.0),
         fake("GPT-2", "tokens", 1, 3.0),
-        fake("V1", "tokens", 0, 1.5, 12.0),
-        fake("V1", "tokens", 1, 3.25, 12.0),
+        fake("V1", "tokens", 0, 1.5),
+        fake("V1", "tokens", 1, 3.25),
         fake("V1", "time", 1, 2.75),
+        {"table": "cost", "corpus": "plays", "ratios": {"GPT-2": 1.0, "V1": 1.2}},
     ]
     assert paired_gains(runs, "plays", "tokens", "GPT-2", "V1") == [-0.5, 0.25]
     assert paired_gains(runs, "plays", "time", "GPT-2", "V1") == [-0.25]

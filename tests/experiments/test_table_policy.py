@@ -1,6 +1,7 @@
 """The policy that is a table: its chances by enumeration, its samples by counting."""
 
 import itertools
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -70,3 +71,21 @@ def test_a_cut_sampler_never_says_what_was_ruled_out_and_keeps_its_mask():
     alone = TablePolicy(policy().scores[:1].detach())
     total = rows[0][made.kept[0, 0]].sum().item()
     assert alone.success_probability(0.6) == pytest.approx(part / total, rel=1e-5)
+
+
+def test_the_divergence_from_the_start_by_enumeration():
+    made, start = policy(0), policy(1).scores.softmax(-1).tolist()
+    made.start = policy(1).scores.detach()
+    own, total = made.scores.softmax(-1).tolist(), 0.0
+    for answer in itertools.product(range(TABLE_SIZE[1]), repeat=TABLE_SIZE[0]):
+        chance = math.prod(own[t][token] for t, token in enumerate(answer))
+        theirs = math.prod(start[t][token] for t, token in enumerate(answer))
+        total += chance * math.log(chance / theirs)
+    assert made.kl_from_start() == pytest.approx(total, rel=1e-5)
+    assert policy().kl_from_start() == 0
+
+
+def test_a_leash_holds_the_table_near_its_start():
+    short = replace(TABLE_SETTINGS, steps=8)
+    free, held = (practise_table(0, replace(short, beta=beta))[0] for beta in (0.0, 0.3))
+    assert 0 < held.kl_from_start() < free.kl_from_start() / 2

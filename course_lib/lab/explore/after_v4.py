@@ -100,7 +100,7 @@ def memory_gates(runs: Mapping[str, Sequence[Mapping]]) -> frames.Explorer:
     names = [name for name, found in runs.items() if found and "passage" in found[0]]
     pages = [[_passage(name, run) for run in runs[name]] for name in names]
     seeds = [run["seed"] for run in runs[names[0]]]
-    return frames.grid(pages, {"model": names, "seed": seeds}, start=(len(names) // 2, 0))
+    return frames.grid(pages, {"model": names, "seed": seeds}, start=(0, 0))
 
 
 def _passage(name: str, run: Mapping) -> str:
