@@ -71,7 +71,7 @@ def near(model):
     model = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.04 * torch.randn_like(parameter)
+            parameter += 0.06 * torch.randn_like(parameter)
     return model
 
 
@@ -150,9 +150,13 @@ def test_every_model_may_draft_for_another(name):
 def test_some_drafted_tokens_stand_and_some_fall(name):
     """So the test above falls back into the middle of what was read, in V4 of a finished block."""
     model = model_of(name)
-    draft, prompt = ModelDraft(near(model)), torch.tensor(PROMPTS[1])
-    got = speculative_generate(model, draft, prompt, 24, n_ahead=5, temperature=0.0)
-    assert 0 < got.n_accepted < got.n_judged and got.n_passes < 24
+    draft = ModelDraft(near(model))
+    written = [
+        speculative_generate(model, draft, torch.tensor(prompt), 24, n_ahead=5, temperature=0.0)
+        for prompt in PROMPTS
+    ]
+    assert 0 < sum(got.n_accepted for got in written) < sum(got.n_judged for got in written)
+    assert sum(got.n_passes for got in written) < 24 * len(written)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
