@@ -104,10 +104,10 @@ def check_scores(scores: Float[Tensor, "*B S"]) -> Float[Tensor, "*B S"]:
     Traceback (most recent call last):
     ValueError: 1 of 2 rows of scores hold NaN: the indexer can choose nothing there
     """
-    best = scores.amax(-1)  # NaN where any score of the row is
-    if n := int(best.isnan().sum()):
+    broken = scores.isnan().any(-1)
+    if n := int(broken.sum()):
         raise ValueError(
-            f"{n} of {best.numel()} rows of scores hold NaN: the indexer can choose nothing there"
+            f"{n} of {broken.numel()} rows of scores hold NaN: the indexer can choose nothing there"
         )
     return scores
 

@@ -537,6 +537,9 @@ def test_no_text_and_texts_of_one_token_are_read(kind, B, T):
         assert ours.indexer_loss(x) == 0
 
 
-def test_the_indexers_loss_of_numbers_that_are_none_is_none():
+def test_the_indexer_learns_nothing_from_numbers_that_are_none():
     ours, x = attention("csa"), torch.full((1, 20, SHARED[0]), torch.nan).double()
+    with pytest.raises(ValueError, match="20 of 20 rows of scores hold NaN"):
+        ours.indexer_loss(x)
+    ours.top_k = None  # the warm-up chooses nothing: then the loss tells
     assert ours.indexer_loss(x).isnan()
