@@ -315,9 +315,9 @@ ONE_TOKEN_LOSS = Answers(
 def teachers_by_numbers(losses, mask, teachers, weights):
     total = losses.sum() * 0
     for i in range(len(weights)):
-        parts = [losses[b][mask[b]] for b in range(len(losses)) if int(teachers[b]) == i]
-        if parts:
-            total = total + weights[i] * torch.cat(parts).mean()
+        rows = [b for b in range(len(losses)) if int(teachers[b]) == i and mask[b].any()]
+        if rows:
+            total = total + weights[i] * torch.cat([losses[b][mask[b]] for b in rows]).mean()
     return total
 
 
@@ -363,6 +363,7 @@ TEACHERS_LOSS = Answers(
     wrong=[
         Slip(teachers_in_one_mean, "one mean over all", r"one mean|long|each teacher"),
         Slip(teachers_with_nan, "no rows, no mean", r"NaN|without a row"),
+        Slip(by_teacher(), "rows, but none of their tokens counts", r"NaN|masked"),
         Slip(by_teacher(mean=lambda each, mask: each.mean()), "no mask", r"mask|padding"),
         Slip(
             by_teacher(mean=lambda each, mask: (each * mask).mean()),
