@@ -26,10 +26,6 @@ NEEDS_A_SCREEN = "script, noscript, button, .alive, .try, .try-setup, .headerlin
 NEEDS_A_SCREEN += ', summary .expanded, [aria-label="Map of the course"]'
 NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # bytes that a model wrote, say
 PICTURE = re.compile(r"data:image/([a-z]+)(?:\+xml)?;base64,(.*)", re.DOTALL)
-# HTML lets a table's rows and cells go without their ends; XML does not.
-OPEN_TABLE = re.compile(r"(?s)<table\b(?:(?!</t[rdh]>).)*?</table>")
-CELL = re.compile(r"(?s)<(t[dh])\b(?:(?!<t[rdh]\b|</table>).)*")
-ROW = re.compile(r"(?s)<tr\b(?:(?!<tr\b|</table>).)*")
 SETTINGS = """
 extensions = [each for each in extensions if each != "sphinx_togglebutton"] + ["epub"]
 html_static_path, html_css_files, html_js_files = ["_epub"], [], []
@@ -106,8 +102,9 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     context["css_files"] = [each for each in context["css_files"] if "mystnb" not in str(each)]
     if "body" not in context:
         return
-    closed = OPEN_TABLE.sub(lambda table: with_ends(table[0]), context["body"])
-    soup = BeautifulSoup(closed, "html.parser")
+    body = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", context["body"])
+    # In HTML a table's rows and cells may lack their ends, in XML not: lxml adds them.
+    soup = BeautifulSoup(f"<body>{body}</body>", "lxml").body
     styles = [style.extract() for style in soup.select("style")]  # in XML, at a page's head alone
     in_head = "".join(dict.fromkeys(map(str, styles)))
     context["metatags"] = context.get("metatags", "") + in_head
@@ -126,17 +123,7 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
     for image in soup.select("img"):
         if found := PICTURE.match(image.get("src", "")):
             image["src"] = "../" * page.count("/") + picture_file(Path(app.outdir), *found.groups())
-    context["body"] = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(soup))
-
-
-def with_ends(table: str) -> str:
-    """A table whose rows and cells end nowhere, with their ends.
-
-    >>> with_ends("<table><tr><th>a<td>b<tr><td>c</table>")
-    '<table><tr><th>a</th><td>b</td></tr><tr><td>c</td></tr></table>'
-    """
-    table = CELL.sub(r"\g<0></\1>", table)
-    return ROW.sub(r"\g<0></tr>", table)
+    context["body"] = soup.decode_contents()
 
 
 def picture_file(output: Path, kind: str, data: str) -> str:

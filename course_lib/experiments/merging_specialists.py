@@ -61,12 +61,13 @@ NOISE_BATCHES = 8
 N_MEASURED = 250
 
 
-def merge_settings(way: str, steps: int = MERGE_STEPS) -> RLSettings:
+def merge_settings(way: str, lr: float | None = None, steps: int = MERGE_STEPS) -> RLSettings:
     """Give the settings of a merge that learns from what the student writes.
 
-    GRPO asks each question eight times; distillation compares no answers, and asks more questions.
+    Without an `lr` it is the one chosen for the way. GRPO asks each question eight times;
+    distillation compares no answers, and asks more questions.
     """
-    shared = {"steps": steps, "lr": MERGE_RATES[way], "n_minibatches": 1}
+    shared = {"steps": steps, "lr": lr or MERGE_RATES[way], "n_minibatches": 1}
     if way == "mixed RL":
         return GRPOSettings(n_questions=MERGE_ROWS // 8, group_size=8, **shared)
     return RLSettings(n_questions=MERGE_ROWS, group_size=1, **shared)
@@ -153,12 +154,12 @@ class MergingRuns:
         both = [e for name in TASKS for e in demonstrated(name, SPECIALIST_EXAMPLES, "specialist")]
         return fine_tuned(self.start, both, 2 * SPECIALIST_STEPS, seed=0)
 
-    def samples(self) -> list[SFTExample]:
+    def samples(self, steps: int = MERGE_STEPS) -> list[SFTExample]:
         """Let each specialist answer fresh questions; keep the answers that earn full marks."""
         kept = []
         for name, task in TASKS.items():
             rng = Random(f"{self.seed}/samples")
-            asked = [task.draw(rng) for _ in range(MERGE_STEPS * MERGE_ROWS // 4)]
+            asked = [task.draw(rng) for _ in range(steps * MERGE_ROWS // 4)]
             teacher = self.specialists[name]
             texts, _ = answer_in_batches(teacher, self.tokenizer, asked, seed=self.seed)
             rewards = compute_rewards(task, asked, texts).tolist()
@@ -175,27 +176,31 @@ class MergingRuns:
 
     # The ways that learn give what they made, and how many tokens of answers they read.
 
-    def by_sft(self) -> tuple[nn.Module, int]:
+    def by_sft(self, lr: float | None = None, steps: int = MERGE_STEPS) -> tuple[nn.Module, int]:
         """Learn from the specialists' own answers."""
-        model, examples = copy.deepcopy(self.start), self.samples()
-        settings = sft_settings(MERGE_STEPS, adam_lr=MERGE_RATES["SFT"])
+        model, examples = copy.deepcopy(self.start), self.samples(steps)
+        settings = sft_settings(steps, adam_lr=lr or MERGE_RATES["SFT"])
         whole_run(train_sft(model, examples, settings, batch_size=MERGE_ROWS, seed=self.seed))
-        read = islice(sft_batches(examples, MERGE_ROWS, self.seed), MERGE_STEPS)
+        read = islice(sft_batches(examples, MERGE_ROWS, self.seed), steps)
         return model, sum(int((targets != IGNORE_INDEX).sum()) for _, targets in read)
 
-    def by_practice(self) -> tuple[nn.Module, int]:
+    def by_practice(
+        self, lr: float | None = None, steps: int = MERGE_STEPS
+    ) -> tuple[nn.Module, int]:
         """Practise both tasks at once, by the rules' rewards."""
-        model, settings = copy.deepcopy(self.start), merge_settings("mixed RL")
+        model, settings = copy.deepcopy(self.start), merge_settings("mixed RL", lr, steps)
         history = whole_run(train_grpo(model, self.tokenizer, BOTH_TASKS, settings, seed=self.seed))
         return model, round(MERGE_ROWS * sum(history.measures["length"]))
 
-    def by_policy(self, way: str, start: nn.Module | None = None) -> tuple[nn.Module, int]:
+    def by_policy(
+        self, way: str, lr: float | None = None, steps: int = MERGE_STEPS
+    ) -> tuple[nn.Module, int]:
         """Let the student answer, and each specialist judge the answers to its task."""
-        model, loss = copy.deepcopy(start or self.start), TOKEN_LOSSES[way]
+        model, settings = copy.deepcopy(self.start), merge_settings(way, lr, steps)
         history = whole_run(
             train_by_specialists(
-                model, self.specialists, self.tokenizer, BOTH_TASKS, merge_settings(way),
-                token_loss=loss, seed=self.seed,
+                model, self.specialists, self.tokenizer, BOTH_TASKS, settings,
+                token_loss=TOKEN_LOSSES[way], seed=self.seed,
             )
         )  # fmt: skip
         return model, round(MERGE_ROWS * sum(history.measures["length"]))

@@ -51,19 +51,21 @@ class PlainResidual(nn.Module):
         return streams + sublayer(streams)
 
 
+# Class, streams, width. The wide one has as many parameters as the two with four streams.
 CONNECTIONS = {
-    "residual": (PlainResidual, 1),
-    "HC": (HyperConnection, 4),
-    "mHC": (ManifoldHyperConnection, 4),
+    "residual": (PlainResidual, 1, 32),
+    "HC": (HyperConnection, 4, 32),
+    "mHC": (ManifoldHyperConnection, 4, 32),
+    "wide residual": (PlainResidual, 1, 50),
 }
 
 
 class DeepNet(nn.Module):
     """A stack of normed MLPs, each tied in by a connection of the given kind."""
 
-    def __init__(self, kind: str, depth: int, width: int = 32) -> None:
+    def __init__(self, kind: str, depth: int) -> None:
         super().__init__()
-        connection, self.n_streams = CONNECTIONS[kind]
+        connection, self.n_streams, width = CONNECTIONS[kind]
         self.embedding = nn.Embedding(2 * MODULUS, width)
         self.connections = nn.ModuleList(connection(width, self.n_streams) for _ in range(depth))
         self.sublayers = nn.ModuleList(

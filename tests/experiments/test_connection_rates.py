@@ -3,6 +3,8 @@
 import math
 
 from course_lib.experiments import connection_rates
+from course_lib.experiments.v4_block import CONNECTIONS, DeepNet
+from course_lib.models.gpt2 import count_parameters
 
 
 def test_a_run_measures_loss_gain_and_gradient():
@@ -12,12 +14,19 @@ def test_a_run_measures_loss_gain_and_gradient():
     assert wild["gain"] > 2 and wild["longest_gradient"] > still["longest_gradient"]
 
 
+def test_the_wide_residual_has_as_many_parameters_as_four_streams():
+    sizes = {kind: count_parameters(DeepNet(kind, depth=24)) for kind in CONNECTIONS}
+    assert (
+        abs(sizes["wide residual"] / sizes["HC"] - 1) < 0.01 > abs(sizes["mHC"] / sizes["HC"] - 1)
+    )
+
+
 def test_the_command_makes_what_is_missing_alone(tmp_path):
     asked = ["--out", str(tmp_path), "--seeds", "0", "--steps", "12"]
     connection_rates.main(asked)
     made = (tmp_path / "runs.json").read_text()
     connection_rates.main(asked)
-    assert (tmp_path / "runs.json").read_text() == made and made.count("kind") == 12
+    assert (tmp_path / "runs.json").read_text() == made and made.count("kind") == 16
 
 
 def test_the_record_is_whole():

@@ -8,7 +8,7 @@ from course_lib.layers.hyper_connections import HyperConnection
 
 
 def test_a_gain_is_that_of_the_trained_maps():
-    net = v4_block.DeepNet("HC", depth=3, width=8)
+    net = v4_block.DeepNet("HC", depth=3)
     for connect in net.connections:
         connect.scale.data.zero_()
         connect.bias.data[-16:] = 2 * torch.eye(4).flatten()
@@ -30,7 +30,9 @@ def test_answers_are_sums_and_products_modulo_31():
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match="kind 'GRU' is not one of residual, HC, mHC"):
+    with pytest.raises(
+        ValueError, match="kind 'GRU' is not one of residual, HC, mHC, wide residual"
+    ):
         v4_block.train_deep_net("GRU", seed=0)
 
 

@@ -877,6 +877,7 @@ CASES_OF_STREAM = [
     _cut("plain", 3),
     ([b"", b"x"],),
     ([b"a\xe4", b"\xb8"],),
+    ([b"a\xef\xbf\xbd", b"b"],),
     ([],),
 ]
 
@@ -888,6 +889,16 @@ def _streamed(tokens: list[bytes]) -> list[str]:
 
 def _each_alone(tokens: list[bytes], errors: str) -> list[str]:
     return [token.decode(errors=errors) for token in tokens]
+
+
+def _stripped(tokens: list[bytes]) -> list[str]:
+    """Takes each sign for a lost byte at the end as half a character."""
+    shown, seen = [], b""
+    for token in tokens:
+        before = seen.decode(errors="replace").rstrip("\ufffd")
+        seen += token
+        shown.append(seen.decode(errors="replace").rstrip("\ufffd")[len(before) :])
+    return shown
 
 
 def _all_or_nothing(tokens: list[bytes]) -> list[str]:
@@ -958,6 +969,11 @@ SLIPS_OF_STREAM: list[Slip] = [
         partial(_each_alone, errors="ignore"),
         "a character that is spread over several tokens is lost: its bytes were thrown away, not"
         " kept until the rest came.",
+    ),
+    (
+        _stripped,
+        "a real '\\ufffd' in the text was taken for half a character. Look at the bytes, not at the"
+        " sign that decoding puts there.",
     ),
     (
         _all_or_nothing,

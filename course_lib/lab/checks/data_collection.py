@@ -592,11 +592,19 @@ def _require_no_old_side(attempt: Attempt, sides: list[bool]) -> None:
 
 
 def _require_small_share(attempt: Attempt) -> None:
-    """Refuse shares in whole hundredths: 1,500 draws at 0.008 give none once in 170,000 tries."""
+    """Refuse shares in whole hundredths, rounded down or up.
+
+    1,500 draws at 0.008 give none once in 170,000 tries, and at 0.0005 more than 8 as seldom.
+    """
     if not any(_side(attempt, url, 0.008) for url in _urls(1500)):
         raise Wrong(
             "with share = 0.008, not one of 1,500 pages falls into the test set; about 12 should."
             " Is the share rounded, to whole hundredths for instance?"
+        )
+    if (found := sum(_side(attempt, url, 0.0005) for url in _urls(1500))) > 8:
+        raise Wrong(
+            f"with share = 0.0005, {found} of 1,500 pages fall into the test set; about one should."
+            " Is the share rounded up, to whole hundredths for instance?"
         )
 
 

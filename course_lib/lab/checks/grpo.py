@@ -1012,4 +1012,9 @@ def probability_score(attempt: Attempt) -> str:
 
     cases = [(answer, truth) for answer, truth, _ in SCORED_PROBABILITIES]
     judge_by_slips(attempt, cases, _scored, slips, called, plain=plain)
+    if attempt("1e-1", "0.1") != 0:
+        raise Wrong(
+            'a number with an exponent, such as "1e-1", scores 0: a dozen characters can name a'
+            " number of a million digits, and reading that takes seconds."
+        )
     return "no constant answer earns more than 0.1, unless it is right."

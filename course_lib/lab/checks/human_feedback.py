@@ -167,7 +167,7 @@ def calibration_error(attempt: Attempt) -> str:
         said = torch.rand(n, generator=rng, dtype=torch.float64)
         cases.append((said, torch.rand(n, generator=rng) < 0.6, n_bins))
     edges = torch.tensor([0.0, 0.5, 1.0, 1.0], dtype=torch.float64)
-    cases.append((edges, torch.tensor([True, False, True, False]), 4))
+    cases.append((edges, torch.tensor([True, False, False, False]), 4))
     slips = [
         (
             lambda s, h, k: _calibration(s, h, k, gap=lambda one, other: one - other),
@@ -221,6 +221,10 @@ def calibration_error(attempt: Attempt) -> str:
         (
             lambda s, h, k: _calibration(s[s < 1], h[s < 1], k) * len(s[s < 1]) / len(s),
             "a prediction of exactly 1 is in no bin. It belongs to the last one.",
+        ),
+        (
+            lambda s, h, k: _calibration(s[s > 0], h[s > 0], k) * len(s[s > 0]) / len(s),
+            "a prediction of exactly 0 is in no bin. It belongs to the first one.",
         ),
     ]
 

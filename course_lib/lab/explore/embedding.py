@@ -56,12 +56,12 @@ def _cloud(table: Tensor, axes: Tensor, classes: Sequence[str], step: int) -> st
     )
     nearest = (directions @ directions.T).fill_diagonal_(-torch.inf).argmax(-1).tolist()
     share = sum(classes[i] == classes[j] for i, j in enumerate(nearest)) / len(classes)
-    ax.set_title(f"after {step} steps: {share:.0%} have a nearest word of their class")
+    ax.set_title(f"after {step} steps: {share:.0%} have a nearest word, of these, of their class")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     alt = (
         f"The rows of {len(classes)} words in two dimensions after {step} steps of training, marked"
-        f" by class. For {share:.0%} of them the nearest word, in all dimensions, is of the same"
-        " class."
+        f" by class. For {share:.0%} of them the nearest of these words, in all dimensions, is of"
+        " the same class."
     )
     return frames.image(fig, alt=alt, dpi=110, colours=256)
 

@@ -62,9 +62,11 @@ def name_fault_solution(run: str) -> tuple[str, str]:
 
 
 def probability_score_solution(answer: str | None, truth: str) -> float:
+    if answer is None or "e" in answer.lower():
+        return 0.0
     try:
         value = Fraction(answer)
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError):
         return 0.0
     if not 0 <= value <= 1:
         return 0.0

@@ -108,6 +108,11 @@ def weights_overflowing(scores):
     return powers / powers.sum(-1, keepdim=True)
 
 
+def weights_divided_again(scores):
+    weights = scores.softmax(-1).tril()
+    return weights / weights.sum(-1, keepdim=True)
+
+
 def weights_in_place(scores):
     scores.masked_fill_(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
     return scores.softmax(-1)
@@ -127,6 +132,7 @@ CAUSAL_WEIGHTS = Answers(
             r"after|before|sums? to|share",
             "diagonal|along the columns|not masked",
         ),
+        Slip(weights_divided_again, "masked after the softmax, divided again", "before"),
         Slip(
             lambda scores: scores.softmax(-1),
             "nothing is masked",

@@ -710,6 +710,12 @@ def streamed_ignored(tokens):
     return [token.decode(errors="ignore") for token in tokens]
 
 
+def streamed_stripped(tokens):
+    texts = [b"".join(tokens[: i + 1]).decode(errors="replace") for i in range(len(tokens))]
+    texts = ["", *(text.rstrip("\N{REPLACEMENT CHARACTER}") for text in texts)]
+    return [new[len(old) :] for old, new in pairwise(texts)]
+
+
 def streamed_so_far(tokens):
     return [b"".join(tokens[: i + 1]).decode(errors="ignore") for i in range(len(tokens))]
 
@@ -931,6 +937,7 @@ ANSWERS = {
             Slip(
                 streamed_ignored, "token by token, ignored", r"wait|several|spread|lost|kept|keep"
             ),
+            Slip(streamed_stripped, "by stripping", r"real"),
             Slip(streamed_so_far, "all so far", r"new|so far|again|already|twice"),
             Slip(streamed_with_a_rest, "shows the rest", r"cut|never|rest|incomplete"),
             Slip(

@@ -1086,10 +1086,16 @@ NAME_FAULT = Answers(
 # --- probability_score ---
 
 
+def fraction(text):
+    if "e" in text.lower():
+        raise ValueError(f"{text!r} has an exponent")
+    return Fraction(text)
+
+
 def score_by_fraction(answer, truth):
     try:
-        value = Fraction(answer)
-    except (TypeError, ValueError, ZeroDivisionError):
+        value = fraction(answer)
+    except (TypeError, AttributeError, ValueError, ZeroDivisionError):
         return 0.0
     if not 0 <= value <= 1:
         return 0.0
@@ -1097,7 +1103,7 @@ def score_by_fraction(answer, truth):
 
 
 def number_in(text):
-    if not isinstance(text, str):
+    if not isinstance(text, str) or "e" in text.lower():
         return math.nan
     above, slash, below = text.partition("/")
     try:
@@ -1175,6 +1181,7 @@ PROBABILITY_SCORE = Answers(
             r"raise|never|1/0|stopped|ZeroDivision",
             "None is|range",
         ),
+        Slip(score(), "numbers with an exponent are read", "exponent"),
         Slip(score(near=0.0), "no 0.1 for another probability", r"0\.1|other|form", "None|raise"),
         Slip(
             score(equal=lambda value, truth: value == Fraction(truth)),
