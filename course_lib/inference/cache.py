@@ -190,5 +190,5 @@ def make_row_caches(model: nn.Module) -> list:
 
 
 def count_caches(model: nn.Module) -> int:
-    """Count the caches that a model reads with: one per layer, if it says nothing else."""
-    return getattr(model, "n_caches", model.settings.n_layers)
+    """Count the caches that a model reads with: one per block, if it says nothing else."""
+    return model.n_caches if hasattr(model, "n_caches") else len(model.blocks)

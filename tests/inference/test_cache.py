@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from course_lib.inference.cache import KVCache
+from course_lib.inference.cache import KVCache, make_caches, make_prefix_caches
 from course_lib.layers.attention import AttentionCache, SelfAttention
+from course_lib.models.gpt2 import GPT2, GPT2Settings
 
 # heads; latent and key; one alone
 SHAPES = [[(3, 2, 6, 4), (3, 2, 6, 4)], [(3, 6, 5), (3, 6, 2)], [(3, 1, 6, 7)]]
@@ -66,3 +67,19 @@ def test_what_does_not_fit_names_its_numbers():
     with pytest.raises(ValueError, match="shorter"):
         cache.append(torch.zeros(2, 5, 1, 2))
     assert cache.length == 1
+
+
+def test_a_model_that_is_cut_has_a_cache_for_each_block_that_is_left():
+    model = GPT2(GPT2Settings(vocab_size=5, max_seq_len=8, d_model=8, n_layers=3, n_heads=2))
+    model.blocks = model.blocks[:1]  # as a value model of PPO's
+    ids = torch.tensor([[1, 2, 3, 4]])
+    for caches in (make_caches(model, 8), make_prefix_caches(model)):
+        assert len(caches) == 1
+    read = torch.cat([model(ids[:, a:b], caches) for a, b in ((0, 3), (3, 4))], 1)
+    torch.testing.assert_close(read, model(ids))
+
+
+def test_a_model_without_blocks_needs_no_settings():
+    model = torch.nn.Module()
+    model.blocks = ()
+    assert make_caches(model, 8) == make_prefix_caches(model) == []
