@@ -12,7 +12,7 @@ import argparse
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from random import Random
 
@@ -54,20 +54,26 @@ START_EXAMPLES, START_STEPS = 1024, 400  # of each task; of both together
 SPECIALIST_EXAMPLES, SPECIALIST_STEPS = 4000, 250
 TRAINED_FOR = (10, SPECIALIST_STEPS)  # steps of the specialists whose weights are averaged
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-MERGE_STEPS, MERGE_ROWS = 64, 64
-# chosen among three for each, with a seed that is none of these
-MERGE_RATES = {"SFT": 2e-3, "mixed RL": 1e-4, "full vocabulary": 3e-3, "one token": 3e-4}
+MERGE_STEPS, LONG_MERGE_STEPS, MERGE_ROWS = 64, 256, 64
+TUNING_SEED, SWEPT_RATES = 7, (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+# by steps: of the swept ones that which is best with the tuning seed, see the table "rates"
+MERGE_RATES = {
+    "SFT": {64: 3e-3, 256: 3e-3},
+    "mixed RL": {64: 1e-4, 256: 1e-4},
+    "full vocabulary": {64: 1e-3, 256: 3e-3},
+    "one token": {64: 3e-4, 256: 1e-3},
+}
 NOISE_BATCHES = 8
 N_MEASURED = 250
 
 
-def merge_settings(way: str, lr: float | None = None, steps: int = MERGE_STEPS) -> RLSettings:
+def merge_settings(way: str, steps: int = MERGE_STEPS, lr: float | None = None) -> RLSettings:
     """Give the settings of a merge that learns from what the student writes.
 
     Without an `lr` it is the one chosen for the way. GRPO asks each question eight times;
     distillation compares no answers, and asks more questions.
     """
-    shared = {"steps": steps, "lr": lr or MERGE_RATES[way], "n_minibatches": 1}
+    shared = {"steps": steps, "lr": lr or MERGE_RATES[way][steps], "n_minibatches": 1}
     if way == "mixed RL":
         return GRPOSettings(n_questions=MERGE_ROWS // 8, group_size=8, **shared)
     return RLSettings(n_questions=MERGE_ROWS, group_size=1, **shared)
@@ -176,27 +182,27 @@ class MergingRuns:
 
     # The ways that learn give what they made, and how many tokens of answers they read.
 
-    def by_sft(self, lr: float | None = None, steps: int = MERGE_STEPS) -> tuple[nn.Module, int]:
+    def by_sft(self, steps: int = MERGE_STEPS, lr: float | None = None) -> tuple[nn.Module, int]:
         """Learn from the specialists' own answers."""
         model, examples = copy.deepcopy(self.start), self.samples(steps)
-        settings = sft_settings(steps, adam_lr=lr or MERGE_RATES["SFT"])
+        settings = sft_settings(steps, adam_lr=lr or MERGE_RATES["SFT"][steps])
         whole_run(train_sft(model, examples, settings, batch_size=MERGE_ROWS, seed=self.seed))
         read = islice(sft_batches(examples, MERGE_ROWS, self.seed), steps)
         return model, sum(int((targets != IGNORE_INDEX).sum()) for _, targets in read)
 
     def by_practice(
-        self, lr: float | None = None, steps: int = MERGE_STEPS
+        self, steps: int = MERGE_STEPS, lr: float | None = None
     ) -> tuple[nn.Module, int]:
         """Practise both tasks at once, by the rules' rewards."""
-        model, settings = copy.deepcopy(self.start), merge_settings("mixed RL", lr, steps)
+        model, settings = copy.deepcopy(self.start), merge_settings("mixed RL", steps, lr)
         history = whole_run(train_grpo(model, self.tokenizer, BOTH_TASKS, settings, seed=self.seed))
         return model, round(MERGE_ROWS * sum(history.measures["length"]))
 
     def by_policy(
-        self, way: str, lr: float | None = None, steps: int = MERGE_STEPS
+        self, way: str, steps: int = MERGE_STEPS, lr: float | None = None
     ) -> tuple[nn.Module, int]:
         """Let the student answer, and each specialist judge the answers to its task."""
-        model, settings = copy.deepcopy(self.start), merge_settings(way, lr, steps)
+        model, settings = copy.deepcopy(self.start), merge_settings(way, steps, lr)
         history = whole_run(
             train_by_specialists(
                 model, self.specialists, self.tokenizer, BOTH_TASKS, settings,
@@ -204,6 +210,14 @@ class MergingRuns:
             )
         )  # fmt: skip
         return model, round(MERGE_ROWS * sum(history.measures["length"]))
+
+    @property
+    def ways(self) -> dict[str, Callable[..., tuple[nn.Module, int]]]:
+        """Give the ways that learn, by name; each takes steps and a rate."""
+        return {way: partial(self.by_policy, way) for way in TOKEN_LOSSES} | {
+            "SFT": self.by_sft,
+            "mixed RL": self.by_practice,
+        }
 
     def merged(self, make: Callable[[], tuple[nn.Module, int]]) -> dict:
         """Merge, and measure; the seconds of the processor are those of merging alone."""
@@ -277,10 +291,9 @@ def model_runs(work: MergingRuns) -> Iterator[tuple[str, str, Callable[[], dict]
 
 def merge_runs(work: MergingRuns) -> Iterator[tuple[str, str, Callable[[], dict]]]:
     """Give the runs of each seed in the same way."""
-    for way in TOKEN_LOSSES:
-        yield "merges", way, partial(work.merged, partial(work.by_policy, way))
-    yield "merges", "SFT", partial(work.merged, work.by_sft)
-    yield "merges", "mixed RL", partial(work.merged, work.by_practice)
+    for table, steps in (("merges", MERGE_STEPS), ("long merges", LONG_MERGE_STEPS)):
+        for way, merge in work.ways.items():
+            yield table, way, partial(work.merged, partial(merge, steps))
     yield "noise", "start", lambda: work.noise(work.start)
 
 
@@ -292,6 +305,28 @@ def make_merging_runs(out: Path, seeds: Sequence[int] = (0, 1, 2)) -> None:
         work = MergingRuns(seed, out)
         for table, name, make in (*(model_runs(work) if seed == 0 else ()), *merge_runs(work)):
             record.get(make, table=table, name=name, seed=seed)
+    sweep_rates(MergingRuns(TUNING_SEED, out), record)
+
+
+def sweep_rates(work: MergingRuns, record: RunRecords) -> None:
+    """Try each rate for each way that learns, short and long."""
+    for steps, (way, merge), rate in product(
+        (MERGE_STEPS, LONG_MERGE_STEPS), work.ways.items(), SWEPT_RATES
+    ):
+        record.get(
+            lambda merge=merge, steps=steps, rate=rate: measure_merged(
+                merge(steps, rate)[0], pages=False
+            ),
+            table="rates", name=way, steps=steps, rate=rate, seed=work.seed,
+        )  # fmt: skip
+
+
+def read_rates(steps: int, folder: Path | str = MERGING_FOLDER) -> dict[str, list[float]]:
+    """Read the sweep: for each way the mean of both skills, rate by rate."""
+    found = RunRecords(Path(folder) / "runs.json").by_name(table="rates", steps=steps)
+    return {
+        way: [(run["sums"] + run["sorting"]) / 2 for run in runs] for way, runs in found.items()
+    }
 
 
 def read_merging_runs(table: str, folder: Path | str = MERGING_FOLDER) -> dict[str, list[dict]]:
