@@ -18,11 +18,24 @@ def test_the_record_holds_every_run(tmp_path):
             assert [run["seed"] for run in found] == seeds, f"{name} of {table}"
 
 
-def test_merges_read_as_many_tokens_each():
-    found = merging.read_merging_runs("merges")
+@pytest.mark.parametrize("table", ["merges", "long merges"])
+def test_merges_read_as_many_tokens_each(table):
+    found = merging.read_merging_runs(table)
     learnt = [run["tokens"] for way, runs in found.items() for run in runs if run["tokens"]]
     assert len(learnt) == 12 and max(learnt) < 1.15 * min(learnt)
     assert merging.merge_settings("mixed RL").n_questions * 8 == merging.MERGE_ROWS
+
+
+@pytest.mark.parametrize("steps", [merging.MERGE_STEPS, merging.LONG_MERGE_STEPS])
+def test_each_way_has_the_rate_that_was_best_with_another_seed(steps):
+    swept = merging.read_rates(steps)
+    assert swept.keys() == merging.MERGE_RATES.keys()
+    for way, right in swept.items():
+        assert len(right) == len(merging.SWEPT_RATES)
+        best = merging.SWEPT_RATES[right.index(max(right))]
+        assert merging.merge_settings(way, steps).lr == best
+    (seed,) = {run["seed"] for runs in merging.read_merging_runs("rates").values() for run in runs}
+    assert seed == merging.TUNING_SEED not in (0, 1, 2)
 
 
 def test_the_stored_specialists_are_those_of_the_record():
