@@ -61,11 +61,10 @@ def test_a_batch_of_a_number_is_always_the_same_and_both_losses_read_it():
     assert practised.requires_grad and torch.isfinite(practised)
 
 
-def test_examples_that_teach_a_merge_earned_full_marks(monkeypatch, tmp_path):
-    monkeypatch.setattr(merging, "MERGE_STEPS", 1)
+def test_examples_that_teach_a_merge_earned_full_marks(tmp_path):
     work = merging.MergingRuns(0, tmp_path)
     work.specialists = {name: merging.load_merging_model(name) for name in merging.TASKS}
-    examples = work.samples()
+    examples = work.samples(steps=1)
     assert 16 <= len(examples) <= 32, "16 questions for each specialist, most answered well"
     texts = [work.tokenizer.decode(example.completion[:-1]) for example in examples]
     assert all(text.endswith("</answer>") for text in texts)
