@@ -120,6 +120,8 @@ def adapt_page(app: Sphinx, page: str, template: str, context: dict, doctree) ->
         link["href"] = link["href"].replace(".html", ".xhtml")
     for drawing in soup.select("svg"):
         drawing["xmlns"] = "http://www.w3.org/2000/svg"
+        if "viewbox" in drawing.attrs:  # HTML knows no capitals in names, XML does
+            drawing["viewBox"] = drawing.attrs.pop("viewbox")
     for image in soup.select("img"):
         if found := PICTURE.match(image.get("src", "")):
             image["src"] = "../" * page.count("/") + picture_file(Path(app.outdir), *found.groups())

@@ -59,6 +59,8 @@ def test_an_epub_is_xml_that_needs_no_script(epub):
     assert "yes ○" in text and "Show" in text and "Hide" not in text
     formulas = [each.getAttribute("alttext") for each in page.getElementsByTagName("math")]
     assert formulas == ["x^2", r"\frac{a}{b}"] and page.getElementsByTagName("mfrac")
+    (drawing,) = page.getElementsByTagName("svg")
+    assert drawing.getAttribute("viewBox") == "0 0 1 1", "in XML its name has a capital"
     picture = page.getElementsByTagName("img")[0].getAttribute("src")
     assert epub.read(picture) == b"a picture"
     items = parsed["content.opf"].getElementsByTagName("item")
