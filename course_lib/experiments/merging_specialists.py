@@ -321,7 +321,7 @@ def sweep_rates(work: MergingRuns, record: RunRecords) -> None:
         )  # fmt: skip
 
 
-def read_rates(steps: int, folder: Path | str = MERGING_FOLDER) -> dict[str, list[float]]:
+def read_swept_rates(steps: int, folder: Path | str = MERGING_FOLDER) -> dict[str, list[float]]:
     """Read the sweep: for each way the mean of both skills, rate by rate."""
     found = RunRecords(Path(folder) / "runs.json").by_name(table="rates", steps=steps)
     return {

@@ -28,7 +28,7 @@ def test_merges_read_as_many_tokens_each(table):
 
 @pytest.mark.parametrize("steps", [merging.MERGE_STEPS, merging.LONG_MERGE_STEPS])
 def test_each_way_has_the_rate_that_was_best_with_another_seed(steps):
-    swept = merging.read_rates(steps)
+    swept = merging.read_swept_rates(steps)
     assert swept.keys() == merging.MERGE_RATES.keys()
     for way, right in swept.items():
         assert len(right) == len(merging.SWEPT_RATES)
