@@ -247,7 +247,7 @@ def test_a_broken_row_is_named_also_when_others_have_left():
     following = torch.tensor([0, 0, 3, 4, 5, 5])
 
     class Chain(torch.nn.Linear):
-        settings = GPT2Settings(6, 16, 6, 1, 1)
+        settings, blocks = GPT2Settings(6, 16, 6, 1, 1), (None,)
 
         def hidden(self, ids, caches=None, padding=None):
             for cache in caches:

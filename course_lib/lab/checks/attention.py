@@ -123,8 +123,9 @@ def causal_weights(attempt: Attempt) -> str:
     got = attempt(large)
     if isinstance(got, Tensor) and got[0].isnan().all() and not got[1].isnan().any():
         raise Wrong(
-            "for the scores [[0, 120], [120, 120]] the first row is NaN: the future took part in"
-            " the softmax and left nothing for the past to divide. Mask before the softmax."
+            "for the scores [[0, 120], [120, 120]] the first row is NaN: the future took part, in"
+            " the softmax or in the largest score that you subtracted, and left nothing for the"
+            " past to divide. Mask before both."
         )
     want = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     expect(got, want, "the weights for scores as large as 120")

@@ -180,11 +180,12 @@ CASES = {
     check.causal_weights: Case(
         solution=lambda s: s.masked_fill(future(s), -torch.inf).softmax(-1),
         skeleton=lambda s: ...,
-        also_right=[
-            lambda s: F.softmax(s + torch.full_like(s, -torch.inf).triu(1), dim=1),
-            lambda s: (e := (s - s.max()).exp().tril()) / e.sum(-1, keepdim=True),
-        ],
+        also_right=[lambda s: F.softmax(s + torch.full_like(s, -torch.inf).triu(1), dim=1)],
         wrong=[
+            (
+                lambda s: (e := (s - s.max()).exp().tril()) / e.sum(-1, keepdim=True),
+                "the largest score that you subtracted",
+            ),
             (lambda s: s.softmax(-1).tril(), "Mask the scores first"),
             (lambda s: s.masked_fill(future(s), -torch.inf).softmax(0), "your columns sum to 1"),
             (lambda s: s.softmax(-1), "nothing is masked"),

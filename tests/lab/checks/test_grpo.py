@@ -108,6 +108,8 @@ def score(answer, truth, width=1.00001e-4, sound=lambda value: 0 <= value <= 1):
         above, _, below = str(text).partition("/")
         return float(above) / float(below or "1")
 
+    if "e" in str(answer):  # an exponent, or None
+        return 0
     try:
         got = value_of(answer)
     except (ValueError, ZeroDivisionError):
