@@ -135,7 +135,7 @@ def is_really_right(question: Question, text: str, read: AnswerReader) -> bool:
     That asks the data set nothing, so it shows what its score pays besides.
     """
     answer, truth = final_answer(text, read), question.truth.entry["answer"]
-    if "e" in (answer or "none").lower():  # an exponent may name a number of a million digits
+    if answer is None or "e" in answer.lower():  # an exponent may name a million digits
         return answer == truth
     try:
         return abs(Fraction(answer) - Fraction(truth)) <= Fraction(1, 10_000)
